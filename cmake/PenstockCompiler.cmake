@@ -1,0 +1,24 @@
+# How every target of the project is compiled: C++20, warnings are errors, one instruction set.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12)
+  message(FATAL_ERROR "GCC ${CMAKE_CXX_COMPILER_VERSION} is too old: Penstock needs C++20 as GCC 12 or newer has it")
+endif()
+
+add_library(penstock_compiler INTERFACE)
+target_compile_options(penstock_compiler INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror -fopenmp-simd>
+  $<$<COMPILE_LANGUAGE:CXX>:-march=${PENSTOCK_ARCHITECTURE}>)
+if(PENSTOCK_SANITIZE)
+  target_compile_options(penstock_compiler INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_link_options(penstock_compiler INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,109 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "app/commands.hpp"
+#include "base/log.hpp"
+
+namespace penstock {
+
+namespace {
+
+void add_train(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("train", "train the model of a deck; under mpiexec or srun with as many ranks as its mesh has");
+  auto request = std::make_shared<TrainRequest>();
+  auto deck = std::make_shared<std::string>(), run = std::make_shared<std::string>(), restart = std::make_shared<std::string>();
+  command->add_option("DECK", *deck, "TOML file; `penstock explain` tells its keys")->required();
+  command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
+  auto* run_option = command->add_option("--run", *run, "run folder (default: runs/<the deck's stem>)");
+  auto* restart_option = command->add_option("--restart", *restart, "go on from this checkpoint, or from the run folder's `latest`");
+  command->callback([=, &chosen] {
+    request->deck = *deck;
+    if (run_option->count()) request->run = *run;
+    if (restart_option->count()) request->restart = *restart;
+    chosen = [request] { return train_command(*request); };
+  });
+}
+
+void add_check(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("check", "read a deck and print its mesh, partition, memory plan and schedule; needs no ranks");
+  auto request = std::make_shared<CheckRequest>();
+  command->add_option("DECK", request->deck, "TOML file")->required();
+  command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
+  command->add_flag("--json", request->json, "the same facts as JSON");
+  command->callback([=, &chosen] { chosen = [request] { return check_command(*request), 0; }; });
+}
+
+void add_schedule(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("schedule", "generate, prove, simulate and draw a pipeline schedule");
+  auto request = std::make_shared<ScheduleCommand>();
+  command->add_option("NAME", request->name, "fifo or 1f1b")->required();
+  command->add_option("--stages", request->stages, "pipeline ranks")->required();
+  command->add_option("--microbatches", request->microbatches, "microbatches of a step")->required();
+  command->add_option("--chunks", request->chunks, "stages a rank");
+  command->add_option("--backward", request->backward, "split or fused");
+  command->add_option("--costs", request->costs, "F,I,W,HOP: times of forward, input gradient, weight gradient and a transfer");
+  command->add_option("--csv", request->csv, "write the table to this file");
+  command->add_option("--svg", request->svg, "draw the timeline into this file");
+  command->add_flag("--json", request->json, "the figures as JSON");
+  command->callback([=, &chosen] { chosen = [request] { return schedule_command(*request), 0; }; });
+}
+
+void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("tokenize", "make a token file of text, byte level: files, or all files below folders");
+  auto request = std::make_shared<TokenizeCommand>();
+  command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
+  command->add_option("-o,--output", request->output, "the token file")->required();
+  command->add_option("--held-back", request->held_back, "token file for a part that is kept out of the output (validation)");
+  command->add_option("--fraction", request->fraction, "the share that is held back");
+  command->callback([=, &chosen] { chosen = [request] { return tokenize_command(*request), 0; }; });
+}
+
+void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("checkpoint", "look at checkpoints: list a folder; verify, show or diff files");
+  auto request = std::make_shared<CheckpointCommand>();
+  command->add_option("VERB", request->verb, "list, verify, show or diff")->required();
+  command->add_option("PATH", request->paths, "a folder (list), a file (verify, show), two files (diff)")->required()->expected(1, 2);
+  command->add_flag("--leave-key-rows", request->leave_key_rows,
+                    "diff: judge without the key rows of qkv.bias, whose gradient is mathematically zero");
+  command->add_flag("--json", request->json, "the same facts as JSON");
+  command->callback([=, &chosen] { chosen = [request] { return checkpoint_command(*request); }; });
+}
+
+void add_explain(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("explain", "what a deck may say: all keys, one section, or one key");
+  auto key = std::make_shared<std::string>();
+  command->add_option("KEY", *key, "such as mesh or mesh.tensor");
+  command->callback([=, &chosen] { chosen = [key] { return explain_command(*key), 0; }; });
+}
+
+int run_chosen(const std::function<int()>& chosen) {
+  try {
+    return chosen();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "penstock: %s\n", error.what());
+    return failure_of(error).exit_code;
+  }
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("Penstock trains transformers on meshes of MPI ranks.", "penstock");
+  app.require_subcommand(1);
+  std::function<int()> chosen;
+  add_train(app, chosen);
+  add_check(app, chosen);
+  add_schedule(app, chosen);
+  add_tokenize(app, chosen);
+  add_checkpoint(app, chosen);
+  add_explain(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return run_chosen(chosen);
+}
+
+}  // namespace penstock

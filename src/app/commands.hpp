@@ -1,0 +1,60 @@
+#pragma once
+// The command line: what stands on it, which subcommand runs, and how the program ends.
+
+#include <string>
+#include <vector>
+
+#include "train/trainer.hpp"
+
+namespace penstock {
+
+/// Parses and runs. Exit codes: 0 done; 2 the input is wrong; 75 stopped on request, saved; 1 anything else.
+int run_command_line(int argc, char** argv);
+
+/// `penstock train`. Under MPI: after a collective end rank 0 returns the code, the others 0.
+int train_command(const TrainRequest& request);
+
+struct CheckRequest {
+  std::string deck;
+  std::vector<std::string> settings;
+  bool json = false;
+};
+/// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks.
+void check_command(const CheckRequest& request);
+
+struct ScheduleCommand {
+  std::string name;
+  int stages = 1;
+  int microbatches = 1;
+  int chunks = 1;
+  std::string backward = "split";
+  std::string costs = "1,1,1,0";
+  std::string csv;
+  std::string svg;
+  bool json = false;
+};
+/// `penstock schedule`: generates, proves, simulates and draws a table.
+void schedule_command(const ScheduleCommand& command);
+
+struct TokenizeCommand {
+  std::vector<std::string> inputs;
+  std::string output;
+  std::string held_back;
+  double fraction = 0.1;
+};
+/// `penstock tokenize`.
+void tokenize_command(const TokenizeCommand& command);
+
+struct CheckpointCommand {
+  std::string verb;  ///< list, verify, show or diff
+  std::vector<std::string> paths;
+  bool leave_key_rows = false;
+  bool json = false;
+};
+/// `penstock checkpoint`. The exit code: diff 0 for equal bits and 1 for different.
+int checkpoint_command(const CheckpointCommand& command);
+
+/// `penstock explain`.
+void explain_command(const std::string& key);
+
+}  // namespace penstock

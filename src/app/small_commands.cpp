@@ -1,0 +1,29 @@
+// The subcommands that only pass a request on: tokenize and explain.
+
+#include <cstdio>
+
+#include "app/commands.hpp"
+#include "data/tokenize.hpp"
+
+namespace penstock {
+
+void tokenize_command(const TokenizeCommand& command) {
+  TokenizeRequest request{.inputs = {command.inputs.begin(), command.inputs.end()}, .output = command.output};
+  if (!command.held_back.empty()) {
+    request.held_back = command.held_back;
+    request.held_back_fraction = command.fraction;
+  }
+  const TokenizeReport report = tokenize(request);
+  for (const auto& path : report.skipped) fmt::print(stderr, "left out: {}\n", path.string());
+  fmt::print(stderr, "{}: {} tokens of {} files, the largest {}\n", command.output, report.tokens, report.files, report.largest);
+  if (request.held_back) fmt::print(stderr, "{}: {} tokens held back\n", command.held_back, report.held_back_tokens);
+}
+
+void explain_command(const std::string& key) {
+  RunConfig config;
+  FieldTable table;
+  config.describe(table);
+  fmt::print("{}", key.empty() ? table.explain() : table.explain(key));
+}
+
+}  // namespace penstock

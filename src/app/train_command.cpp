@@ -1,0 +1,39 @@
+#include <cstdio>
+#include <memory>
+
+#include "app/commands.hpp"
+#include "base/log.hpp"
+
+namespace penstock {
+
+namespace {
+
+// Errors before MPI runs, and errors that all ranks share, come once; rank 0 alone returns the code, because mpiexec ORs
+// and srun takes the highest (and may see 137 when a rank ends while others finalize).
+int end(const World& world, const Failure& failure) {
+  if (world.rank() == 0) std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
+  return world.rank() == 0 ? failure.exit_code : 0;
+}
+
+int train(World& world, const TrainRequest& request) {
+  Trainer trainer(world, set_up_run(world, request), request.restart);
+  const int code = trainer.run();
+  world.barrier();
+  return world.rank() == 0 ? code : 0;
+}
+
+}  // namespace
+
+int train_command(const TrainRequest& request) {
+  World world;
+  start_log(world.rank(), world.size());
+  try {
+    return train(world, request);
+  } catch (const CollectiveFailure& failure) {
+    return end(world, {failure.exit_code(), failure.what()});
+  } catch (const std::exception& error) {
+    world.abort(error.what());  // one rank's own trouble, in the middle of a step: the others wait for it
+  }
+}
+
+}  // namespace penstock

@@ -1,0 +1,244 @@
+#include "checkpoint/array_file.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <optional>
+
+#include "checkpoint/array_writer.hpp"
+#include "checkpoint/durable_file.hpp"
+
+namespace penstock {
+
+namespace {
+
+constexpr std::size_t buffers = 3;  // one is being filled, one has arrived, one is being written
+constexpr std::uint64_t bytes_between_checks = std::uint64_t{1} << 30;
+
+MPI_Datatype message_type(DType type) { return type == DType::float32 ? MPI_FLOAT : MPI_INT32_T; }
+
+// Where a part lies among the rows that a writer takes, as an MPI type: MPI puts it there itself.
+class Place {
+ public:
+  Place(const ArraySpec& array, const Rows& rows, const Box& part) {
+    std::array<int, Shape::most_dimensions> whole{}, extent{}, begin{};
+    for (int d = 0; d < array.shape.dimensions(); ++d) {
+      const auto i = static_cast<std::size_t>(d);
+      whole[i] = static_cast<int>(d == 0 ? rows.end - rows.begin : array.shape[d]);
+      extent[i] = static_cast<int>(part.extent[d]);
+      begin[i] = static_cast<int>(part.offset[i] - (d == 0 ? rows.begin : 0));
+    }
+    check_mpi(MPI_Type_create_subarray(array.shape.dimensions(), whole.data(), extent.data(), begin.data(), MPI_ORDER_C,
+                                       message_type(array.type), &type_));
+    check_mpi(MPI_Type_commit(&type_));
+  }
+  ~Place() { MPI_Type_free(&type_); }  // MPI keeps it for the receives that are under way
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  MPI_Datatype type() const { return type_; }
+
+ private:
+  MPI_Datatype type_ = MPI_DATATYPE_NULL;
+};
+
+struct Buffer {
+  std::vector<std::byte> bytes;
+  std::future<void> written;
+};
+
+// One save, from the empty file to its name. Stages end in an agreement, so that all ranks take the same turn.
+class Save {
+ public:
+  Save(World& world, Writers& writers, const ArrayFile& file)
+      : world_(world), writers_(writers), file_(file), temporary_(temporary_name(file.path)) {
+    const std::string leaders = world.broadcast(temporary_.string());  // the name holds host and process of rank 0
+    temporary_ = leaders;
+    rounds_ = plan_rounds(file.arrays, writers.count(), file.round_bytes);
+  }
+
+  SaveOutcome run() {
+    const auto start = std::chrono::steady_clock::now();
+    stage([&] { create(); });
+    stage([&] { open(); });
+    if (!failure_) transfer();
+    stage([&] { close(); });
+    stage([&] { finish(); });
+    if (failure_ && writers_.leads()) discard(temporary_);
+    forget();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const std::string bytes = world_.broadcast(std::to_string(bytes_));
+    return {!failure_, failure_.value_or(""), failure_ ? 0 : std::stoull(bytes), seconds};
+  }
+
+ private:
+  void stage(const std::function<void()>& action) {
+    if (failure_) return;
+    std::string mine;
+    try {
+      action();
+    } catch (const std::exception& error) {
+      mine = *error.what() ? error.what() : "failed";
+    }
+    agree(mine);
+  }
+
+  void agree(const std::string& mine) {
+    if (world_.largest(mine.empty() ? 0 : 1) == 0) return;
+    for (const std::string& message : world_.gather(mine))
+      if (!failure_ && !message.empty()) failure_ = message;
+  }
+
+  template <typename Function>
+  auto on_io_thread(Function function, std::string_view what) {
+    return wait_for(world_, writers_.io().run(std::move(function)), what);
+  }
+
+  void create() {
+    if (!writers_.leads()) return;
+    on_io_thread(
+        [&] {
+          writer_ = std::make_unique<ArrayWriter>(temporary_);
+          writer_->create(file_.attributes, file_.arrays);
+        },
+        "creating a file");
+  }
+
+  void open() {
+    if (!writers_.writes()) return;
+    on_io_thread(
+        [&] {
+          if (!writer_) writer_ = std::make_unique<ArrayWriter>(temporary_);
+          if (writers_.count() == 1) writer_->open_alone();
+          else writer_->open_together(writers_.together(), writers_.hints());
+        },
+        "opening a file");
+  }
+
+  // While round r is on its way, round r - 1 arrives and is handed on, and earlier ones are being written. A rank waits
+  // only for rounds that all ranks have posted before they wait for anything later, so the waits cannot form a ring.
+  void transfer() {
+    std::uint64_t since_check = 0;
+    std::vector<MPI_Request> previous;
+    std::size_t posted = 0;
+    for (; posted < rounds_.size() && !failure_; ++posted) {
+      std::vector<MPI_Request> current = post(posted);
+      if (posted > 0) land(posted - 1, previous);
+      previous = std::move(current);
+      since_check += rounds_[posted].all_bytes;
+      if (since_check < bytes_between_checks) continue;
+      agree(problem_);  // stops early, and shows the others that this takes its time but goes on
+      since_check = 0;
+    }
+    if (posted > 0) land(posted - 1, previous);
+    for (Buffer& buffer : buffers_) settle(buffer);
+    if (!failure_) agree(problem_);
+  }
+
+  std::vector<MPI_Request> post(std::size_t round) {
+    std::vector<MPI_Request> requests;
+    if (writers_.writes()) {
+      Buffer& buffer = buffers_[round % buffers];
+      settle(buffer);
+      buffer.bytes.resize(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
+      for (const WriteStep& step : rounds_[round].steps) receive(step, buffer, requests);
+    }
+    for (const WriteStep& step : rounds_[round].steps) send(step, requests);
+    return requests;
+  }
+
+  void receive(const WriteStep& step, Buffer& buffer, std::vector<MPI_Request>& requests) {
+    const ArraySpec& array = file_.arrays[step.array];
+    const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
+    if (rows.empty()) return;
+    for (const Piece& piece : array.pieces) {
+      const Box part = part_in_rows(piece.box, rows);
+      if (part.elements() == 0) continue;
+      const Place place(array, rows, part);
+      check_mpi(MPI_Irecv(buffer.bytes.data() + rows.offset, 1, place.type(), piece.rank, tag, writers_.messages(),
+                          &requests.emplace_back()));
+    }
+  }
+
+  void send(const WriteStep& step, std::vector<MPI_Request>& requests) {
+    const ArraySpec& array = file_.arrays[step.array];
+    for (std::size_t p = 0; p < array.pieces.size(); ++p) {
+      if (array.pieces[p].rank != world_.rank()) continue;
+      for (std::size_t w = 0; w < step.of_writer.size(); ++w) {
+        const Box part = part_in_rows(array.pieces[p].box, step.of_writer[w]);
+        if (part.elements() == 0) continue;
+        const std::byte* first = file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
+        check_mpi(MPI_Isend(first, static_cast<int>(part.elements()), message_type(array.type),
+                            writers_.rank_of(static_cast<int>(w)), tag, writers_.messages(), &requests.emplace_back()));
+      }
+    }
+  }
+
+  void land(std::size_t round, std::vector<MPI_Request>& requests) {
+    world_.wait(requests, "pieces of a file");
+    if (!writers_.writes()) return;
+    Buffer& buffer = buffers_[round % buffers];
+    buffer.written = writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.data()] { write(steps, first); });
+  }
+
+  // On the I/O thread. Several writers keep in step even when one has failed: the others would wait in MPI for ever.
+  void write(const std::vector<WriteStep>& steps, const std::byte* first) {
+    std::optional<std::string> problem;
+    for (const WriteStep& step : steps) {
+      const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
+      try {
+        writer_->write(file_.arrays[step.array], rows, first + rows.offset);
+      } catch (const std::exception& error) {
+        if (writers_.count() == 1) throw;
+        if (!problem) problem = error.what();
+      }
+    }
+    if (problem) throw SystemError(*problem);
+  }
+
+  void settle(Buffer& buffer) {
+    if (!buffer.written.valid()) return;
+    try {
+      wait_for(world_, std::move(buffer.written), "a part of a file being written");
+    } catch (const std::exception& error) {
+      if (problem_.empty()) problem_ = error.what();
+    }
+  }
+
+  void close() {
+    if (writers_.writes()) on_io_thread([&] { writer_->close(); }, "closing a file");
+  }
+
+  void finish() {
+    if (!writers_.leads()) return;
+    bytes_ = on_io_thread([&] { return writer_->complete(); }, "finishing a file");
+    if (file_.before_rename) file_.before_rename();
+    publish(temporary_, file_.path);
+  }
+
+  // What is left of HDF5's ids goes where it came from.
+  void forget() {
+    if (writers_.writes() && !writers_.io().abandoned())
+      on_io_thread([&] { writer_.reset(); }, "letting go of a file");
+  }
+
+  static constexpr int tag = 1;
+
+  World& world_;
+  Writers& writers_;
+  const ArrayFile& file_;
+  std::filesystem::path temporary_;
+  std::vector<Round> rounds_;
+  std::unique_ptr<ArrayWriter> writer_;  // on the I/O thread only
+  std::array<Buffer, buffers> buffers_;
+  std::string problem_;                 // of this rank's writing
+  std::optional<std::string> failure_;  // the same on all ranks
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace
+
+SaveOutcome save_arrays(World& world, Writers& writers, const ArrayFile& file) { return Save(world, writers, file).run(); }
+
+}  // namespace penstock

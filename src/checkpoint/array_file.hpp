@@ -1,0 +1,44 @@
+#pragma once
+// Saving arrays that are spread over the ranks into one HDF5 file: the mechanism of checkpoints and captures.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/array_plan.hpp"
+#include "checkpoint/hdf5.hpp"
+#include "checkpoint/writers.hpp"
+#include "comm/world.hpp"
+
+namespace penstock {
+
+/// The first element of this rank's piece `arrays[array].pieces[piece]`, in host memory, dense, of the array's type;
+/// may be asked for several times, and stays as it is until the save has returned.
+using LocalData = std::function<const std::byte*(std::size_t array, std::size_t piece)>;
+
+struct ArrayFile {
+  std::filesystem::path path;
+  std::vector<Attribute> attributes;  ///< of the file; `digest` and `complete` are added
+  std::vector<ArraySpec> arrays;
+  LocalData local_data;
+  /// Called on rank 0 just before the file gets its name; throws when this life may not write any more.
+  std::function<void()> before_rename = {};
+  std::size_t round_bytes = std::size_t{64} << 20;  ///< a writer holds three times so many
+};
+
+struct SaveOutcome {
+  bool ok = false;
+  std::string message;  ///< why not
+  std::uint64_t bytes = 0;
+  double seconds = 0;
+};
+
+/// Collective: writes the file, whole or not at all. Every rank gets the same outcome; nothing is thrown for a disk that
+/// is full, a folder that is gone, or a library that fails. Files that are there stay as they are, unless the file itself
+/// is there already: it is replaced in one step. The ranks wait for each other under the one wait.
+SaveOutcome save_arrays(World& world, Writers& writers, const ArrayFile& file);
+
+}  // namespace penstock

@@ -1,0 +1,69 @@
+#pragma once
+// Reading array files: read-only, serial driver, no locks. Nothing damaged is given out: HDF5's checksums guard chunks and
+// structures, the digest guards the rest.
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/file_contents.hpp"
+#include "checkpoint/io_thread.hpp"
+#include "parameter/box.hpp"
+
+namespace penstock {
+
+/// What an array file is: written in the attributes `format` and `format_version`.
+struct FileFormat {
+  std::string_view name;  ///< "penstock checkpoint"
+  std::int64_t version = 1;
+};
+inline constexpr FileFormat checkpoint_format{"penstock checkpoint", 1};
+inline constexpr FileFormat capture_format{"penstock capture", 1};
+
+/// The attributes every file of the format begins with.
+std::vector<Attribute> format_attributes(const FileFormat& format);
+
+/// An open array file of one of the formats. All methods run on the I/O thread (or in a process that has none).
+class ArrayReader {
+ public:
+  /// Opens the file and reads what it holds. Throws InputError, with the path, when it is not there, not an HDF5 file, cut
+  /// off, not of a format in `allowed`, of another version, not complete, or when digest or structure is damaged.
+  ArrayReader(const std::filesystem::path& path, const std::vector<FileFormat>& allowed);
+
+  const std::filesystem::path& path() const { return path_; }
+  const FileContents& contents() const { return contents_; }
+  std::uint64_t file_bytes() const { return file_bytes_; }
+
+  /// Reads a box of an array, dense, into `values` of its type. Throws InputError when a checksum does not hold.
+  void read(const ArrayInfo& array, const Box& box, void* values);
+
+ private:
+  const Hdf5Dataset& opened(const std::string& array);
+
+  std::filesystem::path path_;
+  Hdf5File file_;
+  FileContents contents_;
+  std::uint64_t file_bytes_ = 0;
+  std::string current_;  ///< the array whose chunks HDF5 keeps for the next read
+  Hdf5Dataset dataset_;
+};
+
+/// A box to read: dense, float32 or int32 as the array is.
+struct BoxRequest {
+  std::string array;
+  Box box;
+  void* destination = nullptr;
+};
+
+/// Reads all requested boxes of a file.
+void read_boxes(ArrayReader& reader, const std::vector<BoxRequest>& requests, Progress& progress);
+
+/// Cuts every array into blocks of rows of about 16 MiB and reads every `readers`-th of them, from the `reader_index`-th on:
+/// together, so many readers have held every chunk against its checksum. Throws InputError.
+void verify_share(ArrayReader& reader, int reader_index, int readers, Progress& progress);
+
+/// Blocks of rows of about `bytes`, as boxes of the array.
+std::vector<Box> row_blocks(const ArrayInfo& array, std::int64_t bytes = std::int64_t{16} << 20);
+
+}  // namespace penstock

@@ -1,0 +1,155 @@
+#include "checkpoint/array_writer.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "checkpoint/durable_file.hpp"
+#include "checkpoint/file_contents.hpp"
+
+namespace penstock {
+
+namespace {
+
+// The format of HDF5 1.10: from there on all of a file's own structures carry checksums.
+Hdf5Properties file_access() {
+  Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
+  check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choosing the file format");
+  check_hdf5(H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG), "choosing how files close");
+#if H5_VERSION_GE(1, 10, 7)
+  check_hdf5(H5Pset_file_locking(access.id(), false, true), "turning file locks off");  // they fail on Lustre without flock
+#endif
+  return access;
+}
+
+Hdf5Properties chunked(const ArraySpec& array) {
+  const Shape chunk = chunk_shape(array.shape, array.type);
+  std::array<hsize_t, Shape::most_dimensions> extents{};
+  for (int d = 0; d < chunk.dimensions(); ++d) extents[static_cast<std::size_t>(d)] = static_cast<hsize_t>(chunk[d]);
+  Hdf5Properties creation = make_properties(H5P_DATASET_CREATE);
+  check_hdf5(H5Pset_chunk(creation.id(), chunk.dimensions(), extents.data()), "setting chunks of " + chunk.text());
+  check_hdf5(H5Pset_fletcher32(creation.id()), "asking for checksums");
+  check_hdf5(H5Pset_fill_time(creation.id(), H5D_FILL_TIME_NEVER), "asking for no fill values");  // every chunk is written
+  return creation;
+}
+
+// Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a flipped
+// bit crashes it.
+void create_groups(const Hdf5File& file, const std::string& array_path) {
+  constexpr unsigned most_links = 65535;
+  for (std::size_t end = array_path.find('/', 1); end != std::string::npos; end = array_path.find('/', end + 1)) {
+    const std::string group = array_path.substr(0, end);
+    if (check_hdf5(H5Lexists(file.id(), group.c_str(), H5P_DEFAULT), "looking for group " + group) > 0) continue;
+    const Hdf5Properties creation = make_properties(H5P_GROUP_CREATE);
+    check_hdf5(H5Pset_link_phase_change(creation.id(), most_links, 0), "asking for links in the header");
+    const Hdf5Group made(check_hdf5(H5Gcreate2(file.id(), group.c_str(), H5P_DEFAULT, creation.id(), H5P_DEFAULT), "creating group " + group));
+  }
+}
+
+void create_array(const Hdf5File& file, const ArraySpec& array) {
+  create_groups(file, array.path);
+  const Hdf5Properties links = make_properties(H5P_LINK_CREATE);
+  check_hdf5(H5Pset_char_encoding(links.id(), H5T_CSET_UTF8), "asking for UTF-8 names");
+  const Hdf5Space space = make_space(array.shape);
+  const Hdf5Dataset dataset(check_hdf5(
+      H5Dcreate2(file.id(), array.path.c_str(), file_type(array.type), space.id(), links.id(), chunked(array).id(), H5P_DEFAULT),
+      "creating " + array.path));
+  for (const Attribute& attribute : attributes_of(array)) write_attribute(dataset.id(), attribute);
+}
+
+// Chunks with their checksums, and what HDF5 keeps about them: generous, for the rest is given back.
+std::uint64_t bytes_wanted(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays) {
+  constexpr std::uint64_t for_the_file = std::uint64_t{64} << 10, for_an_array = std::uint64_t{4} << 10;
+  std::uint64_t bytes = for_the_file;
+  for (const Attribute& attribute : attributes)
+    if (const auto* text = std::get_if<std::string>(&attribute.value)) bytes += 2 * text->size();
+  for (const ArraySpec& array : arrays) {
+    const std::uint64_t stored = stored_bytes(array);
+    bytes += for_an_array + stored + stored / 1024;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+ArrayWriter::~ArrayWriter() {
+  if (file_.open() && !together_) divert_to_memory();
+}
+
+// Closing flushes what HDF5 still holds, which cannot succeed on a full disk, and an id that does not close comes back
+// in MPI_Finalize and crashes there. The failed file is to be removed anyway: its descriptor is pointed at memory.
+void ArrayWriter::divert_to_memory() noexcept {
+  void* handle = nullptr;
+  if (H5Fget_vfd_handle(file_.id(), H5P_DEFAULT, &handle) < 0 || handle == nullptr) return;
+  const int memory = memfd_create("penstock-failed-file", MFD_CLOEXEC);
+  if (memory < 0) return;
+  dup2(memory, *static_cast<int*>(handle));
+  ::close(memory);
+}
+
+void ArrayWriter::create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays) {
+  start_hdf5();
+  const Hdf5Properties access = file_access();
+  const Hdf5Properties creation = make_properties(H5P_FILE_CREATE);
+  file_ = Hdf5File(check_hdf5(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path_.string()));
+  for (const Attribute& attribute : attributes) write_attribute(file_.id(), attribute);
+  write_attribute(file_.id(), {std::string(digest_name), digest_of(contents_of(attributes, arrays))});
+  write_attribute(file_.id(), {std::string(complete_name), std::int64_t{0}});
+  for (const ArraySpec& array : arrays) create_array(file_, array);
+  close();
+  reserve_space(path_, bytes_wanted(attributes, arrays));  // not before: closing cuts the file at its end
+}
+
+void ArrayWriter::open_alone() {
+  const Hdf5Properties access = file_access();
+  file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access.id()), "opening " + path_.string()));
+}
+
+void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
+  start_hdf5();
+  together_ = true;
+  Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
+  check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choosing the file format");
+  check_hdf5(H5Pset_fapl_mpio(access.id(), writers, hints), "choosing MPI-IO");
+  check_hdf5(H5Pset_coll_metadata_write(access.id(), true), "asking for collective metadata");
+  check_hdf5(H5Pset_all_coll_metadata_ops(access.id(), true), "asking for collective metadata");
+  file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access.id()), "opening together " + path_.string()));
+}
+
+void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byte* values) {
+  if (rows.empty() && !together_) return;
+  const Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), H5P_DEFAULT), "opening " + array.path));
+  const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
+  if (together_) check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
+
+  // An empty box still takes part: it selects nothing.
+  const Box part = part_in_rows({{}, array.shape, 0}, rows.empty() ? Rows{0, 1, 0} : rows);
+  const Hdf5Space in_file = make_space(array.shape), in_memory = make_space(part.extent);
+  select_box(in_file, part.offset.data(), part.extent);
+  if (rows.empty()) {
+    check_hdf5(H5Sselect_none(in_file.id()), "selecting nothing");
+    check_hdf5(H5Sselect_none(in_memory.id()), "selecting nothing");
+  }
+  check_hdf5(H5Dwrite(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), transfer.id(), values),
+             fmt::format("writing rows {} to {} of {}", rows.begin, rows.end, array.path));
+}
+
+void ArrayWriter::close() {
+  if (!file_.open()) return;
+  check_hdf5(H5Fflush(file_.id(), H5F_SCOPE_LOCAL), "flushing " + path_.string());
+  file_.close("closing " + path_.string());
+  sync(path_);  // each writer's own bytes: over a network every node has its own cache
+}
+
+std::uint64_t ArrayWriter::complete() {
+  open_alone();
+  rewrite_attribute(file_.id(), std::string(complete_name), 1);
+  check_hdf5(H5Fflush(file_.id(), H5F_SCOPE_LOCAL), "flushing " + path_.string());
+  file_.close("closing " + path_.string());
+  give_back_space(path_);
+  sync(path_);
+  return std::filesystem::file_size(path_);
+}
+
+}  // namespace penstock

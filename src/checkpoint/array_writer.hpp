@@ -1,0 +1,47 @@
+#pragma once
+// The writing of an array file, seen from one writer's I/O thread.
+
+#include <mpi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "checkpoint/array_plan.hpp"
+#include "checkpoint/hdf5.hpp"
+
+namespace penstock {
+
+/// An array file on its way. The leading writer creates it, with HDF5's serial driver, and is done with that; then one
+/// writer goes on with the serial driver, or several open the file together over MPI-IO. All throw Hdf5Error or SystemError;
+/// a file that failed is closed by the destructor, whatever the state of the disk.
+class ArrayWriter {
+ public:
+  explicit ArrayWriter(std::filesystem::path path) : path_(std::move(path)) {}
+  ~ArrayWriter();
+  ArrayWriter(const ArrayWriter&) = delete;
+  ArrayWriter& operator=(const ArrayWriter&) = delete;
+
+  /// Creates the file with all attributes and empty arrays, `complete` = 0, and reserves the space of its chunks.
+  void create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
+  /// Opens the created file to write alone.
+  void open_alone();
+  /// Collective over the writers: opens it over MPI-IO.
+  void open_together(MPI_Comm writers, MPI_Info hints);
+  /// Writes whole chunks' rows, dense in `values`. Collective when opened together, also for empty rows.
+  void write(const ArraySpec& array, const Rows& rows, const std::byte* values);
+  /// Flushes and closes; collective when opened together.
+  void close();
+  /// Writes `complete` = 1, the last of all, into the closed file; gives back unused space, and syncs. Returns its bytes.
+  std::uint64_t complete();
+
+ private:
+  void divert_to_memory() noexcept;
+
+  std::filesystem::path path_;
+  Hdf5File file_;
+  bool together_ = false;
+};
+
+}  // namespace penstock

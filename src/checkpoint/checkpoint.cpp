@@ -1,0 +1,161 @@
+#include "checkpoint/checkpoint.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace penstock {
+
+namespace {
+
+std::string_view group_of(State state) {
+  switch (state) {
+    case State::parameters: return "/parameters/";
+    case State::first_moment: return "/optimizer/first_moment/";
+    case State::second_moment: return "/optimizer/second_moment/";
+  }
+  return "/";
+}
+
+// The counted boxes of all ranks, parameter by parameter, with where they stand in their rank's list of owned boxes.
+struct CountedBox {
+  int rank;
+  std::size_t owned;
+};
+
+std::vector<std::vector<CountedBox>> counted_boxes(std::size_t parameters, const std::vector<ParameterLayout>& layouts) {
+  std::vector<std::vector<CountedBox>> boxes(parameters);
+  for (std::size_t rank = 0; rank < layouts.size(); ++rank)
+    for (std::size_t i = 0; i < layouts[rank].owned().size(); ++i)
+      if (layouts[rank].owned()[i].counted) boxes[layouts[rank].owned()[i].parameter].push_back({static_cast<int>(rank), i});
+  return boxes;
+}
+
+std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
+  std::vector<Attribute> attributes = format_attributes(checkpoint_format);
+  attributes.push_back({"step", meta.step});
+  attributes.push_back({"samples", meta.samples});
+  attributes.push_back({"seed", meta.seed});
+  attributes.push_back({"deck", meta.deck});
+  return attributes;
+}
+
+// Runs a reading job on every rank, and agrees on how it went.
+template <typename Function>
+auto read_together(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds, Function read) {
+  std::invoke_result_t<Function&, Progress&> result{};
+  world.together([&] {
+    result = run_reading(io, path, wait_under(world, "reading " + path.string()), std::move(read), quiet_seconds);
+  });
+  return result;
+}
+
+}  // namespace
+
+std::string path_of(State state, const std::string& parameter) { return std::string(group_of(state)) + parameter; }
+
+std::string checkpoint_name(std::int64_t step) { return fmt::format("step-{:08d}.h5", step); }
+
+StateMemory memory_of(const ParameterSet& parameters) {
+  return [&parameters](State state, const OwnedBox& owned) {
+    switch (state) {
+      case State::parameters: return parameters.master(owned);
+      case State::first_moment: return parameters.first_moment(owned);
+      case State::second_moment: break;
+    }
+    return parameters.second_moment(owned);
+  };
+}
+
+std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts) {
+  const auto boxes = counted_boxes(specs.size(), layouts);
+  std::vector<ArraySpec> arrays;
+  for (const State state : states)
+    for (std::size_t p = 0; p < specs.size(); ++p) {
+      ArraySpec array{path_of(state, specs[p].name), specs[p].shape, DType::float32, {}, {}};
+      for (const CountedBox& counted : boxes[p])
+        array.pieces.push_back({counted.rank, layouts[static_cast<std::size_t>(counted.rank)].owned()[counted.owned].box});
+      arrays.push_back(std::move(array));
+    }
+  return arrays;
+}
+
+SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder, const CheckpointMeta& meta,
+                            const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts,
+                            const StateMemory& memory, const SaveOptions& options) {
+  ensure(layouts.size() == static_cast<std::size_t>(world.size()), "save_checkpoint: a layout for every rank");
+  const auto boxes = counted_boxes(specs.size(), layouts);
+  const ParameterLayout& mine = layouts[static_cast<std::size_t>(world.rank())];
+  ArrayFile file;
+  file.path = folder / checkpoint_name(meta.step);
+  file.attributes = attributes_of(meta);
+  file.arrays = checkpoint_arrays(specs, layouts);
+  file.local_data = [&](std::size_t array, std::size_t piece) {
+    const OwnedBox& owned = mine.owned()[boxes[array % specs.size()][piece].owned];
+    return reinterpret_cast<const std::byte*>(memory(states[array / specs.size()], owned));
+  };
+  file.before_rename = options.before_rename;
+  file.round_bytes = options.round_bytes;
+  return save_arrays(world, writers, file);
+}
+
+CheckpointInfo info_of(const ArrayReader& reader) {
+  const FileContents& contents = reader.contents();
+  CheckpointInfo info;
+  info.format = text_attribute(contents, "format");
+  info.format_version = integer_attribute(contents, "format_version");
+  info.meta = {integer_attribute(contents, "step"), integer_attribute(contents, "samples"),
+               integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
+  info.complete = true;  // or the reader would not have opened it
+  info.datasets = contents.arrays;
+  info.file_bytes = reader.file_bytes();
+  return info;
+}
+
+void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info, const std::vector<ParameterSpec>& specs) {
+  constexpr std::string_view cure = "use the deck that this checkpoint was written with (`penstock checkpoint show` prints it)";
+  std::set<std::string> wanted;
+  for (const State state : states)
+    for (const ParameterSpec& spec : specs) {
+      const std::string name = *wanted.insert(path_of(state, spec.name)).first;
+      const auto found = std::find_if(info.datasets.begin(), info.datasets.end(), [&](const ArrayInfo& a) { return a.path == name; });
+      if (found == info.datasets.end())
+        throw_input_error("{}: holds another model: {} {} is missing in the file; {}", path.string(), name, spec.shape.text(), cure);
+      if (found->shape != spec.shape || found->type != DType::float32)
+        throw_input_error("{}: holds another model: {} is {} {} in the file, {} {} in the deck's model; {}", path.string(), name,
+                          name_of(found->type), found->shape.text(), name_of(DType::float32), spec.shape.text(), cure);
+    }
+  for (const ArrayInfo& array : info.datasets)
+    if (!wanted.contains(array.path))
+      throw_input_error("{}: holds another model: {} {} is in the file, and not in the deck's model; {}", path.string(), array.path,
+                        array.shape.text(), cure);
+}
+
+CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds) {
+  return read_together(world, io, path, quiet_seconds, [path, rank = world.rank(), ranks = world.size()](Progress& progress) {
+    ArrayReader reader(path, {checkpoint_format});
+    verify_share(reader, rank, ranks, progress);
+    return info_of(reader);
+  });
+}
+
+CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
+                               const std::vector<ParameterSpec>& specs, const ParameterLayout& layout,
+                               const StateMemory& memory, const LoadOptions& options) {
+  const auto look = [path](Progress&) { return info_of(ArrayReader(path, {checkpoint_format})); };
+  const CheckpointInfo info = options.verified ? read_together(world, io, path, options.quiet_seconds, look)
+                                               : verify_checkpoint(world, io, path, options.quiet_seconds);
+  world.together([&] { ensure_same_model(path, info, specs); });
+
+  std::vector<BoxRequest> requests;
+  for (const State state : states)
+    for (const OwnedBox& owned : layout.owned())
+      requests.push_back({path_of(state, specs[owned.parameter].name), owned.box, memory(state, owned)});
+  read_together(world, io, path, options.quiet_seconds, [path, requests](Progress& progress) {
+    ArrayReader reader(path, {checkpoint_format});
+    read_boxes(reader, requests, progress);
+    return true;
+  });
+  return info;
+}
+
+}  // namespace penstock

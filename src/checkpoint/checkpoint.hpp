@@ -1,0 +1,89 @@
+#pragma once
+// Checkpoints: the whole state of training as global arrays under global names. A load reads the boxes that a rank owns,
+// so that loading on another mesh is the same code.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/array_file.hpp"
+#include "checkpoint/array_reader.hpp"
+#include "parameter/parameter_set.hpp"
+
+namespace penstock {
+
+/// Where in training the state belongs.
+struct CheckpointMeta {
+  std::int64_t step = 0;     ///< updates done
+  std::int64_t samples = 0;  ///< drawn so far
+  std::int64_t seed = 0;
+  std::string deck;  ///< the effective deck, TOML
+};
+
+/// What a checkpoint file says about itself.
+struct CheckpointInfo {
+  std::string format;
+  std::int64_t format_version = 0;
+  CheckpointMeta meta;
+  bool complete = false;
+  std::vector<ArrayInfo> datasets;
+  std::uint64_t file_bytes = 0;
+};
+
+/// The three arrays of each parameter.
+enum class State { parameters, first_moment, second_moment };
+inline constexpr State states[] = {State::parameters, State::first_moment, State::second_moment};
+/// "/parameters/", "/optimizer/first_moment/" or "/optimizer/second_moment/" and the name as one link.
+std::string path_of(State state, const std::string& parameter);
+
+/// "step-00000100.h5"
+std::string checkpoint_name(std::int64_t step);
+
+/// This rank's state of an owned box in host memory, dense; what it points to stays until the save or load has returned.
+using StateMemory = std::function<float*(State state, const OwnedBox& owned)>;
+/// Of a ParameterSet in host memory. The set must outlive what is returned.
+StateMemory memory_of(const ParameterSet& parameters);
+
+/// The arrays of a checkpoint and who brings what: pure, for the layouts of all ranks.
+std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts);
+
+struct SaveOptions {
+  /// Called on rank 0 just before the file gets its name: the run folder's guard.
+  std::function<void()> before_rename = {};
+  std::size_t round_bytes = std::size_t{64} << 20;
+};
+
+/// Collective: writes `folder`/step-XXXXXXXX.h5 with master weights and moments of the whole model. `layouts` holds the
+/// layout of every rank, in rank order; of several equal copies the counted one is written. Throws nothing for a file
+/// that could not be written: see SaveOutcome. The folder must be there.
+SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder, const CheckpointMeta& meta,
+                            const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts,
+                            const StateMemory& memory, const SaveOptions& options = {});
+
+/// Collective: reads every chunk of a checkpoint, shared out over the ranks, against its checksum, and tells what it is.
+/// Throws CollectiveFailure (exit code 2) on all ranks for a file that is not there, not a whole checkpoint, or damaged.
+CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
+                                 double quiet_seconds = default_quiet_seconds);
+
+struct LoadOptions {
+  bool verified = false;  ///< the file was just verified: no second time
+  double quiet_seconds = default_quiet_seconds;
+};
+
+/// Collective: verifies the checkpoint, then fills this rank's master weights and both moments of all its boxes, on
+/// whatever mesh. What a rank computes with, if it is more than it owns, is to be gathered afterwards, as at the start
+/// of every step. Throws CollectiveFailure (exit code 2), before anything is changed, when the file is damaged or holds
+/// another model: the message names the first difference.
+CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
+                               const std::vector<ParameterSpec>& specs, const ParameterLayout& layout,
+                               const StateMemory& memory, const LoadOptions& options = {});
+
+/// What an open checkpoint says about itself.
+CheckpointInfo info_of(const ArrayReader& reader);
+
+/// Throws InputError that names the first difference between the model and what the file holds.
+void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info, const std::vector<ParameterSpec>& specs);
+
+}  // namespace penstock

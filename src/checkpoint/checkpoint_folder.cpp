@@ -1,0 +1,85 @@
+#include "checkpoint/checkpoint_folder.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "checkpoint/durable_file.hpp"
+
+namespace penstock {
+
+namespace {
+
+bool opens_as_whole(const std::filesystem::path& path) {
+  try {
+    ArrayReader(path, {checkpoint_format});
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+// All ranks walk the same list: rank 0's, in case another node sees the folder later.
+std::vector<CheckpointFile> agreed_files(World& world, const std::filesystem::path& folder) {
+  std::string steps;
+  if (world.rank() == 0)
+    for (const CheckpointFile& file : checkpoint_files(folder)) steps += file.path.filename().string() + "\n";
+  steps = world.broadcast(steps);
+  std::vector<CheckpointFile> files;
+  for (std::size_t begin = 0, end = 0; (end = steps.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    const std::string name = steps.substr(begin, end - begin);
+    files.push_back({folder / name, *step_of_name(name)});
+  }
+  return files;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> step_of_name(const std::string& name) {
+  constexpr std::string_view before = "step-", after = ".h5";
+  if (name.size() <= before.size() + after.size() || !name.starts_with(before) || !name.ends_with(after)) return std::nullopt;
+  const char* first = name.data() + before.size();
+  const char* last = name.data() + name.size() - after.size();
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(first, last, step);
+  if (error != std::errc() || end != last || step < 0) return std::nullopt;
+  return step;
+}
+
+std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder) {
+  std::vector<CheckpointFile> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (const auto step = step_of_name(entry.path().filename().string())) files.push_back({entry.path(), *step});
+  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
+  return files;
+}
+
+Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder, double quiet_seconds) {
+  Latest latest;
+  for (const CheckpointFile& file : agreed_files(world, folder)) {
+    try {
+      verify_checkpoint(world, io, file.path, quiet_seconds);
+      latest.file = file;
+      return latest;
+    } catch (const CollectiveFailure& failure) {
+      if (world.largest(io.abandoned() ? 1 : 0) != 0) throw;
+      latest.passed_over.push_back({file, failure.what()});
+    }
+  }
+  return latest;
+}
+
+std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep) {
+  std::vector<std::filesystem::path> removed;
+  if (keep < 1) return removed;
+  int whole = 0;
+  for (const CheckpointFile& file : checkpoint_files(folder)) {
+    if (!opens_as_whole(file.path)) continue;
+    if (++whole <= keep) continue;
+    discard(file.path);
+    removed.push_back(file.path);
+  }
+  return removed;
+}
+
+}  // namespace penstock

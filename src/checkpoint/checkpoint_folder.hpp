@@ -1,0 +1,46 @@
+#pragma once
+// The folder of a run's checkpoints: which are there, which is the newest whole one, which may go.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.hpp"
+
+namespace penstock {
+
+/// A file by the name of a checkpoint.
+struct CheckpointFile {
+  std::filesystem::path path;
+  std::int64_t step = 0;
+};
+
+/// "step-00000100.h5" gives 100.
+std::optional<std::int64_t> step_of_name(const std::string& file_name);
+
+/// Files by the name of checkpoints, the newest step first; none when the folder is not there.
+std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder);
+
+/// The newest whole checkpoint of a folder.
+struct Latest {
+  struct PassedOver {
+    CheckpointFile file;
+    std::string why;
+  };
+  std::optional<CheckpointFile> file;    ///< verified: load it with LoadOptions::verified
+  std::vector<PassedOver> passed_over;  ///< newer files that are not whole. Without `file` and with some of these: exit 2.
+};
+
+/// Collective: verifies from the newest file on until one is whole. Throws CollectiveFailure only when the I/O thread was
+/// given up in a damaged file: nothing can be read in this life any more.
+Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder,
+                   double quiet_seconds = default_quiet_seconds);
+
+/// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: none goes). Files that do not open as whole
+/// checkpoints (structure, digest, complete) are neither counted nor removed, so the last whole one always stays.
+/// Returns what was removed. Runs on the I/O thread, on rank 0 alone, or in a process that has none.
+std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep);
+
+}  // namespace penstock

@@ -1,0 +1,52 @@
+#pragma once
+// How two checkpoints, or two captures, differ: `penstock checkpoint diff`.
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "checkpoint/io_thread.hpp"
+
+namespace penstock {
+
+/// One array of both files. The key rows of "...attention.qkv.bias" (the middle third; also of its moments) are a line of
+/// their own, "<array> key rows": their gradient is zero in exact arithmetic, so AdamW turns rounding into steps, and they
+/// differ between any two runs that do not agree bit for bit.
+struct DifferenceLine {
+  std::string name;
+  std::string problem;           ///< "only in <file>", "[3, 4] and [3, 5]"; empty: both can be compared
+  bool equal_bits = false;
+  double largest = 0;            ///< largest absolute difference; infinite where one is no number
+  double relative_norm = 0;      ///< ||a - b|| / max(||a||, ||b||), Euclidean; 0 where both are zero
+  bool left_out = false;         ///< by a pattern: shown, and not counted
+};
+
+struct AttributeDifference {
+  std::string name;
+  std::string in_a, in_b;  ///< as text; "-" where it is missing
+};
+
+struct Difference {
+  std::filesystem::path a, b;
+  std::vector<DifferenceLine> lines;            ///< what cannot be compared first, then by `largest`, the largest first
+  std::vector<AttributeDifference> attributes;  ///< those that differ; they do not count for `equal_bits`
+  bool equal_bits = true;                       ///< of every line that is not left out: exit code 0, else 1
+  double largest = 0;                           ///< of all counted lines
+  double relative_norm = 0;                     ///< the largest of all counted lines
+};
+
+struct DiffOptions {
+  /// Shell patterns of lines that are shown and not counted: {"*key rows"}, {"/optimizer/*"}.
+  std::vector<std::string> leave_out = {};
+  double quiet_seconds = default_quiet_seconds;
+};
+
+/// Compares two files, both checkpoints or both captures, array by array, in blocks of rows. Throws InputError for what
+/// cannot be read or is damaged.
+Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::filesystem::path& b, const DiffOptions& options = {});
+std::string text_of(const Difference& difference);
+nlohmann::ordered_json json_of(const Difference& difference);
+
+}  // namespace penstock

@@ -1,0 +1,101 @@
+#include "checkpoint/durable_file.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+namespace {
+
+constexpr std::string_view temporary_mark = ".h5.tmp-";
+
+[[noreturn]] void fail(const std::filesystem::path& path, std::string_view what, int reason) {
+  throw SystemError(fmt::format("{}: {}: {}", path.string(), what, std::strerror(reason)));
+}
+
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC)) {
+    if (descriptor_ < 0) fail(path, "cannot be opened", errno);
+  }
+  ~Descriptor() { close(descriptor_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+void ask_for_free_space(const Descriptor& file, const std::filesystem::path& path, std::uint64_t bytes) {
+  struct statvfs system {};
+  if (fstatvfs(file.get(), &system) != 0) fail(path, "the file system does not tell its free space", errno);
+  if (static_cast<std::uint64_t>(system.f_bavail) * system.f_frsize < bytes)
+    fail(path, fmt::format("{} bytes are wanted", bytes), ENOSPC);
+}
+
+}  // namespace
+
+std::filesystem::path temporary_name(const std::filesystem::path& file) {
+  char host[256] = "host";
+  gethostname(host, sizeof(host) - 1);
+  return file.parent_path() / fmt::format(".{}.tmp-{}-{}", file.filename().string(), host, getpid());
+}
+
+int remove_temporaries(const std::filesystem::path& folder) {
+  std::error_code error;
+  int removed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.front() != '.' || name.find(temporary_mark) == std::string::npos) continue;
+    discard(entry.path());
+    ++removed;
+  }
+  return removed;
+}
+
+void reserve_space(const std::filesystem::path& path, std::uint64_t bytes) {
+  const Descriptor file(path, O_WRONLY);
+  int result = 0;
+  do result = fallocate(file.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes));
+  while (result != 0 && errno == EINTR);
+  if (result == 0) return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) fail(path, fmt::format("{} bytes cannot be reserved", bytes), errno);
+  ask_for_free_space(file, path, bytes);
+}
+
+void give_back_space(const std::filesystem::path& path) {
+  const Descriptor file(path, O_WRONLY);
+  struct stat status {};
+  if (fstat(file.get(), &status) != 0) fail(path, "cannot be looked at", errno);
+  if (ftruncate(file.get(), status.st_size) != 0) fail(path, "the reserved space cannot be given back", errno);
+}
+
+void sync(const std::filesystem::path& path) {
+  const Descriptor file(path, O_RDONLY);
+  if (fsync(file.get()) != 0) fail(path, "cannot be written to the device", errno);
+}
+
+void publish(const std::filesystem::path& temporary, const std::filesystem::path& file) {
+  if (rename(temporary.c_str(), file.c_str()) != 0) fail(file, "cannot be given its name", errno);
+  sync(file.has_parent_path() ? file.parent_path() : std::filesystem::path("."));
+}
+
+void discard(const std::filesystem::path& file) noexcept {
+  if (unlink(file.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) return;
+  try {
+    spdlog::warn("{}: cannot be removed: {}", file.string(), std::strerror(errno));
+  } catch (...) {  // nobody to tell
+  }
+}
+
+}  // namespace penstock

@@ -1,0 +1,34 @@
+#pragma once
+// A file that is whole or not there: written under a temporary name, with its space reserved, synced, then renamed.
+// All functions throw SystemError with the path and the system's reason.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace penstock {
+
+/// ".step-00000100.h5.tmp-<host>-<process>" beside the file.
+std::filesystem::path temporary_name(const std::filesystem::path& file);
+
+/// Removes what earlier lives left: every temporary name in the folder. Returns how many. Nothing in a folder that is
+/// not there. Only for the one process that may write in the folder.
+int remove_temporaries(const std::filesystem::path& folder);
+
+/// Holds space for a file that is going to grow to `bytes`, so that a full disk is known before the first byte: MPI-IO
+/// hangs when one of several writers meets it. The file's size stays. File systems that cannot reserve are asked for
+/// their free space instead.
+void reserve_space(const std::filesystem::path& file, std::uint64_t bytes);
+/// Gives back what lies reserved behind the end of the file.
+void give_back_space(const std::filesystem::path& file);
+
+/// Returns when the file's bytes, or the folder's entries, are on the device.
+void sync(const std::filesystem::path& file_or_folder);
+
+/// Gives the temporary its final name, replacing a file of that name, and makes the change lasting.
+void publish(const std::filesystem::path& temporary, const std::filesystem::path& file);
+
+/// Removes a file if it is there; a failure is logged.
+void discard(const std::filesystem::path& file) noexcept;
+
+}  // namespace penstock

@@ -1,0 +1,223 @@
+#include "checkpoint/run_guard.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+namespace {
+
+std::string text_of_file(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The 22nd field of /proc/<process>/stat; the second, the name, may hold blanks and ends with the last bracket. The third
+// is the state: one that has ended and waits for its parent counts as gone.
+std::optional<std::int64_t> ticks_of(std::int64_t process) {
+  const std::string stat = text_of_file(fmt::format("/proc/{}/stat", process));
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::string state, field;
+  fields >> state;
+  for (int f = 4; f <= 22; ++f) fields >> field;
+  if (!fields || state == "Z" || state == "X") return std::nullopt;
+  return std::stoll(field);
+}
+
+std::string local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  localtime_r(&now, &parts);
+  char text[64];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
+  return text;
+}
+
+std::string new_life() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+double seconds_of(const timespec& time) { return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec); }
+
+// Opened, not looked at by name: a network file system then asks the server and not its memory.
+std::optional<double> changed_at(const std::filesystem::path& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::nullopt;
+  struct stat status {};
+  const int result = fstat(file, &status);
+  close(file);
+  if (result != 0) return std::nullopt;
+  return seconds_of(status.st_mtim);
+}
+
+// The clock that stamps files in this folder; on a network file system it is not this machine's.
+double folder_clock(const std::filesystem::path& folder, const std::string& life) {
+  const std::filesystem::path probe = folder / (".guard-clock-" + life);
+  const int file = open(probe.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+  if (file < 0) throw SystemError(fmt::format("{}: cannot be created: {}", probe.string(), std::strerror(errno)));
+  struct stat status {};
+  const bool known = futimens(file, nullptr) == 0 && fstat(file, &status) == 0;
+  close(file);
+  unlink(probe.c_str());
+  if (!known) throw SystemError(fmt::format("{}: its time cannot be read: {}", probe.string(), std::strerror(errno)));
+  return seconds_of(status.st_mtim);
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& guard, const GuardHolder& holder) {
+  throw_input_error(
+      "{}: another run writes in this folder: process {} on {}, since {}; two writers destroy each other's work: end that run "
+      "(`kill {}` there, or cancel its job), or give this one its own folder with --run DIR",
+      guard.parent_path().string(), holder.process, holder.host, holder.started, holder.process);
+}
+
+// Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave.
+void wait_for_leaving(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times) {
+  const auto start = std::chrono::steady_clock::now();
+  while (ticks_of(holder.process) == holder.start_ticks) {
+    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > times.leaving_seconds)
+      refuse(guard, holder);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+// Watches a guard of another machine. Returns when it is stale or gone; throws when somebody touches it.
+void watch(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times, const std::string& life) {
+  const auto first = changed_at(guard);
+  if (!first) return;
+  if (folder_clock(guard.parent_path(), life) - *first <= times.stale_seconds)
+    spdlog::warn("{}: held by process {} on {}, since {}: waiting up to {:.0f} s for a sign of its life", guard.string(),
+                 holder.process, holder.host, holder.started, times.patience_seconds);
+  for (const auto start = std::chrono::steady_clock::now();;) {
+    const auto changed = changed_at(guard);
+    if (!changed) return;
+    if (folder_clock(guard.parent_path(), life) - *changed > times.stale_seconds) return;
+    const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (*changed != *first || waited > times.patience_seconds) refuse(guard, holder);
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(1.0, times.heartbeat_seconds / 4)));
+  }
+}
+
+}  // namespace
+
+std::string GuardHolder::json() const {
+  return nlohmann::ordered_json{{"host", host}, {"boot", boot}, {"process", process}, {"start_ticks", start_ticks},
+                                {"life", life}, {"started", started}}
+             .dump() +
+         "\n";
+}
+
+std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
+  const nlohmann::json json = nlohmann::json::parse(text);
+  return GuardHolder{json.at("host"), json.at("boot"), json.at("process"), json.at("start_ticks"), json.at("life"), json.at("started")};
+} catch (const nlohmann::json::exception&) {
+  return std::nullopt;
+}
+
+GuardHolder GuardHolder::this_process() {
+  char host[256] = "?";
+  gethostname(host, sizeof(host) - 1);
+  std::string boot = text_of_file("/proc/sys/kernel/random/boot_id");
+  boot.erase(boot.find_last_not_of(" \n") + 1);
+  return {host, boot, getpid(), ticks_of(getpid()).value_or(0), new_life(), local_time()};
+}
+
+// Containers of one machine share the boot id and not the process numbers: there the heartbeat has to tell.
+HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now) {
+  if (other.boot == me.boot && ticks_now == other.start_ticks) return HolderState::alive;
+  return other.host == me.host ? HolderState::dead : HolderState::unknown;
+}
+
+RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder me)
+    : file_(std::move(folder) / "guard"), times_(times), me_(std::move(me)) {
+  constexpr int attempts = 10;  // others may come and go in between
+  for (int attempt = 0; !try_to_take(); ++attempt) {
+    if (attempt == attempts) throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
+    const std::string text = text_of_file(file_);
+    const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
+    const GuardHolder holder = parsed.value_or(GuardHolder{"an unknown machine", "", 0, 0, "", "an unknown time"});
+    const HolderState state = parsed ? judge(holder, me_, ticks_of(holder.process)) : HolderState::unknown;
+    if (state == HolderState::alive) wait_for_leaving(file_, holder, times_);
+    if (state == HolderState::unknown) watch(file_, holder, times_, me_.life);
+    take_over(text);
+  }
+  heart_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
+}
+
+RunGuard::~RunGuard() {
+  heart_.request_stop();
+  if (heart_.joinable()) heart_.join();
+  if (still_mine()) unlink(file_.c_str());
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+bool RunGuard::try_to_take() {
+  descriptor_ = open(file_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+  if (descriptor_ < 0 && errno == EEXIST) return false;
+  const std::string text = me_.json();
+  if (descriptor_ >= 0 && write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(descriptor_) == 0)
+    return true;
+  const int reason = errno;
+  if (descriptor_ >= 0) {
+    unlink(file_.c_str());
+    close(descriptor_);
+  }
+  throw SystemError(fmt::format("{}: cannot be written: {}", file_.string(), std::strerror(reason)));
+}
+
+// Only one of several takers gets to rename the stale file; one that finds it renamed somebody's new guard puts it back.
+void RunGuard::take_over(const std::string& stale) {
+  const std::filesystem::path aside = file_.parent_path() / (".guard-stale-" + me_.life);
+  if (rename(file_.c_str(), aside.c_str()) != 0) return;
+  const std::string moved = text_of_file(aside);
+  if (moved == stale) {
+    const auto holder = GuardHolder::parse(stale);
+    spdlog::warn("{}: taken over from process {} on {}, since {}, which ended without leaving", file_.string(),
+                 holder ? holder->process : 0, holder ? holder->host : "an unknown machine", holder ? holder->started : "?");
+  } else if (link(aside.c_str(), file_.c_str()) != 0) {
+    spdlog::warn("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
+  }
+  unlink(aside.c_str());
+}
+
+void RunGuard::beat(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  const auto pause = std::chrono::duration<double>(times_.heartbeat_seconds);
+  while (!stop.stop_requested()) {
+    stopped_.wait_for(lock, stop, pause, [] { return false; });
+    futimens(descriptor_, nullptr);
+  }
+}
+
+bool RunGuard::still_mine() const {
+  const auto holder = GuardHolder::parse(text_of_file(file_));
+  return holder && holder->life == me_.life;
+}
+
+void RunGuard::ensure_mine() const {
+  if (still_mine()) return;
+  const auto holder = GuardHolder::parse(text_of_file(file_));
+  throw SystemError(fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(),
+                                holder ? fmt::format(" to process {} on {}, since {}", holder->process, holder->host, holder->started)
+                                       : std::string(": the guard is gone")));
+}
+
+}  // namespace penstock

@@ -1,0 +1,79 @@
+#pragma once
+// The guard of a run's folder: two lives that write in one folder destroy each other's work, and it happens: a requeued
+// job starts while a rank of its first life goes on behind a cut link.
+
+#include <condition_variable>
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace penstock {
+
+/// Who holds a folder: what the file `guard` says, as JSON.
+struct GuardHolder {
+  std::string host;
+  std::string boot;  ///< the system's boot id
+  std::int64_t process = 0;
+  std::int64_t start_ticks = 0;  ///< of the process, since boot: a process number is used again, with other ticks
+  std::string life;     ///< of this start of the program, unlike any other
+  std::string started;  ///< local time, for people
+
+  std::string json() const;
+  /// Nothing when the text is not a guard's.
+  static std::optional<GuardHolder> parse(const std::string& text);
+  /// This process, with a new life.
+  static GuardHolder this_process();
+  bool operator==(const GuardHolder&) const = default;
+};
+
+enum class HolderState {
+  alive,    ///< a process of this machine that runs
+  dead,     ///< of this machine, and it does not run any more, or of an earlier boot
+  unknown,  ///< of another machine: only its heartbeat can tell
+};
+
+/// Judges another holder from where `me` stands. `ticks_now` are the start ticks of the process by the holder's number on
+/// this machine, if there is one.
+HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now);
+
+struct GuardTimes {
+  double heartbeat_seconds = 10;  ///< between two touches of the file
+  double stale_seconds = 60;      ///< a guard of another machine that is not touched for so long is stale
+  double leaving_seconds = 5;     ///< how long a living holder on this machine may take to leave: ranks of a killed job
+  double patience_seconds = 75;   ///< how long to watch such a guard for a heartbeat, or until it is stale
+};
+
+/// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.
+/// For rank 0 alone. A guard whose life ended without cleaning up is taken over, with a line in the log.
+class RunGuard {
+ public:
+  /// Throws InputError, with host, process, since when and the cures, when somebody who lives holds the folder. The folder
+  /// must be there. Waits while it is not clear whether a holder on another machine lives.
+  explicit RunGuard(std::filesystem::path folder, GuardTimes times = {}, GuardHolder me = GuardHolder::this_process());
+  ~RunGuard();
+  RunGuard(const RunGuard&) = delete;
+  RunGuard& operator=(const RunGuard&) = delete;
+
+  const GuardHolder& holder() const { return me_; }
+  bool still_mine() const;
+  /// Throws SystemError, with the new holder, unless `still_mine`: to be called before a file gets its name.
+  void ensure_mine() const;
+
+ private:
+  bool try_to_take();
+  void take_over(const std::string& stale);
+  void beat(const std::stop_token& stop);
+
+  std::filesystem::path file_;
+  GuardTimes times_;
+  GuardHolder me_;
+  int descriptor_ = -1;  // of our own file: a heartbeat never touches somebody else's
+  std::mutex mutex_;
+  std::condition_variable_any stopped_;
+  std::jthread heart_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,57 @@
+#pragma once
+// Which ranks write files, and the communicators that takes.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/io_thread.hpp"
+#include "comm/world.hpp"
+
+namespace penstock {
+
+struct WriterOptions {
+  int count = 0;  ///< ranks that write; 0: one a node
+  /// Hints for MPI-IO where several write one file: ("striping_factor", "16"), ("striping_unit", "4194304"), ...
+  std::vector<std::pair<std::string, std::string>> hints = {};
+};
+
+/// The ranks that write, as 0 <= i < count, given the node of each rank: evenly spread over the ranks in the order of
+/// their nodes. The first is rank 0. Throws InputError when `count` is below 0 or above the number of ranks.
+std::vector<int> choose_writers(const std::vector<int>& node_of_rank, int count);
+
+/// The writers of the job. HDF5 and MPI-IO wait inside MPI, where the one wait cannot reach, so few ranks write and all
+/// send to them. One writer uses HDF5's serial driver; several write one file collectively among themselves.
+/// Constructing is collective; dies before the World.
+class Writers {
+ public:
+  Writers(World& world, IoThread& io, const WriterOptions& options);
+  ~Writers();
+  Writers(const Writers&) = delete;
+  Writers& operator=(const Writers&) = delete;
+
+  int count() const { return static_cast<int>(ranks_.size()); }
+  int rank_of(int writer) const { return ranks_[static_cast<std::size_t>(writer)]; }
+  /// This rank's number among the writers, or -1.
+  int index() const { return index_; }
+  bool writes() const { return index_ >= 0; }
+  /// Creates, finishes and renames files: rank 0.
+  bool leads() const { return index_ == 0; }
+
+  IoThread& io() { return io_; }
+  /// Of the pieces on their way; all ranks.
+  MPI_Comm messages() const { return messages_; }
+  /// Of the writers alone; MPI_COMM_NULL elsewhere.
+  MPI_Comm together() const { return together_; }
+  MPI_Info hints() const { return hints_; }
+
+ private:
+  IoThread& io_;
+  std::vector<int> ranks_;
+  int index_ = -1;
+  MPI_Comm messages_ = MPI_COMM_NULL;
+  MPI_Comm together_ = MPI_COMM_NULL;
+  MPI_Info hints_ = MPI_INFO_NULL;
+};
+
+}  // namespace penstock

@@ -1,0 +1,59 @@
+#pragma once
+// SEAM 3: messages between the ranks of a group. comm/mpi/ defines it with MPI on host memory.
+// Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
+// Sums across ranks are ours: pieces are exchanged and added in coordinate order, so that neither the MPI library's
+// choice of algorithm nor the placement on hosts can change a bit.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/world.hpp"
+#include "mesh/mesh.hpp"
+#include "tensor/tensor_view.hpp"
+
+namespace penstock {
+
+/// Something enqueued that ends later. A default Event is done.
+struct Event {
+  std::uint64_t ticket = 0;
+};
+
+/// The ranks that differ from this one along a set of mesh axes. Move-only.
+class Communicator {
+ public:
+  /// Collective over the world: all ranks make the same communicators in the same order.
+  Communicator(World& world, const Mesh& mesh, const std::vector<std::string>& axes);
+  ~Communicator();
+  Communicator(Communicator&&) noexcept;
+  Communicator& operator=(Communicator&&) noexcept;
+
+  int size() const;
+  int coordinate() const;
+
+  /// all [size * n elements] = every rank's piece [n], in coordinate order. `piece` may be its own part of `all`.
+  Event all_gather(TensorView piece, TensorView all);
+  /// piece [n] = the sum over ranks of their `all` [size * n], part `coordinate`; float32 and bfloat16 are added in
+  /// float32, float64 in float64; piece and all may differ in type. `piece` may be its own part of `all`.
+  Event reduce_scatter(TensorView all, TensorView piece);
+  /// tensor = the sum over ranks, the same bits on each.
+  Event all_reduce(TensorView tensor);
+  /// To and from one coordinate; messages of a pair with one tag arrive in the order they were sent.
+  Event send(TensorView tensor, int to, int tag);
+  Event receive(TensorView tensor, int from, int tag);
+
+  /// Returns when the event's work has ended.
+  void wait(Event event);
+
+  /// Bytes this rank has sent so far.
+  std::uint64_t bytes_sent() const;
+  /// Bytes of scratch that a reduce_scatter or all_reduce of `all_bytes` takes in a group of `size`.
+  static std::size_t scratch_bytes(std::size_t all_bytes, int size);
+
+ private:
+  struct Backend;
+  std::unique_ptr<Backend> backend_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,221 @@
+#include "comm/communicator.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "device/memory.hpp"
+
+namespace penstock {
+
+struct Communicator::Backend {
+  World* world = nullptr;
+  MPI_Comm handle = MPI_COMM_NULL;
+  std::string name;
+  int size = 1;
+  int coordinate = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t next_ticket = 1;
+  std::map<std::uint64_t, std::vector<MPI_Request>> open;  ///< requests of events that nobody has waited for yet
+  DeviceMemory scratch;
+
+  ~Backend() {
+    if (handle != MPI_COMM_NULL) MPI_Comm_free(&handle);
+  }
+
+  std::byte* scratch_of(std::size_t bytes) {
+    if (scratch.bytes() < bytes) scratch = DeviceMemory(bytes);
+    return scratch.data();
+  }
+  void wait(std::vector<MPI_Request>& requests, std::string_view what) {
+    world->wait(requests, fmt::format("{} in the {} group ({} ranks)", what, name, size));
+  }
+  // MPI counts in int: long messages go in slices, which keep their order.
+  void post_send(std::vector<MPI_Request>& requests, const void* data, std::size_t bytes, int to, int tag);
+  void post_receive(std::vector<MPI_Request>& requests, void* data, std::size_t bytes, int from, int tag);
+};
+
+namespace {
+
+constexpr std::size_t longest_message = std::size_t{1} << 30;
+// Tags of send and receive are shifted past the collectives': a transfer may be in flight while the group gathers or sums.
+constexpr int collective_tag = 0;
+constexpr int first_transfer_tag = 1;
+
+template <typename Sum, typename In, typename Out>
+void add_in_order(const std::vector<const std::byte*>& parts, std::byte* out, std::int64_t n) {
+  std::vector<const In*> in;
+  for (const std::byte* part : parts) in.push_back(reinterpret_cast<const In*>(part));
+  auto* to = reinterpret_cast<Out*>(out);
+  // Blocks small enough for the first-level cache: each is summed over all parts before it is left.
+  constexpr std::int64_t block = 1024;
+#pragma omp parallel for schedule(static) if (n > 65536)
+  for (std::int64_t begin = 0; begin < n; begin += block) {
+    const std::int64_t end = std::min(n, begin + block);
+    Sum sum[block];
+    for (std::int64_t i = begin; i < end; ++i) sum[i - begin] = static_cast<Sum>(in[0][i]);
+    for (std::size_t p = 1; p < in.size(); ++p)
+      for (std::int64_t i = begin; i < end; ++i) sum[i - begin] += static_cast<Sum>(in[p][i]);
+    for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<Out>(sum[i - begin]);
+  }
+}
+
+// The one place where numbers of several ranks are added. Parts are in coordinate order; `out` may be one of them.
+void add_in_order(const std::vector<const std::byte*>& parts, DType in, std::byte* out, DType to, std::int64_t n) {
+  if (in == DType::float32 && to == DType::float32) return add_in_order<float, float, float>(parts, out, n);
+  if (in == DType::float32 && to == DType::bfloat16) return add_in_order<float, float, bfloat16>(parts, out, n);
+  if (in == DType::bfloat16 && to == DType::bfloat16) return add_in_order<float, bfloat16, bfloat16>(parts, out, n);
+  if (in == DType::bfloat16 && to == DType::float32) return add_in_order<float, bfloat16, float>(parts, out, n);
+  if (in == DType::float64 && to == DType::float64) return add_in_order<double, double, double>(parts, out, n);
+  throw LogicError(fmt::format("no sum across ranks from {} to {}", name_of(in), name_of(to)));
+}
+
+}  // namespace
+
+void Communicator::Backend::post_send(std::vector<MPI_Request>& requests, const void* data, std::size_t bytes, int to,
+                                      int tag) {
+  for (std::size_t at = 0; at < bytes; at += longest_message) {
+    requests.push_back(MPI_REQUEST_NULL);
+    check_mpi(MPI_Isend(static_cast<const std::byte*>(data) + at, static_cast<int>(std::min(longest_message, bytes - at)),
+                        MPI_BYTE, to, tag, handle, &requests.back()));
+  }
+  bytes_sent += bytes;
+}
+
+void Communicator::Backend::post_receive(std::vector<MPI_Request>& requests, void* data, std::size_t bytes, int from,
+                                         int tag) {
+  for (std::size_t at = 0; at < bytes; at += longest_message) {
+    requests.push_back(MPI_REQUEST_NULL);
+    check_mpi(MPI_Irecv(static_cast<std::byte*>(data) + at, static_cast<int>(std::min(longest_message, bytes - at)),
+                        MPI_BYTE, from, tag, handle, &requests.back()));
+  }
+}
+
+Communicator::Communicator(World& world, const Mesh& mesh, const std::vector<std::string>& axes)
+    : backend_(std::make_unique<Backend>()) {
+  const std::vector<int> ranks = mesh.group(world.rank(), axes);
+  backend_->world = &world;
+  backend_->size = static_cast<int>(ranks.size());
+  backend_->coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
+  for (const std::string& axis : axes) backend_->name += (backend_->name.empty() ? "" : "-") + axis;
+  check_mpi(MPI_Comm_split(world.handle(), ranks.front(), backend_->coordinate, &backend_->handle));
+  MPI_Comm_set_errhandler(backend_->handle, MPI_ERRORS_RETURN);
+}
+
+Communicator::~Communicator() = default;
+Communicator::Communicator(Communicator&&) noexcept = default;
+Communicator& Communicator::operator=(Communicator&&) noexcept = default;
+
+int Communicator::size() const { return backend_->size; }
+int Communicator::coordinate() const { return backend_->coordinate; }
+std::uint64_t Communicator::bytes_sent() const { return backend_->bytes_sent; }
+
+std::size_t Communicator::scratch_bytes(std::size_t all_bytes, int size) {
+  return size == 1 ? 0 : all_bytes + static_cast<std::size_t>(size) * 8;  // a sum in pieces rounds up at most one element a rank
+}
+
+Event Communicator::all_gather(TensorView piece, TensorView all) {
+  Backend& b = *backend_;
+  const std::size_t bytes = piece.bytes();
+  ensure(all.bytes() == bytes * static_cast<std::size_t>(b.size) && all.type() == piece.type(),
+         "all_gather: `all` is not `size` pieces");
+  auto* to = static_cast<std::byte*>(all.raw());
+  std::byte* own = to + bytes * static_cast<std::size_t>(b.coordinate);
+  if (own != piece.raw()) std::memmove(own, piece.raw(), bytes);
+  if (b.size == 1) return {};
+  std::vector<MPI_Request> requests;
+  for (int step = 1; step < b.size; ++step) {
+    const int from = (b.coordinate + b.size - step) % b.size;
+    b.post_receive(requests, to + bytes * static_cast<std::size_t>(from), bytes, from, collective_tag);
+  }
+  for (int step = 1; step < b.size; ++step)
+    b.post_send(requests, own, bytes, (b.coordinate + step) % b.size, collective_tag);
+  b.wait(requests, "an all-gather");
+  return {};
+}
+
+Event Communicator::reduce_scatter(TensorView all, TensorView piece) {
+  Backend& b = *backend_;
+  const auto size = static_cast<std::size_t>(b.size);
+  ensure(all.elements() == piece.elements() * b.size, "reduce_scatter: `all` is not `size` pieces");
+  const std::size_t bytes = all.bytes() / size;
+  auto* from = static_cast<std::byte*>(all.raw());
+  std::byte* scratch = b.size > 1 ? b.scratch_of(all.bytes()) : nullptr;
+  std::vector<MPI_Request> requests;
+  std::vector<const std::byte*> parts(size);
+  for (std::size_t c = 0; c < size; ++c) {
+    const bool own = c == static_cast<std::size_t>(b.coordinate);
+    parts[c] = own ? from + c * bytes : scratch + c * bytes;
+    if (!own) b.post_receive(requests, scratch + c * bytes, bytes, static_cast<int>(c), collective_tag);
+  }
+  for (int step = 1; step < b.size; ++step) {
+    const int to = (b.coordinate + step) % b.size;
+    b.post_send(requests, from + static_cast<std::size_t>(to) * bytes, bytes, to, collective_tag);
+  }
+  b.wait(requests, "a reduce-scatter");
+  if (b.size == 1 && parts[0] == piece.raw() && all.type() == piece.type()) return {};
+  add_in_order(parts, all.type(), static_cast<std::byte*>(piece.raw()), piece.type(), piece.elements());
+  return {};
+}
+
+Event Communicator::all_reduce(TensorView tensor) {
+  Backend& b = *backend_;
+  if (b.size == 1) return {};
+  const std::size_t width = bytes_of(tensor.type());
+  const auto size = static_cast<std::size_t>(b.size);
+  const std::int64_t slice = (tensor.elements() + b.size - 1) / b.size;
+  auto* data = static_cast<std::byte*>(tensor.raw());
+  const auto begin = [&](int c) { return std::min(tensor.elements(), slice * c); };
+  const auto count = [&](int c) { return begin(c + 1) - begin(c); };
+  const auto bytes = [&](std::int64_t elements) { return static_cast<std::size_t>(elements) * width; };
+
+  // Each rank adds its slice of everybody's tensor, in coordinate order, then hands the sum round.
+  const std::int64_t own = count(b.coordinate);
+  std::byte* scratch = b.scratch_of(bytes(slice) * size);
+  std::vector<const std::byte*> parts(size);
+  std::vector<MPI_Request> requests;
+  for (int c = 0; c < b.size; ++c) {
+    const bool mine = c == b.coordinate;
+    std::byte* landing = scratch + static_cast<std::size_t>(c) * bytes(slice);
+    parts[static_cast<std::size_t>(c)] = mine ? data + bytes(begin(c)) : landing;
+    if (!mine) b.post_receive(requests, landing, bytes(own), c, collective_tag);
+  }
+  for (int step = 1; step < b.size; ++step) {
+    const int to = (b.coordinate + step) % b.size;
+    b.post_send(requests, data + bytes(begin(to)), bytes(count(to)), to, collective_tag);
+  }
+  b.wait(requests, "the first half of an all-reduce");
+  add_in_order(parts, tensor.type(), data + bytes(begin(b.coordinate)), tensor.type(), own);
+  requests.clear();
+  for (int step = 1; step < b.size; ++step) {
+    const int from = (b.coordinate + b.size - step) % b.size;
+    b.post_receive(requests, data + bytes(begin(from)), bytes(count(from)), from, collective_tag);
+  }
+  for (int step = 1; step < b.size; ++step)
+    b.post_send(requests, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size, collective_tag);
+  b.wait(requests, "the second half of an all-reduce");
+  return {};
+}
+
+Event Communicator::send(TensorView tensor, int to, int tag) {
+  std::vector<MPI_Request> requests;
+  backend_->post_send(requests, tensor.raw(), tensor.bytes(), to, first_transfer_tag + tag);
+  backend_->open.emplace(backend_->next_ticket, std::move(requests));
+  return {backend_->next_ticket++};
+}
+
+Event Communicator::receive(TensorView tensor, int from, int tag) {
+  std::vector<MPI_Request> requests;
+  backend_->post_receive(requests, tensor.raw(), tensor.bytes(), from, first_transfer_tag + tag);
+  backend_->open.emplace(backend_->next_ticket, std::move(requests));
+  return {backend_->next_ticket++};
+}
+
+void Communicator::wait(Event event) {
+  const auto found = backend_->open.find(event.ticket);
+  if (found == backend_->open.end()) return;
+  backend_->wait(found->second, "a transfer");
+  backend_->open.erase(found);
+}
+
+}  // namespace penstock

@@ -1,0 +1,206 @@
+#include "comm/world.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <thread>
+
+namespace penstock {
+
+namespace {
+
+std::string host_name() {
+  char name[256] = "?";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+// `srun --mpi=none` starts every task as a world of one and lets all of them "succeed" side by side.
+void refuse_singletons() {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::atoi(tasks) > 1 && !std::getenv("PMI_SIZE") && !std::getenv("PMIX_RANK"))
+    throw_input_error(
+        "srun started {} tasks that do not know of each other (no PMI): each would train alone; start them with "
+        "`srun --mpi=pmi2`, or with mpiexec inside the job",
+        tasks);
+}
+
+}  // namespace
+
+void check_mpi(int code, std::source_location where) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw SystemError(fmt::format("{}:{}: MPI: {}", where.file_name(), where.line(), std::string_view(text, static_cast<std::size_t>(length))));
+}
+
+Failure failure_of(const std::exception& error) {
+  if (const auto* collective = dynamic_cast<const CollectiveFailure*>(&error))
+    return {collective->exit_code(), collective->what()};
+  return {dynamic_cast<const InputError*>(&error) ? 2 : 1, error.what()};
+}
+
+World::World() {
+  refuse_singletons();
+  int provided = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_));
+  if (provided != MPI_THREAD_MULTIPLE)
+    throw SystemError("this MPI library does not grant MPI_THREAD_MULTIPLE; use an MPICH that was built with threads");
+
+  // Ranks that share memory are a node; a node's name is the lowest rank on it.
+  MPI_Comm shared = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &shared));
+  int lowest = rank_;
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Ibcast(&lowest, 1, MPI_INT, 0, shared, &request));
+  wait(request, "the lowest rank of this node");
+  check_mpi(MPI_Comm_free(&shared));
+  std::vector<int> lowest_of(static_cast<std::size_t>(size_));
+  check_mpi(MPI_Iallgather(&lowest, 1, MPI_INT, lowest_of.data(), 1, MPI_INT, MPI_COMM_WORLD, &request));
+  wait(request, "the nodes of all ranks");
+  std::map<int, int> number;
+  for (const int l : lowest_of) number.emplace(l, 0);
+  nodes_ = 0;
+  for (auto& [l, n] : number) n = nodes_++;
+  for (const int l : lowest_of) node_of_.push_back(number[l]);
+}
+
+World::~World() {
+  int code = MPI_Finalize();
+  if (code != MPI_SUCCESS) std::fprintf(stderr, "MPI_Finalize failed on rank %d with code %d\n", rank_, code);
+}
+
+int World::ranks_of_node() const { return static_cast<int>(std::count(node_of_.begin(), node_of_.end(), node())); }
+
+// Spinning without yielding starves the ranks that share the core; yielding for ever starves those that are inside a
+// library that spins (HDF5 over MPI-IO). So: test and yield for about a millisecond, then sleep a little, ever longer.
+template <typename Done>
+void World::wait_loop(Done&& done, std::string_view what) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int yields = 1000;
+  constexpr int shortest_sleep = 50, longest_sleep = 300;  // microseconds
+  Clock::time_point start{};
+  int sleep = shortest_sleep;
+  for (int round = 0; !done(); ++round) {
+    if (round < yields) {
+      sched_yield();
+      continue;
+    }
+    if (round == yields) start = Clock::now();
+    std::this_thread::sleep_for(std::chrono::microseconds(sleep));
+    sleep = std::min(sleep + 10, longest_sleep);
+    const double waited = std::chrono::duration<double>(Clock::now() - start).count();
+    if (waited > deadline_seconds_)
+      abort(fmt::format("waited {:.0f} s (watchdog.seconds = {:.0f}) for {}", waited, deadline_seconds_, what));
+  }
+}
+
+void World::wait(std::span<MPI_Request> requests, std::string_view what) {
+  const auto count = static_cast<int>(requests.size());
+  wait_loop(
+      [&] {
+        int done = 0;
+        check_mpi(MPI_Testall(count, requests.data(), &done, MPI_STATUSES_IGNORE));
+        return done != 0;
+      },
+      what);
+}
+
+void World::wait_until(const std::function<bool()>& done, std::string_view what) { wait_loop(done, what); }
+
+std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root) {
+  auto size = static_cast<std::uint64_t>(bytes.size());
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Ibcast(&size, 1, MPI_UINT64_T, root, MPI_COMM_WORLD, &request));
+  wait(request, "a broadcast's size");
+  ensure(size < (std::uint64_t{1} << 31), "broadcast: a control message of 2 GiB or more");
+  bytes.resize(size);
+  check_mpi(MPI_Ibcast(bytes.data(), static_cast<int>(size), MPI_BYTE, root, MPI_COMM_WORLD, &request));
+  wait(request, "a broadcast");
+  return bytes;
+}
+
+std::string World::broadcast(const std::string& text, int root) {
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  const std::vector<std::byte> bytes = broadcast(std::vector<std::byte>(first, first + text.size()), root);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::vector<std::string> World::gather(const std::string& text) {
+  const auto ranks = static_cast<std::size_t>(size_);
+  const auto mine = static_cast<int>(text.size());
+  std::vector<int> sizes(ranks), offsets(ranks, 0);
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallgather(&mine, 1, MPI_INT, sizes.data(), 1, MPI_INT, MPI_COMM_WORLD, &request));
+  wait(request, "all ranks' text sizes");
+  for (std::size_t r = 1; r < ranks; ++r) offsets[r] = offsets[r - 1] + sizes[r - 1];
+  std::string all(static_cast<std::size_t>(offsets.back() + sizes.back()), '\0');
+  check_mpi(MPI_Iallgatherv(text.data(), mine, MPI_CHAR, all.data(), sizes.data(), offsets.data(), MPI_CHAR,
+                            MPI_COMM_WORLD, &request));
+  wait(request, "all ranks' texts");
+  std::vector<std::string> texts;
+  for (std::size_t r = 0; r < ranks; ++r)
+    texts.push_back(all.substr(static_cast<std::size_t>(offsets[r]), static_cast<std::size_t>(sizes[r])));
+  return texts;
+}
+
+std::int64_t World::largest(std::int64_t value) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD, &request));
+  wait(request, "the largest of all ranks' values");
+  return value;
+}
+
+void World::barrier() {
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Ibarrier(MPI_COMM_WORLD, &request));
+  wait(request, "a barrier");
+}
+
+void World::agree(const std::optional<Failure>& mine) {
+  if (largest(mine ? 1 : 0) == 0) return;
+  const std::vector<std::string> messages = gather(mine ? fmt::format("{} {}", mine->exit_code, mine->message) : "");
+  for (const std::string& message : messages) {
+    if (message.empty()) continue;
+    const std::size_t space = message.find(' ');
+    throw CollectiveFailure({std::stoi(message.substr(0, space)), message.substr(space + 1)});
+  }
+}
+
+void World::together(const std::function<void()>& action) {
+  std::optional<Failure> failure;
+  try {
+    action();
+  } catch (const CollectiveFailure&) {
+    throw;  // agreed on already
+  } catch (const std::exception& error) {
+    failure = failure_of(error);
+  } catch (...) {
+    failure = Failure{1, "an exception of an unknown type"};
+  }
+  agree(failure);
+}
+
+void World::abort(std::string_view message) {
+  std::fprintf(stderr, "penstock: rank %d on %s, process %d: %.*s%s%s\n", rank_, host_name().c_str(), getpid(),
+               static_cast<int>(message.size()), message.data(), place_ ? "\n" : "", place_ ? place_().c_str() : "");
+  std::fflush(stderr);
+  // MPI_Abort itself can hang behind a cut link: this process ends by itself then.
+  std::thread([] {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    _exit(1);
+  }).detach();
+  MPI_Abort(MPI_COMM_WORLD, 1);
+  _exit(1);
+}
+
+}  // namespace penstock

@@ -1,0 +1,103 @@
+#pragma once
+// World: this process among the ranks of the job. Control messages (small, rare) and the ONE wait.
+
+#include <mpi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+/// Throws SystemError with MPI's own text unless `code` is MPI_SUCCESS.
+void check_mpi(int code, std::source_location where = std::source_location::current());
+
+/// How a program or a part of it failed, as all ranks know it.
+struct Failure {
+  int exit_code = 1;
+  std::string message;
+};
+
+/// The failure that an exception stands for: InputError is 2, anything else 1.
+Failure failure_of(const std::exception& error);
+
+/// All ranks have agreed that they leave, with this one message (which rank 0 prints).
+class CollectiveFailure : public std::runtime_error {
+ public:
+  explicit CollectiveFailure(Failure failure) : std::runtime_error(failure.message), failure_(std::move(failure)) {}
+  int exit_code() const { return failure_.exit_code; }
+
+ private:
+  Failure failure_;
+};
+
+/// Starts and ends MPI (MPI_THREAD_MULTIPLE). All waiting for other ranks in this process goes through `wait`, because
+/// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, and knows a deadline.
+/// "Collective" methods are called by all ranks in the same order, on the thread that made the World.
+class World {
+ public:
+  /// Throws InputError when srun started the ranks as singletons (SLURM_STEP_NUM_TASKS > 1 and no PMI).
+  World();
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  /// Nodes are numbered by their lowest rank; ranks of one node share memory.
+  int node() const { return node_of_[static_cast<std::size_t>(rank_)]; }
+  int node_of(int rank) const { return node_of_[static_cast<std::size_t>(rank)]; }
+  int nodes() const { return nodes_; }
+  int ranks_of_node() const;
+  MPI_Comm handle() const { return MPI_COMM_WORLD; }
+
+  /// Waits for all requests. When `deadline_seconds` pass without an end, reports rank, host, `what` and the place, and
+  /// ends the job. Safe to call from several threads.
+  void wait(std::span<MPI_Request> requests, std::string_view what);
+  void wait(MPI_Request request, std::string_view what) { wait(std::span(&request, 1), what); }
+  /// Waits, as `wait` does, until `done` says so; for other things than requests (a thread of this process).
+  void wait_until(const std::function<bool()>& done, std::string_view what);
+
+  void set_deadline(double seconds) { deadline_seconds_ = seconds; }
+  /// Says where in the schedule this rank is, for the report of a wait that lasts too long.
+  void set_place(std::function<std::string()> place) { place_ = std::move(place); }
+
+  /// Collective: every rank gets the bytes of `root`.
+  std::vector<std::byte> broadcast(std::vector<std::byte> bytes, int root = 0);
+  std::string broadcast(const std::string& text, int root = 0);
+  /// Collective: every rank's text, in rank order, on every rank.
+  std::vector<std::string> gather(const std::string& text);
+  /// Collective: the largest of all ranks' values.
+  std::int64_t largest(std::int64_t value);
+  /// Collective: returns when every rank has called it.
+  void barrier();
+
+  /// Collective: throws CollectiveFailure on all ranks when any rank brings a failure: the lowest such rank's.
+  void agree(const std::optional<Failure>& mine);
+  /// Collective: runs `action` on this rank, then agrees on how it went.
+  void together(const std::function<void()>& action);
+
+  /// Prints the message with rank and place, and ends the whole job without unwinding; exit code 1.
+  [[noreturn]] void abort(std::string_view message);
+
+ private:
+  template <typename Done>
+  void wait_loop(Done&& done, std::string_view what);
+
+  int rank_ = 0;
+  int size_ = 1;
+  int nodes_ = 1;
+  std::vector<int> node_of_;
+  double deadline_seconds_ = 600;
+  std::function<std::string()> place_;
+};
+
+}  // namespace penstock

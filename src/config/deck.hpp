@@ -1,0 +1,48 @@
+#pragma once
+// What the user wrote: a TOML file and the `--set` overrides, with the place of every word. A value; knows no keys.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/deck_value.hpp"
+
+namespace penstock {
+
+/// One `[section]` or one `key = value`.
+struct DeckEntry {
+  std::string key;                 // "model" for a section, "model.layers" for a value in it
+  std::optional<DeckValue> value;  // nothing: a section
+  std::string place;               // "input/x.toml:12" or "--set model.layers=3"
+  bool is_override = false;
+};
+
+class Deck {
+ public:
+  /// An empty deck.
+  explicit Deck(std::string name = "deck") : name_(std::move(name)) {}
+  /// Reads TOML text; `name_for_messages` is the file's name or what stands for it. Throws InputError with line and
+  /// column when the text is not TOML. Whether the keys exist and their values fit is the field table's question.
+  static Deck parse(std::string_view text, std::string name_for_messages);
+  /// Reads a TOML file. Throws InputError when it cannot be opened, and as parse() does.
+  static Deck load(const std::string& path);
+
+  /// Takes "mesh.tensor=2" in place of what the deck says of that key: the value is TOML, or else a string as it
+  /// stands. The last override of a key counts. Throws InputError when `key_and_value` is not of the form
+  /// section.key=value.
+  void set(std::string_view key_and_value);
+
+  const std::string& name() const { return name_; }
+  /// In the order of the file, then the overrides in the order given; a key that is overridden appears once.
+  const std::vector<DeckEntry>& entries() const { return entries_; }
+
+ private:
+  std::string name_;
+  std::vector<DeckEntry> entries_;
+};
+
+/// The value that `text` writes in TOML; nothing when it is not one TOML value.
+std::optional<DeckValue> parse_value(std::string_view text);
+
+}  // namespace penstock

@@ -1,0 +1,111 @@
+#pragma once
+// One key of a deck: name, default, unit, meaning and rule, bound to a member of a config struct.
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "config/deck_value.hpp"
+
+namespace penstock {
+
+using FieldValue =
+    std::variant<std::int64_t, double, bool, std::string, std::vector<std::int64_t>, std::vector<std::string>>;
+using FieldTarget =
+    std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::int64_t>*, std::vector<std::string>*>;
+
+template <typename T>
+concept FieldType = std::is_constructible_v<FieldTarget, T*> && !std::is_const_v<T>;
+
+/// Borrows its target, which must outlive it and stay where it is. The setters chain and say the rules; the rules of a
+/// list hold for each element, but for not_empty(). A rule that does not fit the type is a LogicError.
+class Field {
+ public:
+  /// `key` is "section.name"; the target's present value is the default.
+  Field(std::string key, FieldTarget target, std::string meaning);
+
+  Field& unit(std::string text);
+  /// There is no default: a deck must say the key.
+  Field& required();
+  Field& at_least(double bound);
+  Field& at_most(double bound);
+  Field& above(double bound);
+  Field& below(double bound);
+  Field& multiple_of(std::int64_t step);
+  Field& one_of(std::initializer_list<std::string_view> words);
+  Field& one_of(std::initializer_list<std::int64_t> numbers);
+  /// For text and lists.
+  Field& not_empty();
+  /// Further text, shown when this key alone is explained.
+  Field& advanced(std::string text);
+
+  const std::string& key() const { return key_; }
+  /// "model" of "model.layers".
+  std::string section() const;
+  /// "layers" of "model.layers".
+  std::string name() const;
+  const std::string& unit() const { return unit_; }
+  const std::string& meaning() const { return meaning_; }
+  const std::string& advanced() const { return advanced_; }
+  bool is_required() const { return required_; }
+  const FieldValue& default_value() const { return default_; }
+
+  /// What the target holds now.
+  FieldValue value() const;
+  void assign(const FieldValue& value);
+
+  /// The value in the field's type (an integer serves as a float); nothing when the type is another.
+  std::optional<FieldValue> convert(const DeckValue& value) const;
+  /// What is wrong with a value and the cure: "is less than 1; use an integer that is at least 1"; nothing if all is
+  /// well.
+  std::optional<std::string> broken_rule(const FieldValue& value) const;
+
+  /// "integer", "list of texts"
+  std::string type_text() const;
+  /// "an integer", "a list of texts"
+  std::string type_with_article() const;
+  /// "at least 1, below 8"; empty without rules.
+  std::string rules_text() const;
+  /// A value of the field's type as TOML: the default, or else any.
+  std::string example() const;
+  /// How `given`, of another type, was probably meant, as TOML; example() when nothing can be guessed.
+  std::string probably_meant(const DeckValue& given) const;
+
+ private:
+  bool is_list() const { return target_.index() >= 4; }
+  bool is_number() const;
+  bool is_text() const;
+  std::string cure() const;
+  std::optional<std::string> number_problem(double number) const;
+  std::optional<std::string> element_problem(std::int64_t element) const;
+  std::optional<std::string> element_problem(double element) const;
+  std::optional<std::string> element_problem(bool element) const;
+  std::optional<std::string> element_problem(const std::string& element) const;
+  template <typename Element>
+  std::optional<std::string> element_problem(const std::vector<Element>& list) const;
+
+  std::string key_;
+  FieldTarget target_;
+  FieldValue default_;
+  std::string meaning_;
+  std::string unit_;
+  std::string advanced_;
+  bool required_ = false;
+  bool not_empty_ = false;
+  std::optional<double> at_least_;
+  std::optional<double> at_most_;
+  std::optional<double> above_;
+  std::optional<double> below_;
+  std::optional<std::int64_t> multiple_of_;
+  std::vector<std::string> words_;
+  std::vector<std::int64_t> numbers_;
+};
+
+/// The value as TOML text.
+std::string toml_text(const FieldValue& value);
+
+}  // namespace penstock

@@ -1,0 +1,58 @@
+#pragma once
+// The header of a token file. A token file is 64 bytes of header and then the tokens, unsigned, with nothing between.
+// All numbers are little endian:
+//
+//   byte  0   8 bytes   the magic 89 50 53 54 4f 4b 0d 0a ("\x89PSTOK\r\n": no text begins so, and a transfer that
+//                       changes line ends breaks it)
+//   byte  8   uint32    format version, 1
+//   byte 12   uint32    bytes a token: 1, 2 or 4
+//   byte 16   uint64    vocabulary of the tokenizer that made the file (256 for bytes); a hint for people
+//   byte 24   uint64    number of tokens
+//   byte 32   uint64    largest token
+//   byte 40   16 bytes  zero, reserved
+//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); stands here in every version
+//   byte 64             the first token
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <type_traits>
+
+namespace penstock {
+
+/// What the header says: a value that rank 0 reads and hands round as bytes.
+struct TokenFileHeader {
+  static constexpr std::uint64_t header_bytes = 64;
+  static constexpr std::uint32_t current_version = 1;
+
+  std::uint32_t version = current_version;
+  std::uint32_t bytes_per_token = 1;
+  std::uint64_t vocabulary = 0;
+  std::uint64_t tokens = 0;
+  std::uint64_t largest = 0;
+
+  /// Where the token `index` begins in the file.
+  std::uint64_t byte_offset(std::uint64_t index) const { return header_bytes + index * bytes_per_token; }
+  std::uint64_t file_bytes() const { return byte_offset(tokens); }
+  bool operator==(const TokenFileHeader&) const = default;
+};
+static_assert(std::is_trivially_copyable_v<TokenFileHeader>);
+static_assert(std::has_unique_object_representations_v<TokenFileHeader>, "no padding: it is sent as bytes");
+
+/// The 64 bytes as they stand in a file.
+using EncodedTokenFileHeader = std::array<std::byte, TokenFileHeader::header_bytes>;
+EncodedTokenFileHeader encode(const TokenFileHeader& header);
+
+/// Reads and checks the header of `path`, and the file's size against it. Throws InputError for a name that is missing,
+/// a folder, no regular file or unreadable, and for a file that is empty, no token file, damaged, of another version,
+/// cut short, too long or without a token.
+TokenFileHeader read_token_header(const std::filesystem::path& path);
+
+/// Whether the file begins with the magic, whole or not. Never throws: false for what cannot be read.
+bool looks_like_a_token_file(const std::filesystem::path& path);
+
+/// Throws InputError unless every token of the file is below the model's vocabulary.
+void check_vocabulary(const TokenFileHeader& header, const std::filesystem::path& path, std::uint64_t vocabulary);
+
+}  // namespace penstock

@@ -1,0 +1,191 @@
+#include "data/tokenize.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <system_error>
+
+#include "base/error.hpp"
+#include "data/file_descriptor.hpp"
+#include "data/token_file_writer.hpp"
+
+namespace penstock {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What the names of a request stand for.
+struct Listing {
+  std::vector<fs::path> texts;
+  std::vector<fs::path> skipped;
+  std::vector<std::string> problems;
+};
+
+void add_problem(Listing& listing, const fs::path& path, const std::string& problem) {
+  listing.problems.push_back(path.string() + ": " + problem);
+}
+
+void list_folder(const fs::path& folder, Listing& listing);
+
+void list_folder_entry(const fs::directory_entry& entry, Listing& listing) {
+  std::error_code ignored;
+  const fs::path& path = entry.path();
+  if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) return list_folder(path, listing);
+  if (entry.is_directory(ignored) || entry.is_other(ignored)) return listing.skipped.push_back(path);
+  if (const auto problem = reading_problem(path)) return add_problem(listing, path, *problem);
+  (looks_like_a_token_file(path) ? listing.skipped : listing.texts).push_back(path);
+}
+
+void list_folder(const fs::path& folder, Listing& listing) {
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) list_folder_entry(*entry, listing);
+  if (error) add_problem(listing, folder, "cannot be listed (" + error.message() + ")");
+}
+
+void list_name(const fs::path& name, Listing& listing) {
+  std::error_code ignored;
+  if (fs::is_directory(name, ignored)) {
+    const auto first = static_cast<std::ptrdiff_t>(listing.texts.size());
+    list_folder(name, listing);
+    std::sort(listing.texts.begin() + first, listing.texts.end(),
+              [](const fs::path& a, const fs::path& b) { return a.native() < b.native(); });
+  } else if (const auto problem = reading_problem(name)) {
+    add_problem(listing, name, *problem);
+  } else if (looks_like_a_token_file(name)) {
+    add_problem(listing, name, "is a token file already");
+  } else {
+    listing.texts.push_back(name);
+  }
+}
+
+void refuse_problems(const Listing& listing) {
+  if (listing.problems.empty()) return;
+  constexpr std::size_t most_named = 50;  // more would hide the first ones
+  std::string lines;
+  for (std::size_t i = 0; i < std::min(most_named, listing.problems.size()); ++i) lines += "\n  " + listing.problems[i];
+  if (listing.problems.size() > most_named)
+    lines += fmt::format("\n  and {} more", listing.problems.size() - most_named);
+  throw_input_error(
+      "tokenize: {} of the inputs cannot be taken as text; name text files or folders that can be read:{}",
+      listing.problems.size(), lines);
+}
+
+Listing list_inputs(const std::vector<fs::path>& inputs) {
+  if (inputs.empty()) throw_input_error("tokenize: no text was named; name one or more files or folders");
+  Listing listing;
+  for (const fs::path& name : inputs) list_name(name, listing);
+  refuse_problems(listing);
+  return listing;
+}
+
+/// Which pieces of the text are held back: decided in whole millionths, so that no rounding of doubles enters.
+class HeldBackRule {
+ public:
+  explicit HeldBackRule(double fraction) : millionths_(static_cast<std::uint64_t>(std::llround(fraction * million))) {}
+
+  bool holds_back(std::uint64_t piece) const { return count_before(piece + 1) > count_before(piece); }
+  /// Enough text for one whole piece on either side.
+  std::uint64_t least_bytes() const {
+    std::uint64_t piece = 1;
+    while (holds_back(piece) == holds_back(0)) ++piece;
+    return (piece + 1) * held_back_piece_bytes;
+  }
+
+  static constexpr std::uint64_t million = 1000000;
+
+ private:
+  std::uint64_t count_before(std::uint64_t piece) const { return (piece * millionths_ + million / 2) / million; }
+  std::uint64_t millionths_;
+};
+
+void check_outputs(const TokenizeRequest& request) {
+  if (request.output.empty()) throw_input_error("tokenize: no output was named; name one with -o FILE");
+  if (!request.held_back) return;
+  const double fraction = request.held_back_fraction;
+  if (!(fraction >= 1e-6 && fraction <= 1.0 - 1e-6))
+    throw_input_error("tokenize: the held-back fraction is {}; it lies between 0 and 1, for instance 0.1", fraction);
+  if (fs::weakly_canonical(request.output) == fs::weakly_canonical(*request.held_back))
+    throw_input_error("tokenize: {} is named for the tokens and for the held-back part; use two files",
+                      request.output.string());
+}
+
+/// Deals the joined text out to one or two files, piece by piece.
+class TextDealer {
+ public:
+  explicit TextDealer(const TokenizeRequest& request) : rule_(request.held_back_fraction), kept_(request.output, {}) {
+    if (request.held_back) held_back_.emplace(*request.held_back, TokenFileFormat{});
+  }
+
+  /// Joins a file to the text.
+  void add(const fs::path& path) {
+    FileDescriptor file = FileDescriptor::open_to_read(path, "it was readable a moment ago; run tokenize again");
+    while (true) {
+      const std::uint64_t left_in_piece = held_back_piece_bytes - bytes_ % held_back_piece_bytes;
+      const std::size_t present = file.read(std::span(buffer_).first(left_in_piece));
+      tokens_.assign(present, 0);
+      std::transform(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(present), tokens_.begin(),
+                     [](std::byte b) { return std::to_integer<std::int32_t>(b); });
+      writer_of_piece(bytes_ / held_back_piece_bytes).append(tokens_);
+      bytes_ += present;
+      if (present < left_in_piece) return;
+    }
+  }
+
+  void check_enough() const {
+    if (bytes_ == 0) throw_input_error("tokenize: the inputs hold no byte of text; name files that are not empty");
+    if (held_back_ && bytes_ < rule_.least_bytes())
+      throw_input_error(
+          "tokenize: the text has {} bytes, and a held-back part of this fraction needs {} or more (it is "
+          "dealt out in pieces of {} bytes); give more text, a fraction nearer to 0.5, or two texts of "
+          "your own",
+          bytes_, rule_.least_bytes(), held_back_piece_bytes);
+  }
+
+  /// Both are whole on the device before either gets its name.
+  void publish() {
+    kept_.seal();
+    if (held_back_) held_back_->seal();
+    kept_.publish();
+    if (held_back_) held_back_->publish();
+  }
+
+  TokenizeReport report() const {
+    TokenizeReport report{.bytes = bytes_, .tokens = kept_.header().tokens, .largest = kept_.header().largest};
+    if (held_back_) {
+      report.held_back_tokens = held_back_->header().tokens;
+      report.largest = std::max(report.largest, held_back_->header().largest);
+    }
+    return report;
+  }
+
+ private:
+  TokenFileWriter& writer_of_piece(std::uint64_t piece) {
+    return held_back_ && rule_.holds_back(piece) ? *held_back_ : kept_;
+  }
+
+  HeldBackRule rule_;
+  TokenFileWriter kept_;
+  std::optional<TokenFileWriter> held_back_;
+  std::uint64_t bytes_ = 0;
+  std::vector<std::byte> buffer_ = std::vector<std::byte>(held_back_piece_bytes);
+  std::vector<std::int32_t> tokens_;
+};
+
+}  // namespace
+
+TokenizeReport tokenize(const TokenizeRequest& request) {
+  check_outputs(request);
+  const Listing listing = list_inputs(request.inputs);  // before an output exists: none is its own input
+  TextDealer dealer(request);
+  for (const fs::path& text : listing.texts) dealer.add(text);
+  dealer.check_enough();
+  dealer.publish();
+  TokenizeReport report = dealer.report();
+  report.files = listing.texts.size();
+  report.skipped = listing.skipped;
+  return report;
+}
+
+}  // namespace penstock

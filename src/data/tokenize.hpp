@@ -1,0 +1,40 @@
+#pragma once
+// Text to token files, byte level: a token is a byte, and files are joined with nothing between.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+namespace penstock {
+
+struct TokenizeRequest {
+  /// Files, pipes or folders, joined in this order. A folder stands for the regular files below it, at any depth, in
+  /// the order of their full paths compared byte by byte; links to files count, links to folders are not followed.
+  std::vector<std::filesystem::path> inputs;
+  std::filesystem::path output;
+  /// Where the held-back part (for validation) goes; none is held back without it.
+  std::optional<std::filesystem::path> held_back = std::nullopt;
+  /// In (0, 1), taken to six decimals. The joined text is cut into pieces of held_back_piece_bytes; piece i is held
+  /// back when round((i + 1) * fraction) > round(i * fraction), which is every k-th piece for a fraction of 1 / k.
+  double held_back_fraction = 0.1;
+};
+
+inline constexpr std::uint64_t held_back_piece_bytes = 65536;
+
+struct TokenizeReport {
+  std::uint64_t files = 0;  // that were read
+  std::uint64_t bytes = 0;
+  std::uint64_t tokens = 0;            // in output
+  std::uint64_t held_back_tokens = 0;  // in held_back
+  std::uint64_t largest = 0;           // token, of both
+  /// What a folder holds and was left out: token files (also older outputs), links to folders, devices and pipes.
+  std::vector<std::filesystem::path> skipped = {};
+};
+
+/// Writes the token file(s); they appear whole, at the end, or not at all. Throws InputError for inputs that are
+/// missing or unreadable (all named together), without text, already tokens, or too small for the held-back part, and
+/// for outputs that may not be written; SystemError where reading or writing fails.
+TokenizeReport tokenize(const TokenizeRequest& request);
+
+}  // namespace penstock

@@ -1,0 +1,28 @@
+#include "device/queue.hpp"
+
+#include <omp.h>
+
+#include "device/cpu/backend.hpp"
+
+namespace penstock {
+
+Queue::Queue(const Options& options) {
+  if (options.threads > 0) omp_set_num_threads(options.threads);
+  backend_ = std::make_unique<Backend>();
+  backend_->threads = omp_get_max_threads();
+}
+
+Queue::~Queue() = default;
+Queue::Queue(Queue&&) noexcept = default;
+Queue& Queue::operator=(Queue&&) noexcept = default;
+
+int Queue::threads() const { return backend_->threads; }
+
+std::byte* Queue::workspace(std::size_t bytes) {
+  if (backend_->workspace.bytes() < bytes) backend_->workspace = DeviceMemory(bytes);
+  return backend_->workspace.data();
+}
+
+std::size_t Queue::workspace_bytes() const { return backend_->workspace.bytes(); }
+
+}  // namespace penstock

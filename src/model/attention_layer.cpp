@@ -1,0 +1,71 @@
+#include "model/attention_layer.hpp"
+
+#include "ops/linear.hpp"
+
+namespace penstock {
+
+AttentionLayer::Activations AttentionLayer::take_activations(const ModelShape& shape, Arena& arena) {
+  const auto take = [&](DType type, const Shape& extents) {
+    return arena.take(MemoryUse::activations, type, extents, "attention");
+  };
+  return {.qkv = take(shape.cut.compute, {shape.tokens(), 3 * shape.head_width()}),
+          .out = take(shape.cut.compute, {shape.tokens(), shape.head_width()}),
+          .log_sum_exp = take(DType::float32, {shape.samples, shape.heads(), shape.sequence})};
+}
+
+AttentionLayer::Held AttentionLayer::take_held(const ModelShape& shape, Arena& arena) {
+  return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()}),
+          .dqkv = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.tokens(), 3 * shape.head_width()})};
+}
+
+AttentionLayer::AttentionLayer(ModelContext& context, std::string name)
+    : context_(&context),
+      name_(std::move(name)),
+      dropout_(context.dropout(name_ + " probabilities", context.shape().config.dropout_attention)) {}
+
+ops::AttentionShape AttentionLayer::attention_shape() const {
+  const ModelShape& shape = context_->shape();
+  return {.samples = shape.samples, .sequence = shape.sequence, .heads = shape.heads(),
+          .channels = shape.config.head_channels(), .first_head = shape.heads() * shape.tensor_coordinate};
+}
+
+TensorView AttentionLayer::forward(const MicrobatchView& microbatch, const Activations& kept, TensorView x,
+                                   bool with_dropout) const {
+  const TensorView tokens = context_->gather_rows(x, context_->scratch().gathered);
+  ops::linear(context_->queue(), {.x = tokens, .weight = context_->weight(name_ + ".qkv.weight"),
+                                  .bias = context_->weight(name_ + ".qkv.bias"), .y = kept.qkv, .pre_activation = {}});
+  ops::attention(context_->queue(), {.shape = attention_shape(), .qkv = kept.qkv, .out = kept.out,
+                                     .log_sum_exp = kept.log_sum_exp, .dropout = with_dropout ? dropout_ : ops::Dropout{},
+                                     .first_sample = microbatch.first_sample});
+  ops::linear(context_->queue(), {.x = kept.out, .weight = context_->weight(name_ + ".output.weight"), .bias = {},
+                                  .y = context_->scratch().partial, .pre_activation = {}});
+  return context_->sum_partials(context_->scratch().partial);
+}
+
+TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, const Activations& kept, const Held& held) const {
+  const ModelScratch& scratch = context_->scratch();
+  const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
+  ops::linear_input_gradient(context_->queue(), {.dy = dout, .weight = context_->weight(name_ + ".output.weight"),
+                                                 .dx = scratch.attention_gradient, .pre_activation = {}});
+  ops::attention_gradient(context_->queue(),
+                          {.shape = attention_shape(), .qkv = kept.qkv, .out = kept.out, .log_sum_exp = kept.log_sum_exp,
+                           .dout = scratch.attention_gradient, .dqkv = held.dqkv, .dropout = dropout_,
+                           .first_sample = microbatch.first_sample});
+  ops::linear_input_gradient(context_->queue(), {.dy = held.dqkv, .weight = context_->weight(name_ + ".qkv.weight"),
+                                                 .dx = scratch.partial, .pre_activation = {}});
+  return context_->sum_partials(scratch.partial);
+}
+
+void AttentionLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x, GatheredGradient gathered) const {
+  const ModelScratch& scratch = context_->scratch();
+  const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
+  const TensorView dout =
+      there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
+  ops::linear_weight_gradient(context_->queue(), {.dy = dout, .x = kept.out, .dweight = context_->gradient(name_ + ".output.weight"),
+                                                  .dbias = context_->gradient(name_ + ".output.bias")});
+  const TensorView tokens = context_->gather_rows(x, scratch.gathered);
+  ops::linear_weight_gradient(context_->queue(), {.dy = held.dqkv, .x = tokens, .dweight = context_->gradient(name_ + ".qkv.weight"),
+                                                  .dbias = context_->gradient(name_ + ".qkv.bias")});
+}
+
+}  // namespace penstock

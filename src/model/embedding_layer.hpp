@@ -1,0 +1,23 @@
+#pragma once
+// Token embedding (cut by vocabulary) plus learned positions. N tokens of the microbatch, R rows here, C channels.
+
+#include "model/model_context.hpp"
+
+namespace penstock {
+
+class EmbeddingLayer {
+ public:
+  EmbeddingLayer(ModelContext& context, Arena& arena);
+
+  /// out [R, C] = dropout(token + position).
+  void forward(const MicrobatchView& microbatch, TensorView out, bool with_dropout) const;
+  /// From the gradient of the output [R, C], which it overwrites: adds to the gradients of both tables.
+  void gradient(const MicrobatchView& microbatch, TensorView gradient) const;
+
+ private:
+  ModelContext* context_;
+  ops::Dropout dropout_;
+  TensorView tokens_;  ///< [N, C] embedded tokens of this rank's part of the vocabulary
+};
+
+}  // namespace penstock

@@ -1,0 +1,78 @@
+#pragma once
+// What all parts of a rank's model share: the queue, the tensor axis, the sizes, and scratch that lives for one action.
+
+#include "comm/communicator.hpp"
+#include "device/queue.hpp"
+#include "model/model_shape.hpp"
+#include "model/taps.hpp"
+#include "ops/dropout.hpp"
+#include "parameter/parameter_set.hpp"
+#include "tensor/arena.hpp"
+
+namespace penstock {
+
+/// Scratch tensors that every block uses in turn; nothing in them outlives an action.
+struct ModelScratch {
+  ModelScratch(const ModelShape& shape, Arena& arena);
+
+  TensorView gathered;           ///< [N, C] rows of all tensor ranks; absent where rows are not cut
+  TensorView gathered_gradient;  ///< [N, C] likewise
+  TensorView partial;            ///< [N, C] a product that still has to be added across the tensor axis
+  TensorView attention_gradient; ///< [N, local heads' channels]
+};
+
+/// One microbatch as the model sees it; tensors are on the device.
+struct MicrobatchView {
+  int microbatch = 0;
+  TensorView tokens;   ///< [N] int32
+  TensorView targets;  ///< [N] int32
+  const std::uint64_t* first_sample = nullptr;  ///< device memory
+};
+
+/// References to what lives longer than the model; the owner is whoever made them (the run's Trainer).
+class ModelContext {
+ public:
+  /// `queue` and `tensor_axis` may be null where nothing will be computed (a planning arena).
+  ModelContext(const ModelShape& shape, std::uint64_t seed, Queue* queue, Communicator* tensor_axis, ParameterSet& parameters,
+               ModelScratch& scratch)
+      : shape_(shape), seed_(seed), queue_(queue), tensor_axis_(tensor_axis), parameters_(&parameters), scratch_(&scratch) {}
+
+  const ModelShape& shape() const { return shape_; }
+  Queue& queue() const { return *queue_; }
+  ModelScratch& scratch() const { return *scratch_; }
+
+  TensorView weight(const std::string& name) const { return parameters_->weight(name); }
+  TensorView gradient(const std::string& name, std::size_t use = 0) const { return parameters_->gradient(name, use); }
+
+  /// Rows of all tensor ranks [N, C] from this rank's [R, C]: an all-gather into `landing` where rows are cut, else
+  /// `rows` itself.
+  TensorView gather_rows(TensorView rows, TensorView landing) const;
+  /// This rank's rows [R, C] of the sum over tensor ranks of `partial` [N, C]; in place.
+  TensorView sum_partials(TensorView partial) const;
+  /// All tensor ranks' pieces, in coordinate order; `all` [ranks, ...], own part filled.
+  void exchange(TensorView own_part, TensorView all) const;
+
+  ops::Dropout dropout(const std::string& site, double probability) const {
+    return {.probability = probability, .key = random_key(seed_, site)};
+  }
+  ops::TokenRows token_rows(const MicrobatchView& microbatch) const {
+    return {.first_sample = microbatch.first_sample, .first_row = shape_.first_row(), .sequence = shape_.sequence};
+  }
+
+  void set_taps(TapSink* taps) { taps_ = taps; }
+  bool taps(const std::string& name) const { return taps_ && taps_->wants(name); }
+  void record(const std::string& name, const MicrobatchView& microbatch, TensorView values) const {
+    if (taps(name)) taps_->record(name, microbatch.microbatch, values);
+  }
+
+ private:
+  ModelShape shape_;
+  std::uint64_t seed_;
+  Queue* queue_;
+  Communicator* tensor_axis_;
+  ParameterSet* parameters_;
+  ModelScratch* scratch_;
+  TapSink* taps_ = nullptr;
+};
+
+}  // namespace penstock

@@ -1,0 +1,46 @@
+#pragma once
+// The sizes one rank's slice of the model computes with.
+
+#include <cstdint>
+
+#include "model/model_config.hpp"
+#include "tensor/dtype.hpp"
+
+namespace penstock {
+
+/// How the model is cut along the tensor axis, and in which type it computes.
+struct ModelCut {
+  int tensor = 1;
+  bool sequence_parallel = true;  ///< between attention and MLP a tensor rank keeps tokens / tensor rows
+  DType compute = DType::float32;
+};
+
+struct ModelShape {
+  ModelConfig config;
+  ModelCut cut;
+  int tensor_coordinate = 0;
+  std::int64_t samples = 1;   ///< B, of a microbatch
+  std::int64_t sequence = 1;  ///< T
+
+  bool cut_rows() const { return cut.sequence_parallel && cut.tensor > 1; }
+  std::int64_t tokens() const { return samples * sequence; }                               ///< N
+  std::int64_t rows() const { return cut_rows() ? tokens() / cut.tensor : tokens(); }      ///< R, of the residual stream here
+  std::int64_t first_row() const { return cut_rows() ? rows() * tensor_coordinate : 0; }
+  std::int64_t width() const { return config.width; }                                      ///< C
+  std::int64_t heads() const { return config.heads / cut.tensor; }                         ///< local
+  std::int64_t head_width() const { return heads() * config.head_channels(); }             ///< local heads' channels
+  std::int64_t hidden() const { return config.hidden() / cut.tensor; }                     ///< local
+  /// Rows of the token table here, padding included: the table is padded to a multiple of 128, whatever the mesh.
+  std::int64_t vocabulary_rows() const { return (padded_vocabulary() + cut.tensor - 1) / cut.tensor; }
+  std::int64_t first_token() const { return vocabulary_rows() * tensor_coordinate; }
+  /// Real tokens among the local rows.
+  std::int64_t vocabulary_columns() const {
+    const std::int64_t left = config.vocabulary - first_token();
+    return left < 0 ? 0 : left < vocabulary_rows() ? left : vocabulary_rows();
+  }
+  std::int64_t padded_vocabulary() const { return (config.vocabulary + 127) / 128 * 128; }
+  /// Partial sums go across ranks in float32; with nobody to add to, a product is written as what it is.
+  DType partial() const { return cut.tensor > 1 ? DType::float32 : cut.compute; }
+};
+
+}  // namespace penstock

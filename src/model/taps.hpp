@@ -1,0 +1,19 @@
+#pragma once
+// Taps: places of the model whose values a capture keeps.
+
+#include <string_view>
+
+#include "tensor/tensor_view.hpp"
+
+namespace penstock {
+
+/// Receives the values of taps while the model computes. A tensor is valid during the call only.
+class TapSink {
+ public:
+  virtual ~TapSink() = default;
+  virtual bool wants(std::string_view tap) const = 0;
+  /// Rows of this rank, [rows, ...]; of microbatch `microbatch` of this replica.
+  virtual void record(std::string_view tap, int microbatch, TensorView values) = 0;
+};
+
+}  // namespace penstock

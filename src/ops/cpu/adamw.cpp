@@ -1,0 +1,43 @@
+#include "ops/adamw.hpp"
+
+#include "ops/cpu/parallel.hpp"
+
+namespace penstock::ops {
+namespace {
+
+/// Elements [begin, end) of one piece.
+void update(const AdamWConstants& constants, const AdamWStep& step, const AdamWPiece& piece, Piece range) {
+  float* master = piece.master.data<float>() + range.begin;
+  const float* gradient = piece.gradient.data<float>() + range.begin;
+  float* first_moment = piece.first_moment.data<float>() + range.begin;
+  float* second_moment = piece.second_moment.data<float>() + range.begin;
+  bfloat16* weight = piece.weight.present() ? piece.weight.data<bfloat16>() + range.begin : nullptr;
+  const float decay = piece.decay ? constants.weight_decay : 0.0F;
+  for_vectors(range.end - range.begin, [&](std::int64_t i, auto part) {
+    const Floats g = load(gradient + i, part) * step.gradient_scale;
+    const Floats m = load(first_moment + i, part) * constants.beta1 + g * (1.0F - constants.beta1);
+    const Floats v = load(second_moment + i, part) * constants.beta2 + g * g * (1.0F - constants.beta2);
+    const Floats w = load(master + i, part);
+    const Floats direction = m * step.first_correction / (square_root(v * step.second_correction) + constants.epsilon);
+    const Floats updated = w - step.learning_rate * (direction + decay * w);
+    store(first_moment + i, m, part);
+    store(second_moment + i, v, part);
+    store(master + i, updated, part);
+    if (weight) store(weight + i, updated, part);
+  });
+}
+
+}  // namespace
+
+void adamw(Queue& queue, const AdamWConstants& constants, const AdamWStep* step, std::span<const AdamWPiece> pieces) {
+  constexpr std::int64_t elements_at_once = 16384;
+#pragma omp parallel num_threads(queue.threads())
+  for (const AdamWPiece& piece : pieces) {  // nothing waits between pieces: no element is read by two of them
+    const std::int64_t n = piece.master.elements();
+#pragma omp for schedule(dynamic) nowait
+    for (std::int64_t first = 0; first < n; first += elements_at_once)
+      update(constants, *step, piece, {first, std::min(n, first + elements_at_once)});
+  }
+}
+
+}  // namespace penstock::ops

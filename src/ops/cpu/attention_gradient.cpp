@@ -1,0 +1,182 @@
+#include <cmath>
+#include <limits>
+
+#include "ops/attention.hpp"
+#include "ops/cpu/attention_head.hpp"
+
+namespace penstock::ops {
+namespace {
+
+/// Places of the gradients of one head.
+template <typename T>
+struct HeadGradient {
+  const T* dout;
+  T* dq;
+  T* dk;
+  T* dv;
+
+  HeadGradient(const AttentionGradient& arguments, const Head<T>& head) {
+    dout = arguments.dout.data<T>() + (head.out - arguments.out.data<T>());
+    dq = arguments.dqkv.data<T>() + (head.q - arguments.qkv.data<T>());
+    dk = dq + head.out_stride;
+    dv = dk + head.out_stride;
+  }
+};
+
+template <typename T>
+float dot(const T* a, const T* b, std::int64_t n) {
+  Floats sum{};
+  for_vectors(n, [&](std::int64_t c, auto part) { sum += load(a + c, part) * load(b + c, part); });
+  return sum_of(sum);
+}
+
+template <typename T>
+void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::int64_t channels, float scale, T* to,
+                std::int64_t stride) {
+  for (std::int64_t row = 0; row < rows; ++row)
+    for_vectors(channels, [&](std::int64_t c, auto part) {
+      store(to + row * stride + c, load(from + row * width + c, part) * scale, part);
+    });
+}
+
+/// p and ds of 16 keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout factor.
+struct ScoreGradient {
+  Floats p;
+  Floats ds;
+};
+
+PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta, Ints key,
+                                             std::int64_t reach) {
+  const Floats p = exp2_of(score * log2_scale - log2_sum);
+  const Floats seen = key < static_cast<std::int32_t>(reach) ? p : Floats{};
+  return {seen, seen * (dp - delta)};
+}
+
+PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta, Ints key,
+                                             std::int64_t reach, Floats factor) {
+  ScoreGradient gradient = score_gradient(score, dp * factor, log2_scale, log2_sum, delta, key, reach);
+  gradient.p *= factor;
+  return gradient;
+}
+
+/// Scores and gradients of p of one block to p and ds in the units of the products.
+template <typename Units, bool dropout, typename T>
+void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& scratch, std::int64_t rows,
+                            const CausalReach& reach) {
+  alignas(64) std::uint16_t bits[2][neighbours_at_once];
+  const std::uint32_t threshold = head.dropout.dropout->threshold();
+  const float scale = head.dropout.dropout->scale();
+  for (std::int64_t row = 0; row < rows; row += 2) {
+    if constexpr (dropout)
+      for (std::int64_t r = 0; r < 2; ++r) head.dropout.bits(reach.first_query + row + r, reach.first_key, bits[r]);
+    const std::int64_t held = reach.held(row);
+    for (std::int64_t c = 0; c < held; c += lanes) {
+      ScoreGradient gradients[2];
+#pragma GCC unroll 2
+      for (std::int64_t r = 0; r < 2; ++r) {
+        const std::int64_t at = (row + r) * key_block + c;
+        const Floats score = load(scratch.scores + at, All{});
+        const Floats dp = load(scratch.dp + at, All{});
+        const Ints key = lane_numbers(static_cast<std::int32_t>(c));
+        const float log2_sum = scratch.log2_sum[row + r];
+        const float delta = scratch.delta[row + r];
+        const std::int64_t seen = reach.reach(row + r);
+        if constexpr (dropout)
+          gradients[r] = score_gradient(score, dp, head.log2_scale, log2_sum, delta, key, seen,
+                                        dropout_factors(bits[r] + c, threshold, scale));
+        else
+          gradients[r] = score_gradient(score, dp, head.log2_scale, log2_sum, delta, key, seen);
+      }
+      if constexpr (Units::depth == 1) {
+        for (std::int64_t r = 0; r < 2; ++r) {
+          store(scratch.p_columns + (row + r) * key_block + c, gradients[r].p, All{});
+          store(scratch.ds_columns + (row + r) * key_block + c, gradients[r].ds, All{});
+        }
+      } else {
+        const std::int64_t pair = row / 2 * key_block + c;
+        Units::store_two_rows(scratch.p_columns + pair, gradients[0].p, gradients[1].p);
+        Units::store_two_rows(scratch.ds_columns + pair, gradients[0].ds, gradients[1].ds);
+        for (std::int64_t r = 0; r < 2; ++r)
+          Units::store_row(scratch.ds_rows + ((row + r) * key_block + c) / 2, gradients[r].ds);
+      }
+    }
+  }
+}
+
+/// Packs one block of queries: q, dout, log-sum-exp and delta.
+template <typename Units, typename T>
+void pack_queries(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents<Units>& extents,
+                  const BackwardScratch<Units>& scratch, std::int64_t first, std::int64_t rows, std::int64_t padded_rows) {
+  const std::int64_t channels = head.shape->channels;
+  const T* dout = gradient.dout + first * head.out_stride;
+  pack_rows(head.q + first * head.qkv_stride, head.qkv_stride, rows, channels, scratch.q, extents.width, padded_rows);
+  pack_rows(dout, head.out_stride, rows, channels, scratch.dout, extents.width, padded_rows);
+  for (std::int64_t row = 0; row < padded_rows; ++row) {
+    const bool real = row < rows;  // padded rows: p = exp(-infinity) = 0
+    scratch.log2_sum[row] = real ? head.log_sum_exp[first + row] * std::numbers::log2e_v<float>
+                                 : std::numeric_limits<float>::infinity();
+    scratch.delta[row] =
+        real ? dot(dout + row * head.out_stride, head.out + (first + row) * head.out_stride, channels) : 0.0F;
+  }
+}
+
+template <typename Units, bool dropout, typename T>
+void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, std::byte* memory) {
+  const HeadExtents<Units> extents(*head.shape);
+  Carver carver(memory);
+  const BackwardScratch<Units> scratch(carver, extents);
+  const std::int64_t sequence = head.shape->sequence;
+  const std::int64_t channels = head.shape->channels;
+  const float score_scale = head.log2_scale * std::numbers::ln2_v<float>;
+
+  pack_rows(head.v, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
+  pack_columns(scratch.rows, extents.sequence, extents.units, scratch.v_columns);
+  pack_rows(head.k, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
+  pack_columns(scratch.rows, extents.sequence, extents.units, scratch.k_columns);
+  const auto* k_units = pack_steps(scratch.rows, extents.sequence, extents.width, scratch.k_units);
+  std::fill_n(scratch.dk, extents.sequence * extents.width, 0.0F);
+  std::fill_n(scratch.dv, extents.sequence * extents.width, 0.0F);
+
+  for (std::int64_t first_query = 0; first_query < sequence; first_query += query_block) {
+    const std::int64_t rows = std::min(query_block, sequence - first_query);
+    const std::int64_t padded_rows = rounded_up(rows, tile_rows);
+    pack_queries(head, gradient, extents, scratch, first_query, rows, padded_rows);
+    const auto* q_units = pack_steps(scratch.q, padded_rows, extents.width, scratch.q_units);
+    const auto* dout_units = pack_steps(scratch.dout, padded_rows, extents.width, scratch.dout_units);
+    for (std::int64_t key = 0; key < first_query + rows; key += key_block) {
+      const CausalReach reach{first_query, key, rounded_up(std::min(key_block, first_query + rows - key), lanes)};
+      multiply_by_columns(extents, scratch.q, padded_rows, scratch.k_columns, reach, scratch.scores);
+      multiply_by_columns(extents, scratch.dout, padded_rows, scratch.v_columns, reach, scratch.dp);
+      softmax_gradient_block<Units, dropout>(head, scratch, padded_rows, reach);
+      multiply_columns(extents, scratch.p_columns, padded_rows, dout_units, reach, scratch.dv);
+      multiply_columns(extents, scratch.ds_columns, padded_rows, q_units, reach, scratch.dk);
+      multiply_rows(extents, scratch.ds_rows, padded_rows, k_units, reach, scratch.dq);
+    }
+    store_rows(scratch.dq, extents.width, rows, channels, score_scale, gradient.dq + first_query * head.qkv_stride,
+               head.qkv_stride);
+  }
+  store_rows(scratch.dk, extents.width, sequence, channels, score_scale, gradient.dk, head.qkv_stride);
+  store_rows(scratch.dv, extents.width, sequence, channels, 1.0F, gradient.dv, head.qkv_stride);
+}
+
+}  // namespace
+
+void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
+  const AttentionShape& shape = arguments.shape;
+  with_type(arguments.qkv.type(), [&]<typename T>(T) {
+    using Units = UnitsOf<T>;
+    const std::int64_t bytes = scratch_bytes<BackwardScratch, Units>(shape);
+    std::byte* memory = queue.workspace(static_cast<std::size_t>(bytes * queue.threads()));
+    for_pieces(queue, shape.samples * shape.heads, 1, [&](std::int64_t number, Piece) {
+      const Head<T> head(arguments, number / shape.heads, number % shape.heads);
+      const HeadGradient<T> gradient(arguments, head);
+      std::byte* own = memory + omp_get_thread_num() * bytes;
+      if (arguments.dropout.active())
+        attend_backward<Units, true>(head, gradient, own);
+      else
+        attend_backward<Units, false>(head, gradient, own);
+    });
+  });
+}
+
+}  // namespace penstock::ops

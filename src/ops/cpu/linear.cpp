@@ -1,0 +1,154 @@
+#include "ops/linear.hpp"
+
+#include "ops/cpu/parallel.hpp"
+#include "ops/cpu/products.hpp"
+
+namespace penstock::ops {
+namespace {
+
+// Below this the weight is not packed: its reading and writing would cost more than it saves.
+constexpr std::int64_t few_rows = 128;
+
+std::byte* at_row(const TensorView& matrix, std::int64_t row) {
+  return static_cast<std::byte*>(matrix.raw()) + static_cast<std::size_t>(row * matrix.shape()[1]) * bytes_of(matrix.type());
+}
+
+template <typename To, typename From>
+void gelu_elements(const From* from, To* to, std::int64_t n) {
+  for_vectors(n, [&](std::int64_t i, auto part) { store(to + i, gelu(load(from + i, part)), part); });
+}
+
+template <typename To, typename Slope>
+void multiply_by_gelu_slope(const float* product, const Slope* pre_activation, To* to, std::int64_t n) {
+  for_vectors(n, [&](std::int64_t i, auto part) {
+    store(to + i, load(product + i, part) * gelu_slope(load(pre_activation + i, part)), part);
+  });
+}
+
+/// y = gelu(u) for rows [first, first + rows).
+void gelu_rows(const TensorView& u, const TensorView& y, std::int64_t first, std::int64_t rows) {
+  with_type(u.type(), [&]<typename From>(From) {
+    with_type(y.type(), [&]<typename To>(To) {
+      const std::int64_t begin = first * u.shape()[1];
+      gelu_elements(u.data<From>() + begin, y.data<To>() + begin, rows * u.shape()[1]);
+    });
+  });
+}
+
+/// dx = product * gelu'(u) for rows [first, first + rows).
+void gelu_slope_rows(const float* product, const TensorView& u, const TensorView& dx, std::int64_t first, std::int64_t rows) {
+  with_type(u.type(), [&]<typename Slope>(Slope) {
+    with_type(dx.type(), [&]<typename To>(To) {
+      const std::int64_t begin = first * u.shape()[1];
+      multiply_by_gelu_slope(product, u.data<Slope>() + begin, dx.data<To>() + begin, rows * u.shape()[1]);
+    });
+  });
+}
+
+constexpr std::int64_t rows_of_a_column_sum = 64;
+
+/// dbias (+)= the sum of dy over rows: sums of 64 rows each, added in order.
+template <typename T>
+void sum_columns(Queue& queue, const TensorView& dy, const TensorView& dbias, bool accumulate) {
+  const std::int64_t rows = dy.shape()[0];
+  const std::int64_t columns = dy.shape()[1];
+  const std::int64_t pieces = pieces_of(rows, rows_of_a_column_sum);
+  auto* partial = reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(pieces * columns) * sizeof(float)));
+  const T* from = dy.data<T>();
+  for_pieces(queue, rows, rows_of_a_column_sum, [&](std::int64_t number, Piece piece) {
+    for_vectors(columns, [&](std::int64_t c, auto part) {
+      Floats sum{};
+      for (std::int64_t row = piece.begin; row < piece.end; ++row) sum += load(from + row * columns + c, part);
+      store(partial + number * columns + c, sum, part);
+    });
+  });
+  add_partial_sums(queue, partial, pieces, columns, dbias.data<float>(), columns, accumulate);
+}
+
+}  // namespace
+
+void linear(Queue& queue, const Linear& arguments) {
+  const TensorView& first_output = arguments.pre_activation.present() ? arguments.pre_activation : arguments.y;
+  const RowProduct product{.rows = arguments.x.shape()[0],
+                           .inputs = arguments.x.shape()[1],
+                           .outputs = arguments.weight.shape()[0],
+                           .type = arguments.x.type(),
+                           .output_type = first_output.type(),
+                           .use = WeightUse::transposed,
+                           .bias = arguments.bias.present()};
+  ensure(arguments.weight.type() == arguments.x.type(), "linear: x and weight differ in type");
+  ensure(arguments.weight.shape()[1] == product.inputs && first_output.shape()[0] == product.rows &&
+             first_output.shape()[1] == product.outputs,
+         "linear: the shapes do not fit");
+  const float* bias = product.bias ? arguments.bias.data<float>() : nullptr;
+  const bool activate = arguments.pre_activation.present();
+
+  if (product.rows < few_rows) {
+    multiply_few_rows(queue, product, arguments.x.raw(), arguments.weight.raw(), bias, first_output.raw());
+    if (activate) for_rows(queue, product.rows, [&](std::int64_t row) { gelu_rows(first_output, arguments.y, row, 1); });
+    return;
+  }
+  std::byte* packed = queue.workspace(BlockedProduct::packed_bytes(queue, product));
+  const BlockedProduct blocked(queue, product, arguments.weight.raw(), bias, packed);
+  for_pieces(queue, product.rows, blocked.block_rows(), [&](std::int64_t, Piece piece) {
+    const std::int64_t rows = piece.end - piece.begin;
+    blocked.multiply(at_row(arguments.x, piece.begin), at_row(first_output, piece.begin), rows);
+    if (activate) gelu_rows(first_output, arguments.y, piece.begin, rows);
+  });
+}
+
+void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
+  const bool slope = arguments.pre_activation.present();
+  const RowProduct product{.rows = arguments.dy.shape()[0],
+                           .inputs = arguments.weight.shape()[0],
+                           .outputs = arguments.weight.shape()[1],
+                           .type = arguments.dy.type(),
+                           .output_type = slope ? DType::float32 : arguments.dx.type(),
+                           .use = WeightUse::plain,
+                           .bias = false};
+  ensure(arguments.weight.type() == arguments.dy.type(), "linear_input_gradient: dy and weight differ in type");
+  ensure(arguments.dy.shape()[1] == product.inputs && arguments.dx.shape()[0] == product.rows &&
+             arguments.dx.shape()[1] == product.outputs,
+         "linear_input_gradient: the shapes do not fit");
+
+  if (product.rows < few_rows) {
+    const auto scratch_bytes = static_cast<std::size_t>(product.rows * product.outputs) * sizeof(float);
+    void* to = slope ? queue.workspace(scratch_bytes) : arguments.dx.raw();
+    multiply_few_rows(queue, product, arguments.dy.raw(), arguments.weight.raw(), nullptr, to);
+    if (slope)
+      for_rows(queue, product.rows, [&](std::int64_t row) {
+        gelu_slope_rows(static_cast<const float*>(to) + row * product.outputs, arguments.pre_activation, arguments.dx, row, 1);
+      });
+    return;
+  }
+  // With GELU each thread's block goes to its own scratch first: the pre-activation may be dx itself.
+  const std::int64_t block_rows = BlockedProduct::block_rows(product.outputs, product.output_type);
+  const std::int64_t scratch_bytes = rounded_up(block_rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
+  const std::int64_t packed_bytes = rounded_up(static_cast<std::int64_t>(BlockedProduct::packed_bytes(queue, product)), 4096);
+  std::byte* packed = queue.workspace(static_cast<std::size_t>(packed_bytes + (slope ? queue.threads() * scratch_bytes : 0)));
+  const BlockedProduct blocked(queue, product, arguments.weight.raw(), nullptr, packed);
+  for_pieces(queue, product.rows, block_rows, [&](std::int64_t, Piece piece) {
+    const std::int64_t rows = piece.end - piece.begin;
+    if (!slope) return blocked.multiply(at_row(arguments.dy, piece.begin), at_row(arguments.dx, piece.begin), rows);
+    auto* scratch = reinterpret_cast<float*>(packed + packed_bytes + omp_get_thread_num() * scratch_bytes);
+    blocked.multiply(at_row(arguments.dy, piece.begin), scratch, rows);
+    gelu_slope_rows(scratch, arguments.pre_activation, arguments.dx, piece.begin, rows);
+  });
+}
+
+void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments) {
+  const SumProduct product{.m = arguments.dy.shape()[1],
+                           .n = arguments.x.shape()[1],
+                           .k = arguments.dy.shape()[0],
+                           .type = arguments.dy.type(),
+                           .accumulate = arguments.accumulate};
+  ensure(arguments.x.type() == arguments.dy.type(), "linear_weight_gradient: dy and x differ in type");
+  ensure(arguments.x.shape()[0] == product.k && arguments.dweight.shape()[0] == product.m && arguments.dweight.shape()[1] == product.n,
+         "linear_weight_gradient: the shapes do not fit");
+  multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.data<float>());
+  if (arguments.dbias.present())
+    with_type(arguments.dy.type(),
+              [&]<typename T>(T) { sum_columns<T>(queue, arguments.dy, arguments.dbias, arguments.accumulate); });
+}
+
+}  // namespace penstock::ops

@@ -1,0 +1,66 @@
+#pragma once
+// Matrix products through oneDNN: cached primitives, weights packed once a call, rows in blocks that one thread computes
+// from beginning to end, so that what follows the product finds the block in its cache.
+
+#include <cstdint>
+
+#include "device/queue.hpp"
+#include "tensor/tensor_view.hpp"
+
+namespace penstock::ops {
+
+/// The weight matrix W [M, K] as the right-hand side of a product: x W^T (transposed) or dy W (plain).
+enum class WeightUse : std::uint8_t { transposed, plain };
+
+/// y [rows, outputs] = x [rows, inputs] times a weight, plus a bias.
+struct RowProduct {
+  std::int64_t rows = 0;
+  std::int64_t inputs = 0;
+  std::int64_t outputs = 0;
+  DType type = DType::float32;         ///< of x and the weight
+  DType output_type = DType::float32;  ///< of y
+  WeightUse use = WeightUse::transposed;
+  bool bias = false;
+};
+
+/// The primitive that computes `block_rows` rows of a RowProduct on one thread, and the weight packed for it.
+class BlockedProduct {
+ public:
+  /// Rows of a block: as many as keep a block's output near 384 KiB, from 32 to 256.
+  static std::int64_t block_rows(std::int64_t outputs, DType output_type);
+  /// Workspace bytes of the packed weight.
+  static std::size_t packed_bytes(Queue& queue, const RowProduct& product);
+
+  /// Packs the weight to `packed`; `bias` may be null where the product has none.
+  BlockedProduct(Queue& queue, const RowProduct& product, const void* weight, const float* bias, std::byte* packed);
+
+  std::int64_t block_rows() const { return block_rows_; }
+  /// y = x W + bias for `rows` rows: block_rows(), or what is left of the matrix. Called from inside a parallel region.
+  void multiply(const void* x, void* y, std::int64_t rows) const;
+
+ private:
+  struct Primitive;
+  static Primitive& primitive(Queue& queue, const RowProduct& product, std::int64_t rows);
+
+  Queue* queue_;
+  std::int64_t block_rows_;
+  const Primitive* whole_;
+  const Primitive* rest_;
+  const float* bias_;
+  const std::byte* packed_;
+};
+
+/// c [m, n] (+)= a^T b with a [k, m], b [k, n], on all threads of the queue; c float32.
+struct SumProduct {
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  DType type = DType::float32;  ///< of a and b
+  bool accumulate = true;
+};
+void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, float* c);
+
+/// One product on all threads without packing: for few rows, where packing the weight would cost as much as the product.
+void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias, void* y);
+
+}  // namespace penstock::ops

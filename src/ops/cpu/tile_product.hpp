@@ -1,0 +1,176 @@
+#pragma once
+// Small products of one thread: c (+)= a b, tile by tile in registers. Numbers enter as 32-bit units: a float, or (where the
+// processor multiplies bfloat16) a pair of bfloat16 that are neighbours along the summed dimension. A unit of `a` meets 16
+// units of `b` in one instruction, so both kinds share the same loops.
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "ops/cpu/vector_math.hpp"
+
+namespace penstock::ops {
+
+/// Units that are float32 numbers.
+struct FloatUnits {
+  using Element = float;
+  using Unit = float;
+  static constexpr std::int64_t depth = 1;  ///< elements of the summed dimension in a unit
+
+  using Vector = Floats;  ///< 16 units
+
+  PENSTOCK_INLINE static Vector spread(Unit a) { return splat(a); }
+  PENSTOCK_INLINE static Floats add_product(Floats sum, Vector a, Vector b) { return sum + a * b; }
+  PENSTOCK_INLINE static void store_row(Unit* to, Floats values) { store(to, values, All{}); }
+};
+
+#ifdef __AVX512BF16__
+/// Units that are pairs of bfloat16, the earlier one in the lower half.
+struct PairUnits {
+  using Element = bfloat16;
+  using Unit = std::uint32_t;
+  static constexpr std::int64_t depth = 2;
+
+  using Vector = Words;
+
+  PENSTOCK_INLINE static Vector spread(Unit a) { return Words{} + a; }
+  PENSTOCK_INLINE static Floats add_product(Floats sum, Vector a, Vector b) {
+    return std::bit_cast<Floats>(
+        _mm512_dpbf16_ps(std::bit_cast<__m512>(sum), std::bit_cast<__m512bh>(a), std::bit_cast<__m512bh>(b)));
+  }
+
+  /// 16 numbers of one row, neighbours in pairs.
+  PENSTOCK_INLINE static void store_row(Unit* to, Floats values) {
+    const auto narrowed = _mm512_cvtneps_pbh(std::bit_cast<__m512>(values));
+    std::memcpy(to, &narrowed, sizeof narrowed);
+  }
+  /// 16 numbers of each of two rows: unit i is (even[i], odd[i]).
+  PENSTOCK_INLINE static void store_two_rows(Unit* to, Floats even, Floats odd) {
+    using Shorts [[gnu::vector_size(64)]] = std::int16_t;
+    const Shorts interleaved{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+                             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const auto both = std::bit_cast<Shorts>(_mm512_cvtne2ps_pbh(std::bit_cast<__m512>(odd), std::bit_cast<__m512>(even)));
+    const Shorts pairs = __builtin_shuffle(both, interleaved);
+    std::memcpy(to, &pairs, sizeof pairs);
+  }
+};
+/// The units in which tensors of type T are multiplied.
+template <typename T>
+using UnitsOf = std::conditional_t<std::is_same_v<T, float>, FloatUnits, PairUnits>;
+#else
+template <typename T>
+using UnitsOf = FloatUnits;
+#endif
+
+/// Where units lie: unit (row, step) of a left-hand side at row * row_stride + step * step_stride.
+template <typename Unit>
+struct LeftSide {
+  const Unit* units;
+  std::int64_t row_stride;
+  std::int64_t step_stride;
+};
+/// Unit (step, column) of a right-hand side at step * stride + column.
+template <typename Unit>
+struct RightSide {
+  const Unit* units;
+  std::int64_t stride;
+};
+/// Result (row, column) at row * stride + column.
+struct Result {
+  float* values;
+  std::int64_t stride;
+};
+/// Steps [begin, end) of the summed dimension, in units.
+struct Steps {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+/// Keeps GCC from loading the vector anew for every product that it enters: loads would then bound the tile.
+template <typename Vector>
+PENSTOCK_INLINE void hold_in_register([[maybe_unused]] Vector& vector) {
+#ifdef __AVX512F__
+  asm("" : "+v"(vector));
+#endif
+}
+
+/// One tile of `rows` x 16 * `vectors` results, held in registers over all steps.
+template <typename Units, int rows, int vectors>
+PENSTOCK_INLINE void multiply_tile(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c, Steps steps,
+                                   bool accumulate) {
+  using Vector = typename Units::Vector;
+  Floats sums[rows][vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v)
+      sums[r][v] = accumulate ? load(c.values + r * c.stride + v * lanes, All{}) : Floats{};
+  const auto* left = a.units + steps.begin * a.step_stride;
+  const auto* right = b.units + steps.begin * b.stride;
+  for (std::int64_t step = steps.begin; step < steps.end; ++step) {
+    Vector b_vectors[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      std::memcpy(&b_vectors[v], right + v * lanes, sizeof(Vector));
+      hold_in_register(b_vectors[v]);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const Vector a_vector = Units::spread(left[r * a.row_stride]);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) sums[r][v] = Units::add_product(sums[r][v], a_vector, b_vectors[v]);
+    }
+    left += a.step_stride;
+    right += b.stride;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) store(c.values + r * c.stride + v * lanes, sums[r][v], All{});
+}
+
+/// Rows that the loops below go forward by: a multiple of every tile's rows.
+inline constexpr std::int64_t tile_rows = 8;
+/// Columns of the widest tile.
+inline constexpr std::int64_t panel_columns = 64;
+
+/// c (+)= a b for 8 rows and up to 64 columns, of which `vectors` times 16 are computed.
+template <typename Units>
+void multiply_panel_rows(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c, Steps steps,
+                         std::int64_t vectors, bool accumulate) {
+  switch (vectors) {
+    case 1: multiply_tile<Units, 8, 1>(a, b, c, steps, accumulate); break;
+    case 2: multiply_tile<Units, 8, 2>(a, b, c, steps, accumulate); break;
+    case 3: multiply_tile<Units, 8, 3>(a, b, c, steps, accumulate); break;
+    default: {
+      multiply_tile<Units, 4, 4>(a, b, c, steps, accumulate);
+      const LeftSide<typename Units::Unit> lower{a.units + 4 * a.row_stride, a.row_stride, a.step_stride};
+      multiply_tile<Units, 4, 4>(lower, b, {c.values + 4 * c.stride, c.stride}, steps, accumulate);
+    }
+  }
+}
+
+/// c (+)= a b for `rows` (a multiple of 8) and `columns` (a multiple of 16) results; steps_of(row) gives the steps of the 8
+/// rows from `row` on, and columns_of(row) how many columns of them are wanted. Panels of 64 columns of b are `panel_stride`
+/// units apart.
+template <typename Units, typename StepsOf, typename ColumnsOf>
+void multiply(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, std::int64_t panel_stride, Result c,
+              std::int64_t rows, std::int64_t columns, bool accumulate, StepsOf&& steps_of, ColumnsOf&& columns_of) {
+  for (std::int64_t first = 0; first < columns; first += panel_columns) {
+    for (std::int64_t row = 0; row < rows; row += tile_rows) {
+      const std::int64_t wanted = std::min({columns, columns_of(row), first + panel_columns}) - first;
+      if (wanted <= 0) continue;
+      multiply_panel_rows<Units>({a.units + row * a.row_stride, a.row_stride, a.step_stride}, b,
+                                 {c.values + row * c.stride + first, c.stride}, steps_of(row), (wanted + lanes - 1) / lanes,
+                                 accumulate);
+    }
+    b.units += panel_stride;
+  }
+}
+
+}  // namespace penstock::ops

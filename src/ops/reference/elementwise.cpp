@@ -1,0 +1,20 @@
+#include "ops/elementwise.hpp"
+
+#include <cstring>
+
+#include "ops/reference/reference.hpp"
+#include "ops/reference/values.hpp"
+
+namespace penstock::reference {
+
+// A float32 goes through double unchanged, so that one rounding is left, that of the result's type.
+void cast(TensorView from, TensorView to) { write(to, read(from)); }
+
+void zero(TensorView tensor) { std::memset(tensor.raw(), 0, tensor.bytes()); }
+
+void squared_norm(TensorView tensor, double* sum) {
+  *sum = 0;
+  for (const double value : read(tensor)) *sum += value * value;
+}
+
+}  // namespace penstock::reference

@@ -1,0 +1,134 @@
+#include "optim/optimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/elementwise.hpp"
+#include "ops/sum.hpp"
+
+namespace penstock {
+
+Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
+                     Arena& arena)
+    : config_(config), parameters_(&parameters), communicators_(communicators), tied_(tied) {
+  for (const Bucket& bucket : parameters.layout().buckets())
+    if (bucket.tied && bucket.uses == 1)
+      tied_landing_ = arena.take(MemoryUse::buffers, DType::float32, {bucket.own_end - bucket.own_begin});
+  totals_ = arena.take(MemoryUse::buffers, DType::float64, {1 + static_cast<std::int64_t>(parameters.specs().size())});
+  pieces_ = pieces();
+}
+
+TensorView Optimizer::own_gradient(std::size_t bucket) const {
+  const Bucket& b = parameters_->layout().buckets()[bucket];
+  return parameters_->memory(bucket).gradients.front().range(b.own_begin, b.own_end - b.own_begin);
+}
+
+// One piece for each parameter that meets the own range.
+std::vector<ops::AdamWPiece> Optimizer::pieces() const {
+  std::vector<ops::AdamWPiece> pieces;
+  const auto& buckets = parameters_->layout().buckets();
+  for (std::size_t b = 0; b < buckets.size(); ++b) {
+    const BucketMemory& memory = parameters_->memory(b);
+    for (const BucketEntry& entry : buckets[b].entries) {
+      const std::int64_t begin = std::max(entry.begin, buckets[b].own_begin);
+      const std::int64_t count = std::min(entry.begin + entry.elements, buckets[b].own_end) - begin;
+      if (count <= 0) continue;
+      const std::int64_t own = begin - buckets[b].own_begin;
+      pieces.push_back({.master = memory.master.range(own, count),
+                        .gradient = memory.gradients.front().range(begin, count),
+                        .first_moment = memory.first_moment.range(own, count),
+                        .second_moment = memory.second_moment.range(own, count),
+                        .weight = buckets[b].type == DType::float32 ? TensorView{} : memory.weights.range(begin, count),
+                        .decay = parameters_->specs()[entry.parameter].decay});
+    }
+  }
+  return pieces;
+}
+
+void Optimizer::publish(Queue& queue) {
+  for (const ops::AdamWPiece& piece : pieces_)
+    if (piece.weight.present()) ops::cast(queue, piece.master, piece.weight);
+}
+
+void Optimizer::gather_parameters(Queue& queue) {
+  const ParameterLayout& layout = parameters_->layout();
+  for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
+    const Bucket& bucket = layout.buckets()[b];
+    const BucketMemory& memory = parameters_->memory(b);
+    if (layout.place().shard)
+      communicators_->data.wait(communicators_->data.all_gather(
+          memory.weights.range(bucket.own_begin, bucket.own_end - bucket.own_begin), memory.weights));
+    for (const TensorView gradient : memory.gradients) ops::zero(queue, gradient);
+  }
+}
+
+void Optimizer::reduce_gradients(Queue& queue) {
+  const ParameterLayout& layout = parameters_->layout();
+  Communicator& data = communicators_->data;
+  Communicator& tensor = communicators_->tensor;
+  for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
+    const Bucket& bucket = layout.buckets()[b];
+    const std::vector<TensorView>& gradients = parameters_->memory(b).gradients;
+    for (const TensorView gradient : gradients) {
+      if (bucket.gradient == GradientOnTensorAxis::partial) tensor.wait(tensor.all_reduce(gradient));
+      if (layout.place().shard)
+        data.wait(data.reduce_scatter(gradient, gradient.range(bucket.own_begin, bucket.own_end - bucket.own_begin)));
+      else
+        data.wait(data.all_reduce(gradient));
+    }
+    // Both uses of a tied parameter on one rank: the same sum, in the same order, as sum_tied takes across ranks.
+    if (gradients.size() == 2) {
+      const TensorView last = gradients[1].range(bucket.own_begin, bucket.own_end - bucket.own_begin);
+      ops::add(queue, own_gradient(b), last, own_gradient(b));
+    }
+  }
+}
+
+void Optimizer::sum_tied(Queue& queue) {
+  constexpr int tied_tag = 1;  // transfers of stages use tags from 2 on
+  Communicator& pipeline = communicators_->pipeline;
+  const auto& buckets = parameters_->layout().buckets();
+  for (std::size_t b = 0; b < buckets.size(); ++b) {
+    if (!buckets[b].tied || buckets[b].uses != 1) continue;
+    const bool is_first = pipeline.coordinate() == tied_.first;
+    const int peer = is_first ? tied_.last : tied_.first;
+    const TensorView own = own_gradient(b);
+    const Event received = pipeline.receive(tied_landing_, peer, tied_tag);
+    const Event sent = pipeline.send(own, peer, tied_tag);
+    pipeline.wait(received);
+    pipeline.wait(sent);
+    ops::add(queue, is_first ? own : tied_landing_, is_first ? tied_landing_ : own, own);
+  }
+}
+
+StepResult Optimizer::norm(Queue& queue, double loss_sum, std::int64_t loss_tokens) {
+  double* totals = totals_.data<double>();
+  std::fill_n(totals, totals_.elements(), 0.0);
+  totals[0] = loss_sum;
+  for (const OwnedBox& owned : parameters_->layout().owned()) {
+    if (!owned.counted) continue;
+    double squares = 0;
+    ops::squared_norm(queue, own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()), &squares);
+    totals[1 + owned.parameter] += squares;
+  }
+  communicators_->all.wait(communicators_->all.all_reduce(totals_));
+  double sum = 0;
+  for (std::int64_t p = 1; p < totals_.elements(); ++p) sum += totals[p];
+  gradient_norm_ = std::sqrt(sum);
+  return {.loss = totals[0] / static_cast<double>(loss_tokens), .gradient_norm = gradient_norm_};
+}
+
+void Optimizer::update(Queue& queue, double learning_rate, std::int64_t update) {
+  const auto t = static_cast<double>(update);
+  const bool clips = config_.clip > 0 && gradient_norm_ > config_.clip;
+  const ops::AdamWStep step{.learning_rate = static_cast<float>(learning_rate),
+                            .gradient_scale = clips ? static_cast<float>(config_.clip / gradient_norm_) : 1.0F,
+                            .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
+                            .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))};
+  const ops::AdamWConstants constants{.beta1 = static_cast<float>(config_.beta1), .beta2 = static_cast<float>(config_.beta2),
+                                      .epsilon = static_cast<float>(config_.epsilon),
+                                      .weight_decay = static_cast<float>(config_.weight_decay)};
+  ops::adamw(queue, constants, &step, pieces_);
+}
+
+}  // namespace penstock

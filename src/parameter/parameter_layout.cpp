@@ -1,0 +1,81 @@
+#include "parameter/parameter_layout.hpp"
+
+#include <algorithm>
+
+namespace penstock {
+
+namespace {
+
+constexpr std::int64_t line = 32;  // float32 elements in 128 bytes
+
+std::int64_t padded(std::int64_t elements, std::int64_t unit) { return (elements + unit - 1) / unit * unit; }
+
+bool contains(const std::vector<int>& stages, int stage) {
+  return std::find(stages.begin(), stages.end(), stage) != stages.end();
+}
+
+int uses_here(const ParameterSpec& spec, const ParameterPlace& place) {
+  return static_cast<int>(
+      std::count_if(spec.stages.begin(), spec.stages.end(), [&](int stage) { return contains(place.stages, stage); }));
+}
+
+// Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges.
+bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
+  const bool tied = spec.stages.size() > 1;
+  return bucket.type == spec.type && bucket.gradient == spec.gradient && bucket.tied == tied &&
+         (!tied || specs[bucket.entries.front().parameter].stages == spec.stages);
+}
+
+// One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.
+bool is_counted(const ParameterSpec& spec, const ParameterPlace& place) {
+  return (spec.split.parts > 1 || place.tensor_coordinate == 0) && (place.shard || place.data_coordinate == 0) &&
+         contains(place.stages, spec.stages.front());
+}
+
+}  // namespace
+
+ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place) : place_(std::move(place)) {
+  for (std::size_t p = 0; p < specs.size(); ++p) {
+    const ParameterSpec& spec = specs[p];
+    const int uses = uses_here(spec, place_);
+    if (uses == 0) continue;
+    auto bucket = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) { return belongs(b, specs, spec); });
+    if (bucket == buckets_.end()) {
+      buckets_.push_back({.type = spec.type, .gradient = spec.gradient, .tied = spec.stages.size() > 1, .uses = uses});
+      bucket = buckets_.end() - 1;
+    }
+    const std::int64_t elements = local_shape(spec).elements();
+    bucket->entries.push_back({p, bucket->elements, elements});
+    bucket->elements += padded(elements, line);
+    for (const Box& box : local_boxes(spec, place_.tensor_coordinate)) parameters_held_ += box.elements();
+  }
+  for (Bucket& bucket : buckets_) {
+    bucket.elements = padded(bucket.elements, line * place_.data_ranks);
+    const std::int64_t share = place_.shard ? bucket.elements / place_.data_ranks : bucket.elements;
+    bucket.own_begin = place_.shard ? share * place_.data_coordinate : 0;
+    bucket.own_end = bucket.own_begin + share;
+  }
+  for (std::size_t b = 0; b < buckets_.size(); ++b)
+    for (const BucketEntry& entry : buckets_[b].entries) {
+      const ParameterSpec& spec = specs[entry.parameter];
+      for (const Box& held : local_boxes(spec, place_.tensor_coordinate)) {
+        const std::int64_t first = entry.begin + held.local_begin;  // of this box in the bucket
+        const std::int64_t begin = std::max(buckets_[b].own_begin - first, std::int64_t{0});
+        for (Box box : boxes_of_range(held, begin, buckets_[b].own_end - first)) {
+          box.local_begin += first + begin - buckets_[b].own_begin;
+          owned_.push_back({entry.parameter, b, box, is_counted(spec, place_)});
+        }
+      }
+    }
+  std::stable_sort(owned_.begin(), owned_.end(),
+                   [](const OwnedBox& a, const OwnedBox& b) { return a.parameter < b.parameter; });
+}
+
+bool ParameterLayout::holds(std::size_t parameter) const {
+  for (const Bucket& bucket : buckets_)
+    for (const BucketEntry& entry : bucket.entries)
+      if (entry.parameter == parameter) return true;
+  return false;
+}
+
+}  // namespace penstock

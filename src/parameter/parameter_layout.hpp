@@ -1,0 +1,71 @@
+#pragma once
+// ParameterLayout: where a rank keeps which elements of which parameters. A value, computable for every rank by every
+// rank, without memory: it serves the memory plan, checkpoints on any mesh, and ParameterSet, which adds the memory.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "parameter/parameter_spec.hpp"
+
+namespace penstock {
+
+/// Where a rank stands, as far as parameters care.
+struct ParameterPlace {
+  std::vector<int> stages;  ///< stages of the model on this rank
+  int tensor_coordinate = 0;
+  int data_coordinate = 0;
+  int data_ranks = 1;
+  bool shard = true;  ///< ZeRO-1: master weights and moments are cut over the data ranks
+};
+
+/// One parameter inside a bucket.
+struct BucketEntry {
+  std::size_t parameter = 0;  ///< index into the specs
+  std::int64_t begin = 0;     ///< first element in the bucket
+  std::int64_t elements = 0;  ///< of the local tensor, padding included
+};
+
+/// Parameters that are stored, summed and updated together: one flat array, padded so that every data rank owns an
+/// equal range of whole 128-byte lines.
+struct Bucket {
+  DType type = DType::float32;
+  GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
+  bool tied = false;
+  std::vector<BucketEntry> entries = {};
+  std::int64_t elements = 0;  ///< padded
+  std::int64_t own_begin = 0, own_end = 0;  ///< elements whose master weights and moments this rank keeps
+  int uses = 1;  ///< gradient buffers: one for each use of a tied parameter here
+};
+
+/// A part of a parameter's global array that a rank owns: master weights and both moments.
+struct OwnedBox {
+  std::size_t parameter = 0;
+  std::size_t bucket = 0;
+  Box box;              ///< local_begin counts from own_begin of the bucket
+  bool counted = true;  ///< the one of several equal copies that is written and counted in norms
+};
+
+class ParameterLayout {
+ public:
+  ParameterLayout() = default;
+  /// `specs` are the parameters of the whole model, in global order.
+  ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place);
+
+  const ParameterPlace& place() const { return place_; }
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+  /// All owned boxes, in order of parameters.
+  const std::vector<OwnedBox>& owned() const { return owned_; }
+  /// Whether a stage here uses the parameter.
+  bool holds(std::size_t parameter) const;
+  /// Elements of parameters that this rank holds for computing, padding left out.
+  std::int64_t parameters_held() const { return parameters_held_; }
+
+ private:
+  ParameterPlace place_;
+  std::vector<Bucket> buckets_;
+  std::vector<OwnedBox> owned_;
+  std::int64_t parameters_held_ = 0;
+};
+
+}  // namespace penstock

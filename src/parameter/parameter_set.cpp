@@ -1,0 +1,69 @@
+#include "parameter/parameter_set.hpp"
+
+#include <algorithm>
+
+namespace penstock {
+
+ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLayout layout, Arena& arena)
+    : specs_(specs), layout_(std::move(layout)) {
+  for (const Bucket& bucket : layout_.buckets()) {
+    const std::int64_t own = bucket.own_end - bucket.own_begin;
+    BucketMemory memory;
+    memory.weights = arena.take(MemoryUse::parameters, bucket.type, {bucket.elements});
+    for (int use = 0; use < bucket.uses; ++use)
+      memory.gradients.push_back(arena.take(MemoryUse::gradients, DType::float32, {bucket.elements}));
+    memory.master = bucket.type == DType::float32 ? memory.weights.range(bucket.own_begin, own)
+                                                  : arena.take(MemoryUse::optimizer, DType::float32, {own});
+    memory.first_moment = arena.take(MemoryUse::optimizer, DType::float32, {own});
+    memory.second_moment = arena.take(MemoryUse::optimizer, DType::float32, {own});
+    memory_.push_back(std::move(memory));
+  }
+}
+
+ParameterSet::Place ParameterSet::find(std::string_view name) const {
+  for (std::size_t b = 0; b < layout_.buckets().size(); ++b)
+    for (const BucketEntry& entry : layout_.buckets()[b].entries)
+      if (specs_[entry.parameter].name == name) return {b, &entry, &specs_[entry.parameter]};
+  throw LogicError(fmt::format("parameter {} is not on this rank", name));
+}
+
+TensorView ParameterSet::weight(std::string_view name) const {
+  const Place place = find(name);
+  return memory_[place.bucket].weights.range(place.entry->begin, place.entry->elements).reshaped(local_shape(*place.spec));
+}
+
+TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const {
+  const Place place = find(name);
+  const std::vector<int>& uses = place.spec->stages;
+  const std::vector<int>& here = layout_.place().stages;
+  const auto is_here = [&](int stage) { return std::find(here.begin(), here.end(), stage) != here.end(); };
+  ensure(use < uses.size() && is_here(uses[use]), "no such use of the parameter on this rank");
+  // A rank that holds only the later stage of a tied parameter keeps only that use's gradient.
+  const auto earlier = std::count_if(uses.begin(), uses.begin() + static_cast<std::ptrdiff_t>(use), is_here);
+  return memory_[place.bucket]
+      .gradients.at(static_cast<std::size_t>(earlier))
+      .range(place.entry->begin, place.entry->elements)
+      .reshaped(local_shape(*place.spec));
+}
+
+float* ParameterSet::master(const OwnedBox& owned) const {
+  return memory_[owned.bucket].master.data<float>() + owned.box.local_begin;
+}
+
+float* ParameterSet::first_moment(const OwnedBox& owned) const {
+  return memory_[owned.bucket].first_moment.data<float>() + owned.box.local_begin;
+}
+
+float* ParameterSet::second_moment(const OwnedBox& owned) const {
+  return memory_[owned.bucket].second_moment.data<float>() + owned.box.local_begin;
+}
+
+void ParameterSet::initialize(std::uint64_t seed) {
+  for (const OwnedBox& owned : layout_.owned()) {
+    fill_initial(specs_[owned.parameter], seed, owned.box, master(owned));
+    std::fill_n(first_moment(owned), owned.box.elements(), 0.0F);
+    std::fill_n(second_moment(owned), owned.box.elements(), 0.0F);
+  }
+}
+
+}  // namespace penstock

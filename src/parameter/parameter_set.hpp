@@ -1,0 +1,57 @@
+#pragma once
+// ParameterSet: the memory of a ParameterLayout.
+
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "parameter/parameter_layout.hpp"
+#include "tensor/arena.hpp"
+
+namespace penstock {
+
+/// One bucket's arrays. Flat, one-dimensional.
+struct BucketMemory {
+  TensorView weights;                 ///< [elements] the bucket's type: what the model computes with
+  std::vector<TensorView> gradients;  ///< one a use, [elements] float32
+  TensorView master;                  ///< [own] float32; part of `weights` itself where the type is float32
+  TensorView first_moment;            ///< [own] float32
+  TensorView second_moment;           ///< [own] float32
+};
+
+class ParameterSet {
+ public:
+  ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLayout layout, Arena& arena);
+
+  const std::vector<ParameterSpec>& specs() const { return specs_; }
+  const ParameterLayout& layout() const { return layout_; }
+  const BucketMemory& memory(std::size_t bucket) const { return memory_[bucket]; }
+
+  /// The local tensor for computing. Throws LogicError for a parameter that is not here.
+  TensorView weight(std::string_view name) const;
+  /// The local float32 gradient tensor of one use (an index into the spec's stages; 0 unless the parameter is tied).
+  /// Throws LogicError where the stage of that use is not on this rank.
+  TensorView gradient(std::string_view name, std::size_t use = 0) const;
+
+  /// The master weights of an owned box, dense.
+  float* master(const OwnedBox& owned) const;
+  float* first_moment(const OwnedBox& owned) const;
+  float* second_moment(const OwnedBox& owned) const;
+
+  /// Master weights of step 0; moments zero.
+  void initialize(std::uint64_t seed);
+
+ private:
+  struct Place {
+    std::size_t bucket;
+    const BucketEntry* entry;
+    const ParameterSpec* spec;
+  };
+  Place find(std::string_view name) const;
+
+  std::vector<ParameterSpec> specs_;
+  ParameterLayout layout_;
+  std::vector<BucketMemory> memory_;
+};
+
+}  // namespace penstock

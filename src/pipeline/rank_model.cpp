@@ -1,0 +1,74 @@
+#include "pipeline/rank_model.hpp"
+
+#include <algorithm>
+
+namespace penstock {
+
+namespace {
+
+ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
+  return {.config = plan.config, .cut = plan.cut, .tensor_coordinate = place.tensor, .samples = plan.micro, .sequence = plan.sequence};
+}
+
+TiedPeers tied_peers(const ModelPlan& plan) {
+  return {.first = plan.schedule.rank_of_stage(0), .last = plan.schedule.rank_of_stage(plan.schedule.stages - 1)};
+}
+
+// A gradient waits in its buffer until it was sent; one buffer more lets the next one come meanwhile.
+int with_one_in_flight(int needed) { return needed == 0 ? 0 : needed + 1; }
+
+}  // namespace
+
+ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) {
+  return {plan.parameters, {.stages = plan.schedule.stages_of_rank(place.pipeline), .tensor_coordinate = place.tensor,
+                            .data_coordinate = place.data, .data_ranks = place.data_ranks, .shard = plan.optimizer.shard}};
+}
+
+RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue, Communicators* communicators, Arena& arena)
+    : parameters_(plan.parameters, parameter_layout(plan, place), arena),
+      optimizer_(plan.optimizer, parameters_, communicators, tied_peers(plan), arena),
+      scratch_(shape_of(plan, place), arena),
+      context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_, scratch_) {
+  for (const StageNeeds& needs : stage_needs(plan.schedule, place.pipeline)) {
+    const StagePart& part = plan.parts.at(static_cast<std::size_t>(needs.stage));
+    StageMemory memory{.stage = Stage(context_, part, {.activations = needs.activations, .held = needs.held}, arena),
+                       .outputs = {}, .gradients = {}};
+    const auto take = [&] { return arena.take(MemoryUse::buffers, plan.cut.compute, {shape().rows(), shape().width()}); };
+    for (int i = 0; i < with_one_in_flight(needs.outputs); ++i) memory.outputs.push_back(take());
+    for (int i = 0; i < with_one_in_flight(needs.gradients); ++i) memory.gradients.push_back(take());
+    stages_.emplace(needs.stage, std::move(memory));
+  }
+  tokens_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});
+  targets_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});
+  first_samples_ = arena.take(MemoryUse::buffers, DType::uint8, {plan.microbatches() * 8});
+}
+
+MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads) {
+  Arena arena;
+  const RankModel model(plan, place, nullptr, nullptr, arena);
+  const ModelShape& shape = model.shape();
+  arena.count(MemoryUse::workspace,
+              ops::attention_workspace({.samples = shape.samples, .sequence = shape.sequence, .heads = shape.heads(),
+                                        .channels = plan.config.head_channels()}, plan.cut.compute, threads));
+  // What the communicators take to receive what they add: products on the tensor axis, gradients on the data axis.
+  std::size_t tensor_scratch = 0, data_scratch = 0;
+  const auto tensor_sum = [&](std::size_t bytes) {
+    tensor_scratch = std::max(tensor_scratch, Communicator::scratch_bytes(bytes, plan.cut.tensor));
+  };
+  tensor_sum(static_cast<std::size_t>(shape.tokens() * shape.width()) * bytes_of(shape.partial()));
+  for (const Bucket& bucket : model.parameters().layout().buckets()) {
+    const auto bytes = static_cast<std::size_t>(bucket.elements) * sizeof(float);
+    if (bucket.gradient == GradientOnTensorAxis::partial) tensor_sum(bytes);
+    data_scratch = std::max(data_scratch, Communicator::scratch_bytes(bytes, place.data_ranks));
+  }
+  arena.count(MemoryUse::buffers, tensor_scratch + data_scratch);
+  return arena.plan();
+}
+
+std::size_t arena_bytes(const ModelPlan& plan, const MeshPlace& place) {
+  Arena arena;
+  const RankModel model(plan, place, nullptr, nullptr, arena);
+  return arena.bytes_taken();
+}
+
+}  // namespace penstock

@@ -1,0 +1,85 @@
+#pragma once
+// RankModel: all that one rank holds of the model, built from a plan on one arena: parameters, optimizer, stages, and
+// the buffers that its row of the schedule needs. On a planning arena it only counts bytes.
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "model/gpt2_parameters.hpp"
+#include "model/stage.hpp"
+#include "optim/optimizer.hpp"
+#include "pipeline/slots.hpp"
+#include "schedule/schedule.hpp"
+
+namespace penstock {
+
+/// What the plan says of every rank alike.
+struct ModelPlan {
+  ModelConfig config;
+  ModelCut cut;
+  OptimizerConfig optimizer;
+  std::uint64_t seed = 0;
+  std::int64_t micro = 1;     ///< samples a microbatch
+  std::int64_t sequence = 1;  ///< tokens a sample
+  std::vector<StagePart> parts;
+  Schedule schedule;  ///< lowered
+  std::vector<ParameterSpec> parameters;
+
+  std::int64_t microbatches() const { return schedule.microbatches; }
+};
+
+/// Where a rank stands on the mesh.
+struct MeshPlace {
+  int data = 0;
+  int pipeline = 0;
+  int tensor = 0;
+  int data_ranks = 1;
+};
+
+/// The elements of parameters, master weights and moments that a rank keeps.
+ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place);
+
+class RankModel {
+ public:
+  /// `queue` and `communicators` may be null on a planning arena. The object must not move: its parts refer to it.
+  RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue, Communicators* communicators, Arena& arena);
+  RankModel(const RankModel&) = delete;
+  RankModel& operator=(const RankModel&) = delete;
+
+  ParameterSet& parameters() { return parameters_; }
+  const ParameterSet& parameters() const { return parameters_; }
+  Optimizer& optimizer() { return optimizer_; }
+  ModelContext& context() { return context_; }
+  const ModelShape& shape() const { return context_.shape(); }
+
+  /// One of the stages here, with its buffers, [R, C] each.
+  struct StageMemory {
+    Stage stage;
+    std::vector<TensorView> outputs;
+    std::vector<TensorView> gradients;
+  };
+  StageMemory& stage(int number) { return stages_.at(number); }
+  const std::map<int, StageMemory>& stages() const { return stages_; }
+
+  TensorView tokens(int microbatch) const { return tokens_.range(shape().tokens() * microbatch, shape().tokens()); }
+  TensorView targets(int microbatch) const { return targets_.range(shape().tokens() * microbatch, shape().tokens()); }
+  std::uint64_t* first_sample(int microbatch) const { return reinterpret_cast<std::uint64_t*>(first_samples_.raw()) + microbatch; }
+
+ private:
+  ParameterSet parameters_;
+  Optimizer optimizer_;
+  ModelScratch scratch_;
+  ModelContext context_;
+  std::map<int, StageMemory> stages_;
+  TensorView tokens_, targets_;  ///< [microbatches * N] int32
+  TensorView first_samples_;     ///< [microbatches] uint64, as bytes
+};
+
+/// Bytes that rank `place` will hold, foretold without memory.
+MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads);
+
+/// Bytes of the arena for all of it.
+std::size_t arena_bytes(const ModelPlan& plan, const MeshPlace& place);
+
+}  // namespace penstock

@@ -1,0 +1,140 @@
+#include "schedule/simulate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "base/error.hpp"
+#include "schedule/prerequisites.hpp"
+
+namespace penstock {
+namespace {
+
+double cost(const Action& action, const Costs& costs) {
+  if (!is_compute(action.work)) return 0;
+  const StageCosts& stage = costs.stages[static_cast<std::size_t>(action.stage)];
+  switch (action.work) {
+    case Work::forward:
+      return stage.forward;
+    case Work::input_gradient:
+      return stage.input_gradient;
+    case Work::weight_gradient:
+      return stage.weight_gradient;
+    default:
+      return stage.input_gradient + stage.weight_gradient;
+  }
+}
+
+void check_cost(const char* name, double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0)
+    throw_input_error("cost {} = {}: a cost is a finite number of at least 0; correct it", name, seconds);
+}
+
+void check(const Schedule& schedule, const Costs& costs) {
+  ensure(schedule.lowered, "simulate: the table is not lowered");
+  ensure(costs.stages.size() == static_cast<std::size_t>(schedule.stages), "simulate: costs for each stage");
+  check_cost("hop", costs.hop);
+  double sum = 0;
+  for (const StageCosts& stage : costs.stages) {
+    check_cost("forward", stage.forward);
+    check_cost("input gradient", stage.input_gradient);
+    check_cost("weight gradient", stage.weight_gradient);
+    sum += stage.sum();
+  }
+  if (sum <= 0) throw_input_error("the costs are all 0: nothing takes time; give at least one a time");
+}
+
+/// The clock of one simulation: ranks go through their rows as far as the times of what they need are known.
+class Clock {
+ public:
+  Clock(const Schedule& schedule, const Costs& costs)
+      : schedule_(schedule),
+        costs_(costs),
+        ids_(schedule),
+        posted_(ids_.size(), unknown),
+        done_(ids_.size(), unknown),
+        free_(schedule.rows.size(), 0.0),
+        spans_(schedule.rows.size()) {}
+
+  std::vector<std::vector<Span>> run() {
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (int rank = 0; rank < schedule_.pipeline; ++rank)
+        while (advance(rank)) moved = true;
+    }
+    for (std::size_t rank = 0; rank < spans_.size(); ++rank)
+      ensure(spans_[rank].size() == schedule_.rows[rank].size(), "simulate: the table is not valid");
+    return std::move(spans_);
+  }
+
+ private:
+  static constexpr double unknown = -1;
+
+  /// Takes the next action of the rank's row, if all times that it needs are known.
+  bool advance(int rank) {
+    std::vector<Span>& spans = spans_[static_cast<std::size_t>(rank)];
+    if (spans.size() == schedule_.row(rank).size()) return false;
+    const Action& action = schedule_.row(rank)[spans.size()];
+    const std::optional<Span> span = span_of(action, rank);
+    if (!span) return false;
+    for (const Action& part : parts_of(action)) done_[ids_.id(rank, part)] = span->end;
+    if (!is_transfer(action.work)) free_[static_cast<std::size_t>(rank)] = span->end;
+    spans.push_back(*span);
+    return true;
+  }
+
+  std::optional<Span> span_of(const Action& action, int rank) {
+    // The transfers' lane is not the computing's: only what they carry keeps them.
+    double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)];
+    const std::vector<Need> needs = prerequisites(action, rank, schedule_);
+    for (const Need& need : needs)
+      if (need.until == Until::done && !wait(done_[ids_.id(need.rank, need.action)], ready)) return std::nullopt;
+    posted_[ids_.id(rank, action)] = ready;
+    if (is_send(action.work)) return Span{ready, ready};  // it delays only its receiver
+    for (const Need& need : needs)
+      if (need.until == Until::posted && !wait(posted_[ids_.id(need.rank, need.action)], ready)) return std::nullopt;
+    return Span{ready, ready + (is_receive(action.work) ? costs_.hop : cost(action, costs_))};
+  }
+
+  static bool wait(double time, double& ready) {
+    ready = std::max(ready, time);
+    return time != unknown;
+  }
+
+  const Schedule& schedule_;
+  const Costs& costs_;
+  ActionIds ids_;
+  std::vector<double> posted_;  // [ids_.size()]
+  std::vector<double> done_;    // [ids_.size()]
+  std::vector<double> free_;    // [pipeline], when the computing lane is free
+  std::vector<std::vector<Span>> spans_;
+};
+
+}  // namespace
+
+Costs equal_costs(const Schedule& schedule, const StageCosts& whole, double hop) {
+  const double chunks = schedule.chunks();
+  const StageCosts chunk{whole.forward / chunks, whole.input_gradient / chunks, whole.weight_gradient / chunks};
+  return {std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), chunk), hop};
+}
+
+Simulation simulate(const Schedule& schedule, const Costs& costs) {
+  check(schedule, costs);
+  Simulation result;
+  result.spans = Clock(schedule, costs).run();
+  double busy_of_all = 0;
+  for (int rank = 0; rank < schedule.pipeline; ++rank) {
+    double busy = 0;
+    for (const Action& action : schedule.row(rank)) busy += cost(action, costs);
+    for (const Span& span : result.spans[static_cast<std::size_t>(rank)])
+      result.makespan = std::max(result.makespan, span.end);
+    result.busy.push_back(busy);
+    busy_of_all += busy;
+  }
+  for (const double busy : result.busy) result.idle.push_back(result.makespan - busy);
+  result.bubble_rate = 1 - busy_of_all / (schedule.pipeline * result.makespan);
+  return result;
+}
+
+}  // namespace penstock

@@ -1,0 +1,71 @@
+#pragma once
+// Memory is planned before it is taken: the same code that builds a model on a planning arena (no memory, only bytes
+// counted) builds it on a real one, so that what `penstock check` foretells is what a rank holds.
+
+#include <array>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "device/memory.hpp"
+#include "tensor/tensor_view.hpp"
+
+namespace penstock {
+
+/// What bytes are for; the columns of the memory plan.
+enum class MemoryUse { parameters, gradients, optimizer, activations, buffers, workspace };
+inline constexpr int memory_uses = 6;
+std::string_view name_of(MemoryUse use);
+
+/// Bytes by use, and the activations' share by the part of a block that keeps them.
+struct MemoryPlan {
+  std::array<std::size_t, memory_uses> bytes{};
+  std::map<std::string, std::size_t> activations;  ///< "attention", "mlp", "outside" (between them), "head", ...
+
+  std::size_t of(MemoryUse use) const { return bytes[static_cast<std::size_t>(use)]; }
+  std::size_t total() const;
+};
+
+/// Hands out tensors from one block of device memory, each aligned to 128 bytes; nothing is given back.
+class Arena {
+ public:
+  /// An arena that only counts: its tensors have shapes and no data.
+  Arena() = default;
+  /// An arena over `bytes` of zeroed device memory.
+  explicit Arena(std::size_t bytes) : memory_(bytes), real_(true) {}
+
+  /// A tensor of this use. `part` names the share of the activations it belongs to; empty for the other uses.
+  /// Throws LogicError when a real arena is exhausted: the plan was wrong.
+  TensorView take(MemoryUse use, DType type, const Shape& shape, std::string_view part = {});
+
+  /// Counts bytes that live outside the arena (a library's workspace).
+  void count(MemoryUse use, std::size_t bytes) { plan_.bytes[static_cast<std::size_t>(use)] += bytes; }
+
+  bool planning() const { return !real_; }
+  const MemoryPlan& plan() const { return plan_; }
+  /// Bytes that a real arena needs for all that was taken so far.
+  std::size_t bytes_taken() const { return taken_; }
+
+ private:
+  DeviceMemory memory_;
+  bool real_ = false;
+  std::size_t taken_ = 0;
+  MemoryPlan plan_;
+};
+
+/// Owns one tensor; for tests and for buffers that live outside the plan.
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(DType type, const Shape& shape)
+      : memory_(static_cast<std::size_t>(shape.elements()) * bytes_of(type)), type_(type), shape_(shape) {}
+  TensorView view() const { return {memory_.data(), type_, shape_}; }
+
+ private:
+  DeviceMemory memory_;
+  DType type_ = DType::float32;
+  Shape shape_;
+};
+
+}  // namespace penstock

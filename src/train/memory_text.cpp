@@ -1,0 +1,41 @@
+#include "train/memory_text.hpp"
+
+#include <algorithm>
+
+namespace penstock {
+
+std::int64_t total_parameters(const ModelPlan& plan) {
+  std::int64_t total = 0;
+  for (const ParameterSpec& spec : plan.parameters) total += spec.shape.elements();
+  return total;
+}
+
+std::vector<std::string> stage_lines(const ModelPlan& plan) {
+  std::vector<std::string> lines;
+  for (const StagePart& part : plan.parts) {
+    std::int64_t parameters = 0;
+    for (const ParameterSpec& spec : plan.parameters)
+      if (std::find(spec.stages.begin(), spec.stages.end(), part.stage) != spec.stages.end()) parameters += spec.shape.elements();
+    std::string blocks = part.blocks == 1 ? fmt::format("block {}", part.first_block)
+                                          : fmt::format("blocks {} to {}", part.first_block, part.first_block + part.blocks - 1);
+    lines.push_back(fmt::format("stage {} on pipeline rank {}: {}{}{}, {} parameters", part.stage, plan.schedule.rank_of_stage(part.stage),
+                                part.embedding ? "embedding, " : "", blocks, part.head ? ", head and loss" : "", parameters));
+  }
+  return lines;
+}
+
+std::string bytes_text(std::size_t bytes) {
+  const double mebibytes = static_cast<double>(bytes) / (1 << 20);
+  return mebibytes < 1024 ? fmt::format("{:.1f} MiB", mebibytes) : fmt::format("{:.2f} GiB", mebibytes / 1024);
+}
+
+std::string memory_text(const MemoryPlan& memory) {
+  std::string text = bytes_text(memory.total()) + ":";
+  for (int u = 0; u < memory_uses; ++u) {
+    const auto use = static_cast<MemoryUse>(u);
+    text += fmt::format("{} {} {}", u ? "," : "", name_of(use), bytes_text(memory.of(use)));
+  }
+  return text;
+}
+
+}  // namespace penstock

@@ -1,0 +1,24 @@
+#pragma once
+// What the plan says, in words: stages, parameters, memory.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pipeline/rank_model.hpp"
+
+namespace penstock {
+
+/// Elements of all parameters, each counted once.
+std::int64_t total_parameters(const ModelPlan& plan);
+
+/// A line a stage: its rank, blocks and parameters.
+std::vector<std::string> stage_lines(const ModelPlan& plan);
+
+/// "412.3 MiB: parameters 40.1, gradients 80.2, ..."
+std::string memory_text(const MemoryPlan& memory);
+
+/// "412.3 MiB" or "1.2 GiB".
+std::string bytes_text(std::size_t bytes);
+
+}  // namespace penstock

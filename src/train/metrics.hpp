@@ -1,0 +1,42 @@
+#pragma once
+// metrics.csv: a row a step, from 1 on, without holes or doubles over all lives of a run.
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+namespace penstock {
+
+struct MetricsRow {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;       ///< seen up to and including this step
+  double loss = 0;               ///< mean over the global batch, under the weights after step - 1 updates; nats a token
+  double gradient_norm = 0;      ///< before clipping
+  double learning_rate = 0;
+  double seconds = 0;            ///< of this step
+  double tokens_per_second = 0;
+  std::optional<double> validation_loss;  ///< under the weights after this step's update
+};
+
+class Metrics {
+ public:
+  static constexpr const char* header =
+      "step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second,validation_loss";
+
+  /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
+  /// Throws SystemError.
+  Metrics(std::filesystem::path path, std::int64_t last_step);
+  /// Appends and flushes; a disk that is full is told once, and training goes on.
+  void append(const MetricsRow& row);
+
+ private:
+  std::filesystem::path path_;
+  std::ofstream file_;
+  bool told_ = false;
+};
+
+/// One line of the file, numbers so that bits can be compared.
+std::string text(const MetricsRow& row);
+
+}  // namespace penstock

@@ -1,0 +1,91 @@
+#pragma once
+// RunConfig: all that a deck says; the sum of the layers' configs.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/field_table.hpp"
+#include "mesh/mesh.hpp"
+#include "model/model_config.hpp"
+#include "optim/optimizer_config.hpp"
+#include "pipeline/rank_model.hpp"
+
+namespace penstock {
+
+struct RunConfig {
+  struct Run {
+    std::int64_t steps = 0, seed = 1, stop = 0;
+  } run;
+  struct Data {
+    std::string train, validation;
+    std::int64_t sequence = 0;
+  } data;
+  ModelConfig model;
+  struct MeshSizes {
+    std::int64_t data = 1, pipeline = 1, tensor = 1;
+    bool sequence_parallel = true;
+  } mesh;
+  struct Batch {
+    std::int64_t global = 0, micro = 0;
+  } batch;
+  struct ScheduleChoice {
+    std::string name = "1f1b";
+    std::int64_t chunks = 1;
+    std::string backward = "split";
+    std::vector<std::int64_t> partition;
+  } schedule;
+  struct Recompute {
+    std::string policy = "none";
+  } recompute;
+  OptimizerConfig optimizer;
+  struct Precision {
+    std::string compute = "float32";
+  } precision;
+  struct Validation {
+    std::int64_t every = 0, samples = 64;
+  } validation;
+  struct Checkpoint {
+    std::int64_t every = 0, keep = 3, writers = 0;
+    bool initial = false;
+    std::vector<std::string> mpi_io_hints;
+  } checkpoint;
+  struct Capture {
+    std::vector<std::int64_t> steps;
+    std::vector<std::string> taps;
+  } capture;
+  struct Watchdog {
+    double seconds = 600;
+  } watchdog;
+  struct Device {
+    std::int64_t threads = 0;
+  } device;
+
+  void describe(FieldTable& table);
+
+  DType compute_type() const { return precision.compute == "bfloat16" ? DType::bfloat16 : DType::float32; }
+  /// Axes from the outermost: pipeline, data, tensor (tensor ranks talk most and stand closest).
+  Mesh make_mesh() const;
+  std::int64_t microbatches() const { return batch.global / (batch.micro * mesh.data); }
+  /// checkpoint.mpi_io_hints as pairs. Throws InputError for one that is not "name=value".
+  std::vector<std::pair<std::string, std::string>> mpi_io_hints() const;
+  std::int64_t tokens_per_step() const { return batch.global * data.sequence; }
+};
+
+/// A deck that was read and checked.
+struct RunDeck {
+  RunConfig config;
+  std::string effective;  ///< TOML of everything in force, defaults and overrides included
+};
+
+/// Throws one InputError that holds every mistake: of single keys, and of keys that do not fit each other.
+RunDeck read_run_deck(const Deck& deck);
+
+/// Everything that follows from the config and is the same on every rank: partition, schedule (lowered and proved),
+/// parameters. Throws InputError.
+ModelPlan make_plan(const RunConfig& config);
+
+MeshPlace place_of(const Mesh& mesh, int rank);
+
+}  // namespace penstock

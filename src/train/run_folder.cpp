@@ -1,0 +1,82 @@
+#include "train/run_folder.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+namespace {
+
+std::string_view name_of(LifeEnd end) {
+  switch (end) {
+    case LifeEnd::running: return "running";
+    case LifeEnd::done: return "done";
+    case LifeEnd::stopped: return "stopped";
+    case LifeEnd::failed: return "failed";
+  }
+  return "?";
+}
+
+// Readers see the old text or the new one, never half of it.
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  std::ofstream file(temporary, std::ios::trunc);
+  file << text;
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(temporary, path, error);
+  if (!file || error) {
+    std::filesystem::remove(temporary, error);
+    throw SystemError(fmt::format("{}: could not be written; is the disk full?", path.string()));
+  }
+}
+
+}  // namespace
+
+bool RunFolder::holds_steps() const {
+  std::ifstream file(metrics());
+  std::string line;
+  if (std::getline(file, line) && std::getline(file, line) && !line.empty()) return true;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoints(), error))
+    if (entry.path().extension() == ".h5") return true;
+  return false;
+}
+
+void RunFolder::check() const {
+  std::error_code error;
+  for (std::filesystem::path part = std::filesystem::absolute(path_); !part.empty(); part = part.parent_path()) {
+    const auto status = std::filesystem::status(part, error);
+    if (status.type() == std::filesystem::file_type::not_found || error == std::errc::not_a_directory) {
+      if (part == part.root_path()) break;
+      continue;
+    }
+    if (!std::filesystem::is_directory(status))
+      throw_input_error("the run folder {} cannot be made: {} is a file, not a folder; choose another with --run", path_.string(), part.string());
+    if (access(part.c_str(), W_OK | X_OK) != 0)
+      throw_input_error("the run folder {} cannot be written: no permission in {}; choose another with --run", path_.string(), part.string());
+    return;
+  }
+}
+
+void RunFolder::create() const {
+  std::error_code error;
+  for (const auto& folder : {checkpoints(), captures()}) {
+    std::filesystem::create_directories(folder, error);
+    if (error) throw_input_error("the run folder {} cannot be made: {}; choose another with --run", path_.string(), error.message());
+  }
+}
+
+void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
+
+void RunFolder::record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const {
+  const nlohmann::json json = {{"ended", name_of(end)}, {"step", step}, {"exit_code", exit_code}, {"message", message}};
+  write_text(this->end(), json.dump(2) + "\n");
+}
+
+}  // namespace penstock

@@ -1,0 +1,39 @@
+#pragma once
+// The run folder: where everything of a run lies. Rank 0 makes and writes it; the other ranks only name its files.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace penstock {
+
+/// How a life of a run ended.
+enum class LifeEnd { running, done, stopped, failed };
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path deck() const { return path_ / "deck.toml"; }
+  std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path captures() const { return path_ / "captures"; }
+  /// JSON: {"ended": "done" | "stopped" | "failed" | "running", "step", "exit_code", "message"}.
+  std::filesystem::path end() const { return path_ / "end.json"; }
+
+  /// Whether the folder holds rows of metrics or checkpoints.
+  bool holds_steps() const;
+  /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes nothing.
+  void check() const;
+  /// Makes the folder and those in it. Throws InputError.
+  void create() const;
+  void write_deck(const std::string& toml) const;
+  /// What a scheduler's job decides by, whatever became of the exit code.
+  void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,97 @@
+// Setting a run up: everything that is read and checked before anything is written.
+
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "schedule/schedule.hpp"
+#include "train/trainer.hpp"
+
+namespace penstock {
+
+namespace {
+
+std::string read_deck_text(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error))
+    throw_input_error("the deck {} {}; name a TOML file such as input/tiny.toml", path.string(),
+                      std::filesystem::exists(path, error) ? "is not a file" : "does not exist");
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file) throw_input_error("the deck {} cannot be read; check its permissions", path.string());
+  return text.str();
+}
+
+// Rank 0 reads and hands round: thousands of ranks do not open one small file.
+RunDeck read_deck(World& world, const TrainRequest& request) {
+  std::string text;
+  world.together([&] {
+    if (world.rank() == 0) text = read_deck_text(request.deck);
+  });
+  text = world.broadcast(text);
+  RunDeck result;
+  world.together([&] {
+    Deck deck = Deck::parse(text, request.deck.string());
+    for (const std::string& setting : request.settings) deck.set(setting);
+    result = read_run_deck(deck);
+  });
+  return result;
+}
+
+void check_world_size(const RunConfig& config, int ranks) {
+  const RunConfig::MeshSizes& m = config.mesh;
+  if (m.data * m.pipeline * m.tensor != ranks)
+    throw_input_error(
+        "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start {} ranks (mpiexec "
+        "-n {}), or change the mesh",
+        ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, m.data * m.pipeline * m.tensor, m.data * m.pipeline * m.tensor,
+        m.data * m.pipeline * m.tensor);
+}
+
+TokenFileHeader read_header(World& world, const std::string& path, const RunConfig& config) {
+  TokenFileHeader header;
+  world.together([&] {
+    if (world.rank() != 0) return;
+    header = read_token_header(path);
+    check_vocabulary(header, path, static_cast<std::uint64_t>(config.model.vocabulary));
+    samples_in_file(header, path, static_cast<int>(config.data.sequence));
+  });
+  const auto* first = reinterpret_cast<const std::byte*>(&header);
+  const std::vector<std::byte> bytes = world.broadcast(std::vector<std::byte>(first, first + sizeof header));
+  std::memcpy(&header, bytes.data(), sizeof header);
+  return header;
+}
+
+void check_validation(const RunConfig& config, const TokenFileHeader& header) {
+  const auto samples = samples_in_file(header, config.data.validation, static_cast<int>(config.data.sequence));
+  if (samples < static_cast<std::uint64_t>(config.validation.samples))
+    throw_input_error("validation.samples = {}, but {} holds only {} samples of {} tokens; use at most {}, or a longer file",
+                      config.validation.samples, config.data.validation, samples, config.data.sequence, samples);
+}
+
+}  // namespace
+
+RunSetup set_up_run(World& world, const TrainRequest& request) {
+  RunSetup setup;
+  setup.deck = read_deck(world, request);
+  const RunConfig& config = setup.deck.config;
+  world.together([&] {
+    check_world_size(config, world.size());
+    setup.mesh = config.make_mesh();
+    setup.plan = make_plan(config);
+    config.mpi_io_hints();
+    choose_writers(std::vector<int>(static_cast<std::size_t>(world.size()), 0), static_cast<int>(config.checkpoint.writers));
+  });
+  setup.train_header = read_header(world, config.data.train, config);
+  if (!config.data.validation.empty()) {
+    setup.validation_header = read_header(world, config.data.validation, config);
+    world.together([&] { check_validation(config, *setup.validation_header); });
+  }
+  const std::vector<std::string> hashes = world.gather(std::to_string(setup.plan.schedule.hash()));
+  for (const std::string& hash : hashes) ensure(hash == hashes.front(), "ranks made different schedules: different programs in one job");
+  setup.run = request.run.value_or(std::filesystem::path("runs") / request.deck.stem());
+  return setup;
+}
+
+}  // namespace penstock

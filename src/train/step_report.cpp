@@ -1,0 +1,59 @@
+#include "train/step_report.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/log.hpp"
+
+namespace penstock {
+
+namespace {
+
+std::string short_time(double seconds) {
+  const auto s = static_cast<std::int64_t>(seconds + 0.5);
+  if (s < 60) return fmt::format("{} s", s);
+  if (s < 3600) return fmt::format("{}:{:02} min", s / 60, s % 60);
+  return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
+}
+
+}  // namespace
+
+StepReport::StepReport(std::int64_t first_step, std::int64_t last_step)
+    : first_step_(first_step), last_step_(last_step), terminal_(isatty(STDERR_FILENO) != 0) {}
+
+std::string StepReport::time_left(std::int64_t step) const {
+  const double passed = std::chrono::duration<double>(Clock::now() - start_).count();
+  return short_time(passed / static_cast<double>(step - first_step_ + 1) * static_cast<double>(last_step_ - step));
+}
+
+void StepReport::show(const MetricsRow& row) {
+  const auto now = Clock::now();
+  const double since = std::chrono::duration<double>(now - shown_).count();
+  const bool must = row.step == first_step_ || row.step == last_step_ || row.validation_loss;
+  if (!must && since < (terminal_ ? 0.1 : 2.0)) return;
+  shown_ = now;
+  std::string line = fmt::format("step {:>{}}/{}  loss {:.4f}  norm {:.3f}  {:.0f} tokens/s", row.step,
+                                 std::to_string(last_step_).size(), last_step_, row.loss, row.gradient_norm, row.tokens_per_second);
+  line += row.step < last_step_ ? fmt::format("  {} left", time_left(row.step)) : "";
+  if (row.validation_loss) line += fmt::format("  validation {:.4f}", *row.validation_loss);
+  if (!terminal_ || row.validation_loss) {
+    clear();
+    spdlog::info("{}", line);
+    return;
+  }
+  constexpr std::int64_t width = 24;
+  const auto filled = static_cast<std::size_t>(width * row.step / std::max<std::int64_t>(1, last_step_));
+  std::fprintf(stderr, "\r\033[K[%s%s] %s", std::string(filled, '#').c_str(), std::string(width - filled, '.').c_str(), line.c_str());
+  std::fflush(stderr);
+  drawn_ = true;
+  if (row.step == last_step_) clear();
+}
+
+void StepReport::clear() {
+  if (drawn_) std::fputc('\n', stderr);
+  drawn_ = false;
+}
+
+}  // namespace penstock

@@ -1,0 +1,45 @@
+#include "train/taps.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+namespace {
+
+// "blocks.12.mlp" -> "blocks.*.mlp"
+std::string with_star(const std::string& tap) {
+  constexpr std::string_view prefix = "blocks.";
+  if (!tap.starts_with(prefix)) return tap;
+  const std::size_t end = std::min(tap.find('.', prefix.size()), tap.size());
+  return std::string(prefix) + "*" + tap.substr(end);
+}
+
+}  // namespace
+
+std::vector<std::string> all_taps(std::int64_t layers) {
+  std::vector<std::string> taps{"embedding", "embedding.gradient"};
+  for (std::int64_t i = 0; i < layers; ++i)
+    for (const char* part : {".attention", ".mlp", ""})
+      for (const char* what : {"", ".gradient"}) taps.push_back(fmt::format("blocks.{}{}{}", i, part, what));
+  taps.insert(taps.end(), {"logits", "logits.gradient", "loss"});
+  return taps;
+}
+
+std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, std::int64_t layers) {
+  std::vector<std::string> named;
+  for (const std::string& tap : all_taps(layers))
+    if (std::any_of(patterns.begin(), patterns.end(), [&](const std::string& p) { return p == tap || p == with_star(tap); }))
+      named.push_back(tap);
+  return named;
+}
+
+std::string taps_text(std::int64_t layers) {
+  return fmt::format(
+      "use embedding, blocks.i, blocks.i.attention, blocks.i.mlp (i from 0 to {}, or * for all), logits or loss; all but "
+      "loss also with .gradient behind",
+      layers - 1);
+}
+
+}  // namespace penstock

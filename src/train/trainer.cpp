@@ -1,0 +1,282 @@
+#include "train/trainer.hpp"
+
+#include <omp.h>
+
+#include <cmath>
+#include <thread>
+
+#include "base/log.hpp"
+#include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/durable_file.hpp"
+#include "pipeline/evaluation_schedule.hpp"
+#include "train/capture_recorder.hpp"
+#include "train/memory_text.hpp"
+#include "train/taps.hpp"
+
+namespace penstock {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+int threads_of_rank(const RunConfig& config, const World& world) {
+  if (config.device.threads > 0) return static_cast<int>(config.device.threads);
+  return std::max(1, omp_get_num_procs() / world.ranks_of_node());
+}
+
+std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
+  std::vector<ParameterLayout> layouts;
+  for (int rank = 0; rank < mesh.size(); ++rank) layouts.push_back(parameter_layout(plan, place_of(mesh, rank)));
+  return layouts;
+}
+
+}  // namespace
+
+Trainer::Trainer(World& world, RunSetup setup, const std::optional<std::string>& restart)
+    : world_(&world),
+      setup_(std::move(setup)),
+      config_(setup_.deck.config),
+      place_(place_of(setup_.mesh, world.rank())),
+      folder_(setup_.run),
+      communicators_(world, setup_.mesh),
+      writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
+      queue_({.threads = threads_of_rank(config_, world)}),
+      arena_(arena_bytes(setup_.plan, place_)),
+      model_(setup_.plan, place_, &queue_, &communicators_, arena_),
+      executor_(model_, communicators_, queue_, place_.pipeline),
+      layouts_(layouts_of_all(setup_.plan, setup_.mesh)) {
+  world.set_deadline(config_.watchdog.seconds);
+  world.set_place([this] { return executor_.place(); });
+  open_run_folder(restart);
+  start_state(restart);
+  introduce();
+}
+
+Trainer::~Trainer() { world_->set_place({}); }
+
+// Nothing is written before this rank knows that the run may begin; after it the folder is ours.
+void Trainer::open_run_folder(const std::optional<std::string>& restart) {
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    folder_.check();
+    if (!restart && folder_.holds_steps())
+      throw_input_error(
+          "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another folder "
+          "with --run",
+          folder_.path().string());
+  });
+}
+
+void Trainer::start_state(const std::optional<std::string>& restart) {
+  const std::optional<std::filesystem::path> file = restart ? checkpoint_to_load(*restart) : std::nullopt;
+  if (file) {
+    const CheckpointInfo info = load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_.parameters().layout(),
+                                                memory_of(model_.parameters()), {.verified = *restart == "latest"});
+    step_ = info.meta.step;
+    samples_ = static_cast<std::uint64_t>(info.meta.samples);
+    saved_step_ = step_;
+    spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
+    if (info.meta.seed != config_.run.seed)
+      spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here", info.meta.seed,
+                   config_.run.seed);
+  } else {
+    model_.parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+  }
+  model_.optimizer().publish(queue_);
+
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    folder_.create();
+    guard_.emplace(folder_.path());
+    remove_temporaries(folder_.checkpoints());
+    remove_temporaries(folder_.captures());
+    folder_.write_deck(setup_.deck.effective);
+    folder_.record(LifeEnd::running, step_, 0, "");
+    metrics_.emplace(folder_.metrics(), step_);
+    progress_.emplace(step_ + 1, last_step());
+  });
+  world_->together([&] {
+    const BatchPlan plan({.seed = static_cast<std::uint64_t>(config_.run.seed),
+                          .samples_in_file = samples_in_file(setup_.train_header, config_.data.train, static_cast<int>(config_.data.sequence)),
+                          .global_batch = static_cast<int>(config_.batch.global),
+                          .micro_batch = static_cast<int>(config_.batch.micro),
+                          .data_ranks = static_cast<int>(config_.mesh.data)});
+    reader_.emplace(TokenFile(config_.data.train, setup_.train_header), plan,
+                    BatchReaderOptions{.data_coordinate = place_.data, .sequence = static_cast<int>(config_.data.sequence), .samples_drawn = samples_});
+  });
+}
+
+std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::string& restart) {
+  if (restart != "latest") return restart;
+  const Latest latest = find_latest(*world_, io_, folder_.checkpoints());
+  for (const Latest::PassedOver& passed : latest.passed_over)
+    spdlog::warn("passed over {}: {}", passed.file.path.string(), passed.why);
+  if (latest.file) return latest.file->path;
+  if (!latest.passed_over.empty())
+    throw CollectiveFailure({2, fmt::format("{} holds no whole checkpoint: {} ({}); restart from a copy with --restart FILE, or begin anew "
+                                            "in another folder with --run",
+                                            folder_.checkpoints().string(), latest.passed_over.front().file.path.string(),
+                                            latest.passed_over.front().why)});
+  spdlog::info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
+  return std::nullopt;
+}
+
+void Trainer::introduce() const {
+  const std::int64_t total = total_parameters(setup_.plan);
+  spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(), world_->size() == 1 ? "" : "s", world_->nodes(),
+               world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
+  for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
+  spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {}", setup_.plan.schedule.name,
+               setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence, queue_.threads(), config_.precision.compute);
+  const std::vector<std::string> texts = world_->gather(memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
+  spdlog::info("  rank 0 holds {}", texts.front());
+}
+
+int Trainer::run() {
+  try {
+    return train();
+  } catch (const CollectiveFailure& failure) {
+    if (world_->rank() == 0) folder_.record(LifeEnd::failed, step_, failure.exit_code(), failure.what());
+    throw;
+  }
+}
+
+int Trainer::train() {
+  if (step_ == 0 && config_.checkpoint.initial) save();
+  while (step_ < last_step() && !stopping_) {
+    MetricsRow row = step();
+    if (evaluation_due()) row.validation_loss = evaluate();
+    report(row);
+    stopping_ = stop_agreed();
+    if (save_due()) save();
+  }
+  return finish();
+}
+
+std::int64_t Trainer::last_step() const {
+  const bool stops = config_.run.stop > 0 && config_.run.stop < config_.run.steps;
+  return stops ? config_.run.stop : config_.run.steps;
+}
+
+MetricsRow Trainer::step() {
+  const auto start = Clock::now();
+  StepBatch batch;
+  world_->together([&] { batch = reader_->batch(samples_); });
+  const StepTokens tokens = tokens_of(batch);
+  const double rate = learning_rate(config_.optimizer, step_ + 1, config_.run.steps);
+  std::optional<CaptureRecorder> recorder;
+  if (capture_due()) {
+    recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, config_.model.layers));
+    model_.context().set_taps(&*recorder);
+  }
+  const StepResult result = executor_.train(setup_.plan.schedule, tokens, {.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()});
+  check_finite(result);
+  ++step_;
+  samples_ += static_cast<std::uint64_t>(config_.batch.global);
+  const double seconds = seconds_since(start);
+  if (recorder) {
+    model_.context().set_taps(nullptr);
+    const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(), recorder->local_data(tokens));
+    if (outcome.ok) spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
+    else spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
+  }
+  return {.step = step_, .tokens = static_cast<std::int64_t>(samples_) * config_.data.sequence, .loss = result.loss,
+          .gradient_norm = result.gradient_norm, .learning_rate = rate, .seconds = seconds,
+          .tokens_per_second = static_cast<double>(config_.tokens_per_step()) / seconds, .validation_loss = {}};
+}
+
+void Trainer::report(MetricsRow row) {
+  if (world_->rank() != 0) return;
+  metrics_->append(row);
+  progress_->show(row);
+}
+
+void Trainer::check_finite(const StepResult& result) {
+  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
+  throw CollectiveFailure({1, fmt::format("step {}: the loss is {} and the gradient norm {}: training has diverged and ends here; the newest "
+                                          "checkpoint is of an earlier step; restart it with a lower optimizer.learning_rate or a longer warmup",
+                                          step_ + 1, result.loss, result.gradient_norm)});
+}
+
+StepTokens Trainer::tokens_of(const StepBatch& batch) const {
+  StepTokens tokens;
+  for (const Microbatch& m : batch.microbatches) tokens.microbatches.push_back({m.first_sample, m.tokens.data(), m.targets.data()});
+  return tokens;
+}
+
+// Samples 0, 1, ... of the validation file; data rank d takes the d-th contiguous part, in rounds of as many
+// microbatches as the training step has room for.
+double Trainer::evaluate() {
+  const TokenFile file(config_.data.validation, *setup_.validation_header);
+  const std::int64_t share = config_.validation.samples / config_.mesh.data;
+  const std::int64_t tokens_in_all = config_.validation.samples * config_.data.sequence;
+  double loss = 0;
+  for (std::int64_t done = 0; done < share;) {
+    const std::int64_t microbatches = std::min(setup_.plan.microbatches(), (share - done) / config_.batch.micro);
+    StepBatch batch;
+    world_->together([&] {
+      for (std::int64_t m = 0; m < microbatches; ++m)
+        batch.microbatches.push_back(read_samples(file, static_cast<std::uint64_t>(place_.data * share + done + m * config_.batch.micro),
+                                                  static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
+    });
+    const Schedule schedule = evaluation_schedule(setup_.plan.schedule, static_cast<int>(microbatches));
+    loss += executor_.evaluate(schedule, tokens_of(batch), {.update = step_, .learning_rate = 0, .tokens = tokens_in_all});
+    done += microbatches * config_.batch.micro;
+  }
+  return loss;
+}
+
+bool Trainer::evaluation_due() const {
+  if (!setup_.validation_header) return false;
+  return step_ == last_step() || (config_.validation.every > 0 && step_ % config_.validation.every == 0);
+}
+
+bool Trainer::capture_due() const {
+  return std::find(config_.capture.steps.begin(), config_.capture.steps.end(), step_ + 1) != config_.capture.steps.end();
+}
+
+bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0; }
+
+bool Trainer::stop_agreed() { return world_->largest(stop_.signal()) != 0; }
+
+void Trainer::save() {
+  if (world_->rank() == 0) {
+    progress_->clear();
+    spdlog::info("saving step {}", step_);
+  }
+  const CheckpointMeta meta{.step = step_, .samples = static_cast<std::int64_t>(samples_), .seed = config_.run.seed, .deck = setup_.deck.effective};
+  const SaveOutcome outcome =
+      save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_, memory_of(model_.parameters()),
+                      {.before_rename = [this] { guard_->ensure_mine(); }});
+  if (!outcome.ok) {
+    if (world_->rank() == 0) spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", step_, outcome.message);
+    return;
+  }
+  saved_step_ = step_;
+  spdlog::info("saved step {}: {:.1f} MB in {:.2f} s", step_, static_cast<double>(outcome.bytes) * 1e-6, outcome.seconds);
+  if (world_->rank() != 0 || config_.checkpoint.keep == 0) return;
+  io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep)] { return keep_newest(folder, keep); }).get();
+}
+
+int Trainer::finish() {
+  if (saved_step_ != step_) save();
+  const bool done = step_ >= config_.run.steps;
+  if (saved_step_ != step_)
+    throw CollectiveFailure({1, fmt::format("the last step, {}, could not be saved; the newest checkpoint in {} is of an earlier step", step_,
+                                            folder_.checkpoints().string())});
+  if (world_->rank() == 0) {
+    progress_->clear();
+    folder_.record(done ? LifeEnd::done : LifeEnd::stopped, step_, done ? exit_done : exit_stopped, "");
+    guard_.reset();
+  }
+  if (done) spdlog::info("done: {} steps", step_);
+  else spdlog::info("stopped {} after step {} of {}; go on with --restart latest", stopping_ ? "on request" : "at run.stop", step_, config_.run.steps);
+  spdlog::info("  metrics      {}", folder_.metrics().string());
+  spdlog::info("  checkpoints  {}", folder_.checkpoints().string());
+  if (!config_.capture.steps.empty()) spdlog::info("  captures     {}", folder_.captures().string());
+  return done ? exit_done : exit_stopped;
+}
+
+}  // namespace penstock

@@ -1,0 +1,102 @@
+#pragma once
+// Trainer: sets a run up, and the step loop.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.hpp"
+#include "checkpoint/run_guard.hpp"
+#include "checkpoint/writers.hpp"
+#include "comm/communicators.hpp"
+#include "data/batch_reader.hpp"
+#include "pipeline/executor.hpp"
+#include "train/metrics.hpp"
+#include "train/run_config.hpp"
+#include "train/run_folder.hpp"
+#include "train/step_report.hpp"
+#include "train/stop_request.hpp"
+
+namespace penstock {
+
+/// What the command line says.
+struct TrainRequest {
+  std::filesystem::path deck;
+  std::vector<std::string> settings;            ///< "mesh.tensor=2"
+  std::optional<std::filesystem::path> run;     ///< default: runs/<the deck's stem>
+  std::optional<std::string> restart;           ///< a checkpoint file, or "latest"
+};
+
+/// All that is read and checked before anything is written; the same on every rank.
+struct RunSetup {
+  RunDeck deck;
+  Mesh mesh{{}};
+  ModelPlan plan;
+  TokenFileHeader train_header;
+  std::optional<TokenFileHeader> validation_header;
+  std::filesystem::path run;
+};
+
+/// Collective. Throws CollectiveFailure with one message.
+RunSetup set_up_run(World& world, const TrainRequest& request);
+
+/// Exit codes of a life that ended well.
+inline constexpr int exit_done = 0;
+inline constexpr int exit_stopped = 75;
+
+class Trainer {
+ public:
+  /// Collective: makes the run folder, takes its guard, and brings the state of step 0 or of a checkpoint.
+  Trainer(World& world, RunSetup setup, const std::optional<std::string>& restart);
+  ~Trainer();
+
+  /// Trains up to run.steps, run.stop or a stop request; the exit code. Every life ends with a checkpoint.
+  int run();
+
+ private:
+  void open_run_folder(const std::optional<std::string>& restart);
+  void start_state(const std::optional<std::string>& restart);
+  std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
+  void introduce() const;
+
+  int train();
+  MetricsRow step();
+  void report(MetricsRow row);
+  double evaluate();
+  StepTokens tokens_of(const StepBatch& batch) const;
+  void save();
+  bool save_due() const;
+  bool evaluation_due() const;
+  bool capture_due() const;
+  std::int64_t last_step() const;
+  /// All ranks agree: some rank was asked to stop.
+  bool stop_agreed();
+  int finish();
+  void check_finite(const StepResult& result);
+
+  World* world_;
+  RunSetup setup_;
+  const RunConfig& config_;
+  MeshPlace place_;
+  RunFolder folder_;
+  IoThread io_;
+  std::optional<RunGuard> guard_;  ///< rank 0
+  Communicators communicators_;
+  Writers writers_;
+  Queue queue_;
+  Arena arena_;
+  RankModel model_;
+  Executor executor_;
+  std::vector<ParameterLayout> layouts_;  ///< of every rank
+  std::int64_t step_ = 0;      ///< updates done
+  std::uint64_t samples_ = 0;  ///< drawn so far
+  std::int64_t saved_step_ = -1;
+  std::optional<BatchReader> reader_;
+  std::optional<Metrics> metrics_;     ///< rank 0
+  std::optional<StepReport> progress_;  ///< rank 0
+  StopRequest stop_;
+  bool stopping_ = false;
+};
+
+}  // namespace penstock

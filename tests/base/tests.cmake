@@ -1,0 +1,2 @@
+penstock_test(base/error_test LABELS unit)
+penstock_test(base/random_test LABELS unit)

@@ -1,0 +1,12 @@
+penstock_test(comm/world_test RANKS 1 2 4 8 LABELS unit)
+penstock_test(comm/communicator_test RANKS 1 2 4 8 LABELS unit)
+
+# A rank that waits too long says who, where and for what, and ends the job: the output is the test.
+penstock_test(comm/deadline_test RANKS 2 LABELS unit TIMEOUT 30)
+set_tests_properties(comm.deadline_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
+  "penstock: rank 1 on [^\n]*waited 1 s \\(watchdog.seconds = 1\\) for a message that never comes[^\n]*\nstep 3, 2F0")
+
+# What `srun --mpi=none` does: tasks that know of a step of four and not of each other.
+add_test(NAME comm.world_test.singletons COMMAND test.comm.world_test)
+set_tests_properties(comm.world_test.singletons PROPERTIES LABELS unit TIMEOUT 30
+  ENVIRONMENT "SLURM_STEP_NUM_TASKS=4;OMP_NUM_THREADS=1" PASS_REGULAR_EXPRESSION "srun started 4 tasks.*--mpi=pmi2")

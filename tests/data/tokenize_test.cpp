@@ -1,0 +1,189 @@
+#include "data/tokenize.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cmath>
+#include <thread>
+
+#include "data/temporary_folder.hpp"
+#include "data/token_samples.hpp"
+
+namespace penstock {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string text_of(const fs::path& token_file) {
+  const TokenFile file = test::open_token_file(token_file);
+  std::vector<std::int32_t> tokens(file.header().tokens);
+  file.read(0, tokens);
+  return {tokens.begin(), tokens.end()};
+}
+
+/// Text in which every place is known.
+std::string known_text(std::uint64_t bytes) {
+  std::string text;
+  for (const std::int32_t token : test::known_tokens(0, bytes)) text.push_back(static_cast<char>(token));
+  return text;
+}
+
+class TokenizeTest : public ::testing::Test {
+ protected:
+  void expect_error(const TokenizeRequest& request, const std::vector<std::string>& parts) {
+    const std::string message = test::input_error([&] { tokenize(request); });
+    for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
+    EXPECT_FALSE(fs::exists(output_));
+    EXPECT_EQ(outputs_.entries(), 0U);
+  }
+
+  test::TemporaryFolder folder_;
+  test::TemporaryFolder outputs_;
+  const fs::path output_ = outputs_ / "train.tok";
+};
+
+TEST_F(TokenizeTest, JoinsFilesWithNothingBetween) {
+  test::write_file(folder_ / "b", "first\n");
+  test::write_file(folder_ / "a", std::string("\xff\0second", 8));
+  test::write_file(folder_ / "empty", "");
+  const TokenizeReport report =
+      tokenize({.inputs = {folder_ / "b", folder_ / "empty", folder_ / "a"}, .output = output_});
+  EXPECT_EQ(text_of(output_), std::string("first\n\xff\0second", 14));
+  EXPECT_EQ(report.files, 3U);
+  EXPECT_EQ(report.bytes, 14U);
+  EXPECT_EQ(report.tokens, 14U);
+  EXPECT_EQ(report.held_back_tokens, 0U);
+  EXPECT_EQ(report.largest, 255U);
+  EXPECT_EQ(read_token_header(output_).vocabulary, 256U);
+}
+
+TEST_F(TokenizeTest, ReadsFoldersInTheOrderOfTheirPaths) {
+  fs::create_directories(folder_ / "deep/er");
+  test::write_file(folder_ / "deep/er/x", "2");
+  test::write_file(folder_ / "deep/z", "3");
+  test::write_file(folder_ / "deep-b", "1");  // '-' comes before '/'
+  test::write_file(folder_ / "Z", "0");
+  test::write_file(folder_ / "z", "4");
+  EXPECT_EQ(tokenize({.inputs = {folder_.path()}, .output = output_}).files, 5U);
+  EXPECT_EQ(text_of(output_), "01234");
+}
+
+TEST_F(TokenizeTest, FollowsLinksToFilesAndNotToFolders) {
+  fs::create_directory(folder_ / "texts");
+  test::write_file(folder_ / "texts/a", "a");
+  test::write_file(folder_ / "outside", "o");
+  fs::create_symlink(folder_ / "outside", folder_ / "texts/b");
+  fs::create_directory_symlink(folder_ / "texts", folder_ / "texts/cycle");
+  fs::create_directory_symlink(folder_ / "texts", folder_ / "link");
+  const TokenizeReport report = tokenize({.inputs = {folder_ / "link"}, .output = output_});
+  EXPECT_EQ(text_of(output_), "ao");
+  EXPECT_EQ(report.skipped, std::vector<fs::path>{folder_ / "link/cycle"});
+}
+
+TEST_F(TokenizeTest, ReadsAPipe) {
+  ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  const std::string text = known_text(200'000);
+  std::jthread writer([&] { test::write_file(folder_ / "pipe", text); });
+  EXPECT_EQ(tokenize({.inputs = {folder_ / "pipe"}, .output = output_}).bytes, 200'000U);
+  EXPECT_EQ(text_of(output_), text);
+}
+
+TEST_F(TokenizeTest, DoesNotReadItsOwnOutput) {
+  test::write_file(folder_ / "text", "text");
+  const TokenizeRequest request{.inputs = {folder_.path()}, .output = folder_ / "train.tok"};
+  tokenize(request);
+  const TokenizeReport again = tokenize(request);
+  EXPECT_EQ(text_of(request.output), "text");
+  EXPECT_EQ(again.skipped, std::vector<fs::path>{request.output});
+  EXPECT_EQ(folder_.entries(), 2U);
+}
+
+TEST_F(TokenizeTest, NamesAllInputsThatCannotBeTaken) {
+  test::write_file(folder_ / "good", "good");
+  test::write_file(folder_ / "locked", "locked");
+  test::write_known_tokens(folder_ / "old.tok", 10);
+  fs::create_directory(folder_ / "closed");
+  fs::create_directory(folder_ / "texts");
+  fs::create_symlink("nowhere", folder_ / "texts/broken");
+  fs::permissions(folder_.path(), fs::perms::all);
+  fs::permissions(outputs_.path(), fs::perms::all);
+  fs::permissions(folder_ / "locked", fs::perms::none);
+  fs::permissions(folder_ / "closed", fs::perms::none);
+  const test::WithoutPrivileges nobody;
+  expect_error(
+      {.inputs = {folder_ / "good", folder_ / "missing", folder_ / "locked", folder_ / "closed", folder_ / "old.tok",
+                  folder_ / "texts"},
+       .output = output_},
+      {"5 of the inputs", (folder_ / "missing").string() + ": does not exist",
+       (folder_ / "locked").string() + ": cannot be read", (folder_ / "closed").string() + ": cannot be listed",
+       (folder_ / "old.tok").string() + ": is a token file already",
+       (folder_ / "texts/broken").string() + ": does not exist"});
+}
+
+TEST_F(TokenizeTest, RefusesNoInputAndNoText) {
+  test::write_file(folder_ / "empty", "");
+  expect_error({.inputs = {}, .output = output_}, {"no text was named"});
+  expect_error({.inputs = {folder_ / "empty"}, .output = output_}, {"no byte of text"});
+  expect_error({.inputs = {folder_ / "empty"}, .output = ""}, {"no output"});
+}
+
+TEST_F(TokenizeTest, RefusesToOverwriteAText) {
+  test::write_file(folder_ / "a", "a");
+  test::write_file(folder_ / "b", "b");
+  EXPECT_THROW(tokenize({.inputs = {folder_ / "b"}, .output = folder_ / "a"}), InputError);
+  EXPECT_THROW(tokenize({.inputs = {folder_ / "a"}, .output = folder_ / "a"}), InputError);
+  EXPECT_EQ(test::read_file(folder_ / "a"), "a");
+}
+
+TEST_F(TokenizeTest, HoldsBackEveryTenthPiece) {
+  const std::string text = known_text(25 * held_back_piece_bytes + 1000);
+  test::write_file(folder_ / "one", text.substr(0, 100'001));  // pieces are of the joined text, not of a file
+  test::write_file(folder_ / "two", text.substr(100'001));
+  const fs::path held_back = outputs_ / "validation.tok";
+  const TokenizeReport report =
+      tokenize({.inputs = {folder_ / "one", folder_ / "two"}, .output = output_, .held_back = held_back});
+  std::string kept_text, held_back_text;
+  for (std::uint64_t piece = 0; piece < 26; ++piece) {
+    const bool is_held_back = piece == 4 || piece == 14 || piece == 24;
+    (is_held_back ? held_back_text : kept_text) += text.substr(piece * held_back_piece_bytes, held_back_piece_bytes);
+  }
+  EXPECT_EQ(text_of(output_), kept_text);
+  EXPECT_EQ(text_of(held_back), held_back_text);
+  EXPECT_EQ(report.tokens, kept_text.size());
+  EXPECT_EQ(report.held_back_tokens, held_back_text.size());
+  EXPECT_EQ(report.bytes, text.size());
+}
+
+TEST_F(TokenizeTest, HoldsBackTheFractionThatWasAskedFor) {
+  test::write_file(folder_ / "text", std::string(100 * held_back_piece_bytes, 't'));
+  for (const double fraction : {0.01, 0.05, 0.15, 0.3, 0.5, 0.7}) {
+    const TokenizeReport report = tokenize({.inputs = {folder_ / "text"},
+                                            .output = output_,
+                                            .held_back = outputs_ / "validation.tok",
+                                            .held_back_fraction = fraction});
+    // Whole pieces of 1 % each, rounded to the nearest; these fractions are whole numbers of pieces.
+    EXPECT_EQ(report.held_back_tokens, static_cast<std::uint64_t>(fraction * 100 + 0.5) * held_back_piece_bytes);
+  }
+}
+
+TEST_F(TokenizeTest, SaysHowMuchTextAHeldBackPartNeeds) {
+  test::write_file(folder_ / "text", std::string(5 * held_back_piece_bytes - 1, 't'));
+  TokenizeRequest request{.inputs = {folder_ / "text"}, .output = output_, .held_back = outputs_ / "validation.tok"};
+  expect_error(request, {"has 327679 bytes", "needs 327680"});
+  test::write_file(folder_ / "text", std::string(5 * held_back_piece_bytes, 't'));
+  EXPECT_EQ(tokenize(request).held_back_tokens, held_back_piece_bytes);
+}
+
+TEST_F(TokenizeTest, RefusesAFractionOutsideItsRangeAndOneFileForBoth) {
+  test::write_file(folder_ / "text", "text");
+  for (const double fraction : {0.0, 1.0, -0.1, 10.0, std::nan("")})
+    expect_error({.inputs = {folder_ / "text"},
+                  .output = output_,
+                  .held_back = outputs_ / "validation.tok",
+                  .held_back_fraction = fraction},
+                 {"between 0 and 1"});
+  expect_error({.inputs = {folder_ / "text"}, .output = output_, .held_back = outputs_ / "./train.tok"}, {"two files"});
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,1 @@
+penstock_test(mesh/mesh_test LABELS unit)

@@ -1,0 +1,134 @@
+#include "ops/adamw.hpp"
+
+#include <gtest/gtest.h>
+
+#include "ops/reference/reference.hpp"
+#include "support/random_tensor.hpp"
+
+namespace penstock {
+namespace {
+
+using test::is_close;
+using test::RandomTensors;
+using test::TestTensor;
+using test::tolerance_of;
+
+constexpr ops::AdamWConstants constants{.beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-8F, .weight_decay = 0.1F};
+
+// The tensors of one piece; copied for the reference.
+struct PieceTensors {
+  TestTensor master, gradient, first_moment, second_moment, weight;
+  bool decay;
+
+  PieceTensors(RandomTensors& random, std::int64_t n, bool has_weight, bool decays)
+      : master(random.normal(DType::float32, {n})),
+        gradient(random.normal(DType::float32, {n}, 0.3)),
+        first_moment(random.normal(DType::float32, {n}, 0.1)),
+        second_moment(random.normal(DType::float32, {n}, 0.1)),
+        weight(has_weight ? TestTensor(DType::bfloat16, {n}) : TestTensor()),
+        decay(decays) {
+    for (std::int64_t i = 0; i < n; ++i) second_moment.view().data<float>()[i] *= second_moment.view().data<float>()[i];
+  }
+  ops::AdamWPiece piece() const {
+    return {.master = master,
+            .gradient = gradient,
+            .first_moment = first_moment,
+            .second_moment = second_moment,
+            .weight = weight,
+            .decay = decay};
+  }
+};
+
+TEST(AdamW, IsTheReference) {
+  RandomTensors random;
+  Queue queue;
+  const ops::AdamWStep step{.learning_rate = 0.02F,
+                            .gradient_scale = 0.37F,
+                            .first_correction = 1 / 0.271F,
+                            .second_correction = 1 / 0.142625F};
+  std::vector<PieceTensors> got;
+  for (const std::int64_t n : {1, 7, 8, 100, 5000, 20011})
+    for (const bool has_weight : {false, true})
+      for (const bool decays : {false, true}) got.emplace_back(random, n, has_weight, decays);
+  const std::vector<PieceTensors> expected = got;
+  std::vector<ops::AdamWPiece> got_pieces, expected_pieces;
+  for (const PieceTensors& tensors : got) got_pieces.push_back(tensors.piece());
+  for (const PieceTensors& tensors : expected) expected_pieces.push_back(tensors.piece());
+  ops::adamw(queue, constants, &step, got_pieces);
+  reference::adamw(constants, &step, expected_pieces);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    SCOPED_TRACE(fmt::format("n {} weight {} decay {}", got[i].master.view().elements(), got_pieces[i].weight.present(),
+                             got[i].decay));
+    // One element may happen to be near 0; its error is that of its terms, whose sizes are 1 and 0.1.
+    EXPECT_TRUE(is_close(got[i].master, expected[i].master, tolerance_of(DType::float32), 1));
+    EXPECT_TRUE(is_close(got[i].first_moment, expected[i].first_moment, tolerance_of(DType::float32), 0.1));
+    EXPECT_TRUE(is_close(got[i].second_moment, expected[i].second_moment, tolerance_of(DType::float32)));
+    EXPECT_TRUE(test::same_bits(got[i].gradient, expected[i].gradient));
+    if (got_pieces[i].weight.present()) {
+      const TestTensor rounded(DType::bfloat16, got[i].weight.view().shape());
+      reference::cast(got[i].master, rounded);
+      EXPECT_TRUE(test::same_bits(got[i].weight, rounded));  // the copy is the rounded master, exactly
+    }
+  }
+}
+
+TEST(AdamW, UpdatesOfTinyGradientsAreTheReference) {
+  // The first update from zero moments: g / (|g| + epsilon), where epsilon is as large as g.
+  RandomTensors random;
+  Queue queue;
+  const ops::AdamWStep step{.learning_rate = 1, .gradient_scale = 1, .first_correction = 10, .second_correction = 20};
+  PieceTensors got(random, 64, false, false);
+  got.gradient = random.normal(DType::float32, {64}, 1e-8);
+  got.master.fill(0), got.first_moment.fill(0), got.second_moment.fill(0);
+  const PieceTensors expected = got;
+  const ops::AdamWPiece got_piece = got.piece(), expected_piece = expected.piece();
+  ops::adamw(queue, constants, &step, std::span(&got_piece, 1));
+  reference::adamw(constants, &step, std::span(&expected_piece, 1));
+  EXPECT_TRUE(is_close(got.master, expected.master, tolerance_of(DType::float32)));
+}
+
+TEST(AdamW, OfARangeInPiecesHasTheBitsOfTheWhole) {
+  // The sharded optimizer updates any part of a tensor.
+  RandomTensors random;
+  const ops::AdamWStep step{.learning_rate = 0.02F, .gradient_scale = 1, .first_correction = 2, .second_correction = 3};
+  const PieceTensors whole(random, 1003, true, true), cut = whole;
+  std::vector<ops::AdamWPiece> pieces;
+  for (const auto& [begin, count] : {std::pair{0, 5}, {5, 500}, {505, 498}})
+    pieces.push_back({.master = cut.master.view().range(begin, count),
+                      .gradient = cut.gradient.view().range(begin, count),
+                      .first_moment = cut.first_moment.view().range(begin, count),
+                      .second_moment = cut.second_moment.view().range(begin, count),
+                      .weight = cut.weight.view().range(begin, count),
+                      .decay = true});
+  const ops::AdamWPiece one = whole.piece();
+  Queue one_thread({.threads = 1});
+  ops::adamw(one_thread, constants, &step, std::span(&one, 1));
+  Queue three_threads({.threads = 3});
+  ops::adamw(three_threads, constants, &step, pieces);
+  EXPECT_TRUE(test::same_bits(cut.master, whole.master));
+  EXPECT_TRUE(test::same_bits(cut.first_moment, whole.first_moment));
+  EXPECT_TRUE(test::same_bits(cut.second_moment, whole.second_moment));
+  EXPECT_TRUE(test::same_bits(cut.weight, whole.weight));
+}
+
+TEST(AdamWReference, IsTheFormulaForOneElement) {
+  const TestTensor w(DType::float64, {1}), g(DType::float64, {1}), m(DType::float64, {1}), v(DType::float64, {1});
+  reference::write(w, {2});
+  reference::write(g, {6});
+  reference::write(m, {1});
+  reference::write(v, {4});
+  // g = 3; m = 0.5 * 1 + 0.5 * 3 = 2; v = 0.75 * 4 + 0.25 * 9 = 5.25; w = 2 - 0.5 (2 * 2 / (sqrt(21) + 0.25) + 0.125 *
+  // 2).
+  const ops::AdamWConstants binary{.beta1 = 0.5F, .beta2 = 0.75F, .epsilon = 0.25F, .weight_decay = 0.125F};
+  const ops::AdamWStep step{
+      .learning_rate = 0.5F, .gradient_scale = 0.5F, .first_correction = 2, .second_correction = 4};
+  const ops::AdamWPiece piece{
+      .master = w, .gradient = g, .first_moment = m, .second_moment = v, .weight = {}, .decay = true};
+  reference::adamw(binary, &step, std::span(&piece, 1));
+  EXPECT_DOUBLE_EQ(reference::read(m)[0], 2);
+  EXPECT_DOUBLE_EQ(reference::read(v)[0], 5.25);
+  EXPECT_DOUBLE_EQ(reference::read(w)[0], 2 - 0.5 * (4 / (std::sqrt(21.0) + 0.25) + 0.25));
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,8 @@
+penstock_test(ops/adamw_test LABELS unit)
+penstock_test(ops/attention_test LABELS unit)
+penstock_test(ops/dropout_test LABELS unit)
+penstock_test(ops/elementwise_test LABELS unit)
+penstock_test(ops/embedding_test LABELS unit)
+penstock_test(ops/layer_norm_test LABELS unit)
+penstock_test(ops/linear_test LABELS unit)
+penstock_test(ops/softmax_loss_test LABELS unit)

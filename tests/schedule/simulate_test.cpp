@@ -1,0 +1,129 @@
+#include "schedule/simulate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.hpp"
+#include "schedule/csv.hpp"
+#include "schedule/lower.hpp"
+#include "schedule/tables.hpp"
+
+namespace penstock {
+namespace {
+
+/// Sums of a few hundred costs of about 1: far below any cost, far above their rounding.
+constexpr double rounding = 1e-9;
+
+Simulation simulated(const Schedule& schedule, const StageCosts& whole, double hop) {
+  const Schedule lowered = lower(schedule);
+  return simulate(lowered, equal_costs(lowered, whole, hop));
+}
+
+double to_four_digits(double value) { return std::round(value * 1e4) / 1e4; }
+
+TEST(Simulate, IdleTimeFollowsTheClosedForms) {
+  const StageCosts costs{1.25, 1.5, 0.75};
+  for (const ScheduleRequest& request : test::requests({1, 2, 3, 4, 8}, 16)) {
+    const Simulation result = simulated(generate(request), costs, 0);
+    const bool fused = request.backward == Backward::fused;
+    const double waited = costs.forward + costs.input_gradient + (fused ? costs.weight_gradient : 0);
+    for (const double idle : result.idle)
+      EXPECT_NEAR(idle, (request.pipeline - 1) * waited, rounding) << test::title(request);
+    EXPECT_NEAR(result.makespan, request.microbatches * costs.sum() + (request.pipeline - 1) * waited, rounding);
+    EXPECT_NEAR(result.bubble_rate, 1 - request.microbatches * costs.sum() / result.makespan, rounding);
+  }
+}
+
+TEST(Simulate, ClosedFormsHoldForOtherCostsToo) {
+  for (const StageCosts& costs : {StageCosts{1, 1, 1}, StageCosts{1, 0.4, 2}, StageCosts{0.5, 3, 0.1}})
+    for (const Backward backward : {Backward::fused, Backward::split}) {
+      const Simulation result = simulated(generate({.pipeline = 4, .microbatches = 9, .backward = backward}), costs, 0);
+      const double waited =
+          costs.forward + costs.input_gradient + (backward == Backward::fused ? costs.weight_gradient : 0);
+      for (const double idle : result.idle) EXPECT_NEAR(idle, 3 * waited, rounding);
+    }
+}
+
+// Zero Bubble, arXiv 2401.10241: 1.5B parameters, 8 stages, milliseconds.
+TEST(Simulate, ThePapersFigures) {
+  const StageCosts costs{18.522, 18.086, 9.337};
+  const auto rate = [&](Backward backward) {
+    return simulated(generate({.pipeline = 8, .microbatches = 24, .backward = backward}), costs, 0.601).bubble_rate;
+  };
+  EXPECT_EQ(to_four_digits(rate(Backward::fused)), 0.2431);
+  EXPECT_EQ(to_four_digits(rate(Backward::split)), 0.1936);
+}
+
+TEST(Simulate, NobodyWaitsForTheInputGradientOfStageZero) {
+  const StageCosts costs{18.522, 18.086, 9.337};
+  const Schedule fused_there = generate({.pipeline = 8, .microbatches = 24});
+  Schedule split_there = fused_there;
+  split_there.rows[0].clear();
+  for (const Action& action : fused_there.row(0))
+    for (const Action& part : action.work == Work::backward
+                                  ? std::vector<Action>{{Work::input_gradient, 0, action.microbatch},
+                                                        {Work::weight_gradient, 0, action.microbatch}}
+                                  : std::vector<Action>{action})
+      split_there.rows[0].push_back(part);
+  EXPECT_NEAR(simulated(split_there, costs, 0.601).makespan, simulated(fused_there, costs, 0.601).makespan, rounding);
+}
+
+TEST(Simulate, AHopDelaysOnlyItsReceiver) {
+  const Schedule lowered = lower(generate({.pipeline = 2, .microbatches = 1, .backward = Backward::fused}));
+  const Simulation result = simulate(lowered, equal_costs(lowered, {1, 2, 3}, 0.25));
+  // rank 0: G 0F0 0F0>1 0I0<1 0B0 R N U     rank 1: G 1F0<0 1F0 1B0 1I0>0 R N U
+  EXPECT_EQ(result.spans[0][1].end, 1);
+  EXPECT_EQ(result.spans[0][2].start, 1);
+  EXPECT_EQ(result.spans[0][2].end, 1);
+  EXPECT_EQ(result.spans[1][1].end, 1.25);
+  EXPECT_EQ(result.spans[1][2].start, 1.25);
+  EXPECT_EQ(result.spans[1][3].end, 7.25);
+  EXPECT_EQ(result.spans[1][5].end, 7.25);  // R of rank 1 does not wait for rank 0,
+  EXPECT_EQ(result.spans[0][4].start, 7.5);
+  EXPECT_EQ(result.spans[1][6].end, 12.5);  // its N does
+  EXPECT_EQ(result.makespan, 12.5);
+  EXPECT_EQ(result.idle[0], 6.5);
+}
+
+TEST(Simulate, AChunkCostsItsShareOfAStage) {
+  const Schedule chunked = test::looped_table(2, 2, 2, true);
+  const Simulation result = simulated(chunked, {1, 1, 1}, 0);
+  EXPECT_NEAR(result.busy[0], 2 * 3, rounding);         // two microbatches through what one stage costs whole
+  EXPECT_NEAR(result.makespan, 2 * 3 + 1.5, rounding);  // (p-1)(F+I+W)/v
+}
+
+TEST(Simulate, StagesMayCostDifferently) {
+  const Schedule lowered = lower(generate({.pipeline = 2, .microbatches = 2, .backward = Backward::fused}));
+  const Simulation result = simulate(lowered, {{{1, 1, 1}, {2, 2, 2}}, 0});
+  EXPECT_EQ(result.makespan, 1 + 2 * 6 + 2);  // the slow stage never waits once it has begun
+  EXPECT_EQ(result.busy, (std::vector<double>{6, 12}));
+  EXPECT_NEAR(result.bubble_rate, 1 - 18.0 / 30.0, rounding);
+}
+
+TEST(Simulate, SpansKeepTheRowsOrderOnTheComputingLane) {
+  for (const ScheduleRequest& request : test::requests({2, 4}, 6)) {
+    const Schedule lowered = lower(generate(request));
+    const Simulation result = simulate(lowered, equal_costs(lowered, {1, 2, 0.5}, 0.1));
+    for (std::size_t rank = 0; rank < lowered.rows.size(); ++rank) {
+      double end = 0;
+      for (std::size_t i = 0; i < lowered.rows[rank].size(); ++i) {
+        if (!is_compute(lowered.rows[rank][i].work)) continue;
+        EXPECT_GE(result.spans[rank][i].start, end);
+        end = result.spans[rank][i].end;
+      }
+    }
+  }
+}
+
+TEST(Simulate, RefusesCostsThatAreNone) {
+  const Schedule lowered = lower(generate({}));
+  EXPECT_THROW(simulate(lowered, equal_costs(lowered, {-1, 1, 1}, 0)), InputError);
+  EXPECT_THROW(simulate(lowered, equal_costs(lowered, {1, NAN, 1}, 0)), InputError);
+  EXPECT_THROW(simulate(lowered, equal_costs(lowered, {1, 1, 1}, -0.5)), InputError);
+  EXPECT_THROW(simulate(lowered, equal_costs(lowered, {0, 0, 0}, 1)), InputError);
+  EXPECT_THROW(simulate(generate({}), equal_costs(lowered, {1, 1, 1}, 0)), LogicError);
+}
+
+}  // namespace
+}  // namespace penstock
