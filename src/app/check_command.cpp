@@ -12,7 +12,8 @@ namespace {
 
 nlohmann::json bytes_json(const MemoryPlan& memory) {
   nlohmann::json bytes = {{"total", memory.total()}};
-  for (int u = 0; u < memory_uses; ++u) bytes[std::string(name_of(static_cast<MemoryUse>(u)))] = memory.bytes[static_cast<std::size_t>(u)];
+  for (int u = 0; u < memory_uses; ++u)
+    bytes[std::string(name_of(static_cast<MemoryUse>(u)))] = memory.bytes[static_cast<std::size_t>(u)];
   bytes["activation_parts"] = memory.activations;
   return bytes;
 }
@@ -39,7 +40,8 @@ std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int th
   return ranks;
 }
 
-void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks, const ScheduleReport& report) {
+void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
+                const ScheduleReport& report) {
   nlohmann::json json;
   json["parameters"] = total_parameters(plan);
   json["tokens_per_step"] = config.tokens_per_step();
@@ -47,26 +49,34 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   for (const Axis& axis : mesh.axes()) json["mesh"][axis.name] = axis.size;
   json["schedule"] = report_json(report);
   for (const RankPlan& r : ranks)
-    json["ranks"].push_back({{"data", r.place.data}, {"pipeline", r.place.pipeline}, {"tensor", r.place.tensor}, {"layers", r.layers},
-                             {"parameters", r.parameters}, {"bytes", bytes_json(r.memory)}});
+    json["ranks"].push_back({{"data", r.place.data},
+                             {"pipeline", r.place.pipeline},
+                             {"tensor", r.place.tensor},
+                             {"layers", r.layers},
+                             {"parameters", r.parameters},
+                             {"bytes", bytes_json(r.memory)}});
   std::printf("%s\n", json.dump(2).c_str());
 }
 
-void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks, const std::string& table) {
+void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
+                const std::string& table) {
   fmt::print("{} parameters on {} ranks: {}\n", total_parameters(plan), mesh.size(), mesh.text());
   for (const std::string& line : stage_lines(plan)) fmt::print("  {}\n", line);
-  fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global, config.data.sequence,
-             plan.microbatches(), config.batch.micro, config.precision.compute);
+  fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global,
+             config.data.sequence, plan.microbatches(), config.batch.micro, config.precision.compute);
   fmt::print("\nrank  data  pipeline  tensor  {:>12}", "held");
   for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", name_of(static_cast<MemoryUse>(u)));
   fmt::print("  {:>11}\n", "total");
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const RankPlan& r = ranks[rank];
-    fmt::print("{:>4}  {:>4}  {:>8}  {:>6}  {:>12}", rank, r.place.data, r.place.pipeline, r.place.tensor, r.parameters);
+    fmt::print("{:>4}  {:>4}  {:>8}  {:>6}  {:>12}", rank, r.place.data, r.place.pipeline, r.place.tensor,
+               r.parameters);
     for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", bytes_text(r.memory.of(static_cast<MemoryUse>(u))));
     fmt::print("  {:>11}\n", bytes_text(r.memory.total()));
   }
-  fmt::print("(held: elements of parameters; the others are memory of the plan. Beside it a process holds its libraries and data in flight.)\n");
+  fmt::print(
+      "(held: elements of parameters; the others are memory of the plan. Beside it a process holds its libraries and "
+      "data in flight.)\n");
   fmt::print("activations of rank 0:");
   for (const auto& [part, bytes] : ranks.front().memory.activations) fmt::print("  {} {}", part, bytes_text(bytes));
   fmt::print("\n\n{}", table);
@@ -82,11 +92,14 @@ void check_command(const CheckRequest& request) {
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
   const std::vector<RankPlan> ranks = plan_ranks(plan, mesh, threads);
-  // Without measured costs, in the unit of one stage's forward pass of one microbatch: each half of the backward is as much.
+  // Without measured costs, in the unit of one stage's forward pass of one microbatch: each half of the backward is as
+  // much.
   const Simulation simulation = simulate(plan.schedule, equal_costs(plan.schedule, {1, 1, 1}, 0));
   const ScheduleReport costs = report(plan.schedule, simulation);
-  if (request.json) print_json(config, plan, mesh, ranks, costs);
-  else print_text(config, plan, mesh, ranks, text(costs) + draw_text(plan.schedule, simulation));
+  if (request.json)
+    print_json(config, plan, mesh, ranks, costs);
+  else
+    print_text(config, plan, mesh, ranks, text(costs) + draw_text(plan.schedule, simulation));
 }
 
 }  // namespace penstock

@@ -1,11 +1,68 @@
+#include <unistd.h>
+
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
+#include "checkpoint/difference.hpp"
+#include "checkpoint/inspect.hpp"
 
 namespace penstock {
 
+namespace {
+
+template <typename Result>
+void print(const Result& result, bool json) {
+  const std::string text = json ? json_of(result).dump(2) : text_of(result);
+  std::fputs(text.c_str(), stdout);
+  if (!text.ends_with('\n')) std::fputc('\n', stdout);
+}
+
+void need_paths(const CheckpointCommand& command, std::size_t count) {
+  if (command.paths.size() != count)
+    throw_input_error("checkpoint {} takes {} path{}, not {}", command.verb, count, count == 1 ? "" : "s",
+                      command.paths.size());
+}
+
+int verify(IoThread& io, const CheckpointCommand& command) {
+  const Verification verification = verify_file(io, command.paths[0]);
+  if (verification.whole || command.json) print(verification, command.json);
+  if (!verification.whole)
+    std::fprintf(stderr, "penstock: %s\n", verification.problem.c_str());
+  return verification.whole ? 0 : 2;
+}
+
+int diff(IoThread& io, const CheckpointCommand& command) {
+  DiffOptions options{.leave_out = command.leave_out};
+  if (command.leave_key_rows) options.leave_out.push_back("*key rows");
+  const Difference difference = diff_files(io, command.paths[0], command.paths[1], options);
+  print(difference, command.json);
+  return difference.equal_bits ? 0 : 1;
+}
+
+int run_verb(IoThread& io, const CheckpointCommand& command) {
+  need_paths(command, command.verb == "diff" ? 2 : 1);
+  if (command.verb == "list") return print(list_checkpoints(io, command.paths[0]), command.json), 0;
+  if (command.verb == "show") return print(show_file(io, command.paths[0]), command.json), 0;
+  return command.verb == "verify" ? verify(io, command) : diff(io, command);
+}
+
+}  // namespace
+
 int checkpoint_command(const CheckpointCommand& command) {
-  throw_input_error("checkpoint {}: not known", command.verb);
+  IoThread io;
+  int code = 1;
+  try {
+    code = run_verb(io, command);
+  } catch (const InputError& error) {
+    std::fprintf(stderr, "penstock: %s\n", error.what());
+    code = 2;
+  }
+  if (io.abandoned()) {  // HDF5 loops in a damaged file, on a thread that nobody can end
+    std::fflush(nullptr);
+    _exit(code);
+  }
+  return code;
 }
 
 }  // namespace penstock

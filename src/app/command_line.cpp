@@ -10,13 +10,16 @@ namespace penstock {
 namespace {
 
 void add_train(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("train", "train the model of a deck; under mpiexec or srun with as many ranks as its mesh has");
+  auto* command = app.add_subcommand(
+      "train", "train the model of a deck; under mpiexec or srun with as many ranks as its mesh has");
   auto request = std::make_shared<TrainRequest>();
-  auto deck = std::make_shared<std::string>(), run = std::make_shared<std::string>(), restart = std::make_shared<std::string>();
+  auto deck = std::make_shared<std::string>(), run = std::make_shared<std::string>(),
+       restart = std::make_shared<std::string>();
   command->add_option("DECK", *deck, "TOML file; `penstock explain` tells its keys")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
   auto* run_option = command->add_option("--run", *run, "run folder (default: runs/<the deck's stem>)");
-  auto* restart_option = command->add_option("--restart", *restart, "go on from this checkpoint, or from the run folder's `latest`");
+  auto* restart_option =
+      command->add_option("--restart", *restart, "go on from this checkpoint, or from the run folder's `latest`");
   command->callback([=, &chosen] {
     request->deck = *deck;
     if (run_option->count()) request->run = *run;
@@ -26,7 +29,8 @@ void add_train(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_check(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("check", "read a deck and print its mesh, partition, memory plan and schedule; needs no ranks");
+  auto* command = app.add_subcommand(
+      "check", "read a deck and print its mesh, partition, memory plan and schedule; needs no ranks");
   auto request = std::make_shared<CheckRequest>();
   command->add_option("DECK", request->deck, "TOML file")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
@@ -42,7 +46,8 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--microbatches", request->microbatches, "microbatches of a step")->required();
   command->add_option("--chunks", request->chunks, "stages a rank");
   command->add_option("--backward", request->backward, "split or fused");
-  command->add_option("--costs", request->costs, "F,I,W,HOP: times of forward, input gradient, weight gradient and a transfer");
+  command->add_option("--costs", request->costs,
+                      "F,I,W,HOP: times of forward, input gradient, weight gradient and a transfer");
   command->add_option("--csv", request->csv, "write the table to this file");
   command->add_option("--svg", request->svg, "draw the timeline into this file");
   command->add_flag("--json", request->json, "the figures as JSON");
@@ -50,11 +55,13 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("tokenize", "make a token file of text, byte level: files, or all files below folders");
+  auto* command =
+      app.add_subcommand("tokenize", "make a token file of text, byte level: files, or all files below folders");
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
   command->add_option("-o,--output", request->output, "the token file")->required();
-  command->add_option("--held-back", request->held_back, "token file for a part that is kept out of the output (validation)");
+  command->add_option("--held-back", request->held_back,
+                      "token file for a part that is kept out of the output (validation)");
   command->add_option("--fraction", request->fraction, "the share that is held back");
   command->callback([=, &chosen] { chosen = [request] { return tokenize_command(*request), 0; }; });
 }
@@ -62,8 +69,15 @@ void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
 void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand("checkpoint", "look at checkpoints: list a folder; verify, show or diff files");
   auto request = std::make_shared<CheckpointCommand>();
-  command->add_option("VERB", request->verb, "list, verify, show or diff")->required();
-  command->add_option("PATH", request->paths, "a folder (list), a file (verify, show), two files (diff)")->required()->expected(1, 2);
+  command->add_option("VERB", request->verb, "list, verify, show or diff")
+      ->required()
+      ->check(CLI::IsMember({"list", "verify", "show", "diff"}));
+  command->add_option("PATH", request->paths, "a folder (list), a file (verify, show), two files (diff)")
+      ->required()
+      ->expected(1, 2);
+  command->add_option("--leave-out", request->leave_out, "diff: shown, but not judged: lines of this shell pattern")
+      ->expected(1)
+      ->take_all();
   command->add_flag("--leave-key-rows", request->leave_key_rows,
                     "diff: judge without the key rows of qkv.bias, whose gradient is mathematically zero");
   command->add_flag("--json", request->json, "the same facts as JSON");

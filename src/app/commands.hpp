@@ -48,6 +48,7 @@ void tokenize_command(const TokenizeCommand& command);
 struct CheckpointCommand {
   std::string verb;  ///< list, verify, show or diff
   std::vector<std::string> paths;
+  std::vector<std::string> leave_out;  ///< diff: shell patterns of lines that do not count
   bool leave_key_rows = false;
   bool json = false;
 };

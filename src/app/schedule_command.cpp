@@ -34,14 +34,17 @@ std::vector<double> parse_costs(const std::string& text) {
 void write_file(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::trunc);
   file << text;
-  if (!file.flush()) throw_input_error("{} cannot be written; name a file in a folder that is there, on a disk with space", path);
+  if (!file.flush())
+    throw_input_error("{} cannot be written; name a file in a folder that is there, on a disk with space", path);
 }
 
 }  // namespace
 
 void schedule_command(const ScheduleCommand& command) {
-  const Schedule computing = generate({.name = parse_schedule_name(command.name), .pipeline = command.stages,
-                                       .microbatches = command.microbatches, .chunks = command.chunks,
+  const Schedule computing = generate({.name = parse_schedule_name(command.name),
+                                       .pipeline = command.stages,
+                                       .microbatches = command.microbatches,
+                                       .chunks = command.chunks,
                                        .backward = parse_backward(command.backward)});
   const std::vector<double> costs = parse_costs(command.costs);
   const Schedule schedule = lower(computing, {.tied = true});
@@ -50,8 +53,10 @@ void schedule_command(const ScheduleCommand& command) {
   const ScheduleReport summary = report(schedule, simulation);
   if (!command.csv.empty()) write_file(command.csv, to_csv(schedule));
   if (!command.svg.empty()) write_file(command.svg, draw_svg(schedule, simulation));
-  if (command.json) fmt::print("{}\n", report_json(summary).dump(2));
-  else fmt::print("{}{}", text(summary), draw_text(schedule, simulation));
+  if (command.json)
+    fmt::print("{}\n", report_json(summary).dump(2));
+  else
+    fmt::print("{}{}", text(summary), draw_text(schedule, simulation));
 }
 
 }  // namespace penstock

@@ -10,9 +10,15 @@ namespace penstock {
 
 /// The firm keys makespan, bubble_rate, peak_activations and ranks, and what else the report says.
 inline nlohmann::json report_json(const ScheduleReport& report) {
-  return {{"name", report.name}, {"ranks", report.ranks}, {"stages", report.stages}, {"microbatches", report.microbatches},
-          {"makespan", report.makespan}, {"bubble_rate", report.bubble_rate}, {"idle", report.idle},
-          {"peak_activations", report.peak_activations}, {"peak_deferred", report.peak_deferred}};
+  return {{"name", report.name},
+          {"ranks", report.ranks},
+          {"stages", report.stages},
+          {"microbatches", report.microbatches},
+          {"makespan", report.makespan},
+          {"bubble_rate", report.bubble_rate},
+          {"idle", report.idle},
+          {"peak_activations", report.peak_activations},
+          {"peak_deferred", report.peak_deferred}};
 }
 
 }  // namespace penstock

@@ -8,8 +8,8 @@ namespace penstock {
 
 namespace {
 
-// Errors before MPI runs, and errors that all ranks share, come once; rank 0 alone returns the code, because mpiexec ORs
-// and srun takes the highest (and may see 137 when a rank ends while others finalize).
+// Errors before MPI runs, and errors that all ranks share, come once; rank 0 alone returns the code, because mpiexec
+// ORs and srun takes the highest (and may see 137 when a rank ends while others finalize).
 int end(const World& world, const Failure& failure) {
   if (world.rank() == 0) std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
   return world.rank() == 0 ? failure.exit_code : 0;

@@ -11,7 +11,8 @@
 
 namespace penstock {
 
-/// What the user gave is wrong. The message holds what, the values, the rule and the cure. Ends the program with code 2.
+/// What the user gave is wrong. The message holds what, the values, the rule and the cure. Ends the program with
+/// code 2.
 class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -50,7 +50,8 @@ inline RandomWords random_words(RandomKey key, const RandomWords& counter) {
 
 /// Four random words of the element `index`.
 inline RandomWords random_words(RandomKey key, std::uint64_t index) {
-  return random_words(key, RandomWords{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0});
+  return random_words(key,
+                      RandomWords{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0});
 }
 
 /// The standard normal number of the element `index`, by Box and Muller.

@@ -110,8 +110,10 @@ class Save {
     on_io_thread(
         [&] {
           if (!writer_) writer_ = std::make_unique<ArrayWriter>(temporary_);
-          if (writers_.count() == 1) writer_->open_alone();
-          else writer_->open_together(writers_.together(), writers_.hints());
+          if (writers_.count() == 1)
+            writer_->open_alone();
+          else
+            writer_->open_together(writers_.together(), writers_.hints());
         },
         "opening a file");
   }
@@ -168,7 +170,8 @@ class Save {
       for (std::size_t w = 0; w < step.of_writer.size(); ++w) {
         const Box part = part_in_rows(array.pieces[p].box, step.of_writer[w]);
         if (part.elements() == 0) continue;
-        const std::byte* first = file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
+        const std::byte* first =
+            file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
         check_mpi(MPI_Isend(first, static_cast<int>(part.elements()), message_type(array.type),
                             writers_.rank_of(static_cast<int>(w)), tag, writers_.messages(), &requests.emplace_back()));
       }
@@ -179,7 +182,8 @@ class Save {
     world_.wait(requests, "pieces of a file");
     if (!writers_.writes()) return;
     Buffer& buffer = buffers_[round % buffers];
-    buffer.written = writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.data()] { write(steps, first); });
+    buffer.written =
+        writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.data()] { write(steps, first); });
   }
 
   // On the I/O thread. Several writers keep in step even when one has failed: the others would wait in MPI for ever.
@@ -219,8 +223,7 @@ class Save {
 
   // What is left of HDF5's ids goes where it came from.
   void forget() {
-    if (writers_.writes() && !writers_.io().abandoned())
-      on_io_thread([&] { writer_.reset(); }, "letting go of a file");
+    if (writers_.writes() && !writers_.io().abandoned()) on_io_thread([&] { writer_.reset(); }, "letting go of a file");
   }
 
   static constexpr int tag = 1;
@@ -239,6 +242,8 @@ class Save {
 
 }  // namespace
 
-SaveOutcome save_arrays(World& world, Writers& writers, const ArrayFile& file) { return Save(world, writers, file).run(); }
+SaveOutcome save_arrays(World& world, Writers& writers, const ArrayFile& file) {
+  return Save(world, writers, file).run();
+}
 
 }  // namespace penstock

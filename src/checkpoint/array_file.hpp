@@ -36,9 +36,9 @@ struct SaveOutcome {
   double seconds = 0;
 };
 
-/// Collective: writes the file, whole or not at all. Every rank gets the same outcome; nothing is thrown for a disk that
-/// is full, a folder that is gone, or a library that fails. Files that are there stay as they are, unless the file itself
-/// is there already: it is replaced in one step. The ranks wait for each other under the one wait.
+/// Collective: writes the file, whole or not at all. Every rank gets the same outcome; nothing is thrown for a disk
+/// that is full, a folder that is gone, or a library that fails. Files that are there stay as they are, unless the file
+/// itself is there already: it is replaced in one step. The ranks wait for each other under the one wait.
 SaveOutcome save_arrays(World& world, Writers& writers, const ArrayFile& file);
 
 }  // namespace penstock

@@ -16,11 +16,16 @@ Shape with_extent(const Shape& shape, int dimension, std::int64_t extent) {
   std::array<std::int64_t, Shape::most_dimensions> e{};
   for (int d = 0; d < shape.dimensions(); ++d) e[static_cast<std::size_t>(d)] = d == dimension ? extent : shape[d];
   switch (shape.dimensions()) {
-    case 1: return {e[0]};
-    case 2: return {e[0], e[1]};
-    case 3: return {e[0], e[1], e[2]};
-    case 4: return {e[0], e[1], e[2], e[3]};
-    default: return {e[0], e[1], e[2], e[3], e[4]};
+    case 1:
+      return {e[0]};
+    case 2:
+      return {e[0], e[1]};
+    case 3:
+      return {e[0], e[1], e[2]};
+    case 4:
+      return {e[0], e[1], e[2], e[3]};
+    default:
+      return {e[0], e[1], e[2], e[3], e[4]};
   }
 }
 
@@ -49,7 +54,8 @@ class Planner {
     const auto row_bytes = static_cast<std::size_t>(bytes_of_row(array));
     const std::int64_t chunk_rows = chunk_shape(array.shape, array.type)[0];
     const auto unit_bytes = static_cast<std::size_t>(chunk_rows) * row_bytes;
-    const std::int64_t most_rows = static_cast<std::int64_t>(std::max<std::size_t>(1, round_bytes_ / unit_bytes)) * chunk_rows;
+    const std::int64_t most_rows =
+        static_cast<std::int64_t>(std::max<std::size_t>(1, round_bytes_ / unit_bytes)) * chunk_rows;
     for (std::vector<Rows> left = share_out(index, array, writers_); any(left);) {
       WriteStep step{index, {}};
       for (Rows& rows : left) {
@@ -78,7 +84,8 @@ class Planner {
   }
 
   void place(WriteStep step, std::size_t row_bytes) {
-    if (!fits(step, row_bytes)) rounds_.push_back({{}, std::vector<std::size_t>(static_cast<std::size_t>(writers_)), 0});
+    if (!fits(step, row_bytes))
+      rounds_.push_back({{}, std::vector<std::size_t>(static_cast<std::size_t>(writers_)), 0});
     Round& round = rounds_.back();
     for (std::size_t w = 0; w < step.of_writer.size(); ++w) {
       Rows& rows = step.of_writer[w];

@@ -1,6 +1,6 @@
 #pragma once
-// What an array file holds, who brings which piece of it, and in which order the pieces travel to the writers. All of it
-// is a value that every rank computes alike.
+// What an array file holds, who brings which piece of it, and in which order the pieces travel to the writers. All of
+// it is a value that every rank computes alike.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,11 +21,12 @@ struct Piece {
 
 /// One array of a file.
 struct ArraySpec {
-  std::string path;  ///< "/parameters/embedding.token.weight": groups, then one link name
-  Shape shape;       ///< global; at least one dimension, no empty one
-  DType type = DType::float32;               ///< float32 or int32
-  std::vector<std::string> dimension_names;  ///< empty, or one a dimension; the attribute `dimensions` joins them with ","
-  std::vector<Piece> pieces;                 ///< cover every element exactly once
+  std::string path;             ///< "/parameters/embedding.token.weight": groups, then one link name
+  Shape shape;                  ///< global; at least one dimension, no empty one
+  DType type = DType::float32;  ///< float32 or int32
+  std::vector<std::string>
+      dimension_names;        ///< empty, or one a dimension; the attribute `dimensions` joins them with ","
+  std::vector<Piece> pieces;  ///< cover every element exactly once
 };
 
 /// How an array is stored: whole inner dimensions and as many rows of the next as make about 1 MiB.
@@ -42,8 +43,8 @@ struct Rows {
   bool empty() const { return begin == end; }
 };
 
-/// One write of one array, in which every writer takes part, be it with no rows. Rows are whole chunks, so that no chunk
-/// is written twice, or by two writers.
+/// One write of one array, in which every writer takes part, be it with no rows. Rows are whole chunks, so that no
+/// chunk is written twice, or by two writers.
 struct WriteStep {
   std::size_t array = 0;
   std::vector<Rows> of_writer;

@@ -20,7 +20,8 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
 
 // What the system says about opening, before HDF5's long chain of reasons.
 void ensure_readable(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
+  if (std::filesystem::is_directory(path))
+    throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) throw_input_error("{}: cannot be read: {}", path.string(), std::strerror(errno));
   close(file);
@@ -42,16 +43,22 @@ Hdf5File open_to_read(const std::filesystem::path& path) {
 Shape shape_of(const Hdf5Dataset& dataset) {
   const Hdf5Space space(check_hdf5(H5Dget_space(dataset.id()), "reading a shape"));
   const int dimensions = check_hdf5(H5Sget_simple_extent_ndims(space.id()), "reading a shape");
-  if (dimensions < 1 || dimensions > Shape::most_dimensions) throw Hdf5Error(fmt::format("an array of {} dimensions", dimensions));
+  if (dimensions < 1 || dimensions > Shape::most_dimensions)
+    throw Hdf5Error(fmt::format("an array of {} dimensions", dimensions));
   std::array<hsize_t, Shape::most_dimensions> e{};
   check_hdf5(H5Sget_simple_extent_dims(space.id(), e.data(), nullptr), "reading a shape");
   const auto extent = [&](std::size_t d) { return static_cast<std::int64_t>(e[d]); };
   switch (dimensions) {
-    case 1: return {extent(0)};
-    case 2: return {extent(0), extent(1)};
-    case 3: return {extent(0), extent(1), extent(2)};
-    case 4: return {extent(0), extent(1), extent(2), extent(3)};
-    default: return {extent(0), extent(1), extent(2), extent(3), extent(4)};
+    case 1:
+      return {extent(0)};
+    case 2:
+      return {extent(0), extent(1)};
+    case 3:
+      return {extent(0), extent(1), extent(2)};
+    case 4:
+      return {extent(0), extent(1), extent(2), extent(3)};
+    default:
+      return {extent(0), extent(1), extent(2), extent(3), extent(4)};
   }
 }
 
@@ -67,8 +74,9 @@ void ensure_checksums(const Hdf5Dataset& dataset) {
   const Hdf5Properties creation(check_hdf5(H5Dget_create_plist(dataset.id()), "reading how an array is stored"));
   unsigned flags = 0, configuration = 0;
   std::size_t values = 0;
-  check_hdf5(H5Pget_filter_by_id2(creation.id(), H5Z_FILTER_FLETCHER32, &flags, &values, nullptr, 0, nullptr, &configuration),
-             "looking for checksums");
+  check_hdf5(
+      H5Pget_filter_by_id2(creation.id(), H5Z_FILTER_FLETCHER32, &flags, &values, nullptr, 0, nullptr, &configuration),
+      "looking for checksums");
 }
 
 std::vector<std::string> link_names(const Hdf5Group& group) {
@@ -100,7 +108,8 @@ void read_group(const Hdf5File& file, const std::string& path, int depth, std::v
 }
 
 const Attribute* find(const std::vector<Attribute>& attributes, std::string_view name) {
-  const auto found = std::find_if(attributes.begin(), attributes.end(), [&](const Attribute& a) { return a.name == name; });
+  const auto found =
+      std::find_if(attributes.begin(), attributes.end(), [&](const Attribute& a) { return a.name == name; });
   return found == attributes.end() ? nullptr : &*found;
 }
 
@@ -114,13 +123,15 @@ void ensure_format(const std::filesystem::path& path, const std::vector<Attribut
                    const std::vector<FileFormat>& allowed) {
   const auto* name = value<std::string>(attributes, "format");
   const auto* version = value<std::int64_t>(attributes, "format_version");
-  const auto format = std::find_if(allowed.begin(), allowed.end(), [&](const FileFormat& f) { return name && f.name == *name; });
+  const auto format =
+      std::find_if(allowed.begin(), allowed.end(), [&](const FileFormat& f) { return name && f.name == *name; });
   if (format == allowed.end())
-    throw_input_error("{}: an HDF5 file, but not a {} (attribute `format` is {}); {}", path.string(), allowed.front().name,
-                      name ? "\"" + *name + "\"" : "missing", cure);
+    throw_input_error("{}: an HDF5 file, but not a {} (attribute `format` is {}); {}", path.string(),
+                      allowed.front().name, name ? "\"" + *name + "\"" : "missing", cure);
   if (!version || *version != format->version)
-    throw_input_error("{}: format_version = {}; this program reads version {}; use the version of Penstock that wrote it",
-                      path.string(), version ? std::to_string(*version) : "missing", format->version);
+    throw_input_error(
+        "{}: format_version = {}; this program reads version {}; use the version of Penstock that wrote it",
+        path.string(), version ? std::to_string(*version) : "missing", format->version);
 }
 
 }  // namespace
@@ -143,7 +154,8 @@ ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<Fi
   contents_.attributes = std::move(attributes);
   read_group(file_, "/", 0, contents_.arrays);
   if (const std::string found = digest_of(contents_); found != stated)
-    throw_damaged(path_, fmt::format("its attributes, names and shapes have the digest {}, it states {}", found, stated));
+    throw_damaged(path_,
+                  fmt::format("its attributes, names and shapes have the digest {}, it states {}", found, stated));
   file_bytes_ = std::filesystem::file_size(path_);
 } catch (const Hdf5Error& error) {
   throw_damaged(path, error.what());

@@ -1,6 +1,6 @@
 #pragma once
-// Reading array files: read-only, serial driver, no locks. Nothing damaged is given out: HDF5's checksums guard chunks and
-// structures, the digest guards the rest.
+// Reading array files: read-only, serial driver, no locks. Nothing damaged is given out: HDF5's checksums guard chunks
+// and structures, the digest guards the rest.
 
 #include <filesystem>
 #include <string>
@@ -27,8 +27,8 @@ std::vector<Attribute> format_attributes(const FileFormat& format);
 /// An open array file of one of the formats. All methods run on the I/O thread (or in a process that has none).
 class ArrayReader {
  public:
-  /// Opens the file and reads what it holds. Throws InputError, with the path, when it is not there, not an HDF5 file, cut
-  /// off, not of a format in `allowed`, of another version, not complete, or when digest or structure is damaged.
+  /// Opens the file and reads what it holds. Throws InputError, with the path, when it is not there, not an HDF5 file,
+  /// cut off, not of a format in `allowed`, of another version, not complete, or when digest or structure is damaged.
   ArrayReader(const std::filesystem::path& path, const std::vector<FileFormat>& allowed);
 
   const std::filesystem::path& path() const { return path_; }
@@ -59,8 +59,8 @@ struct BoxRequest {
 /// Reads all requested boxes of a file.
 void read_boxes(ArrayReader& reader, const std::vector<BoxRequest>& requests, Progress& progress);
 
-/// Cuts every array into blocks of rows of about 16 MiB and reads every `readers`-th of them, from the `reader_index`-th on:
-/// together, so many readers have held every chunk against its checksum. Throws InputError.
+/// Cuts every array into blocks of rows of about 16 MiB and reads every `readers`-th of them, from the
+/// `reader_index`-th on: together, so many readers have held every chunk against its checksum. Throws InputError.
 void verify_share(ArrayReader& reader, int reader_index, int readers, Progress& progress);
 
 /// Blocks of rows of about `bytes`, as boxes of the array.

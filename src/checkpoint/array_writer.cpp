@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <set>
 
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/file_contents.hpp"
@@ -18,7 +20,8 @@ Hdf5Properties file_access() {
   check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choosing the file format");
   check_hdf5(H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG), "choosing how files close");
 #if H5_VERSION_GE(1, 10, 7)
-  check_hdf5(H5Pset_file_locking(access.id(), false, true), "turning file locks off");  // they fail on Lustre without flock
+  check_hdf5(H5Pset_file_locking(access.id(), false, true),
+             "turning file locks off");  // they fail on Lustre without flock
 #endif
   return access;
 }
@@ -30,31 +33,45 @@ Hdf5Properties chunked(const ArraySpec& array) {
   Hdf5Properties creation = make_properties(H5P_DATASET_CREATE);
   check_hdf5(H5Pset_chunk(creation.id(), chunk.dimensions(), extents.data()), "setting chunks of " + chunk.text());
   check_hdf5(H5Pset_fletcher32(creation.id()), "asking for checksums");
-  check_hdf5(H5Pset_fill_time(creation.id(), H5D_FILL_TIME_NEVER), "asking for no fill values");  // every chunk is written
+  check_hdf5(H5Pset_fill_time(creation.id(), H5D_FILL_TIME_NEVER),
+             "asking for no fill values");  // every chunk is written
   return creation;
 }
 
-// Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a flipped
-// bit crashes it.
-void create_groups(const Hdf5File& file, const std::string& array_path) {
-  constexpr unsigned most_links = 65535;
-  for (std::size_t end = array_path.find('/', 1); end != std::string::npos; end = array_path.find('/', end + 1)) {
-    const std::string group = array_path.substr(0, end);
-    if (check_hdf5(H5Lexists(file.id(), group.c_str(), H5P_DEFAULT), "looking for group " + group) > 0) continue;
-    const Hdf5Properties creation = make_properties(H5P_GROUP_CREATE);
-    check_hdf5(H5Pset_link_phase_change(creation.id(), most_links, 0), "asking for links in the header");
-    const Hdf5Group made(check_hdf5(H5Gcreate2(file.id(), group.c_str(), H5P_DEFAULT, creation.id(), H5P_DEFAULT), "creating group " + group));
+// Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a
+// flipped bit crashes it. The header is made in one piece: the time to grow it piece by piece goes with the cube of the
+// links.
+void create_group(const Hdf5File& file, const std::string& group, const std::vector<ArraySpec>& arrays) {
+  constexpr unsigned most = 65535;
+  std::size_t links = 0, longest = 1;
+  for (const ArraySpec& array : arrays) {
+    if (!array.path.starts_with(group + "/")) continue;
+    ++links;
+    longest = std::max(longest, array.path.size() - group.size() - 1);
   }
+  const auto limited = [](std::size_t number) { return static_cast<unsigned>(std::min<std::size_t>(number, most)); };
+  const Hdf5Properties creation = make_properties(H5P_GROUP_CREATE);
+  check_hdf5(H5Pset_link_phase_change(creation.id(), most, 0), "asking for links in the header");
+  check_hdf5(H5Pset_est_link_info(creation.id(), limited(links), limited(longest)), "asking for room for links");
+  const Hdf5Group made(check_hdf5(H5Gcreate2(file.id(), group.c_str(), H5P_DEFAULT, creation.id(), H5P_DEFAULT),
+                                  "creating group " + group));
+}
+
+void create_groups(const Hdf5File& file, const std::vector<ArraySpec>& arrays) {
+  std::set<std::string> groups;  // in order: the outer before the inner
+  for (const ArraySpec& array : arrays)
+    for (std::size_t end = array.path.find('/', 1); end != std::string::npos; end = array.path.find('/', end + 1))
+      groups.insert(array.path.substr(0, end));
+  for (const std::string& group : groups) create_group(file, group, arrays);
 }
 
 void create_array(const Hdf5File& file, const ArraySpec& array) {
-  create_groups(file, array.path);
   const Hdf5Properties links = make_properties(H5P_LINK_CREATE);
   check_hdf5(H5Pset_char_encoding(links.id(), H5T_CSET_UTF8), "asking for UTF-8 names");
   const Hdf5Space space = make_space(array.shape);
-  const Hdf5Dataset dataset(check_hdf5(
-      H5Dcreate2(file.id(), array.path.c_str(), file_type(array.type), space.id(), links.id(), chunked(array).id(), H5P_DEFAULT),
-      "creating " + array.path));
+  const Hdf5Dataset dataset(check_hdf5(H5Dcreate2(file.id(), array.path.c_str(), file_type(array.type), space.id(),
+                                                  links.id(), chunked(array).id(), H5P_DEFAULT),
+                                       "creating " + array.path));
   for (const Attribute& attribute : attributes_of(array)) write_attribute(dataset.id(), attribute);
 }
 
@@ -92,10 +109,12 @@ void ArrayWriter::create(const std::vector<Attribute>& attributes, const std::ve
   start_hdf5();
   const Hdf5Properties access = file_access();
   const Hdf5Properties creation = make_properties(H5P_FILE_CREATE);
-  file_ = Hdf5File(check_hdf5(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path_.string()));
+  file_ = Hdf5File(
+      check_hdf5(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path_.string()));
   for (const Attribute& attribute : attributes) write_attribute(file_.id(), attribute);
   write_attribute(file_.id(), {std::string(digest_name), digest_of(contents_of(attributes, arrays))});
   write_attribute(file_.id(), {std::string(complete_name), std::int64_t{0}});
+  create_groups(file_, arrays);
   for (const ArraySpec& array : arrays) create_array(file_, array);
   close();
   reserve_space(path_, bytes_wanted(attributes, arrays));  // not before: closing cuts the file at its end
@@ -119,7 +138,9 @@ void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
 
 void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byte* values) {
   if (rows.empty() && !together_) return;
-  const Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), H5P_DEFAULT), "opening " + array.path));
+  const Hdf5Properties access = make_properties(H5P_DATASET_ACCESS);
+  check_hdf5(H5Pset_chunk_cache(access.id(), 0, 0, 0), "asking for no cache");  // what fails, fails in the write
+  Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), access.id()), "opening " + array.path));
   const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
   if (together_) check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
 
@@ -133,6 +154,7 @@ void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byt
   }
   check_hdf5(H5Dwrite(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), transfer.id(), values),
              fmt::format("writing rows {} to {} of {}", rows.begin, rows.end, array.path));
+  dataset.close("closing " + array.path);
 }
 
 void ArrayWriter::close() {

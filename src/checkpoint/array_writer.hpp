@@ -14,8 +14,8 @@
 namespace penstock {
 
 /// An array file on its way. The leading writer creates it, with HDF5's serial driver, and is done with that; then one
-/// writer goes on with the serial driver, or several open the file together over MPI-IO. All throw Hdf5Error or SystemError;
-/// a file that failed is closed by the destructor, whatever the state of the disk.
+/// writer goes on with the serial driver, or several open the file together over MPI-IO. All throw Hdf5Error or
+/// SystemError; a file that failed is closed by the destructor, whatever the state of the disk.
 class ArrayWriter {
  public:
   explicit ArrayWriter(std::filesystem::path path) : path_(std::move(path)) {}
@@ -33,7 +33,8 @@ class ArrayWriter {
   void write(const ArraySpec& array, const Rows& rows, const std::byte* values);
   /// Flushes and closes; collective when opened together.
   void close();
-  /// Writes `complete` = 1, the last of all, into the closed file; gives back unused space, and syncs. Returns its bytes.
+  /// Writes `complete` = 1, the last of all, into the closed file; gives back unused space, and syncs. Returns its
+  /// bytes.
   std::uint64_t complete();
 
  private:

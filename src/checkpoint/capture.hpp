@@ -20,8 +20,8 @@ ArraySpec captured_targets(std::int64_t samples, std::int64_t positions, std::ve
 ArraySpec captured_tap(const std::string& tap, const Shape& shape, std::vector<std::string> dimension_names,
                        std::vector<Piece> pieces);
 
-/// Collective: writes `folder`/step-XXXXXXXX.h5, whole or not at all, with the attribute `step`. The folder must be there.
-/// `local_data` counts in `arrays`. See SaveOutcome for failures.
+/// Collective: writes `folder`/step-XXXXXXXX.h5, whole or not at all, with the attribute `step`. The folder must be
+/// there. `local_data` counts in `arrays`. See SaveOutcome for failures.
 SaveOutcome save_capture(World& world, Writers& writers, const std::filesystem::path& folder, std::int64_t step,
                          std::vector<ArraySpec> arrays, LocalData local_data, std::function<void()> before_rename = {});
 

@@ -9,9 +9,12 @@ namespace {
 
 std::string_view group_of(State state) {
   switch (state) {
-    case State::parameters: return "/parameters/";
-    case State::first_moment: return "/optimizer/first_moment/";
-    case State::second_moment: return "/optimizer/second_moment/";
+    case State::parameters:
+      return "/parameters/";
+    case State::first_moment:
+      return "/optimizer/first_moment/";
+    case State::second_moment:
+      return "/optimizer/second_moment/";
   }
   return "/";
 }
@@ -22,11 +25,13 @@ struct CountedBox {
   std::size_t owned;
 };
 
-std::vector<std::vector<CountedBox>> counted_boxes(std::size_t parameters, const std::vector<ParameterLayout>& layouts) {
+std::vector<std::vector<CountedBox>> counted_boxes(std::size_t parameters,
+                                                   const std::vector<ParameterLayout>& layouts) {
   std::vector<std::vector<CountedBox>> boxes(parameters);
   for (std::size_t rank = 0; rank < layouts.size(); ++rank)
     for (std::size_t i = 0; i < layouts[rank].owned().size(); ++i)
-      if (layouts[rank].owned()[i].counted) boxes[layouts[rank].owned()[i].parameter].push_back({static_cast<int>(rank), i});
+      if (layouts[rank].owned()[i].counted)
+        boxes[layouts[rank].owned()[i].parameter].push_back({static_cast<int>(rank), i});
   return boxes;
 }
 
@@ -58,30 +63,36 @@ std::string checkpoint_name(std::int64_t step) { return fmt::format("step-{:08d}
 StateMemory memory_of(const ParameterSet& parameters) {
   return [&parameters](State state, const OwnedBox& owned) {
     switch (state) {
-      case State::parameters: return parameters.master(owned);
-      case State::first_moment: return parameters.first_moment(owned);
-      case State::second_moment: break;
+      case State::parameters:
+        return parameters.master(owned);
+      case State::first_moment:
+        return parameters.first_moment(owned);
+      case State::second_moment:
+        break;
     }
     return parameters.second_moment(owned);
   };
 }
 
-std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts) {
+std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs,
+                                         const std::vector<ParameterLayout>& layouts) {
   const auto boxes = counted_boxes(specs.size(), layouts);
   std::vector<ArraySpec> arrays;
   for (const State state : states)
     for (std::size_t p = 0; p < specs.size(); ++p) {
       ArraySpec array{path_of(state, specs[p].name), specs[p].shape, DType::float32, {}, {}};
       for (const CountedBox& counted : boxes[p])
-        array.pieces.push_back({counted.rank, layouts[static_cast<std::size_t>(counted.rank)].owned()[counted.owned].box});
+        array.pieces.push_back(
+            {counted.rank, layouts[static_cast<std::size_t>(counted.rank)].owned()[counted.owned].box});
       arrays.push_back(std::move(array));
     }
   return arrays;
 }
 
-SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder, const CheckpointMeta& meta,
-                            const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts,
-                            const StateMemory& memory, const SaveOptions& options) {
+SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder,
+                            const CheckpointMeta& meta, const std::vector<ParameterSpec>& specs,
+                            const std::vector<ParameterLayout>& layouts, const StateMemory& memory,
+                            const SaveOptions& options) {
   ensure(layouts.size() == static_cast<std::size_t>(world.size()), "save_checkpoint: a layout for every rank");
   const auto boxes = counted_boxes(specs.size(), layouts);
   const ParameterLayout& mine = layouts[static_cast<std::size_t>(world.rank())];
@@ -111,31 +122,37 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   return info;
 }
 
-void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info, const std::vector<ParameterSpec>& specs) {
-  constexpr std::string_view cure = "use the deck that this checkpoint was written with (`penstock checkpoint show` prints it)";
+void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info,
+                       const std::vector<ParameterSpec>& specs) {
+  constexpr std::string_view cure =
+      "use the deck that this checkpoint was written with (`penstock checkpoint show` prints it)";
   std::set<std::string> wanted;
   for (const State state : states)
     for (const ParameterSpec& spec : specs) {
       const std::string name = *wanted.insert(path_of(state, spec.name)).first;
-      const auto found = std::find_if(info.datasets.begin(), info.datasets.end(), [&](const ArrayInfo& a) { return a.path == name; });
+      const auto found =
+          std::find_if(info.datasets.begin(), info.datasets.end(), [&](const ArrayInfo& a) { return a.path == name; });
       if (found == info.datasets.end())
-        throw_input_error("{}: holds another model: {} {} is missing in the file; {}", path.string(), name, spec.shape.text(), cure);
+        throw_input_error("{}: holds another model: {} {} is missing in the file; {}", path.string(), name,
+                          spec.shape.text(), cure);
       if (found->shape != spec.shape || found->type != DType::float32)
-        throw_input_error("{}: holds another model: {} is {} {} in the file, {} {} in the deck's model; {}", path.string(), name,
-                          name_of(found->type), found->shape.text(), name_of(DType::float32), spec.shape.text(), cure);
+        throw_input_error("{}: holds another model: {} is {} {} in the file, {} {} in the deck's model; {}",
+                          path.string(), name, name_of(found->type), found->shape.text(), name_of(DType::float32),
+                          spec.shape.text(), cure);
     }
   for (const ArrayInfo& array : info.datasets)
     if (!wanted.contains(array.path))
-      throw_input_error("{}: holds another model: {} {} is in the file, and not in the deck's model; {}", path.string(), array.path,
-                        array.shape.text(), cure);
+      throw_input_error("{}: holds another model: {} {} is in the file, and not in the deck's model; {}", path.string(),
+                        array.path, array.shape.text(), cure);
 }
 
 CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds) {
-  return read_together(world, io, path, quiet_seconds, [path, rank = world.rank(), ranks = world.size()](Progress& progress) {
-    ArrayReader reader(path, {checkpoint_format});
-    verify_share(reader, rank, ranks, progress);
-    return info_of(reader);
-  });
+  return read_together(world, io, path, quiet_seconds,
+                       [path, rank = world.rank(), ranks = world.size()](Progress& progress) {
+                         ArrayReader reader(path, {checkpoint_format});
+                         verify_share(reader, rank, ranks, progress);
+                         return info_of(reader);
+                       });
 }
 
 CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,

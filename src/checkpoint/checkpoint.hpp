@@ -1,6 +1,6 @@
 #pragma once
-// Checkpoints: the whole state of training as global arrays under global names. A load reads the boxes that a rank owns,
-// so that loading on another mesh is the same code.
+// Checkpoints: the whole state of training as global arrays under global names. A load reads the boxes that a rank
+// owns, so that loading on another mesh is the same code.
 
 #include <cstdint>
 #include <filesystem>
@@ -41,13 +41,15 @@ std::string path_of(State state, const std::string& parameter);
 /// "step-00000100.h5"
 std::string checkpoint_name(std::int64_t step);
 
-/// This rank's state of an owned box in host memory, dense; what it points to stays until the save or load has returned.
+/// This rank's state of an owned box in host memory, dense; what it points to stays until the save or load has
+/// returned.
 using StateMemory = std::function<float*(State state, const OwnedBox& owned)>;
 /// Of a ParameterSet in host memory. The set must outlive what is returned.
 StateMemory memory_of(const ParameterSet& parameters);
 
 /// The arrays of a checkpoint and who brings what: pure, for the layouts of all ranks.
-std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts);
+std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs,
+                                         const std::vector<ParameterLayout>& layouts);
 
 struct SaveOptions {
   /// Called on rank 0 just before the file gets its name: the run folder's guard.
@@ -58,12 +60,14 @@ struct SaveOptions {
 /// Collective: writes `folder`/step-XXXXXXXX.h5 with master weights and moments of the whole model. `layouts` holds the
 /// layout of every rank, in rank order; of several equal copies the counted one is written. Throws nothing for a file
 /// that could not be written: see SaveOutcome. The folder must be there.
-SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder, const CheckpointMeta& meta,
-                            const std::vector<ParameterSpec>& specs, const std::vector<ParameterLayout>& layouts,
-                            const StateMemory& memory, const SaveOptions& options = {});
+SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder,
+                            const CheckpointMeta& meta, const std::vector<ParameterSpec>& specs,
+                            const std::vector<ParameterLayout>& layouts, const StateMemory& memory,
+                            const SaveOptions& options = {});
 
-/// Collective: reads every chunk of a checkpoint, shared out over the ranks, against its checksum, and tells what it is.
-/// Throws CollectiveFailure (exit code 2) on all ranks for a file that is not there, not a whole checkpoint, or damaged.
+/// Collective: reads every chunk of a checkpoint, shared out over the ranks, against its checksum, and tells what it
+/// is. Throws CollectiveFailure (exit code 2) on all ranks for a file that is not there, not a whole checkpoint, or
+/// damaged.
 CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
                                  double quiet_seconds = default_quiet_seconds);
 
@@ -84,6 +88,7 @@ CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem
 CheckpointInfo info_of(const ArrayReader& reader);
 
 /// Throws InputError that names the first difference between the model and what the file holds.
-void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info, const std::vector<ParameterSpec>& specs);
+void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info,
+                       const std::vector<ParameterSpec>& specs);
 
 }  // namespace penstock

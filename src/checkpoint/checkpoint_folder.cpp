@@ -36,7 +36,8 @@ std::vector<CheckpointFile> agreed_files(World& world, const std::filesystem::pa
 
 std::optional<std::int64_t> step_of_name(const std::string& name) {
   constexpr std::string_view before = "step-", after = ".h5";
-  if (name.size() <= before.size() + after.size() || !name.starts_with(before) || !name.ends_with(after)) return std::nullopt;
+  if (name.size() <= before.size() + after.size() || !name.starts_with(before) || !name.ends_with(after))
+    return std::nullopt;
   const char* first = name.data() + before.size();
   const char* last = name.data() + name.size() - after.size();
   std::int64_t step = 0;

@@ -29,17 +29,18 @@ struct Latest {
     CheckpointFile file;
     std::string why;
   };
-  std::optional<CheckpointFile> file;    ///< verified: load it with LoadOptions::verified
-  std::vector<PassedOver> passed_over;  ///< newer files that are not whole. Without `file` and with some of these: exit 2.
+  std::optional<CheckpointFile> file;  ///< verified: load it with LoadOptions::verified
+  std::vector<PassedOver>
+      passed_over;  ///< newer files that are not whole. Without `file` and with some of these: exit 2.
 };
 
-/// Collective: verifies from the newest file on until one is whole. Throws CollectiveFailure only when the I/O thread was
-/// given up in a damaged file: nothing can be read in this life any more.
+/// Collective: verifies from the newest file on until one is whole. Throws CollectiveFailure only when the I/O thread
+/// was given up in a damaged file: nothing can be read in this life any more.
 Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder,
                    double quiet_seconds = default_quiet_seconds);
 
-/// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: none goes). Files that do not open as whole
-/// checkpoints (structure, digest, complete) are neither counted nor removed, so the last whole one always stays.
+/// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: none goes). Files that do not open as
+/// whole checkpoints (structure, digest, complete) are neither counted nor removed, so the last whole one always stays.
 /// Returns what was removed. Runs on the I/O thread, on rank 0 alone, or in a process that has none.
 std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep);
 

@@ -38,8 +38,10 @@ struct Sums {
 
   DifferenceLine line(std::string name) const {
     DifferenceLine line{std::move(name), {}, equal_bits, largest, 0, false};
-    if (!std::isfinite(largest)) line.relative_norm = largest;
-    else if (of_difference > 0) line.relative_norm = std::sqrt(of_difference / std::max(of_a, of_b));
+    if (!std::isfinite(largest))
+      line.relative_norm = largest;
+    else if (of_difference > 0)
+      line.relative_norm = std::sqrt(of_difference / std::max(of_a, of_b));
     return line;
   }
 };
@@ -77,21 +79,26 @@ struct Side {
 class Comparison {
  public:
   Comparison(const std::filesystem::path& a, const std::filesystem::path& b, Progress& progress)
-      : a_{ArrayReader(a, {checkpoint_format, capture_format})}, b_{ArrayReader(b, {checkpoint_format, capture_format})}, progress_(progress) {}
+      : a_{ArrayReader(a, {checkpoint_format, capture_format})},
+        b_{ArrayReader(b, {checkpoint_format, capture_format})},
+        progress_(progress) {}
 
   Difference run() {
     Difference difference{a_.reader.path(), b_.reader.path(), {}, {}, true, 0, 0};
     difference.attributes = compare_attributes(a_.reader.contents(), b_.reader.contents());
     for (const ArrayInfo& array : a_.reader.contents().arrays) {
       const ArrayInfo* other = b_.reader.contents().find(array.path);
-      if (!other) lines_.push_back(unlike(array.path, "only in " + a_.reader.path().string()));
+      if (!other)
+        lines_.push_back(unlike(array.path, "only in " + a_.reader.path().string()));
       else if (other->shape != array.shape || other->type != array.type)
         lines_.push_back(unlike(array.path, fmt::format("{} {} and {} {}", name_of(array.type), array.shape.text(),
                                                         name_of(other->type), other->shape.text())));
-      else compare(array);
+      else
+        compare(array);
     }
     for (const ArrayInfo& array : b_.reader.contents().arrays)
-      if (!a_.reader.contents().find(array.path)) lines_.push_back(unlike(array.path, "only in " + b_.reader.path().string()));
+      if (!a_.reader.contents().find(array.path))
+        lines_.push_back(unlike(array.path, "only in " + b_.reader.path().string()));
     difference.lines = std::move(lines_);
     return difference;
   }
@@ -126,7 +133,8 @@ class Comparison {
 
   void add(Sums& sums, const ArrayInfo& array, std::int64_t begin, std::int64_t end) const {
     if (array.type == DType::float32)
-      sums.add(reinterpret_cast<const float*>(a_.block.data()) + begin, reinterpret_cast<const float*>(b_.block.data()) + begin, end - begin);
+      sums.add(reinterpret_cast<const float*>(a_.block.data()) + begin,
+               reinterpret_cast<const float*>(b_.block.data()) + begin, end - begin);
     else
       sums.add(reinterpret_cast<const std::int32_t*>(a_.block.data()) + begin,
                reinterpret_cast<const std::int32_t*>(b_.block.data()) + begin, end - begin);
@@ -139,8 +147,9 @@ class Comparison {
 
 void leave_out(Difference& difference, const std::vector<std::string>& patterns) {
   for (DifferenceLine& line : difference.lines)
-    line.left_out = std::any_of(patterns.begin(), patterns.end(),
-                                [&](const std::string& pattern) { return fnmatch(pattern.c_str(), line.name.c_str(), 0) == 0; });
+    line.left_out = std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+      return fnmatch(pattern.c_str(), line.name.c_str(), 0) == 0;
+    });
 }
 
 void sum_up(Difference& difference) {
@@ -150,15 +159,17 @@ void sum_up(Difference& difference) {
     difference.largest = std::max(difference.largest, line.largest);
     difference.relative_norm = std::max(difference.relative_norm, line.relative_norm);
   }
-  std::stable_sort(difference.lines.begin(), difference.lines.end(), [](const DifferenceLine& x, const DifferenceLine& y) {
-    if (x.problem.empty() != y.problem.empty()) return y.problem.empty();
-    return x.largest > y.largest;
-  });
+  std::stable_sort(difference.lines.begin(), difference.lines.end(),
+                   [](const DifferenceLine& x, const DifferenceLine& y) {
+                     if (x.problem.empty() != y.problem.empty()) return y.problem.empty();
+                     return x.largest > y.largest;
+                   });
 }
 
 }  // namespace
 
-Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::filesystem::path& b, const DiffOptions& options) {
+Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::filesystem::path& b,
+                      const DiffOptions& options) {
   Difference difference = run_reading(
       io, a.string() + " and " + b.string(), wait_by_sleeping(),
       [a, b](Progress& progress) { return Comparison(a, b, progress).run(); }, options.quiet_seconds);
@@ -183,23 +194,30 @@ std::string text_of(const Difference& difference) {
     text += attribute.name == "deck" ? std::string("the decks differ\n")
                                      : fmt::format("{}: {} and {}\n", attribute.name, attribute.in_a, attribute.in_b);
   return text + (difference.equal_bits ? "equal: every bit of what is counted\n"
-                                       : fmt::format("different: largest {:.6e}, relative norm {:.6e}\n", difference.largest,
-                                                     difference.relative_norm));
+                                       : fmt::format("different: largest {:.6e}, relative norm {:.6e}\n",
+                                                     difference.largest, difference.relative_norm));
 }
 
 // JSON has no infinity: it becomes null.
 nlohmann::ordered_json json_of(const Difference& difference) {
   nlohmann::ordered_json lines = nlohmann::ordered_json::array(), attributes = nlohmann::ordered_json::array();
   for (const DifferenceLine& line : difference.lines) {
-    nlohmann::ordered_json json{{"name", line.name}, {"equal", line.equal_bits}, {"largest", line.largest}, {"relative_norm", line.relative_norm}};
+    nlohmann::ordered_json json{{"name", line.name},
+                                {"equal", line.equal_bits},
+                                {"largest", line.largest},
+                                {"relative_norm", line.relative_norm}};
     if (!line.problem.empty()) json["problem"] = line.problem;
     if (line.left_out) json["left_out"] = true;
     lines.push_back(std::move(json));
   }
   for (const AttributeDifference& attribute : difference.attributes)
     attributes.push_back({{"name", attribute.name}, {"a", attribute.in_a}, {"b", attribute.in_b}});
-  return {{"a", difference.a.string()}, {"b", difference.b.string()}, {"equal", difference.equal_bits},
-          {"largest", difference.largest}, {"relative_norm", difference.relative_norm}, {"attributes", std::move(attributes)},
+  return {{"a", difference.a.string()},
+          {"b", difference.b.string()},
+          {"equal", difference.equal_bits},
+          {"largest", difference.largest},
+          {"relative_norm", difference.relative_norm},
+          {"attributes", std::move(attributes)},
           {"datasets", std::move(lines)}};
 }
 

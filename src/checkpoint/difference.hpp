@@ -11,16 +11,16 @@
 
 namespace penstock {
 
-/// One array of both files. The key rows of "...attention.qkv.bias" (the middle third; also of its moments) are a line of
-/// their own, "<array> key rows": their gradient is zero in exact arithmetic, so AdamW turns rounding into steps, and they
-/// differ between any two runs that do not agree bit for bit.
+/// One array of both files. The key rows of "...attention.qkv.bias" (the middle third; also of its moments) are a line
+/// of their own, "<array> key rows": their gradient is zero in exact arithmetic, so AdamW turns rounding into steps,
+/// and they differ between any two runs that do not agree bit for bit.
 struct DifferenceLine {
   std::string name;
-  std::string problem;           ///< "only in <file>", "[3, 4] and [3, 5]"; empty: both can be compared
+  std::string problem;  ///< "only in <file>", "[3, 4] and [3, 5]"; empty: both can be compared
   bool equal_bits = false;
-  double largest = 0;            ///< largest absolute difference; infinite where one is no number
-  double relative_norm = 0;      ///< ||a - b|| / max(||a||, ||b||), Euclidean; 0 where both are zero
-  bool left_out = false;         ///< by a pattern: shown, and not counted
+  double largest = 0;        ///< largest absolute difference; infinite where one is no number
+  double relative_norm = 0;  ///< ||a - b|| / max(||a||, ||b||), Euclidean; 0 where both are zero
+  bool left_out = false;     ///< by a pattern: shown, and not counted
 };
 
 struct AttributeDifference {
@@ -45,7 +45,8 @@ struct DiffOptions {
 
 /// Compares two files, both checkpoints or both captures, array by array, in blocks of rows. Throws InputError for what
 /// cannot be read or is damaged.
-Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::filesystem::path& b, const DiffOptions& options = {});
+Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::filesystem::path& b,
+                      const DiffOptions& options = {});
 std::string text_of(const Difference& difference);
 nlohmann::ordered_json json_of(const Difference& difference);
 

@@ -32,19 +32,22 @@ std::string text_of(std::vector<Attribute> attributes) {
 template <typename T>
 const T& value_of(const FileContents& contents, std::string_view name) {
   const Attribute* attribute = contents.attribute(name);
-  ensure(attribute && std::holds_alternative<T>(attribute->value), fmt::format("the file has no such attribute {}", name));
+  ensure(attribute && std::holds_alternative<T>(attribute->value),
+         fmt::format("the file has no such attribute {}", name));
   return std::get<T>(attribute->value);
 }
 
 }  // namespace
 
 const ArrayInfo* FileContents::find(std::string_view path) const {
-  const auto found = std::find_if(arrays.begin(), arrays.end(), [&](const ArrayInfo& array) { return array.path == path; });
+  const auto found =
+      std::find_if(arrays.begin(), arrays.end(), [&](const ArrayInfo& array) { return array.path == path; });
   return found == arrays.end() ? nullptr : &*found;
 }
 
 const Attribute* FileContents::attribute(std::string_view name) const {
-  const auto found = std::find_if(attributes.begin(), attributes.end(), [&](const Attribute& a) { return a.name == name; });
+  const auto found =
+      std::find_if(attributes.begin(), attributes.end(), [&](const Attribute& a) { return a.name == name; });
   return found == attributes.end() ? nullptr : &*found;
 }
 
@@ -55,7 +58,8 @@ std::vector<Attribute> attributes_of(const ArraySpec& array) {
 
 FileContents contents_of(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays) {
   FileContents contents{attributes, {}};
-  for (const ArraySpec& array : arrays) contents.arrays.push_back({array.path, array.shape, array.type, attributes_of(array)});
+  for (const ArraySpec& array : arrays)
+    contents.arrays.push_back({array.path, array.shape, array.type, attributes_of(array)});
   return contents;
 }
 
@@ -65,7 +69,8 @@ std::string digest_of(const FileContents& contents) {
   for (const ArrayInfo& array : contents.arrays) arrays.push_back(&array);
   std::sort(arrays.begin(), arrays.end(), [](const auto* a, const auto* b) { return a->path < b->path; });
   for (const ArrayInfo* array : arrays)
-    text += fmt::format("array {} {} {}\n", array->path, name_of(array->type), array->shape.text()) + text_of(array->attributes);
+    text += fmt::format("array {} {} {}\n", array->path, name_of(array->type), array->shape.text()) +
+            text_of(array->attributes);
   return fmt::format("fnv1a64-{:016x}", hash_text(text));
 }
 
@@ -73,6 +78,8 @@ std::int64_t integer_attribute(const FileContents& contents, std::string_view na
   return value_of<std::int64_t>(contents, name);
 }
 
-std::string text_attribute(const FileContents& contents, std::string_view name) { return value_of<std::string>(contents, name); }
+std::string text_attribute(const FileContents& contents, std::string_view name) {
+  return value_of<std::string>(contents, name);
+}
 
 }  // namespace penstock

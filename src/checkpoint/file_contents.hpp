@@ -1,6 +1,6 @@
 #pragma once
-// What an array file says it holds, and the digest that guards it: HDF5's checksums cover what is in a chunk, the digest
-// covers attributes, names, shapes and types.
+// What an array file says it holds, and the digest that guards it: HDF5's checksums cover what is in a chunk, the
+// digest covers attributes, names, shapes and types.
 
 #include <string>
 #include <string_view>

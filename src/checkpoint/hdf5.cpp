@@ -9,17 +9,18 @@ namespace penstock {
 
 namespace {
 
-// Innermost reason first, as HDF5 walks upwards.
+// The innermost reason (HDF5 walks upwards from it), on one line: what stands above only says who passed it on.
 std::string error_stack_text() {
   std::string text;
-  const auto add = [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
-    auto& all = *static_cast<std::string*>(out);
-    if (error->desc && *error->desc) all += (all.empty() ? "" : "; ") + std::string(error->desc);
+  const auto take = [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
+    auto& reason = *static_cast<std::string*>(out);
+    if (reason.empty() && error->desc) reason = error->desc;
     return 0;
   };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, add, &text);
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &text);
   H5Eclear2(H5E_DEFAULT);
-  return text.empty() ? "HDF5 gives no reason" : text;
+  std::erase(text, '\n');
+  return text.empty() ? "no reason given" : text;
 }
 
 // HDF5 wants lengths above zero; the end of the text is marked inside.
@@ -33,8 +34,8 @@ Hdf5Type text_type(std::size_t length) {
 
 void write_scalar(hid_t object, const std::string& name, hid_t in_file, hid_t in_memory, const void* value) {
   const Hdf5Space scalar(check_hdf5(H5Screate(H5S_SCALAR), "making a scalar"));
-  const Hdf5Attribute attribute(
-      check_hdf5(H5Acreate2(object, name.c_str(), in_file, scalar.id(), H5P_DEFAULT, H5P_DEFAULT), "making attribute " + name));
+  const Hdf5Attribute attribute(check_hdf5(
+      H5Acreate2(object, name.c_str(), in_file, scalar.id(), H5P_DEFAULT, H5P_DEFAULT), "making attribute " + name));
   check_hdf5(H5Awrite(attribute.id(), in_memory, value), "writing attribute " + name);
 }
 
@@ -70,8 +71,11 @@ Attribute read_attribute(const Hdf5Attribute& attribute) {
       result.value = value;
       break;
     }
-    case H5T_STRING: result.value = read_text(attribute, type, result.name); break;
-    default: throw Hdf5Error(fmt::format("attribute {} is neither a number nor a text", result.name));
+    case H5T_STRING:
+      result.value = read_text(attribute, type, result.name);
+      break;
+    default:
+      throw Hdf5Error(fmt::format("attribute {} is neither a number nor a text", result.name));
   }
   return result;
 }
@@ -102,7 +106,9 @@ void log_unclosed(hid_t id) noexcept {
   }
 }
 
-Hdf5Properties make_properties(hid_t of_class) { return Hdf5Properties(check_hdf5(H5Pcreate(of_class), "making properties")); }
+Hdf5Properties make_properties(hid_t of_class) {
+  return Hdf5Properties(check_hdf5(H5Pcreate(of_class), "making properties"));
+}
 
 hid_t file_type(DType type) {
   ensure(type == DType::float32 || type == DType::int32, "array files hold float32 and int32");
@@ -117,7 +123,8 @@ hid_t memory_type(DType type) {
 Hdf5Space make_space(const Shape& shape) {
   std::array<hsize_t, Shape::most_dimensions> extents{};
   for (int d = 0; d < shape.dimensions(); ++d) extents[static_cast<std::size_t>(d)] = static_cast<hsize_t>(shape[d]);
-  return Hdf5Space(check_hdf5(H5Screate_simple(shape.dimensions(), extents.data(), nullptr), "making a space of " + shape.text()));
+  return Hdf5Space(
+      check_hdf5(H5Screate_simple(shape.dimensions(), extents.data(), nullptr), "making a space of " + shape.text()));
 }
 
 void select_box(const Hdf5Space& space, const std::int64_t* offset, const Shape& extent) {
@@ -152,8 +159,9 @@ std::vector<Attribute> read_attributes(hid_t object) {
   check_hdf5(H5Oget_info2(object, &info, H5O_INFO_NUM_ATTRS), "counting attributes");
   std::vector<Attribute> attributes;
   for (hsize_t a = 0; a < info.num_attrs; ++a)
-    attributes.push_back(read_attribute(Hdf5Attribute(check_hdf5(
-        H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, a, H5P_DEFAULT, H5P_DEFAULT), "opening an attribute"))));
+    attributes.push_back(read_attribute(
+        Hdf5Attribute(check_hdf5(H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, a, H5P_DEFAULT, H5P_DEFAULT),
+                                 "opening an attribute"))));
   return attributes;
 }
 

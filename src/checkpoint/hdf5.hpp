@@ -19,13 +19,13 @@
 
 namespace penstock {
 
-/// HDF5 refused a call. The message holds what was tried and HDF5's own chain of reasons.
+/// HDF5 refused a call. The message holds what was tried and HDF5's own, innermost reason.
 class Hdf5Error : public SystemError {
  public:
   using SystemError::SystemError;
 };
 
-/// Throws Hdf5Error that says `what` was being done, with the text of HDF5's error stack.
+/// Throws Hdf5Error that says `what` was being done, with the reason from HDF5's error stack.
 [[noreturn]] void throw_hdf5_error(std::string_view what, std::source_location where);
 
 /// Returns `result` (an id, a size, a status or a truth value) unless it is negative: then throws Hdf5Error.

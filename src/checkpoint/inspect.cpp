@@ -44,16 +44,19 @@ std::string text_of(const Attribute& attribute) {
 
 }  // namespace
 
-std::vector<ListedCheckpoint> list_checkpoints(IoThread& io, const std::filesystem::path& folder, double quiet_seconds) {
+std::vector<ListedCheckpoint> list_checkpoints(IoThread& io, const std::filesystem::path& folder,
+                                               double quiet_seconds) {
   std::vector<ListedCheckpoint> list;
   for (const CheckpointFile& file : checkpoint_files(folder_of_checkpoints(folder))) {
     ListedCheckpoint listed{file, 0, {}, {}};
     std::error_code error;
     listed.bytes = std::filesystem::file_size(file.path, error);
     try {
-      listed.meta = run_reading(io, file.path, wait_by_sleeping(), [path = file.path](Progress&) {
-                      return info_of(ArrayReader(path, {checkpoint_format}));
-                    }, quiet_seconds).meta;
+      listed.meta =
+          run_reading(
+              io, file.path, wait_by_sleeping(),
+              [path = file.path](Progress&) { return info_of(ArrayReader(path, {checkpoint_format})); }, quiet_seconds)
+              .meta;
     } catch (const InputError& problem) {
       listed.problem = problem.what();
       if (io.abandoned()) throw;
@@ -68,8 +71,9 @@ std::string text_of(const std::vector<ListedCheckpoint>& list) {
   std::string text = fmt::format("{:>10} {:>12} {:>10}  file\n", "step", "samples", "size");
   for (const ListedCheckpoint& listed : list) {
     const bool whole = listed.problem.empty();
-    text += fmt::format("{:>10} {:>12} {:>10}  {}{}\n", listed.file.step, whole ? std::to_string(listed.meta.samples) : "-",
-                        text_of_bytes(listed.bytes), listed.file.path.string(), whole ? "" : "\n           NOT WHOLE: " + listed.problem);
+    text += fmt::format("{:>10} {:>12} {:>10}  {}{}\n", listed.file.step,
+                        whole ? std::to_string(listed.meta.samples) : "-", text_of_bytes(listed.bytes),
+                        listed.file.path.string(), whole ? "" : "\n           NOT WHOLE: " + listed.problem);
   }
   return text;
 }
@@ -77,7 +81,9 @@ std::string text_of(const std::vector<ListedCheckpoint>& list) {
 nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const ListedCheckpoint& listed : list) {
-    nlohmann::ordered_json line{{"file", listed.file.path.string()}, {"step", listed.file.step}, {"bytes", listed.bytes},
+    nlohmann::ordered_json line{{"file", listed.file.path.string()},
+                                {"step", listed.file.step},
+                                {"bytes", listed.bytes},
                                 {"whole", listed.problem.empty()}};
     if (listed.problem.empty()) {
       line["samples"] = listed.meta.samples;
@@ -94,12 +100,14 @@ Verification verify_file(IoThread& io, const std::filesystem::path& path, double
   const auto start = std::chrono::steady_clock::now();
   Verification verification{path, false, {}, 0, 0, 0};
   try {
-    std::tie(verification.arrays, verification.bytes) =
-        run_reading(io, path, wait_by_sleeping(), [path](Progress& progress) {
+    std::tie(verification.arrays, verification.bytes) = run_reading(
+        io, path, wait_by_sleeping(),
+        [path](Progress& progress) {
           ArrayReader reader(path, any_format);
           verify_share(reader, 0, 1, progress);
           return std::pair<std::uint64_t, std::uint64_t>(reader.contents().arrays.size(), reader.file_bytes());
-        }, quiet_seconds);
+        },
+        quiet_seconds);
     verification.whole = true;
   } catch (const InputError& problem) {
     verification.problem = problem.what();
@@ -124,10 +132,13 @@ nlohmann::ordered_json json_of(const Verification& verification) {
 }
 
 Shown show_file(IoThread& io, const std::filesystem::path& path, double quiet_seconds) {
-  return run_reading(io, path, wait_by_sleeping(), [path](Progress&) {
-    const ArrayReader reader(path, any_format);
-    return Shown{path, reader.file_bytes(), reader.contents()};
-  }, quiet_seconds);
+  return run_reading(
+      io, path, wait_by_sleeping(),
+      [path](Progress&) {
+        const ArrayReader reader(path, any_format);
+        return Shown{path, reader.file_bytes(), reader.contents()};
+      },
+      quiet_seconds);
 }
 
 std::string text_of(const Shown& shown) {
@@ -136,7 +147,8 @@ std::string text_of(const Shown& shown) {
     if (attribute.name != "deck") text += fmt::format("{} = {}\n", attribute.name, text_of(attribute));
   for (const ArrayInfo& array : shown.contents.arrays) {
     text += fmt::format("{}  {} {}", array.path, name_of(array.type), array.shape.text());
-    for (const Attribute& attribute : array.attributes) text += fmt::format("  {} = {}", attribute.name, text_of(attribute));
+    for (const Attribute& attribute : array.attributes)
+      text += fmt::format("  {} = {}", attribute.name, text_of(attribute));
     text += "\n";
   }
   if (const Attribute* deck = shown.contents.attribute("deck")) text += "deck:\n" + text_of(*deck);
@@ -150,7 +162,9 @@ nlohmann::ordered_json json_of(const Shown& shown) {
     if (!array.attributes.empty()) line["attributes"] = json_of(array.attributes);
     arrays.push_back(std::move(line));
   }
-  return {{"file", shown.path.string()}, {"bytes", shown.bytes}, {"attributes", json_of(shown.contents.attributes)},
+  return {{"file", shown.path.string()},
+          {"bytes", shown.bytes},
+          {"attributes", json_of(shown.contents.attributes)},
           {"datasets", std::move(arrays)}};
 }
 

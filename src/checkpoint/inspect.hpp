@@ -1,7 +1,8 @@
 #pragma once
 // Looking at checkpoints and captures from one process, without MPI: `penstock checkpoint list | verify | show | diff`.
-// Results are values, with a text for people and JSON for programs. All throw InputError, with the path, for what cannot
-// be read. When HDF5 was given up in a damaged file (`IoThread::abandoned`), end the process without waiting for it.
+// Results are values, with a text for people and JSON for programs. All throw InputError, with the path, for what
+// cannot be read. When HDF5 was given up in a damaged file (`IoThread::abandoned`), end the process without waiting for
+// it.
 
 #include <cstdint>
 #include <filesystem>
@@ -22,7 +23,8 @@ struct ListedCheckpoint {
   CheckpointMeta meta;  ///< where there is no problem
 };
 
-/// The checkpoints of a folder, or of the run folder above it, the newest first. Throws InputError when there is no folder.
+/// The checkpoints of a folder, or of the run folder above it, the newest first. Throws InputError when there is no
+/// folder.
 std::vector<ListedCheckpoint> list_checkpoints(IoThread& io, const std::filesystem::path& folder,
                                                double quiet_seconds = default_quiet_seconds);
 std::string text_of(const std::vector<ListedCheckpoint>& list);

@@ -35,7 +35,8 @@ void IoThread::work(const std::shared_ptr<Jobs>& jobs) {
 }
 
 void IoThread::add(std::function<void()> job) {
-  if (abandoned()) throw SystemError("the I/O thread of this process was given up in a damaged file; start the program again");
+  if (abandoned())
+    throw SystemError("the I/O thread of this process was given up in a damaged file; start the program again");
   const std::lock_guard lock(jobs_->mutex);
   jobs_->queue.push_back(std::move(job));
   jobs_->changed.notify_all();
@@ -61,7 +62,8 @@ WaitUntil wait_by_sleeping() {
 
 void throw_stuck_reader(const std::filesystem::path& file, double quiet_seconds) {
   throw_input_error(
-      "{}: damaged: HDF5 read nothing for {:.0f} s and was given up; use another checkpoint (`penstock checkpoint list` "
+      "{}: damaged: HDF5 read nothing for {:.0f} s and was given up; use another checkpoint (`penstock checkpoint "
+      "list` "
       "shows them)",
       file.string(), quiet_seconds);
 }

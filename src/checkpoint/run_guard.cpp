@@ -28,8 +28,8 @@ std::string text_of_file(const std::filesystem::path& path) {
   return text.str();
 }
 
-// The 22nd field of /proc/<process>/stat; the second, the name, may hold blanks and ends with the last bracket. The third
-// is the state: one that has ended and waits for its parent counts as gone.
+// The 22nd field of /proc/<process>/stat; the second, the name, may hold blanks and ends with the last bracket. The
+// third is the state: one that has ended and waits for its parent counts as gone.
 std::optional<std::int64_t> ticks_of(std::int64_t process) {
   const std::string stat = text_of_file(fmt::format("/proc/{}/stat", process));
   const std::size_t name_end = stat.rfind(')');
@@ -56,7 +56,9 @@ std::string new_life() {
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
 }
 
-double seconds_of(const timespec& time) { return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec); }
+double seconds_of(const timespec& time) {
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 // Opened, not looked at by name: a network file system then asks the server and not its memory.
 std::optional<double> changed_at(const std::filesystem::path& path) {
@@ -84,7 +86,8 @@ double folder_clock(const std::filesystem::path& folder, const std::string& life
 
 [[noreturn]] void refuse(const std::filesystem::path& guard, const GuardHolder& holder) {
   throw_input_error(
-      "{}: another run writes in this folder: process {} on {}, since {}; two writers destroy each other's work: end that run "
+      "{}: another run writes in this folder: process {} on {}, since {}; two writers destroy each other's work: end "
+      "that run "
       "(`kill {}` there, or cancel its job), or give this one its own folder with --run DIR",
       guard.parent_path().string(), holder.process, holder.host, holder.started, holder.process);
 }
@@ -100,12 +103,13 @@ void wait_for_leaving(const std::filesystem::path& guard, const GuardHolder& hol
 }
 
 // Watches a guard of another machine. Returns when it is stale or gone; throws when somebody touches it.
-void watch(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times, const std::string& life) {
+void watch(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times,
+           const std::string& life) {
   const auto first = changed_at(guard);
   if (!first) return;
   if (folder_clock(guard.parent_path(), life) - *first <= times.stale_seconds)
-    spdlog::warn("{}: held by process {} on {}, since {}: waiting up to {:.0f} s for a sign of its life", guard.string(),
-                 holder.process, holder.host, holder.started, times.patience_seconds);
+    spdlog::warn("{}: held by process {} on {}, since {}: waiting up to {:.0f} s for a sign of its life",
+                 guard.string(), holder.process, holder.host, holder.started, times.patience_seconds);
   for (const auto start = std::chrono::steady_clock::now();;) {
     const auto changed = changed_at(guard);
     if (!changed) return;
@@ -119,7 +123,7 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
 }  // namespace
 
 std::string GuardHolder::json() const {
-  return nlohmann::ordered_json{{"host", host}, {"boot", boot}, {"process", process}, {"start_ticks", start_ticks},
+  return nlohmann::ordered_json{{"host", host}, {"boot", boot},      {"process", process}, {"start_ticks", start_ticks},
                                 {"life", life}, {"started", started}}
              .dump() +
          "\n";
@@ -127,7 +131,8 @@ std::string GuardHolder::json() const {
 
 std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
   const nlohmann::json json = nlohmann::json::parse(text);
-  return GuardHolder{json.at("host"), json.at("boot"), json.at("process"), json.at("start_ticks"), json.at("life"), json.at("started")};
+  return GuardHolder{json.at("host"),        json.at("boot"), json.at("process"),
+                     json.at("start_ticks"), json.at("life"), json.at("started")};
 } catch (const nlohmann::json::exception&) {
   return std::nullopt;
 }
@@ -150,7 +155,8 @@ RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder m
     : file_(std::move(folder) / "guard"), times_(times), me_(std::move(me)) {
   constexpr int attempts = 10;  // others may come and go in between
   for (int attempt = 0; !try_to_take(); ++attempt) {
-    if (attempt == attempts) throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
+    if (attempt == attempts)
+      throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
     const std::string text = text_of_file(file_);
     const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
     const GuardHolder holder = parsed.value_or(GuardHolder{"an unknown machine", "", 0, 0, "", "an unknown time"});
@@ -173,7 +179,8 @@ bool RunGuard::try_to_take() {
   descriptor_ = open(file_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
   if (descriptor_ < 0 && errno == EEXIST) return false;
   const std::string text = me_.json();
-  if (descriptor_ >= 0 && write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(descriptor_) == 0)
+  if (descriptor_ >= 0 && write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+      fsync(descriptor_) == 0)
     return true;
   const int reason = errno;
   if (descriptor_ >= 0) {
@@ -183,7 +190,8 @@ bool RunGuard::try_to_take() {
   throw SystemError(fmt::format("{}: cannot be written: {}", file_.string(), std::strerror(reason)));
 }
 
-// Only one of several takers gets to rename the stale file; one that finds it renamed somebody's new guard puts it back.
+// Only one of several takers gets to rename the stale file; one that finds it renamed somebody's new guard puts it
+// back.
 void RunGuard::take_over(const std::string& stale) {
   const std::filesystem::path aside = file_.parent_path() / (".guard-stale-" + me_.life);
   if (rename(file_.c_str(), aside.c_str()) != 0) return;
@@ -191,7 +199,8 @@ void RunGuard::take_over(const std::string& stale) {
   if (moved == stale) {
     const auto holder = GuardHolder::parse(stale);
     spdlog::warn("{}: taken over from process {} on {}, since {}, which ended without leaving", file_.string(),
-                 holder ? holder->process : 0, holder ? holder->host : "an unknown machine", holder ? holder->started : "?");
+                 holder ? holder->process : 0, holder ? holder->host : "an unknown machine",
+                 holder ? holder->started : "?");
   } else if (link(aside.c_str(), file_.c_str()) != 0) {
     spdlog::warn("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
   }
@@ -215,9 +224,10 @@ bool RunGuard::still_mine() const {
 void RunGuard::ensure_mine() const {
   if (still_mine()) return;
   const auto holder = GuardHolder::parse(text_of_file(file_));
-  throw SystemError(fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(),
-                                holder ? fmt::format(" to process {} on {}, since {}", holder->process, holder->host, holder->started)
-                                       : std::string(": the guard is gone")));
+  throw SystemError(
+      fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(),
+                  holder ? fmt::format(" to process {} on {}, since {}", holder->process, holder->host, holder->started)
+                         : std::string(": the guard is gone")));
 }
 
 }  // namespace penstock

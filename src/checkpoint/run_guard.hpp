@@ -18,8 +18,8 @@ struct GuardHolder {
   std::string boot;  ///< the system's boot id
   std::int64_t process = 0;
   std::int64_t start_ticks = 0;  ///< of the process, since boot: a process number is used again, with other ticks
-  std::string life;     ///< of this start of the program, unlike any other
-  std::string started;  ///< local time, for people
+  std::string life;              ///< of this start of the program, unlike any other
+  std::string started;           ///< local time, for people
 
   std::string json() const;
   /// Nothing when the text is not a guard's.
@@ -35,8 +35,8 @@ enum class HolderState {
   unknown,  ///< of another machine: only its heartbeat can tell
 };
 
-/// Judges another holder from where `me` stands. `ticks_now` are the start ticks of the process by the holder's number on
-/// this machine, if there is one.
+/// Judges another holder from where `me` stands. `ticks_now` are the start ticks of the process by the holder's number
+/// on this machine, if there is one.
 HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now);
 
 struct GuardTimes {
@@ -50,8 +50,8 @@ struct GuardTimes {
 /// For rank 0 alone. A guard whose life ended without cleaning up is taken over, with a line in the log.
 class RunGuard {
  public:
-  /// Throws InputError, with host, process, since when and the cures, when somebody who lives holds the folder. The folder
-  /// must be there. Waits while it is not clear whether a holder on another machine lives.
+  /// Throws InputError, with host, process, since when and the cures, when somebody who lives holds the folder. The
+  /// folder must be there. Waits while it is not clear whether a holder on another machine lives.
   explicit RunGuard(std::filesystem::path folder, GuardTimes times = {}, GuardHolder me = GuardHolder::this_process());
   ~RunGuard();
   RunGuard(const RunGuard&) = delete;

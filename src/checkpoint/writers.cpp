@@ -9,7 +9,8 @@ namespace penstock {
 std::vector<int> choose_writers(const std::vector<int>& node_of_rank, int count) {
   const auto ranks = static_cast<int>(node_of_rank.size());
   if (count < 0 || count > ranks)
-    throw_input_error("checkpoint.writers = {}: there are {} ranks; use 1 to {}, or 0 for one a node", count, ranks, ranks);
+    throw_input_error("checkpoint.writers = {}: there are {} ranks; use 1 to {}, or 0 for one a node", count, ranks,
+                      ranks);
   std::vector<int> writers;
   if (count == 0) {
     std::set<int> seen;
@@ -37,8 +38,7 @@ Writers::Writers(World& world, IoThread& io, const WriterOptions& options) : io_
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Comm_idup(world.handle(), &messages_, &request));
   world.wait(request, "a communicator for checkpoints");
-  if (count() > 1)
-    check_mpi(MPI_Comm_split(world.handle(), writes() ? 0 : MPI_UNDEFINED, index_, &together_));
+  if (count() > 1) check_mpi(MPI_Comm_split(world.handle(), writes() ? 0 : MPI_UNDEFINED, index_, &together_));
   if (options.hints.empty()) return;
   check_mpi(MPI_Info_create(&hints_));
   for (const auto& [key, value] : options.hints) check_mpi(MPI_Info_set(hints_, key.c_str(), value.c_str()));

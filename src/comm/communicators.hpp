@@ -7,7 +7,9 @@ namespace penstock {
 
 struct Communicators {
   Communicators(World& world, const Mesh& mesh)
-      : data(world, mesh, {"data"}), pipeline(world, mesh, {"pipeline"}), tensor(world, mesh, {"tensor"}),
+      : data(world, mesh, {"data"}),
+        pipeline(world, mesh, {"pipeline"}),
+        tensor(world, mesh, {"tensor"}),
         all(world, mesh, {"pipeline", "data", "tensor"}) {}
 
   Communicator data;      ///< replicas of the model

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <source_location>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>

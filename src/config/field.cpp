@@ -14,6 +14,22 @@ namespace penstock {
 
 namespace {
 
+// RFC 3629: lead bytes and as many continuation bytes as they announce (overlong forms aside, which do no harm here).
+bool is_utf8(const std::string& text) {
+  int wanted = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool continues = (byte & 0xc0U) == 0x80U;
+    if (continues != (wanted > 0)) return false;
+    if (continues) --wanted;
+    else if (byte >= 0xc2 && byte < 0xe0) wanted = 1;
+    else if (byte >= 0xe0 && byte < 0xf0) wanted = 2;
+    else if (byte >= 0xf0 && byte < 0xf5) wanted = 3;
+    else if (byte >= 0x80) return false;
+  }
+  return wanted == 0;
+}
+
 /// Up to here every integer is a double, so that bounds serve both.
 constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
 
@@ -195,13 +211,8 @@ std::optional<std::string> Field::element_problem(double element) const {
 std::optional<std::string> Field::element_problem(bool) const { return std::nullopt; }
 
 std::optional<std::string> Field::element_problem(const std::string& element) const {
-  const auto odd =
-      std::find_if(element.begin(), element.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
-  if (odd != element.end())
-    return fmt::format(
-        "holds a character outside ASCII after {} characters; use ASCII only (for a file: a link with a "
-        "plain name)",
-        odd - element.begin());
+  if (!is_utf8(element))
+    return "holds bytes that are not UTF-8 text, which a deck cannot say; rename the file, or make a link to it";
   if (element.find('\0') != std::string::npos) return "holds a zero byte; leave it out";
   if (not_empty_ && !is_list() && element.empty()) return fmt::format("is empty; {}", cure());
   if (!words_.empty() && std::find(words_.begin(), words_.end(), element) == words_.end())

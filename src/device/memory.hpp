@@ -1,5 +1,6 @@
 #pragma once
-// SEAM 1, memory: one owner of bytes that the device computes on. device/cpu/ defines it (host memory, aligned to a page).
+// SEAM 1, memory: one owner of bytes that the device computes on. device/cpu/ defines it (host memory, aligned to a
+// page).
 
 #include <cstddef>
 #include <utility>

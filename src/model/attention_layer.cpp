@@ -25,46 +25,72 @@ AttentionLayer::AttentionLayer(ModelContext& context, std::string name)
 
 ops::AttentionShape AttentionLayer::attention_shape() const {
   const ModelShape& shape = context_->shape();
-  return {.samples = shape.samples, .sequence = shape.sequence, .heads = shape.heads(),
-          .channels = shape.config.head_channels(), .first_head = shape.heads() * shape.tensor_coordinate};
+  return {.samples = shape.samples,
+          .sequence = shape.sequence,
+          .heads = shape.heads(),
+          .channels = shape.config.head_channels(),
+          .first_head = shape.heads() * shape.tensor_coordinate};
 }
 
 TensorView AttentionLayer::forward(const MicrobatchView& microbatch, const Activations& kept, TensorView x,
                                    bool with_dropout) const {
   const TensorView tokens = context_->gather_rows(x, context_->scratch().gathered);
-  ops::linear(context_->queue(), {.x = tokens, .weight = context_->weight(name_ + ".qkv.weight"),
-                                  .bias = context_->weight(name_ + ".qkv.bias"), .y = kept.qkv, .pre_activation = {}});
-  ops::attention(context_->queue(), {.shape = attention_shape(), .qkv = kept.qkv, .out = kept.out,
-                                     .log_sum_exp = kept.log_sum_exp, .dropout = with_dropout ? dropout_ : ops::Dropout{},
+  ops::linear(context_->queue(), {.x = tokens,
+                                  .weight = context_->weight(name_ + ".qkv.weight"),
+                                  .bias = context_->weight(name_ + ".qkv.bias"),
+                                  .y = kept.qkv,
+                                  .pre_activation = {}});
+  ops::attention(context_->queue(), {.shape = attention_shape(),
+                                     .qkv = kept.qkv,
+                                     .out = kept.out,
+                                     .log_sum_exp = kept.log_sum_exp,
+                                     .dropout = with_dropout ? dropout_ : ops::Dropout{},
                                      .first_sample = microbatch.first_sample});
-  ops::linear(context_->queue(), {.x = kept.out, .weight = context_->weight(name_ + ".output.weight"), .bias = {},
-                                  .y = context_->scratch().partial, .pre_activation = {}});
+  ops::linear(context_->queue(), {.x = kept.out,
+                                  .weight = context_->weight(name_ + ".output.weight"),
+                                  .bias = {},
+                                  .y = context_->scratch().partial,
+                                  .pre_activation = {}});
   return context_->sum_partials(context_->scratch().partial);
 }
 
-TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, const Activations& kept, const Held& held) const {
+TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, const Activations& kept,
+                                          const Held& held) const {
   const ModelScratch& scratch = context_->scratch();
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_input_gradient(context_->queue(), {.dy = dout, .weight = context_->weight(name_ + ".output.weight"),
-                                                 .dx = scratch.attention_gradient, .pre_activation = {}});
-  ops::attention_gradient(context_->queue(),
-                          {.shape = attention_shape(), .qkv = kept.qkv, .out = kept.out, .log_sum_exp = kept.log_sum_exp,
-                           .dout = scratch.attention_gradient, .dqkv = held.dqkv, .dropout = dropout_,
-                           .first_sample = microbatch.first_sample});
-  ops::linear_input_gradient(context_->queue(), {.dy = held.dqkv, .weight = context_->weight(name_ + ".qkv.weight"),
-                                                 .dx = scratch.partial, .pre_activation = {}});
+  ops::linear_input_gradient(context_->queue(), {.dy = dout,
+                                                 .weight = context_->weight(name_ + ".output.weight"),
+                                                 .dx = scratch.attention_gradient,
+                                                 .pre_activation = {}});
+  ops::attention_gradient(context_->queue(), {.shape = attention_shape(),
+                                              .qkv = kept.qkv,
+                                              .out = kept.out,
+                                              .log_sum_exp = kept.log_sum_exp,
+                                              .dout = scratch.attention_gradient,
+                                              .dqkv = held.dqkv,
+                                              .dropout = dropout_,
+                                              .first_sample = microbatch.first_sample});
+  ops::linear_input_gradient(context_->queue(), {.dy = held.dqkv,
+                                                 .weight = context_->weight(name_ + ".qkv.weight"),
+                                                 .dx = scratch.partial,
+                                                 .pre_activation = {}});
   return context_->sum_partials(scratch.partial);
 }
 
-void AttentionLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x, GatheredGradient gathered) const {
+void AttentionLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x,
+                                     GatheredGradient gathered) const {
   const ModelScratch& scratch = context_->scratch();
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_weight_gradient(context_->queue(), {.dy = dout, .x = kept.out, .dweight = context_->gradient(name_ + ".output.weight"),
+  ops::linear_weight_gradient(context_->queue(), {.dy = dout,
+                                                  .x = kept.out,
+                                                  .dweight = context_->gradient(name_ + ".output.weight"),
                                                   .dbias = context_->gradient(name_ + ".output.bias")});
   const TensorView tokens = context_->gather_rows(x, scratch.gathered);
-  ops::linear_weight_gradient(context_->queue(), {.dy = held.dqkv, .x = tokens, .dweight = context_->gradient(name_ + ".qkv.weight"),
+  ops::linear_weight_gradient(context_->queue(), {.dy = held.dqkv,
+                                                  .x = tokens,
+                                                  .dweight = context_->gradient(name_ + ".qkv.weight"),
                                                   .dbias = context_->gradient(name_ + ".qkv.bias")});
 }
 

@@ -18,13 +18,13 @@ class Block {
  public:
   /// Of one microbatch in flight.
   struct Activations {
-    TensorView x;                                ///< [R, C] the block's input
-    TensorView attention_mean, attention_rstd;   ///< [R] float32
-    TensorView attention_input;                  ///< [R, C] normalized
+    TensorView x;                               ///< [R, C] the block's input
+    TensorView attention_mean, attention_rstd;  ///< [R] float32
+    TensorView attention_input;                 ///< [R, C] normalized
     AttentionLayer::Activations attention;
-    TensorView middle;                           ///< [R, C] after the attention branch joined
-    TensorView mlp_mean, mlp_rstd;               ///< [R] float32
-    TensorView mlp_input;                        ///< [R, C] normalized
+    TensorView middle;              ///< [R, C] after the attention branch joined
+    TensorView mlp_mean, mlp_rstd;  ///< [R] float32
+    TensorView mlp_input;           ///< [R, C] normalized
     MlpLayer::Activations mlp;
   };
   /// From the input gradient to the weight gradient.

@@ -8,13 +8,17 @@ EmbeddingLayer::EmbeddingLayer(ModelContext& context, Arena& arena)
     : context_(&context),
       dropout_(context.dropout("embedding", context.shape().config.dropout_embedding)),
       // One rank holds a token's row and the others add zeros: the sum is exact in any type.
-      tokens_(arena.take(MemoryUse::buffers, context.shape().cut.compute, {context.shape().tokens(), context.shape().width()})) {}
+      tokens_(arena.take(MemoryUse::buffers, context.shape().cut.compute,
+                         {context.shape().tokens(), context.shape().width()})) {}
 
 void EmbeddingLayer::forward(const MicrobatchView& microbatch, TensorView out, bool with_dropout) const {
-  ops::embedding(context_->queue(), {.tokens = microbatch.tokens, .weight = context_->weight("embedding.token.weight"),
-                                     .first_token = context_->shape().first_token(), .out = tokens_});
+  ops::embedding(context_->queue(), {.tokens = microbatch.tokens,
+                                     .weight = context_->weight("embedding.token.weight"),
+                                     .first_token = context_->shape().first_token(),
+                                     .out = tokens_});
   ops::position_embedding(context_->queue(), {.token = context_->sum_partials(tokens_),
-                                              .weight = context_->weight("embedding.position.weight"), .out = out,
+                                              .weight = context_->weight("embedding.position.weight"),
+                                              .out = out,
                                               .dropout = with_dropout ? dropout_ : ops::Dropout{},
                                               .rows = context_->token_rows(microbatch)});
   context_->record("embedding", microbatch, out);
@@ -22,14 +26,17 @@ void EmbeddingLayer::forward(const MicrobatchView& microbatch, TensorView out, b
 
 void EmbeddingLayer::gradient(const MicrobatchView& microbatch, TensorView gradient) const {
   context_->record("embedding.gradient", microbatch, gradient);
-  ops::position_embedding_gradient(context_->queue(), {.dout = gradient, .dtoken = gradient,
+  ops::position_embedding_gradient(context_->queue(), {.dout = gradient,
+                                                       .dtoken = gradient,
                                                        .dweight = context_->gradient("embedding.position.weight"),
-                                                       .dropout = dropout_, .rows = context_->token_rows(microbatch)});
+                                                       .dropout = dropout_,
+                                                       .rows = context_->token_rows(microbatch)});
   constexpr std::size_t embedding_use = 0;
-  ops::embedding_gradient(context_->queue(), {.tokens = microbatch.tokens,
-                                              .dout = context_->gather_rows(gradient, context_->scratch().gathered_gradient),
-                                              .first_token = context_->shape().first_token(),
-                                              .dweight = context_->gradient("embedding.token.weight", embedding_use)});
+  ops::embedding_gradient(context_->queue(),
+                          {.tokens = microbatch.tokens,
+                           .dout = context_->gather_rows(gradient, context_->scratch().gathered_gradient),
+                           .first_token = context_->shape().first_token(),
+                           .dweight = context_->gradient("embedding.token.weight", embedding_use)});
 }
 
 }  // namespace penstock

@@ -14,20 +14,35 @@ class Collector {
 
   // A weight [out, in] or a table, in the computing type, decayed.
   void matrix(const std::string& name, const Shape& shape, const Split& split, double spread, std::vector<int> stages) {
-    specs_.push_back({.name = name, .shape = shape, .split = split, .init = Init::normal, .deviation = spread, .decay = true,
-                      .type = cut_.compute, .stages = std::move(stages)});
+    specs_.push_back({.name = name,
+                      .shape = shape,
+                      .split = split,
+                      .init = Init::normal,
+                      .deviation = spread,
+                      .decay = true,
+                      .type = cut_.compute,
+                      .stages = std::move(stages)});
   }
   void bias(const std::string& name, std::int64_t length, const Split& split, int stage) {
     specs_.push_back({.name = name, .shape = {length}, .split = split, .stages = {stage}});
   }
   void norm(const std::string& name, int stage) {
     const GradientOnTensorAxis gradient = gradient_of_copies();
-    specs_.push_back({.name = name + ".weight", .shape = {config_.width}, .init = Init::ones, .gradient = gradient, .stages = {stage}});
+    specs_.push_back({.name = name + ".weight",
+                      .shape = {config_.width},
+                      .init = Init::ones,
+                      .gradient = gradient,
+                      .stages = {stage}});
     specs_.push_back({.name = name + ".bias", .shape = {config_.width}, .gradient = gradient, .stages = {stage}});
   }
   void positions(int stage) {
-    specs_.push_back({.name = "embedding.position.weight", .shape = {config_.positions, config_.width}, .init = Init::normal,
-                      .deviation = deviation, .decay = true, .gradient = gradient_of_copies(), .stages = {stage}});
+    specs_.push_back({.name = "embedding.position.weight",
+                      .shape = {config_.positions, config_.width},
+                      .init = Init::normal,
+                      .deviation = deviation,
+                      .decay = true,
+                      .gradient = gradient_of_copies(),
+                      .stages = {stage}});
   }
 
   std::vector<ParameterSpec> take() { return std::move(specs_); }

@@ -1,15 +1,17 @@
 #include "model/head.hpp"
 
-#include "ops/sum.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
 #include "ops/softmax_loss.hpp"
+#include "ops/sum.hpp"
 
 namespace penstock {
 
 Head::Head(ModelContext& context, Arena& arena) : context_(&context) {
   const ModelShape& shape = context.shape();
-  const auto take = [&](DType type, const Shape& extents) { return arena.take(MemoryUse::activations, type, extents, "head"); };
+  const auto take = [&](DType type, const Shape& extents) {
+    return arena.take(MemoryUse::activations, type, extents, "head");
+  };
   normalized_ = take(shape.cut.compute, {shape.rows(), shape.width()});
   mean_ = take(DType::float32, {shape.rows()});
   rstd_ = take(DType::float32, {shape.rows()});
@@ -25,22 +27,38 @@ void Head::evaluate(const MicrobatchView& microbatch, TensorView x, double* loss
   loss(microbatch, x, 1.0F, false, loss_sum);
 }
 
-void Head::loss(const MicrobatchView& microbatch, TensorView x, float scale, bool with_gradient, double* loss_sum) const {
+void Head::loss(const MicrobatchView& microbatch, TensorView x, float scale, bool with_gradient,
+                double* loss_sum) const {
   const ModelShape& shape = context_->shape();
   Queue& queue = context_->queue();
-  ops::layer_norm(queue, {.x = x, .weight = context_->weight("final_norm.weight"), .bias = context_->weight("final_norm.bias"),
-                          .y = normalized_, .mean = mean_, .rstd = rstd_});
-  ops::linear(queue, {.x = context_->gather_rows(normalized_, gathered_), .weight = context_->weight("embedding.token.weight"),
-                      .bias = {}, .y = logits_, .pre_activation = {}});
+  ops::layer_norm(queue, {.x = x,
+                          .weight = context_->weight("final_norm.weight"),
+                          .bias = context_->weight("final_norm.bias"),
+                          .y = normalized_,
+                          .mean = mean_,
+                          .rstd = rstd_});
+  ops::linear(queue, {.x = context_->gather_rows(normalized_, gathered_),
+                      .weight = context_->weight("embedding.token.weight"),
+                      .bias = {},
+                      .y = logits_,
+                      .pre_activation = {}});
   context_->record("logits", microbatch, logits_);
 
   const std::int64_t part = shape.tokens() * 3;
   const TensorView own = statistics_.range(part * shape.tensor_coordinate, part).reshaped({shape.tokens(), 3});
-  ops::softmax_statistics(queue, {.logits = logits_, .targets = microbatch.targets, .first_token = shape.first_token(),
-                                  .columns = shape.vocabulary_columns(), .statistics = own});
+  ops::softmax_statistics(queue, {.logits = logits_,
+                                  .targets = microbatch.targets,
+                                  .first_token = shape.first_token(),
+                                  .columns = shape.vocabulary_columns(),
+                                  .statistics = own});
   context_->exchange(own, statistics_);
-  ops::softmax_loss(queue, {.logits = logits_, .targets = microbatch.targets, .first_token = shape.first_token(),
-                            .columns = shape.vocabulary_columns(), .statistics = statistics_, .loss = loss_, .scale = scale,
+  ops::softmax_loss(queue, {.logits = logits_,
+                            .targets = microbatch.targets,
+                            .first_token = shape.first_token(),
+                            .columns = shape.vocabulary_columns(),
+                            .statistics = statistics_,
+                            .loss = loss_,
+                            .scale = scale,
                             .gradient = with_gradient});
   context_->record("loss", microbatch, loss_);
   ops::add_sum(queue, loss_, loss_sum);
@@ -50,19 +68,27 @@ void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, float 
                           double* loss_sum) const {
   loss(microbatch, x, loss_scale, true, loss_sum);
   context_->record("logits.gradient", microbatch, logits_);
-  ops::linear_input_gradient(context_->queue(), {.dy = logits_, .weight = context_->weight("embedding.token.weight"),
-                                                 .dx = context_->scratch().partial, .pre_activation = {}});
-  ops::layer_norm_gradient(context_->queue(), {.dy = context_->sum_partials(context_->scratch().partial), .x = x,
-                                               .weight = context_->weight("final_norm.weight"), .mean = mean_, .rstd = rstd_,
-                                               .residual_gradient = {}, .dx = gradient,
+  ops::linear_input_gradient(context_->queue(), {.dy = logits_,
+                                                 .weight = context_->weight("embedding.token.weight"),
+                                                 .dx = context_->scratch().partial,
+                                                 .pre_activation = {}});
+  ops::layer_norm_gradient(context_->queue(), {.dy = context_->sum_partials(context_->scratch().partial),
+                                               .x = x,
+                                               .weight = context_->weight("final_norm.weight"),
+                                               .mean = mean_,
+                                               .rstd = rstd_,
+                                               .residual_gradient = {},
+                                               .dx = gradient,
                                                .dweight = context_->gradient("final_norm.weight"),
                                                .dbias = context_->gradient("final_norm.bias")});
 }
 
 void Head::weight_gradient() const {
   constexpr std::size_t head_use = 1;
-  ops::linear_weight_gradient(context_->queue(), {.dy = logits_, .x = normalized_tokens(),
-                                                  .dweight = context_->gradient("embedding.token.weight", head_use), .dbias = {}});
+  ops::linear_weight_gradient(context_->queue(), {.dy = logits_,
+                                                  .x = normalized_tokens(),
+                                                  .dweight = context_->gradient("embedding.token.weight", head_use),
+                                                  .dbias = {}});
 }
 
 }  // namespace penstock

@@ -16,33 +16,46 @@ MlpLayer::Held MlpLayer::take_held(const ModelShape& shape, Arena& arena) {
 
 TensorView MlpLayer::forward(const Activations& kept, TensorView x) const {
   const TensorView tokens = context_->gather_rows(x, context_->scratch().gathered);
-  ops::linear(context_->queue(), {.x = tokens, .weight = context_->weight(name_ + ".up.weight"),
-                                  .bias = context_->weight(name_ + ".up.bias"), .y = kept.hidden,
+  ops::linear(context_->queue(), {.x = tokens,
+                                  .weight = context_->weight(name_ + ".up.weight"),
+                                  .bias = context_->weight(name_ + ".up.bias"),
+                                  .y = kept.hidden,
                                   .pre_activation = kept.pre_activation});
-  ops::linear(context_->queue(), {.x = kept.hidden, .weight = context_->weight(name_ + ".down.weight"), .bias = {},
-                                  .y = context_->scratch().partial, .pre_activation = {}});
+  ops::linear(context_->queue(), {.x = kept.hidden,
+                                  .weight = context_->weight(name_ + ".down.weight"),
+                                  .bias = {},
+                                  .y = context_->scratch().partial,
+                                  .pre_activation = {}});
   return context_->sum_partials(context_->scratch().partial);
 }
 
 TensorView MlpLayer::input_gradient(const Activations& kept, const Held& held) const {
   const ModelScratch& scratch = context_->scratch();
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_input_gradient(context_->queue(), {.dy = dout, .weight = context_->weight(name_ + ".down.weight"),
-                                                 .dx = kept.pre_activation, .pre_activation = kept.pre_activation});
-  ops::linear_input_gradient(context_->queue(), {.dy = kept.pre_activation, .weight = context_->weight(name_ + ".up.weight"),
-                                                 .dx = scratch.partial, .pre_activation = {}});
+  ops::linear_input_gradient(context_->queue(), {.dy = dout,
+                                                 .weight = context_->weight(name_ + ".down.weight"),
+                                                 .dx = kept.pre_activation,
+                                                 .pre_activation = kept.pre_activation});
+  ops::linear_input_gradient(context_->queue(), {.dy = kept.pre_activation,
+                                                 .weight = context_->weight(name_ + ".up.weight"),
+                                                 .dx = scratch.partial,
+                                                 .pre_activation = {}});
   return context_->sum_partials(scratch.partial);
 }
 
-void MlpLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x, GatheredGradient gathered) const {
+void MlpLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x,
+                               GatheredGradient gathered) const {
   const ModelScratch& scratch = context_->scratch();
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_weight_gradient(context_->queue(), {.dy = dout, .x = kept.hidden, .dweight = context_->gradient(name_ + ".down.weight"),
+  ops::linear_weight_gradient(context_->queue(), {.dy = dout,
+                                                  .x = kept.hidden,
+                                                  .dweight = context_->gradient(name_ + ".down.weight"),
                                                   .dbias = context_->gradient(name_ + ".down.bias")});
   const TensorView tokens = context_->gather_rows(x, scratch.gathered);
-  ops::linear_weight_gradient(context_->queue(), {.dy = kept.pre_activation, .x = tokens,
+  ops::linear_weight_gradient(context_->queue(), {.dy = kept.pre_activation,
+                                                  .x = tokens,
                                                   .dweight = context_->gradient(name_ + ".up.weight"),
                                                   .dbias = context_->gradient(name_ + ".up.bias")});
 }

@@ -11,10 +11,10 @@ namespace penstock {
 struct ModelConfig {
   std::string family = "gpt2";
   std::int64_t layers = 0;
-  std::int64_t width = 0;       ///< C, channels of the residual stream
+  std::int64_t width = 0;  ///< C, channels of the residual stream
   std::int64_t heads = 0;
   std::int64_t vocabulary = 256;
-  std::int64_t positions = 0;   ///< longest sequence
+  std::int64_t positions = 0;  ///< longest sequence
   double dropout_embedding = 0;
   double dropout_residual = 0;
   double dropout_attention = 0;

@@ -15,17 +15,17 @@ namespace penstock {
 struct ModelScratch {
   ModelScratch(const ModelShape& shape, Arena& arena);
 
-  TensorView gathered;           ///< [N, C] rows of all tensor ranks; absent where rows are not cut
-  TensorView gathered_gradient;  ///< [N, C] likewise
-  TensorView partial;            ///< [N, C] a product that still has to be added across the tensor axis
-  TensorView attention_gradient; ///< [N, local heads' channels]
+  TensorView gathered;            ///< [N, C] rows of all tensor ranks; absent where rows are not cut
+  TensorView gathered_gradient;   ///< [N, C] likewise
+  TensorView partial;             ///< [N, C] a product that still has to be added across the tensor axis
+  TensorView attention_gradient;  ///< [N, local heads' channels]
 };
 
 /// One microbatch as the model sees it; tensors are on the device.
 struct MicrobatchView {
   int microbatch = 0;
-  TensorView tokens;   ///< [N] int32
-  TensorView targets;  ///< [N] int32
+  TensorView tokens;                            ///< [N] int32
+  TensorView targets;                           ///< [N] int32
   const std::uint64_t* first_sample = nullptr;  ///< device memory
 };
 
@@ -33,9 +33,14 @@ struct MicrobatchView {
 class ModelContext {
  public:
   /// `queue` and `tensor_axis` may be null where nothing will be computed (a planning arena).
-  ModelContext(const ModelShape& shape, std::uint64_t seed, Queue* queue, Communicator* tensor_axis, ParameterSet& parameters,
-               ModelScratch& scratch)
-      : shape_(shape), seed_(seed), queue_(queue), tensor_axis_(tensor_axis), parameters_(&parameters), scratch_(&scratch) {}
+  ModelContext(const ModelShape& shape, std::uint64_t seed, Queue* queue, Communicator* tensor_axis,
+               ParameterSet& parameters, ModelScratch& scratch)
+      : shape_(shape),
+        seed_(seed),
+        queue_(queue),
+        tensor_axis_(tensor_axis),
+        parameters_(&parameters),
+        scratch_(&scratch) {}
 
   const ModelShape& shape() const { return shape_; }
   Queue& queue() const { return *queue_; }

@@ -23,13 +23,15 @@ struct ModelShape {
   std::int64_t sequence = 1;  ///< T
 
   bool cut_rows() const { return cut.sequence_parallel && cut.tensor > 1; }
-  std::int64_t tokens() const { return samples * sequence; }                               ///< N
-  std::int64_t rows() const { return cut_rows() ? tokens() / cut.tensor : tokens(); }      ///< R, of the residual stream here
+  std::int64_t tokens() const { return samples * sequence; }  ///< N
+  std::int64_t rows() const {
+    return cut_rows() ? tokens() / cut.tensor : tokens();
+  }  ///< R, of the residual stream here
   std::int64_t first_row() const { return cut_rows() ? rows() * tensor_coordinate : 0; }
-  std::int64_t width() const { return config.width; }                                      ///< C
-  std::int64_t heads() const { return config.heads / cut.tensor; }                         ///< local
-  std::int64_t head_width() const { return heads() * config.head_channels(); }             ///< local heads' channels
-  std::int64_t hidden() const { return config.hidden() / cut.tensor; }                     ///< local
+  std::int64_t width() const { return config.width; }                           ///< C
+  std::int64_t heads() const { return config.heads / cut.tensor; }              ///< local
+  std::int64_t head_width() const { return heads() * config.head_channels(); }  ///< local heads' channels
+  std::int64_t hidden() const { return config.hidden() / cut.tensor; }          ///< local
   /// Rows of the token table here, padding included: the table is padded to a multiple of 128, whatever the mesh.
   std::int64_t vocabulary_rows() const { return (padded_vocabulary() + cut.tensor - 1) / cut.tensor; }
   std::int64_t first_token() const { return vocabulary_rows() * tensor_coordinate; }

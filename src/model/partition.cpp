@@ -52,20 +52,23 @@ std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCost
     }
   };
   // best[s][b]: the first s + 1 stages hold b blocks.
-  std::vector<std::vector<Best>> best(static_cast<std::size_t>(stages), std::vector<Best>(static_cast<std::size_t>(blocks) + 1));
+  std::vector<std::vector<Best>> best(static_cast<std::size_t>(stages),
+                                      std::vector<Best>(static_cast<std::size_t>(blocks) + 1));
   for (int s = 0; s < stages; ++s)
     for (int b = s + 1; b <= blocks - (stages - 1 - s); ++b)
       for (int own = 1; own <= b - s; ++own) {
         if (s == 0 && own != b) continue;
         const double cost = own * costs.block + (s == 0 ? costs.embedding : 0) + (s == stages - 1 ? costs.head : 0);
-        const Best before = s == 0 ? Best{0, 0, 0} : best[static_cast<std::size_t>(s) - 1][static_cast<std::size_t>(b - own)];
+        const Best before =
+            s == 0 ? Best{0, 0, 0} : best[static_cast<std::size_t>(s) - 1][static_cast<std::size_t>(b - own)];
         const Best candidate{std::max(before.largest, cost), before.squares + cost * cost, own};
         Best& known = best[static_cast<std::size_t>(s)][static_cast<std::size_t>(b)];
         if (candidate.better_than(known)) known = candidate;
       }
   std::vector<int> blocks_of_stage(static_cast<std::size_t>(stages));
   for (int s = stages - 1, left = blocks; s >= 0; --s) {
-    blocks_of_stage[static_cast<std::size_t>(s)] = best[static_cast<std::size_t>(s)][static_cast<std::size_t>(left)].blocks_of_last;
+    blocks_of_stage[static_cast<std::size_t>(s)] =
+        best[static_cast<std::size_t>(s)][static_cast<std::size_t>(left)].blocks_of_last;
     left -= blocks_of_stage[static_cast<std::size_t>(s)];
   }
   return parts_of(blocks_of_stage);
@@ -74,7 +77,8 @@ std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCost
 std::vector<StagePart> given_partition(int blocks, int stages, const std::vector<std::int64_t>& blocks_of_stage) {
   refuse_more_stages_than_blocks(blocks, stages);
   const std::int64_t sum = std::accumulate(blocks_of_stage.begin(), blocks_of_stage.end(), std::int64_t{0});
-  const bool positive = std::all_of(blocks_of_stage.begin(), blocks_of_stage.end(), [](std::int64_t b) { return b >= 1; });
+  const bool positive =
+      std::all_of(blocks_of_stage.begin(), blocks_of_stage.end(), [](std::int64_t b) { return b >= 1; });
   if (static_cast<int>(blocks_of_stage.size()) != stages || sum != blocks || !positive)
     throw_input_error(
         "schedule.partition = [{}] must name {} stages of at least one block each, {} blocks in all; mend it, or leave "

@@ -12,7 +12,8 @@ Stage::Stage(ModelContext& context, const StagePart& part, const StageSlots& slo
     auto& kept = slots_.emplace_back();
     for (int i = 0; i < part.blocks; ++i) kept.push_back(Block::take_activations(shape, arena));
     if (part.head)
-      last_output_.push_back(arena.take(MemoryUse::activations, shape.cut.compute, {shape.rows(), shape.width()}, "outside"));
+      last_output_.push_back(
+          arena.take(MemoryUse::activations, shape.cut.compute, {shape.rows(), shape.width()}, "outside"));
   }
   for (int h = 0; h < slots.held; ++h) {
     auto& held = held_.emplace_back();
@@ -20,7 +21,8 @@ Stage::Stage(ModelContext& context, const StagePart& part, const StageSlots& slo
   }
 }
 
-void Stage::forward(const MicrobatchView& microbatch, int slot, TensorView output, Purpose purpose, double* loss_sum) const {
+void Stage::forward(const MicrobatchView& microbatch, int slot, TensorView output, Purpose purpose,
+                    double* loss_sum) const {
   const auto s = static_cast<std::size_t>(slot);
   const bool with_dropout = purpose == Purpose::training;
   const std::vector<Block::Activations>& kept = slots_[s];
@@ -31,8 +33,8 @@ void Stage::forward(const MicrobatchView& microbatch, int slot, TensorView outpu
   if (head_ && purpose == Purpose::evaluation) head_->evaluate(microbatch, end, loss_sum);
 }
 
-void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held, TensorView gradient, BackwardHalves halves,
-                           float loss_scale, double* loss_sum) const {
+void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held, TensorView gradient,
+                           BackwardHalves halves, float loss_scale, double* loss_sum) const {
   const auto s = static_cast<std::size_t>(slot), h = static_cast<std::size_t>(held);
   if (head_) {
     head_->input_gradient(microbatch, last_output_[s], loss_scale, gradient, loss_sum);

@@ -8,8 +8,8 @@
 
 namespace penstock {
 
-Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
-                     Arena& arena)
+Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators,
+                     TiedPeers tied, Arena& arena)
     : config_(config), parameters_(&parameters), communicators_(communicators), tied_(tied) {
   for (const Bucket& bucket : parameters.layout().buckets())
     if (bucket.tied && bucket.uses == 1)
@@ -125,7 +125,8 @@ void Optimizer::update(Queue& queue, double learning_rate, std::int64_t update) 
                             .gradient_scale = clips ? static_cast<float>(config_.clip / gradient_norm_) : 1.0F,
                             .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
                             .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))};
-  const ops::AdamWConstants constants{.beta1 = static_cast<float>(config_.beta1), .beta2 = static_cast<float>(config_.beta2),
+  const ops::AdamWConstants constants{.beta1 = static_cast<float>(config_.beta1),
+                                      .beta2 = static_cast<float>(config_.beta2),
                                       .epsilon = static_cast<float>(config_.epsilon),
                                       .weight_decay = static_cast<float>(config_.weight_decay)};
   ops::adamw(queue, constants, &step, pieces_);

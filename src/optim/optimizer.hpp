@@ -27,7 +27,8 @@ struct StepResult {
 class Optimizer {
  public:
   /// `communicators` may be null on a planning arena.
-  Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied, Arena& arena);
+  Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
+            Arena& arena);
 
   /// After master weights were initialized or loaded: makes the computing copies of this rank's own range.
   void publish(Queue& queue);
@@ -51,8 +52,8 @@ class Optimizer {
   ParameterSet* parameters_;
   Communicators* communicators_;
   TiedPeers tied_;
-  TensorView tied_landing_;       ///< own range of the tied bucket, from the peer
-  TensorView totals_;             ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares
+  TensorView tied_landing_;  ///< own range of the tied bucket, from the peer
+  TensorView totals_;        ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares
   std::vector<ops::AdamWPiece> pieces_;
   double gradient_norm_ = 0;
 };

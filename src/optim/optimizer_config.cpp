@@ -8,8 +8,11 @@ namespace penstock {
 
 void OptimizerConfig::describe(FieldTable& table) {
   table.add("optimizer.learning_rate", learning_rate, "peak learning rate of AdamW").required().above(0);
-  table.add("optimizer.warmup", warmup, "steps over which the learning rate rises to its peak").unit("steps").at_least(0);
-  table.add("optimizer.decay", decay, "curve from the peak down to the final learning rate").one_of({"cosine", "linear"});
+  table.add("optimizer.warmup", warmup, "steps over which the learning rate rises to its peak")
+      .unit("steps")
+      .at_least(0);
+  table.add("optimizer.decay", decay, "curve from the peak down to the final learning rate")
+      .one_of({"cosine", "linear"});
   table.add("optimizer.final", final, "learning rate at run.steps, as a share of the peak").at_least(0).at_most(1);
   table.add("optimizer.beta1", beta1, "decay of the first moment").at_least(0).below(1);
   table.add("optimizer.beta2", beta2, "decay of the second moment").at_least(0).below(1);
@@ -20,9 +23,11 @@ void OptimizerConfig::describe(FieldTable& table) {
 }
 
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t steps) {
-  if (step < config.warmup) return config.learning_rate * static_cast<double>(step) / static_cast<double>(config.warmup);
+  if (step < config.warmup)
+    return config.learning_rate * static_cast<double>(step) / static_cast<double>(config.warmup);
   const auto after = static_cast<double>(step - config.warmup);
-  const double progress = std::clamp(after / static_cast<double>(std::max<std::int64_t>(1, steps - config.warmup)), 0.0, 1.0);
+  const double progress =
+      std::clamp(after / static_cast<double>(std::max<std::int64_t>(1, steps - config.warmup)), 0.0, 1.0);
   const double left = config.decay == "linear" ? 1 - progress : 0.5 * (1 + std::cos(std::numbers::pi * progress));
   return config.learning_rate * (config.final + (1 - config.final) * left);
 }

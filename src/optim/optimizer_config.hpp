@@ -12,12 +12,12 @@ struct OptimizerConfig {
   double learning_rate = 0;  ///< peak
   std::int64_t warmup = 0;   ///< steps
   std::string decay = "cosine";
-  double final = 0.1;        ///< of the peak, at run.steps
+  double final = 0.1;  ///< of the peak, at run.steps
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
   double weight_decay = 0.1;
-  double clip = 1.0;         ///< global gradient norm; 0: no clipping
+  double clip = 1.0;  ///< global gradient norm; 0: no clipping
   bool shard = true;
 
   void describe(FieldTable& table);

@@ -34,12 +34,14 @@ bool is_counted(const ParameterSpec& spec, const ParameterPlace& place) {
 
 }  // namespace
 
-ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place) : place_(std::move(place)) {
+ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place)
+    : place_(std::move(place)) {
   for (std::size_t p = 0; p < specs.size(); ++p) {
     const ParameterSpec& spec = specs[p];
     const int uses = uses_here(spec, place_);
     if (uses == 0) continue;
-    auto bucket = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) { return belongs(b, specs, spec); });
+    auto bucket =
+        std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) { return belongs(b, specs, spec); });
     if (bucket == buckets_.end()) {
       buckets_.push_back({.type = spec.type, .gradient = spec.gradient, .tied = spec.stages.size() > 1, .uses = uses});
       bucket = buckets_.end() - 1;

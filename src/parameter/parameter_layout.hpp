@@ -33,9 +33,9 @@ struct Bucket {
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   bool tied = false;
   std::vector<BucketEntry> entries = {};
-  std::int64_t elements = 0;  ///< padded
+  std::int64_t elements = 0;                ///< padded
   std::int64_t own_begin = 0, own_end = 0;  ///< elements whose master weights and moments this rank keeps
-  int uses = 1;  ///< gradient buffers: one for each use of a tied parameter here
+  int uses = 1;                             ///< gradient buffers: one for each use of a tied parameter here
 };
 
 /// A part of a parameter's global array that a rank owns: master weights and both moments.

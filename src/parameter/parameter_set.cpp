@@ -29,7 +29,9 @@ ParameterSet::Place ParameterSet::find(std::string_view name) const {
 
 TensorView ParameterSet::weight(std::string_view name) const {
   const Place place = find(name);
-  return memory_[place.bucket].weights.range(place.entry->begin, place.entry->elements).reshaped(local_shape(*place.spec));
+  return memory_[place.bucket]
+      .weights.range(place.entry->begin, place.entry->elements)
+      .reshaped(local_shape(*place.spec));
 }
 
 TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const {

@@ -53,8 +53,10 @@ std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate) {
     if (begin >= end) continue;
     Box box;
     box.offset[static_cast<std::size_t>(dimension)] = begin;
-    if (spec.shape.dimensions() == 1) box.extent = {end - begin};
-    else box.extent = dimension == 0 ? Shape{end - begin, spec.shape[1]} : Shape{spec.shape[0], end - begin};
+    if (spec.shape.dimensions() == 1)
+      box.extent = {end - begin};
+    else
+      box.extent = dimension == 0 ? Shape{end - begin, spec.shape[1]} : Shape{spec.shape[0], end - begin};
     box.local_begin = part * s * width;
     boxes.push_back(box);
   }
@@ -72,8 +74,10 @@ void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box,
   const RandomKey key = random_key(seed, "initial " + spec.name);
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t c = 0; c < columns; ++c) {
-      const std::int64_t global = box.extent.dimensions() == 2 ? (box.offset[0] + r) * width + box.offset[1] + c : box.offset[0] + c;
-      values[r * columns + c] = static_cast<float>(spec.deviation * random_normal(key, static_cast<std::uint64_t>(global)));
+      const std::int64_t global =
+          box.extent.dimensions() == 2 ? (box.offset[0] + r) * width + box.offset[1] + c : box.offset[0] + c;
+      values[r * columns + c] =
+          static_cast<float>(spec.deviation * random_normal(key, static_cast<std::uint64_t>(global)));
     }
 }
 

@@ -12,9 +12,10 @@
 
 namespace penstock {
 
-/// How a parameter is cut along the tensor axis: one dimension in `parts` equal parts. With `sections` > 1 the dimension
-/// is that many equal blocks (q, k, v), each cut by itself: a rank holds its part of every block. parts = 1: every
-/// tensor rank holds a copy. Padding, and parts that do not divide the extent, are for the first dimension only (LogicError).
+/// How a parameter is cut along the tensor axis: one dimension in `parts` equal parts. With `sections` > 1 the
+/// dimension is that many equal blocks (q, k, v), each cut by itself: a rank holds its part of every block. parts = 1:
+/// every tensor rank holds a copy. Padding, and parts that do not divide the extent, are for the first dimension only
+/// (LogicError).
 struct Split {
   int dimension = 0;
   int parts = 1;

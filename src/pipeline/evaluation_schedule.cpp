@@ -13,7 +13,8 @@ Schedule evaluation_schedule(const Schedule& training, int microbatches) {
       auto& row = schedule.rows[static_cast<std::size_t>(rank)];
       if (stage > 0 && schedule.rank_of_stage(stage - 1) != rank) row.push_back({Work::receive_activation, stage, m});
       row.push_back({Work::forward, stage, m});
-      if (stage + 1 < schedule.stages && schedule.rank_of_stage(stage + 1) != rank) row.push_back({Work::send_activation, stage, m});
+      if (stage + 1 < schedule.stages && schedule.rank_of_stage(stage + 1) != rank)
+        row.push_back({Work::send_activation, stage, m});
     }
   for (auto& row : schedule.rows) row.push_back({.work = Work::norm});
   return schedule;

@@ -24,7 +24,8 @@ double Executor::evaluate(const Schedule& schedule, const StepTokens& tokens, co
   return run(schedule, tokens, values, Purpose::evaluation).loss;
 }
 
-StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values, Purpose purpose) {
+StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values,
+                         Purpose purpose) {
   running_ = {.schedule = &schedule, .values = values, .purpose = purpose, .loss_sum = 0, .result = {}, .index = 0};
   transfers_.clear();
   for (const auto& [number, memory] : model_->stages()) transfers_[number];
@@ -48,24 +49,37 @@ void Executor::load(const StepTokens& tokens) {
 }
 
 MicrobatchView Executor::view(int microbatch) const {
-  return {.microbatch = microbatch, .tokens = model_->tokens(microbatch), .targets = model_->targets(microbatch),
+  return {.microbatch = microbatch,
+          .tokens = model_->tokens(microbatch),
+          .targets = model_->targets(microbatch),
           .first_sample = model_->first_sample(microbatch)};
 }
 
 void Executor::execute(const Action& action) {
   Optimizer& optimizer = model_->optimizer();
   switch (action.work) {
-    case Work::gather_parameters: return optimizer.gather_parameters(*queue_);
-    case Work::forward: return forward(action);
-    case Work::input_gradient: return input_gradient(action, BackwardHalves::input_only);
-    case Work::weight_gradient: return weight_gradient(action);
-    case Work::backward: return input_gradient(action, BackwardHalves::fused);
-    case Work::send_activation: return send_activation(action);
-    case Work::receive_activation: return receive_activation(action);
-    case Work::send_gradient: return send_gradient(action);
-    case Work::receive_gradient: return receive_gradient(action);
-    case Work::reduce_gradients: return optimizer.reduce_gradients(*queue_);
-    case Work::tied_sum: return optimizer.sum_tied(*queue_);
+    case Work::gather_parameters:
+      return optimizer.gather_parameters(*queue_);
+    case Work::forward:
+      return forward(action);
+    case Work::input_gradient:
+      return input_gradient(action, BackwardHalves::input_only);
+    case Work::weight_gradient:
+      return weight_gradient(action);
+    case Work::backward:
+      return input_gradient(action, BackwardHalves::fused);
+    case Work::send_activation:
+      return send_activation(action);
+    case Work::receive_activation:
+      return receive_activation(action);
+    case Work::send_gradient:
+      return send_gradient(action);
+    case Work::receive_gradient:
+      return receive_gradient(action);
+    case Work::reduce_gradients:
+      return optimizer.reduce_gradients(*queue_);
+    case Work::tied_sum:
+      return optimizer.sum_tied(*queue_);
     case Work::norm: {
       // Every tensor rank of the last stage has the whole loss: one of them brings it.
       const bool brings = model_->shape().tensor_coordinate == 0;
@@ -97,10 +111,11 @@ void Executor::forward(const Action& action) {
     wait(transfers.sent_outputs, buffer);
     output = memory.outputs[static_cast<std::size_t>(buffer)];
   }
-  memory.stage.forward(view(action.microbatch), transfers.pools.activations.of(action.microbatch), output, running_.purpose,
-                       &running_.loss_sum);
+  memory.stage.forward(view(action.microbatch), transfers.pools.activations.of(action.microbatch), output,
+                       running_.purpose, &running_.loss_sum);
   release_slots(*running_.schedule, action, transfers.pools);
-  if (running_.purpose == Purpose::evaluation) transfers.pools.activations.release(action.microbatch);  // no backward will
+  if (running_.purpose == Purpose::evaluation)
+    transfers.pools.activations.release(action.microbatch);  // no backward will
 }
 
 void Executor::input_gradient(const Action& action, BackwardHalves halves) {
@@ -111,15 +126,17 @@ void Executor::input_gradient(const Action& action, BackwardHalves halves) {
   const int buffer = transfers.pools.gradients.of(action.microbatch);
   wait(transfers.sent_gradients, buffer);
   memory.stage.input_gradient(view(action.microbatch), transfers.pools.activations.of(action.microbatch),
-                              transfers.pools.held.of(action.microbatch), memory.gradients[static_cast<std::size_t>(buffer)],
-                              halves, 1.0F / static_cast<float>(running_.values.tokens), &running_.loss_sum);
+                              transfers.pools.held.of(action.microbatch),
+                              memory.gradients[static_cast<std::size_t>(buffer)], halves,
+                              1.0F / static_cast<float>(running_.values.tokens), &running_.loss_sum);
   release_slots(*running_.schedule, action, transfers.pools);
 }
 
 void Executor::weight_gradient(const Action& action) {
   StageTransfers& transfers = transfers_.at(action.stage);
-  model_->stage(action.stage).stage.weight_gradient(transfers.pools.activations.of(action.microbatch),
-                                                     transfers.pools.held.of(action.microbatch));
+  model_->stage(action.stage)
+      .stage.weight_gradient(transfers.pools.activations.of(action.microbatch),
+                             transfers.pools.held.of(action.microbatch));
   release_slots(*running_.schedule, action, transfers.pools);
 }
 
@@ -127,8 +144,9 @@ void Executor::send_activation(const Action& action) {
   StageTransfers& transfers = transfers_.at(action.stage);
   const int buffer = transfers.pools.outputs.of(action.microbatch);
   const int receiver = action.stage + 1;
-  transfers.sent_outputs[buffer] = communicators_->pipeline.send(
-      model_->stage(action.stage).outputs[static_cast<std::size_t>(buffer)], coordinate_of(receiver), activation_tag(receiver));
+  transfers.sent_outputs[buffer] =
+      communicators_->pipeline.send(model_->stage(action.stage).outputs[static_cast<std::size_t>(buffer)],
+                                    coordinate_of(receiver), activation_tag(receiver));
   release_slots(*running_.schedule, action, transfers.pools);
 }
 
@@ -144,8 +162,9 @@ void Executor::send_gradient(const Action& action) {
   StageTransfers& transfers = transfers_.at(action.stage);
   const int buffer = transfers.pools.gradients.of(action.microbatch);
   const int receiver = action.stage - 1;
-  transfers.sent_gradients[buffer] = communicators_->pipeline.send(
-      model_->stage(action.stage).gradients[static_cast<std::size_t>(buffer)], coordinate_of(receiver), gradient_tag(receiver));
+  transfers.sent_gradients[buffer] =
+      communicators_->pipeline.send(model_->stage(action.stage).gradients[static_cast<std::size_t>(buffer)],
+                                    coordinate_of(receiver), gradient_tag(receiver));
   release_slots(*running_.schedule, action, transfers.pools);
 }
 
@@ -161,13 +180,15 @@ void Executor::receive_gradient(const Action& action) {
 
 void Executor::finish_transfers() {
   for (auto& [stage, transfers] : transfers_)
-    for (auto* events : {&transfers.received_inputs, &transfers.received_gradients, &transfers.sent_outputs, &transfers.sent_gradients})
+    for (auto* events : {&transfers.received_inputs, &transfers.received_gradients, &transfers.sent_outputs,
+                         &transfers.sent_gradients})
       while (!events->empty()) wait(*events, events->begin()->first);
 }
 
 std::string Executor::place() const {
   if (!running_.schedule) return "before the first step";
-  return fmt::format("at update {}, {}", running_.values.update, row_with_mark(*running_.schedule, pipeline_rank_, running_.index));
+  return fmt::format("at update {}, {}", running_.values.update,
+                     row_with_mark(*running_.schedule, pipeline_rank_, running_.index));
 }
 
 }  // namespace penstock

@@ -7,7 +7,11 @@ namespace penstock {
 namespace {
 
 ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
-  return {.config = plan.config, .cut = plan.cut, .tensor_coordinate = place.tensor, .samples = plan.micro, .sequence = plan.sequence};
+  return {.config = plan.config,
+          .cut = plan.cut,
+          .tensor_coordinate = place.tensor,
+          .samples = plan.micro,
+          .sequence = plan.sequence};
 }
 
 TiedPeers tied_peers(const ModelPlan& plan) {
@@ -20,20 +24,29 @@ int with_one_in_flight(int needed) { return needed == 0 ? 0 : needed + 1; }
 }  // namespace
 
 ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) {
-  return {plan.parameters, {.stages = plan.schedule.stages_of_rank(place.pipeline), .tensor_coordinate = place.tensor,
-                            .data_coordinate = place.data, .data_ranks = place.data_ranks, .shard = plan.optimizer.shard}};
+  return {plan.parameters,
+          {.stages = plan.schedule.stages_of_rank(place.pipeline),
+           .tensor_coordinate = place.tensor,
+           .data_coordinate = place.data,
+           .data_ranks = place.data_ranks,
+           .shard = plan.optimizer.shard}};
 }
 
-RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue, Communicators* communicators, Arena& arena)
+RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue, Communicators* communicators,
+                     Arena& arena)
     : parameters_(plan.parameters, parameter_layout(plan, place), arena),
       optimizer_(plan.optimizer, parameters_, communicators, tied_peers(plan), arena),
       scratch_(shape_of(plan, place), arena),
-      context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_, scratch_) {
+      context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_,
+               scratch_) {
   for (const StageNeeds& needs : stage_needs(plan.schedule, place.pipeline)) {
     const StagePart& part = plan.parts.at(static_cast<std::size_t>(needs.stage));
     StageMemory memory{.stage = Stage(context_, part, {.activations = needs.activations, .held = needs.held}, arena),
-                       .outputs = {}, .gradients = {}};
-    const auto take = [&] { return arena.take(MemoryUse::buffers, plan.cut.compute, {shape().rows(), shape().width()}); };
+                       .outputs = {},
+                       .gradients = {}};
+    const auto take = [&] {
+      return arena.take(MemoryUse::buffers, plan.cut.compute, {shape().rows(), shape().width()});
+    };
     for (int i = 0; i < with_one_in_flight(needs.outputs); ++i) memory.outputs.push_back(take());
     for (int i = 0; i < with_one_in_flight(needs.gradients); ++i) memory.gradients.push_back(take());
     stages_.emplace(needs.stage, std::move(memory));
@@ -47,9 +60,11 @@ MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int thread
   Arena arena;
   const RankModel model(plan, place, nullptr, nullptr, arena);
   const ModelShape& shape = model.shape();
-  arena.count(MemoryUse::workspace,
-              ops::attention_workspace({.samples = shape.samples, .sequence = shape.sequence, .heads = shape.heads(),
-                                        .channels = plan.config.head_channels()}, plan.cut.compute, threads));
+  arena.count(MemoryUse::workspace, ops::attention_workspace({.samples = shape.samples,
+                                                              .sequence = shape.sequence,
+                                                              .heads = shape.heads(),
+                                                              .channels = plan.config.head_channels()},
+                                                             plan.cut.compute, threads));
   // What the communicators take to receive what they add: products on the tensor axis, gradients on the data axis.
   std::size_t tensor_scratch = 0, data_scratch = 0;
   const auto tensor_sum = [&](std::size_t bytes) {

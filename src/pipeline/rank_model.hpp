@@ -64,7 +64,9 @@ class RankModel {
 
   TensorView tokens(int microbatch) const { return tokens_.range(shape().tokens() * microbatch, shape().tokens()); }
   TensorView targets(int microbatch) const { return targets_.range(shape().tokens() * microbatch, shape().tokens()); }
-  std::uint64_t* first_sample(int microbatch) const { return reinterpret_cast<std::uint64_t*>(first_samples_.raw()) + microbatch; }
+  std::uint64_t* first_sample(int microbatch) const {
+    return reinterpret_cast<std::uint64_t*>(first_samples_.raw()) + microbatch;
+  }
 
  private:
   ParameterSet parameters_;

@@ -32,7 +32,8 @@ namespace {
 
 // Whether a transfer stands between the stage and its neighbour.
 bool is_elsewhere(const Schedule& schedule, int stage, int neighbour) {
-  return neighbour >= 0 && neighbour < schedule.stages && schedule.rank_of_stage(stage) != schedule.rank_of_stage(neighbour);
+  return neighbour >= 0 && neighbour < schedule.stages &&
+         schedule.rank_of_stage(stage) != schedule.rank_of_stage(neighbour);
 }
 
 }  // namespace
@@ -40,26 +41,35 @@ bool is_elsewhere(const Schedule& schedule, int stage, int neighbour) {
 void take_slots(const Schedule& schedule, const Action& action, StagePools& pools) {
   const int microbatch = action.microbatch;
   switch (action.work) {
-    case Work::receive_activation: pools.activations.take(microbatch); break;
+    case Work::receive_activation:
+      pools.activations.take(microbatch);
+      break;
     case Work::forward:
       pools.activations.take(microbatch);
       if (is_elsewhere(schedule, action.stage, action.stage + 1)) pools.outputs.take(microbatch);
       break;
-    case Work::receive_gradient: pools.gradients.take(microbatch); break;
+    case Work::receive_gradient:
+      pools.gradients.take(microbatch);
+      break;
     case Work::input_gradient:
     case Work::backward:
       pools.gradients.take(microbatch);
       pools.held.take(microbatch);
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
 void release_slots(const Schedule& schedule, const Action& action, StagePools& pools) {
   const int microbatch = action.microbatch;
   switch (action.work) {
-    case Work::send_activation: pools.outputs.release(microbatch); break;
-    case Work::send_gradient: pools.gradients.release(microbatch); break;
+    case Work::send_activation:
+      pools.outputs.release(microbatch);
+      break;
+    case Work::send_gradient:
+      pools.gradients.release(microbatch);
+      break;
     case Work::weight_gradient:
       pools.held.release(microbatch);
       pools.activations.release(microbatch);
@@ -71,7 +81,8 @@ void release_slots(const Schedule& schedule, const Action& action, StagePools& p
     case Work::input_gradient:
       if (!is_elsewhere(schedule, action.stage, action.stage - 1)) pools.gradients.release(microbatch);
       break;
-    default: break;
+    default:
+      break;
   }
 }
 

@@ -6,12 +6,18 @@ namespace penstock {
 
 std::string_view name_of(MemoryUse use) {
   switch (use) {
-    case MemoryUse::parameters: return "parameters";
-    case MemoryUse::gradients: return "gradients";
-    case MemoryUse::optimizer: return "optimizer";
-    case MemoryUse::activations: return "activations";
-    case MemoryUse::buffers: return "buffers";
-    case MemoryUse::workspace: return "workspace";
+    case MemoryUse::parameters:
+      return "parameters";
+    case MemoryUse::gradients:
+      return "gradients";
+    case MemoryUse::optimizer:
+      return "optimizer";
+    case MemoryUse::activations:
+      return "activations";
+    case MemoryUse::buffers:
+      return "buffers";
+    case MemoryUse::workspace:
+      return "workspace";
   }
   return "?";
 }

@@ -12,22 +12,32 @@ enum class DType : std::uint8_t { float32, bfloat16, float64, int32, uint8 };
 
 constexpr std::size_t bytes_of(DType type) {
   switch (type) {
-    case DType::float32: return 4;
-    case DType::bfloat16: return 2;
-    case DType::float64: return 8;
-    case DType::int32: return 4;
-    case DType::uint8: return 1;
+    case DType::float32:
+      return 4;
+    case DType::bfloat16:
+      return 2;
+    case DType::float64:
+      return 8;
+    case DType::int32:
+      return 4;
+    case DType::uint8:
+      return 1;
   }
   return 0;
 }
 
 constexpr std::string_view name_of(DType type) {
   switch (type) {
-    case DType::float32: return "float32";
-    case DType::bfloat16: return "bfloat16";
-    case DType::float64: return "float64";
-    case DType::int32: return "int32";
-    case DType::uint8: return "uint8";
+    case DType::float32:
+      return "float32";
+    case DType::bfloat16:
+      return "bfloat16";
+    case DType::float64:
+      return "float64";
+    case DType::int32:
+      return "int32";
+    case DType::uint8:
+      return "uint8";
   }
   return "?";
 }

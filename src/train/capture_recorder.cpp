@@ -34,14 +34,19 @@ bool brings(std::string_view tap, const ModelShape& shape) {
 
 }  // namespace
 
-CaptureRecorder::CaptureRecorder(const ModelPlan& plan, const Mesh& mesh, int rank, const std::vector<std::string>& taps)
+CaptureRecorder::CaptureRecorder(const ModelPlan& plan, const Mesh& mesh, int rank,
+                                 const std::vector<std::string>& taps)
     : plan_(&plan), mesh_(mesh), rank_(rank), taps_(taps) {
   add_tokens();
   for (const std::string& tap : taps) add_tap(tap);
 }
 
 ModelShape CaptureRecorder::shape_at(const MeshPlace& place) const {
-  return {.config = plan_->config, .cut = plan_->cut, .tensor_coordinate = place.tensor, .samples = plan_->micro, .sequence = plan_->sequence};
+  return {.config = plan_->config,
+          .cut = plan_->cut,
+          .tensor_coordinate = place.tensor,
+          .samples = plan_->micro,
+          .sequence = plan_->sequence};
 }
 
 std::int64_t CaptureRecorder::first_sample(const MeshPlace& place, std::int64_t microbatch) const {
@@ -90,8 +95,10 @@ void CaptureRecorder::add_tap(const std::string& tap) {
   const ModelShape here = shape_at(place);
   if (place.pipeline != pipeline_rank_of(tap) || !brings(tap, here)) return;
   const Extent extent = extent_of(tap, here);
-  recorded_[tap] = {.rows = extent.rows, .columns = extent.columns,
-                    .values = std::vector<float>(static_cast<std::size_t>(plan_->microbatches() * extent.rows * extent.columns))};
+  recorded_[tap] = {
+      .rows = extent.rows,
+      .columns = extent.columns,
+      .values = std::vector<float>(static_cast<std::size_t>(plan_->microbatches() * extent.rows * extent.columns))};
 }
 
 std::vector<Piece> CaptureRecorder::pieces(const std::string& tap) const {
@@ -128,10 +135,13 @@ void CaptureRecorder::record(std::string_view tap, int microbatch, TensorView va
   float* to = recorded.values.data() + microbatch * recorded.rows * recorded.columns;
   const auto copy = [&](const auto* from) {
     for (std::int64_t r = 0; r < recorded.rows; ++r)
-      for (std::int64_t c = 0; c < recorded.columns; ++c) to[r * recorded.columns + c] = static_cast<float>(from[r * width + c]);
+      for (std::int64_t c = 0; c < recorded.columns; ++c)
+        to[r * recorded.columns + c] = static_cast<float>(from[r * width + c]);
   };
-  if (values.type() == DType::bfloat16) copy(values.data<bfloat16>());
-  else copy(values.data<float>());
+  if (values.type() == DType::bfloat16)
+    copy(values.data<bfloat16>());
+  else
+    copy(values.data<float>());
 }
 
 LocalData CaptureRecorder::local_data(const StepTokens& tokens) const {

@@ -1,6 +1,6 @@
 #pragma once
-// CaptureRecorder: keeps what the chosen taps see on this rank during one step, and knows which rank holds which part of
-// the global arrays [sample, position, ...], in the order of the step's samples.
+// CaptureRecorder: keeps what the chosen taps see on this rank during one step, and knows which rank holds which part
+// of the global arrays [sample, position, ...], in the order of the step's samples.
 
 #include <map>
 #include <string>

@@ -15,11 +15,14 @@ std::vector<std::string> stage_lines(const ModelPlan& plan) {
   for (const StagePart& part : plan.parts) {
     std::int64_t parameters = 0;
     for (const ParameterSpec& spec : plan.parameters)
-      if (std::find(spec.stages.begin(), spec.stages.end(), part.stage) != spec.stages.end()) parameters += spec.shape.elements();
-    std::string blocks = part.blocks == 1 ? fmt::format("block {}", part.first_block)
-                                          : fmt::format("blocks {} to {}", part.first_block, part.first_block + part.blocks - 1);
-    lines.push_back(fmt::format("stage {} on pipeline rank {}: {}{}{}, {} parameters", part.stage, plan.schedule.rank_of_stage(part.stage),
-                                part.embedding ? "embedding, " : "", blocks, part.head ? ", head and loss" : "", parameters));
+      if (std::find(spec.stages.begin(), spec.stages.end(), part.stage) != spec.stages.end())
+        parameters += spec.shape.elements();
+    std::string blocks = part.blocks == 1
+                             ? fmt::format("block {}", part.first_block)
+                             : fmt::format("blocks {} to {}", part.first_block, part.first_block + part.blocks - 1);
+    lines.push_back(fmt::format("stage {} on pipeline rank {}: {}{}{}, {} parameters", part.stage,
+                                plan.schedule.rank_of_stage(part.stage), part.embedding ? "embedding, " : "", blocks,
+                                part.head ? ", head and loss" : "", parameters));
   }
   return lines;
 }

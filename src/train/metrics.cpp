@@ -18,7 +18,7 @@ std::int64_t step_of(const std::string& line) {
   return error == std::errc() && rest != end && *rest == ',' ? step : 0;
 }
 
-// Rows of steps 1, 2, ..., last_step; what follows a hole was not written by a run that could be continued here.
+// The whole rows of steps up to last_step.
 std::string rows_up_to(const std::filesystem::path& path, std::int64_t last_step) {
   std::ifstream file(path);
   std::string kept, line;
@@ -47,14 +47,30 @@ Metrics::Metrics(std::filesystem::path path, std::int64_t last_step) : path_(std
   }
   std::filesystem::rename(temporary, path_);
   file_.open(path_, std::ios::app);
+  whole_bytes_ = std::filesystem::file_size(path_);
 }
 
 void Metrics::append(const MetricsRow& row) {
-  file_ << text(row) << "\n" << std::flush;
-  if (file_) return;
-  if (!told_) spdlog::warn("{}: step {} could not be written (is the disk full?); training goes on", path_.string(), row.step);
+  waiting_ += text(row) + "\n";
+  file_ << waiting_ << std::flush;
+  if (file_) {
+    whole_bytes_ += waiting_.size();
+    waiting_.clear();
+    return;
+  }
+  if (!told_)
+    spdlog::warn("{}: step {} could not be written (is the disk full?); training goes on", path_.string(), row.step);
   told_ = true;
+  drop_half_line();
+}
+
+// A write that failed may have left a part of a line; the stream would write all of it again behind that part.
+void Metrics::drop_half_line() {
+  file_.close();
+  std::error_code error;
+  std::filesystem::resize_file(path_, whole_bytes_, error);
   file_.clear();
+  file_.open(path_, std::ios::app);
 }
 
 }  // namespace penstock

@@ -5,16 +5,17 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <string>
 
 namespace penstock {
 
 struct MetricsRow {
   std::int64_t step = 0;
-  std::int64_t tokens = 0;       ///< seen up to and including this step
-  double loss = 0;               ///< mean over the global batch, under the weights after step - 1 updates; nats a token
-  double gradient_norm = 0;      ///< before clipping
+  std::int64_t tokens = 0;   ///< seen up to and including this step
+  double loss = 0;           ///< mean over the global batch, under the weights after step - 1 updates; nats a token
+  double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
-  double seconds = 0;            ///< of this step
+  double seconds = 0;  ///< of this step
   double tokens_per_second = 0;
   std::optional<double> validation_loss;  ///< under the weights after this step's update
 };
@@ -27,12 +28,17 @@ class Metrics {
   /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
   /// Throws SystemError.
   Metrics(std::filesystem::path path, std::int64_t last_step);
-  /// Appends and flushes; a disk that is full is told once, and training goes on.
+  /// Appends and flushes; a disk that is full is told once, and training goes on. Rows that could not be written wait for
+  /// the next one; a part of a row is never left behind.
   void append(const MetricsRow& row);
 
  private:
+  void drop_half_line();
+
   std::filesystem::path path_;
   std::ofstream file_;
+  std::string waiting_;             ///< rows that are not in the file yet
+  std::uintmax_t whole_bytes_ = 0;  ///< of the file's whole rows
   bool told_ = false;
 };
 

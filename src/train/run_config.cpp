@@ -11,9 +11,14 @@
 namespace penstock {
 
 void RunConfig::describe(FieldTable& table) {
-  table.add("run.steps", run.steps, "updates in all lives together; the learning rate ends there").unit("steps").required().at_least(1);
+  table.add("run.steps", run.steps, "updates in all lives together; the learning rate ends there")
+      .unit("steps")
+      .required()
+      .at_least(1);
   table.add("run.seed", run.seed, "of initial weights, data order and dropout").at_least(0);
-  table.add("run.stop", run.stop, "end this life after that step, saved, with exit code 75; 0: at run.steps").unit("steps").at_least(0);
+  table.add("run.stop", run.stop, "end this life after that step, saved, with exit code 75; 0: at run.steps")
+      .unit("steps")
+      .at_least(0);
 
   table.add("data.train", data.train, "token file to train on (made by penstock tokenize)").required().not_empty();
   table.add("data.validation", data.validation, "token file of held-back text; empty: none");
@@ -24,42 +29,69 @@ void RunConfig::describe(FieldTable& table) {
   table.add("mesh.data", mesh.data, "replicas of the model, each with a part of the batch").unit("ranks").at_least(1);
   table.add("mesh.pipeline", mesh.pipeline, "ranks the layers are cut over").unit("ranks").at_least(1);
   table.add("mesh.tensor", mesh.tensor, "ranks every layer's matrices are cut over").unit("ranks").at_least(1);
-  table.add("mesh.sequence_parallel", mesh.sequence_parallel, "cut the tokens between attention and MLP over the tensor axis, too");
+  table.add("mesh.sequence_parallel", mesh.sequence_parallel,
+            "cut the tokens between attention and MLP over the tensor axis, too");
 
-  table.add("batch.global", batch.global, "samples of a step, over all replicas").unit("samples").required().at_least(1);
+  table.add("batch.global", batch.global, "samples of a step, over all replicas")
+      .unit("samples")
+      .required()
+      .at_least(1);
   table.add("batch.micro", batch.micro, "samples of a microbatch").unit("samples").required().at_least(1);
 
-  table.add("schedule.name", schedule.name, "order of forward and backward passes in the pipeline").one_of({"fifo", "1f1b"});
+  table.add("schedule.name", schedule.name, "order of forward and backward passes in the pipeline")
+      .one_of({"fifo", "1f1b"});
   table.add("schedule.chunks", schedule.chunks, "stages a pipeline rank holds").unit("stages").one_of({1});
-  table.add("schedule.backward", schedule.backward,
-            "split: a stage sends its input gradient before it computes weight gradients; fused: after")
+  table
+      .add("schedule.backward", schedule.backward,
+           "split: a stage sends its input gradient before it computes weight gradients; fused: after")
       .one_of({"split", "fused"});
-  table.add("schedule.partition", schedule.partition, "blocks of each stage; empty: balanced by cost").unit("blocks").at_least(1);
-  table.add("recompute.policy", recompute.policy, "what the backward pass computes again instead of keeping it").one_of({"none"});
+  table.add("schedule.partition", schedule.partition, "blocks of each stage; empty: balanced by cost")
+      .unit("blocks")
+      .at_least(1);
+  table.add("recompute.policy", recompute.policy, "what the backward pass computes again instead of keeping it")
+      .one_of({"none"});
 
   optimizer.describe(table);
-  table.add("precision.compute", precision.compute, "type of matrices and activations; master weights, moments and sums are float32")
+  table
+      .add("precision.compute", precision.compute,
+           "type of matrices and activations; master weights, moments and sums are float32")
       .one_of({"float32", "bfloat16"});
 
-  table.add("validation.every", validation.every, "steps between evaluations on data.validation; 0: after the last step only")
-      .unit("steps").at_least(0);
-  table.add("validation.samples", validation.samples, "samples of an evaluation, from the beginning of the file").unit("samples").at_least(1);
+  table
+      .add("validation.every", validation.every,
+           "steps between evaluations on data.validation; 0: after the last step only")
+      .unit("steps")
+      .at_least(0);
+  table.add("validation.samples", validation.samples, "samples of an evaluation, from the beginning of the file")
+      .unit("samples")
+      .at_least(1);
 
-  table.add("checkpoint.every", checkpoint.every, "steps between checkpoints; 0: after the last step only").unit("steps").at_least(0);
+  table.add("checkpoint.every", checkpoint.every, "steps between checkpoints; 0: after the last step only")
+      .unit("steps")
+      .at_least(0);
   table.add("checkpoint.keep", checkpoint.keep, "newest checkpoints to keep; 0: all").unit("files").at_least(0);
   table.add("checkpoint.initial", checkpoint.initial, "also write step 0");
-  table.add("checkpoint.writers", checkpoint.writers, "ranks that write files; 0: one a node").unit("ranks").at_least(0);
-  table.add("checkpoint.mpi_io_hints", checkpoint.mpi_io_hints, "\"name=value\" hints for MPI-IO, where several ranks write");
+  table.add("checkpoint.writers", checkpoint.writers, "ranks that write files; 0: one a node")
+      .unit("ranks")
+      .at_least(0);
+  table.add("checkpoint.mpi_io_hints", checkpoint.mpi_io_hints,
+            "\"name=value\" hints for MPI-IO, where several ranks write");
 
   table.add("capture.steps", capture.steps, "steps whose values are captured").at_least(1);
   table.add("capture.taps", capture.taps, "places of the model to capture, such as \"blocks.*.mlp\" or \"loss\"");
 
-  table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended").unit("seconds").above(0);
-  table.add("device.threads", device.threads, "OpenMP threads of a rank; 0: the node's cores shared by its ranks").unit("threads").at_least(0);
+  table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended")
+      .unit("seconds")
+      .above(0);
+  table.add("device.threads", device.threads, "OpenMP threads of a rank; 0: the node's cores shared by its ranks")
+      .unit("threads")
+      .at_least(0);
 }
 
 Mesh RunConfig::make_mesh() const {
-  return Mesh({{"pipeline", static_cast<int>(mesh.pipeline)}, {"data", static_cast<int>(mesh.data)}, {"tensor", static_cast<int>(mesh.tensor)}});
+  return Mesh({{"pipeline", static_cast<int>(mesh.pipeline)},
+               {"data", static_cast<int>(mesh.data)},
+               {"tensor", static_cast<int>(mesh.tensor)}});
 }
 
 std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const {
@@ -67,7 +99,8 @@ std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const
   for (const std::string& hint : checkpoint.mpi_io_hints) {
     const std::size_t equals = hint.find('=');
     if (equals == std::string::npos || equals == 0)
-      throw_input_error("checkpoint.mpi_io_hints holds \"{}\"; a hint is \"name=value\", such as \"striping_factor=16\"", hint);
+      throw_input_error(
+          "checkpoint.mpi_io_hints holds \"{}\"; a hint is \"name=value\", such as \"striping_factor=16\"", hint);
     pairs.emplace_back(hint.substr(0, equals), hint.substr(equals + 1));
   }
   return pairs;
@@ -77,47 +110,60 @@ namespace {
 
 // Largest sizes that keep every product of a few of them far from overflow.
 constexpr std::int64_t most_ranks = 1 << 20;
+constexpr std::int64_t most_extent = 1 << 30;
 
 void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.heads"})) return;
   if (table.usable({"model.width"}) && c.model.width % c.model.heads != 0)
-    mistakes.add("{}: model.heads = {} does not divide model.width = {}; use {}, or change model.width", table.where("model.heads"),
-                 c.model.heads, c.model.width, divisors_text(c.model.width));
+    mistakes.add("{}: model.heads = {} does not divide model.width = {}; use {}, or change model.width",
+                 table.where("model.heads"), c.model.heads, c.model.width, divisors_text(c.model.width));
   if (table.usable({"mesh.tensor"}) && c.model.heads % c.mesh.tensor != 0)
-    mistakes.add("{}: mesh.tensor = {} does not divide model.heads = {}; use {}, or change model.heads", table.where("mesh.tensor"),
-                 c.mesh.tensor, c.model.heads, divisors_text(c.model.heads));
+    mistakes.add("{}: mesh.tensor = {} does not divide model.heads = {}; use {}, or change model.heads",
+                 table.where("mesh.tensor"), c.mesh.tensor, c.model.heads, divisors_text(c.model.heads));
 }
 
 void check_batch(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"batch.global", "batch.micro", "mesh.data"})) return;
   if (c.mesh.data > most_ranks || c.batch.micro > (std::int64_t{1} << 31)) return;
   if (c.batch.global % (c.batch.micro * c.mesh.data) != 0)
-    mistakes.add("{}: batch.global = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}, or change "
-                 "batch.micro or mesh.data",
-                 table.where("batch.global"), c.batch.global, c.batch.micro, c.mesh.data, c.batch.micro * c.mesh.data,
-                 c.batch.micro * c.mesh.data);
-  if (table.usable({"validation.samples"}) && c.validation.samples % (c.batch.micro * c.mesh.data) != 0)
-    mistakes.add("{}: validation.samples = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}",
-                 table.where("validation.samples"), c.validation.samples, c.batch.micro, c.mesh.data, c.batch.micro * c.mesh.data,
-                 c.batch.micro * c.mesh.data);
+    mistakes.add(
+        "{}: batch.global = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}, or "
+        "change "
+        "batch.micro or mesh.data",
+        table.where("batch.global"), c.batch.global, c.batch.micro, c.mesh.data, c.batch.micro * c.mesh.data,
+        c.batch.micro * c.mesh.data);
+  const bool validates = !c.data.validation.empty() && table.usable({"validation.samples"});
+  if (validates && c.validation.samples % (c.batch.micro * c.mesh.data) != 0)
+    mistakes.add(
+        "{}: validation.samples = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}",
+        table.where("validation.samples"), c.validation.samples, c.batch.micro, c.mesh.data,
+        c.batch.micro * c.mesh.data, c.batch.micro * c.mesh.data);
 }
 
 void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"data.sequence"})) return;
   if (table.usable({"model.positions"}) && c.data.sequence > c.model.positions)
-    mistakes.add("{}: data.sequence = {} is longer than the model's positions, model.positions = {}; use at most {}, or more positions",
-                 table.where("data.sequence"), c.data.sequence, c.model.positions, c.model.positions);
-  if (table.usable({"mesh.tensor", "batch.micro"}) && c.mesh.sequence_parallel && c.batch.micro * c.data.sequence % c.mesh.tensor != 0)
-    mistakes.add("{}: mesh.tensor = {} does not divide the tokens of a microbatch, batch.micro * data.sequence = {} * {}; change one of "
-                 "them, or say mesh.sequence_parallel = false",
-                 table.where("mesh.tensor"), c.mesh.tensor, c.batch.micro, c.data.sequence);
+    mistakes.add(
+        "{}: data.sequence = {} is longer than the model's positions, model.positions = {}; use at most {}, or more "
+        "positions",
+        table.where("data.sequence"), c.data.sequence, c.model.positions, c.model.positions);
+  if (c.batch.micro > most_extent || c.data.sequence > most_extent) return;  // told of above; their product may overflow
+  if (table.usable({"mesh.tensor", "batch.micro"}) && c.mesh.sequence_parallel &&
+      c.batch.micro * c.data.sequence % c.mesh.tensor != 0)
+    mistakes.add(
+        "{}: mesh.tensor = {} does not divide the tokens of a microbatch, batch.micro * data.sequence = {} * {}; "
+        "change one of "
+        "them, or say mesh.sequence_parallel = false",
+        table.where("mesh.tensor"), c.mesh.tensor, c.batch.micro, c.data.sequence);
 }
 
 void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.layers", "mesh.pipeline"})) return;
   if (c.mesh.pipeline > c.model.layers)
-    mistakes.add("{}: mesh.pipeline = {} is more stages than blocks, model.layers = {}; every stage holds at least one block: use at most {}",
-                 table.where("mesh.pipeline"), c.mesh.pipeline, c.model.layers, c.model.layers);
+    mistakes.add(
+        "{}: mesh.pipeline = {} is more stages than blocks, model.layers = {}; every stage holds at least one block: "
+        "use at most {}",
+        table.where("mesh.pipeline"), c.mesh.pipeline, c.model.layers, c.model.layers);
   else if (table.usable({"schedule.partition"}) && !c.schedule.partition.empty()) {
     try {
       given_partition(static_cast<int>(c.model.layers), static_cast<int>(c.mesh.pipeline), c.schedule.partition);
@@ -129,26 +175,30 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
 
 void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const auto at_most = [&](std::string_view key, std::int64_t value, std::int64_t limit) {
-    if (table.usable({key}) && value > limit) mistakes.add("{}: {} = {} is beyond what Penstock counts; use at most {}", table.where(key), key, value, limit);
+    if (table.usable({key}) && value > limit)
+      mistakes.add("{}: {} = {} is beyond what Penstock counts; use at most {}", table.where(key), key, value, limit);
   };
   at_most("mesh.data", c.mesh.data, most_ranks);
   at_most("mesh.pipeline", c.mesh.pipeline, most_ranks);
   at_most("mesh.tensor", c.mesh.tensor, most_ranks);
   at_most("model.layers", c.model.layers, 1 << 20);
   at_most("model.width", c.model.width, 1 << 24);
-  at_most("model.positions", c.model.positions, 1 << 30);
-  at_most("batch.global", c.batch.global, 1 << 30);
-  at_most("batch.micro", c.batch.micro, 1 << 30);
+  at_most("model.positions", c.model.positions, most_extent);
+  at_most("batch.global", c.batch.global, most_extent);
+  at_most("batch.micro", c.batch.micro, most_extent);
+  at_most("data.sequence", c.data.sequence, most_extent);
 }
 
 void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"capture.taps", "capture.steps"})) return;
   if (!c.capture.steps.empty() && c.capture.taps.empty())
-    mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"", table.where("capture.steps"));
+    mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"",
+                 table.where("capture.steps"));
   if (!table.usable({"model.layers"})) return;
   for (const std::string& pattern : c.capture.taps)
     if (expand_taps({pattern}, c.model.layers).empty())
-      mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"), pattern, taps_text(c.model.layers));
+      mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
+                   pattern, taps_text(c.model.layers));
 }
 
 }  // namespace
@@ -176,7 +226,9 @@ RunDeck read_run_deck(const Deck& deck) {
 ModelPlan make_plan(const RunConfig& config) {
   ModelPlan plan;
   plan.config = config.model;
-  plan.cut = {.tensor = static_cast<int>(config.mesh.tensor), .sequence_parallel = config.mesh.sequence_parallel, .compute = config.compute_type()};
+  plan.cut = {.tensor = static_cast<int>(config.mesh.tensor),
+              .sequence_parallel = config.mesh.sequence_parallel,
+              .compute = config.compute_type()};
   plan.optimizer = config.optimizer;
   plan.seed = static_cast<std::uint64_t>(config.run.seed);
   plan.micro = config.batch.micro;
@@ -198,8 +250,10 @@ ModelPlan make_plan(const RunConfig& config) {
 }
 
 MeshPlace place_of(const Mesh& mesh, int rank) {
-  return {.data = mesh.coordinate(rank, "data"), .pipeline = mesh.coordinate(rank, "pipeline"),
-          .tensor = mesh.coordinate(rank, "tensor"), .data_ranks = mesh.size_of("data")};
+  return {.data = mesh.coordinate(rank, "data"),
+          .pipeline = mesh.coordinate(rank, "pipeline"),
+          .tensor = mesh.coordinate(rank, "tensor"),
+          .data_ranks = mesh.size_of("data")};
 }
 
 }  // namespace penstock

@@ -14,10 +14,14 @@ namespace {
 
 std::string_view name_of(LifeEnd end) {
   switch (end) {
-    case LifeEnd::running: return "running";
-    case LifeEnd::done: return "done";
-    case LifeEnd::stopped: return "stopped";
-    case LifeEnd::failed: return "failed";
+    case LifeEnd::running:
+      return "running";
+    case LifeEnd::done:
+      return "done";
+    case LifeEnd::stopped:
+      return "stopped";
+    case LifeEnd::failed:
+      return "failed";
   }
   return "?";
 }
@@ -52,14 +56,16 @@ void RunFolder::check() const {
   std::error_code error;
   for (std::filesystem::path part = std::filesystem::absolute(path_); !part.empty(); part = part.parent_path()) {
     const auto status = std::filesystem::status(part, error);
-    if (status.type() == std::filesystem::file_type::not_found || error == std::errc::not_a_directory) {
+    if (!std::filesystem::exists(status)) {  // not there, or not to be seen: the folder above it says why
       if (part == part.root_path()) break;
       continue;
     }
     if (!std::filesystem::is_directory(status))
-      throw_input_error("the run folder {} cannot be made: {} is a file, not a folder; choose another with --run", path_.string(), part.string());
+      throw_input_error("the run folder {} cannot be made: {} is a file, not a folder; choose another with --run",
+                        path_.string(), part.string());
     if (access(part.c_str(), W_OK | X_OK) != 0)
-      throw_input_error("the run folder {} cannot be written: no permission in {}; choose another with --run", path_.string(), part.string());
+      throw_input_error("the run folder {} cannot be written: no permission in {}; choose another with --run",
+                        path_.string(), part.string());
     return;
   }
 }
@@ -68,7 +74,9 @@ void RunFolder::create() const {
   std::error_code error;
   for (const auto& folder : {checkpoints(), captures()}) {
     std::filesystem::create_directories(folder, error);
-    if (error) throw_input_error("the run folder {} cannot be made: {}; choose another with --run", path_.string(), error.message());
+    if (error)
+      throw_input_error("the run folder {} cannot be made: {}; choose another with --run", path_.string(),
+                        error.message());
   }
 }
 

@@ -24,7 +24,8 @@ class RunFolder {
 
   /// Whether the folder holds rows of metrics or checkpoints.
   bool holds_steps() const;
-  /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes nothing.
+  /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes
+  /// nothing.
   void check() const;
   /// Makes the folder and those in it. Throws InputError.
   void create() const;

@@ -43,10 +43,11 @@ void check_world_size(const RunConfig& config, int ranks) {
   const RunConfig::MeshSizes& m = config.mesh;
   if (m.data * m.pipeline * m.tensor != ranks)
     throw_input_error(
-        "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start {} ranks (mpiexec "
+        "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start "
+        "{} ranks (mpiexec "
         "-n {}), or change the mesh",
-        ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, m.data * m.pipeline * m.tensor, m.data * m.pipeline * m.tensor,
-        m.data * m.pipeline * m.tensor);
+        ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, m.data * m.pipeline * m.tensor,
+        m.data * m.pipeline * m.tensor, m.data * m.pipeline * m.tensor);
 }
 
 TokenFileHeader read_header(World& world, const std::string& path, const RunConfig& config) {
@@ -66,8 +67,9 @@ TokenFileHeader read_header(World& world, const std::string& path, const RunConf
 void check_validation(const RunConfig& config, const TokenFileHeader& header) {
   const auto samples = samples_in_file(header, config.data.validation, static_cast<int>(config.data.sequence));
   if (samples < static_cast<std::uint64_t>(config.validation.samples))
-    throw_input_error("validation.samples = {}, but {} holds only {} samples of {} tokens; use at most {}, or a longer file",
-                      config.validation.samples, config.data.validation, samples, config.data.sequence, samples);
+    throw_input_error(
+        "validation.samples = {}, but {} holds only {} samples of {} tokens; use at most {}, or a longer file",
+        config.validation.samples, config.data.validation, samples, config.data.sequence, samples);
 }
 
 }  // namespace
@@ -81,7 +83,8 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
     setup.mesh = config.make_mesh();
     setup.plan = make_plan(config);
     config.mpi_io_hints();
-    choose_writers(std::vector<int>(static_cast<std::size_t>(world.size()), 0), static_cast<int>(config.checkpoint.writers));
+    choose_writers(std::vector<int>(static_cast<std::size_t>(world.size()), 0),
+                   static_cast<int>(config.checkpoint.writers));
   });
   setup.train_header = read_header(world, config.data.train, config);
   if (!config.data.validation.empty()) {
@@ -89,7 +92,8 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
     world.together([&] { check_validation(config, *setup.validation_header); });
   }
   const std::vector<std::string> hashes = world.gather(std::to_string(setup.plan.schedule.hash()));
-  for (const std::string& hash : hashes) ensure(hash == hashes.front(), "ranks made different schedules: different programs in one job");
+  for (const std::string& hash : hashes)
+    ensure(hash == hashes.front(), "ranks made different schedules: different programs in one job");
   setup.run = request.run.value_or(std::filesystem::path("runs") / request.deck.stem());
   return setup;
 }

@@ -34,8 +34,9 @@ void StepReport::show(const MetricsRow& row) {
   const bool must = row.step == first_step_ || row.step == last_step_ || row.validation_loss;
   if (!must && since < (terminal_ ? 0.1 : 2.0)) return;
   shown_ = now;
-  std::string line = fmt::format("step {:>{}}/{}  loss {:.4f}  norm {:.3f}  {:.0f} tokens/s", row.step,
-                                 std::to_string(last_step_).size(), last_step_, row.loss, row.gradient_norm, row.tokens_per_second);
+  std::string line =
+      fmt::format("step {:>{}}/{}  loss {:.4f}  norm {:.3f}  {:.0f} tokens/s", row.step,
+                  std::to_string(last_step_).size(), last_step_, row.loss, row.gradient_norm, row.tokens_per_second);
   line += row.step < last_step_ ? fmt::format("  {} left", time_left(row.step)) : "";
   if (row.validation_loss) line += fmt::format("  validation {:.4f}", *row.validation_loss);
   if (!terminal_ || row.validation_loss) {
@@ -45,7 +46,8 @@ void StepReport::show(const MetricsRow& row) {
   }
   constexpr std::int64_t width = 24;
   const auto filled = static_cast<std::size_t>(width * row.step / std::max<std::int64_t>(1, last_step_));
-  std::fprintf(stderr, "\r\033[K[%s%s] %s", std::string(filled, '#').c_str(), std::string(width - filled, '.').c_str(), line.c_str());
+  std::fprintf(stderr, "\r\033[K[%s%s] %s", std::string(filled, '#').c_str(), std::string(width - filled, '.').c_str(),
+               line.c_str());
   std::fflush(stderr);
   drawn_ = true;
   if (row.step == last_step_) clear();

@@ -1,12 +1,10 @@
 #include "train/stop_request.hpp"
 
-#include <csignal>
-
 namespace penstock {
 
 namespace {
 
-constexpr int signals[] = {SIGUSR1, SIGTERM, SIGINT};
+constexpr std::array<int, 3> signals{SIGUSR1, SIGTERM, SIGINT};
 
 // A signal handler can reach nothing but a static variable.
 volatile std::sig_atomic_t received = 0;
@@ -19,11 +17,11 @@ StopRequest::StopRequest() {
   struct sigaction action {};
   action.sa_handler = receive;
   action.sa_flags = SA_RESTART;
-  for (const int s : signals) sigaction(s, &action, nullptr);
+  for (std::size_t i = 0; i < former_.size(); ++i) sigaction(signals[i], &action, &former_[i]);
 }
 
 StopRequest::~StopRequest() {
-  for (const int s : signals) std::signal(s, SIG_DFL);
+  for (std::size_t i = 0; i < former_.size(); ++i) sigaction(signals[i], &former_[i], nullptr);
 }
 
 int StopRequest::signal() const { return received; }

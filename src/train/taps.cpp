@@ -30,14 +30,16 @@ std::vector<std::string> all_taps(std::int64_t layers) {
 std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, std::int64_t layers) {
   std::vector<std::string> named;
   for (const std::string& tap : all_taps(layers))
-    if (std::any_of(patterns.begin(), patterns.end(), [&](const std::string& p) { return p == tap || p == with_star(tap); }))
+    if (std::any_of(patterns.begin(), patterns.end(),
+                    [&](const std::string& p) { return p == tap || p == with_star(tap); }))
       named.push_back(tap);
   return named;
 }
 
 std::string taps_text(std::int64_t layers) {
   return fmt::format(
-      "use embedding, blocks.i, blocks.i.attention, blocks.i.mlp (i from 0 to {}, or * for all), logits or loss; all but "
+      "use embedding, blocks.i, blocks.i.attention, blocks.i.mlp (i from 0 to {}, or * for all), logits or loss; all "
+      "but "
       "loss also with .gradient behind",
       layers - 1);
 }

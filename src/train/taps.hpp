@@ -11,8 +11,8 @@ namespace penstock {
 /// ".gradient" behind (but for the loss).
 std::vector<std::string> all_taps(std::int64_t layers);
 
-/// The taps that the patterns name, each once, in the model's order. `*` stands for every block's number. A pattern that
-/// names nothing adds nothing.
+/// The taps that the patterns name, each once, in the model's order. `*` stands for every block's number. A pattern
+/// that names nothing adds nothing.
 std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, std::int64_t layers);
 
 /// For messages: what a pattern may be.

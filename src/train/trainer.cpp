@@ -1,6 +1,7 @@
 #include "train/trainer.hpp"
 
 #include <omp.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <thread>
@@ -63,7 +64,8 @@ void Trainer::open_run_folder(const std::optional<std::string>& restart) {
     folder_.check();
     if (!restart && folder_.holds_steps())
       throw_input_error(
-          "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another folder "
+          "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
+          "folder "
           "with --run",
           folder_.path().string());
   });
@@ -72,15 +74,16 @@ void Trainer::open_run_folder(const std::optional<std::string>& restart) {
 void Trainer::start_state(const std::optional<std::string>& restart) {
   const std::optional<std::filesystem::path> file = restart ? checkpoint_to_load(*restart) : std::nullopt;
   if (file) {
-    const CheckpointInfo info = load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_.parameters().layout(),
-                                                memory_of(model_.parameters()), {.verified = *restart == "latest"});
+    const CheckpointInfo info =
+        load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_.parameters().layout(),
+                        memory_of(model_.parameters()), {.verified = *restart == "latest"});
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
     saved_step_ = step_;
     spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
-    if (info.meta.seed != config_.run.seed)
-      spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here", info.meta.seed,
-                   config_.run.seed);
+    if (info.meta.seed != config_.run.seed && world_->rank() == 0)
+      spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
+                   info.meta.seed, config_.run.seed);
   } else {
     model_.parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
   }
@@ -99,12 +102,15 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
   });
   world_->together([&] {
     const BatchPlan plan({.seed = static_cast<std::uint64_t>(config_.run.seed),
-                          .samples_in_file = samples_in_file(setup_.train_header, config_.data.train, static_cast<int>(config_.data.sequence)),
+                          .samples_in_file = samples_in_file(setup_.train_header, config_.data.train,
+                                                             static_cast<int>(config_.data.sequence)),
                           .global_batch = static_cast<int>(config_.batch.global),
                           .micro_batch = static_cast<int>(config_.batch.micro),
                           .data_ranks = static_cast<int>(config_.mesh.data)});
     reader_.emplace(TokenFile(config_.data.train, setup_.train_header), plan,
-                    BatchReaderOptions{.data_coordinate = place_.data, .sequence = static_cast<int>(config_.data.sequence), .samples_drawn = samples_});
+                    BatchReaderOptions{.data_coordinate = place_.data,
+                                       .sequence = static_cast<int>(config_.data.sequence),
+                                       .samples_drawn = samples_});
   });
 }
 
@@ -112,25 +118,28 @@ std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::stri
   if (restart != "latest") return restart;
   const Latest latest = find_latest(*world_, io_, folder_.checkpoints());
   for (const Latest::PassedOver& passed : latest.passed_over)
-    spdlog::warn("passed over {}: {}", passed.file.path.string(), passed.why);
+    if (world_->rank() == 0) spdlog::warn("passed over {}: {}", passed.file.path.string(), passed.why);
   if (latest.file) return latest.file->path;
   if (!latest.passed_over.empty())
-    throw CollectiveFailure({2, fmt::format("{} holds no whole checkpoint: {} ({}); restart from a copy with --restart FILE, or begin anew "
-                                            "in another folder with --run",
-                                            folder_.checkpoints().string(), latest.passed_over.front().file.path.string(),
-                                            latest.passed_over.front().why)});
+    throw CollectiveFailure(
+        {2, fmt::format("{} holds no whole checkpoint: {} ({}); restart from a copy with --restart FILE, or begin anew "
+                        "in another folder with --run",
+                        folder_.checkpoints().string(), latest.passed_over.front().file.path.string(),
+                        latest.passed_over.front().why)});
   spdlog::info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
   return std::nullopt;
 }
 
 void Trainer::introduce() const {
   const std::int64_t total = total_parameters(setup_.plan);
-  spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(), world_->size() == 1 ? "" : "s", world_->nodes(),
-               world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
+  spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
+               world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
   for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
-  spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {}", setup_.plan.schedule.name,
-               setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence, queue_.threads(), config_.precision.compute);
-  const std::vector<std::string> texts = world_->gather(memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
+  spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {}",
+               setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
+               queue_.threads(), config_.precision.compute);
+  const std::vector<std::string> texts =
+      world_->gather(memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
   spdlog::info("  rank 0 holds {}", texts.front());
 }
 
@@ -171,20 +180,29 @@ MetricsRow Trainer::step() {
     recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, config_.model.layers));
     model_.context().set_taps(&*recorder);
   }
-  const StepResult result = executor_.train(setup_.plan.schedule, tokens, {.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()});
+  const StepResult result = executor_.train(
+      setup_.plan.schedule, tokens, {.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()});
   check_finite(result);
   ++step_;
   samples_ += static_cast<std::uint64_t>(config_.batch.global);
   const double seconds = seconds_since(start);
   if (recorder) {
     model_.context().set_taps(nullptr);
-    const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(), recorder->local_data(tokens));
-    if (outcome.ok) spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
-    else spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
+    const SaveOutcome outcome =
+        save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(), recorder->local_data(tokens));
+    if (outcome.ok)
+      spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
+    else if (world_->rank() == 0)
+      spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
   }
-  return {.step = step_, .tokens = static_cast<std::int64_t>(samples_) * config_.data.sequence, .loss = result.loss,
-          .gradient_norm = result.gradient_norm, .learning_rate = rate, .seconds = seconds,
-          .tokens_per_second = static_cast<double>(config_.tokens_per_step()) / seconds, .validation_loss = {}};
+  return {.step = step_,
+          .tokens = static_cast<std::int64_t>(samples_) * config_.data.sequence,
+          .loss = result.loss,
+          .gradient_norm = result.gradient_norm,
+          .learning_rate = rate,
+          .seconds = seconds,
+          .tokens_per_second = static_cast<double>(config_.tokens_per_step()) / seconds,
+          .validation_loss = {}};
 }
 
 void Trainer::report(MetricsRow row) {
@@ -195,14 +213,17 @@ void Trainer::report(MetricsRow row) {
 
 void Trainer::check_finite(const StepResult& result) {
   if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
-  throw CollectiveFailure({1, fmt::format("step {}: the loss is {} and the gradient norm {}: training has diverged and ends here; the newest "
-                                          "checkpoint is of an earlier step; restart it with a lower optimizer.learning_rate or a longer warmup",
-                                          step_ + 1, result.loss, result.gradient_norm)});
+  throw CollectiveFailure(
+      {1, fmt::format(
+              "step {}: the loss is {} and the gradient norm {}: training has diverged and ends here; the newest "
+              "checkpoint is of an earlier step; restart it with a lower optimizer.learning_rate or a longer warmup",
+              step_ + 1, result.loss, result.gradient_norm)});
 }
 
 StepTokens Trainer::tokens_of(const StepBatch& batch) const {
   StepTokens tokens;
-  for (const Microbatch& m : batch.microbatches) tokens.microbatches.push_back({m.first_sample, m.tokens.data(), m.targets.data()});
+  for (const Microbatch& m : batch.microbatches)
+    tokens.microbatches.push_back({m.first_sample, m.tokens.data(), m.targets.data()});
   return tokens;
 }
 
@@ -218,11 +239,13 @@ double Trainer::evaluate() {
     StepBatch batch;
     world_->together([&] {
       for (std::int64_t m = 0; m < microbatches; ++m)
-        batch.microbatches.push_back(read_samples(file, static_cast<std::uint64_t>(place_.data * share + done + m * config_.batch.micro),
-                                                  static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
+        batch.microbatches.push_back(
+            read_samples(file, static_cast<std::uint64_t>(place_.data * share + done + m * config_.batch.micro),
+                         static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
     });
     const Schedule schedule = evaluation_schedule(setup_.plan.schedule, static_cast<int>(microbatches));
-    loss += executor_.evaluate(schedule, tokens_of(batch), {.update = step_, .learning_rate = 0, .tokens = tokens_in_all});
+    loss +=
+        executor_.evaluate(schedule, tokens_of(batch), {.update = step_, .learning_rate = 0, .tokens = tokens_in_all});
     done += microbatches * config_.batch.micro;
   }
   return loss;
@@ -234,7 +257,8 @@ bool Trainer::evaluation_due() const {
 }
 
 bool Trainer::capture_due() const {
-  return std::find(config_.capture.steps.begin(), config_.capture.steps.end(), step_ + 1) != config_.capture.steps.end();
+  return std::find(config_.capture.steps.begin(), config_.capture.steps.end(), step_ + 1) !=
+         config_.capture.steps.end();
 }
 
 bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0; }
@@ -246,36 +270,63 @@ void Trainer::save() {
     progress_->clear();
     spdlog::info("saving step {}", step_);
   }
-  const CheckpointMeta meta{.step = step_, .samples = static_cast<std::int64_t>(samples_), .seed = config_.run.seed, .deck = setup_.deck.effective};
+  const CheckpointMeta meta{.step = step_,
+                            .samples = static_cast<std::int64_t>(samples_),
+                            .seed = config_.run.seed,
+                            .deck = setup_.deck.effective};
   const SaveOutcome outcome =
-      save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_, memory_of(model_.parameters()),
-                      {.before_rename = [this] { guard_->ensure_mine(); }});
+      save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_,
+                      memory_of(model_.parameters()), {.before_rename = [this] { guard_->ensure_mine(); }});
   if (!outcome.ok) {
-    if (world_->rank() == 0) spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", step_, outcome.message);
+    if (world_->rank() == 0)
+      spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", step_,
+                   outcome.message);
     return;
   }
   saved_step_ = step_;
-  spdlog::info("saved step {}: {:.1f} MB in {:.2f} s", step_, static_cast<double>(outcome.bytes) * 1e-6, outcome.seconds);
+  spdlog::info("saved step {}: {:.1f} MB in {:.2f} s", step_, static_cast<double>(outcome.bytes) * 1e-6,
+               outcome.seconds);
   if (world_->rank() != 0 || config_.checkpoint.keep == 0) return;
-  io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep)] { return keep_newest(folder, keep); }).get();
+  io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep)] {
+       return keep_newest(folder, keep);
+     })
+      .get();
+}
+
+// Afterwards: what the process of each rank held at most, beside what the plan foretold.
+void Trainer::tell_memory() const {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  const std::size_t peak = static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+  const std::size_t planned = plan_memory(setup_.plan, place_, queue_.threads()).total();
+  const std::vector<std::string> texts = world_->gather(
+      fmt::format("planned {}, the process held at most {}", bytes_text(planned), bytes_text(peak)));
+  constexpr std::size_t most_lines = 8;
+  for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
+    spdlog::info("  memory of rank {}: {}", rank, texts[rank]);
 }
 
 int Trainer::finish() {
   if (saved_step_ != step_) save();
   const bool done = step_ >= config_.run.steps;
   if (saved_step_ != step_)
-    throw CollectiveFailure({1, fmt::format("the last step, {}, could not be saved; the newest checkpoint in {} is of an earlier step", step_,
-                                            folder_.checkpoints().string())});
+    throw CollectiveFailure(
+        {1, fmt::format("the last step, {}, could not be saved; the newest checkpoint in {} is of an earlier step",
+                        step_, folder_.checkpoints().string())});
   if (world_->rank() == 0) {
     progress_->clear();
     folder_.record(done ? LifeEnd::done : LifeEnd::stopped, step_, done ? exit_done : exit_stopped, "");
     guard_.reset();
   }
-  if (done) spdlog::info("done: {} steps", step_);
-  else spdlog::info("stopped {} after step {} of {}; go on with --restart latest", stopping_ ? "on request" : "at run.stop", step_, config_.run.steps);
+  if (done)
+    spdlog::info("done: {} steps", step_);
+  else
+    spdlog::info("stopped {} after step {} of {}; go on with --restart latest",
+                 stopping_ ? "on request" : "at run.stop", step_, config_.run.steps);
   spdlog::info("  metrics      {}", folder_.metrics().string());
   spdlog::info("  checkpoints  {}", folder_.checkpoints().string());
   if (!config_.capture.steps.empty()) spdlog::info("  captures     {}", folder_.captures().string());
+  tell_memory();
   return done ? exit_done : exit_stopped;
 }
 

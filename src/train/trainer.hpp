@@ -23,9 +23,9 @@ namespace penstock {
 /// What the command line says.
 struct TrainRequest {
   std::filesystem::path deck;
-  std::vector<std::string> settings;            ///< "mesh.tensor=2"
-  std::optional<std::filesystem::path> run;     ///< default: runs/<the deck's stem>
-  std::optional<std::string> restart;           ///< a checkpoint file, or "latest"
+  std::vector<std::string> settings;         ///< "mesh.tensor=2"
+  std::optional<std::filesystem::path> run;  ///< default: runs/<the deck's stem>
+  std::optional<std::string> restart;        ///< a checkpoint file, or "latest"
 };
 
 /// All that is read and checked before anything is written; the same on every rank.
@@ -59,6 +59,7 @@ class Trainer {
   void start_state(const std::optional<std::string>& restart);
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void introduce() const;
+  void tell_memory() const;
 
   int train();
   MetricsRow step();
@@ -89,11 +90,11 @@ class Trainer {
   RankModel model_;
   Executor executor_;
   std::vector<ParameterLayout> layouts_;  ///< of every rank
-  std::int64_t step_ = 0;      ///< updates done
-  std::uint64_t samples_ = 0;  ///< drawn so far
+  std::int64_t step_ = 0;                 ///< updates done
+  std::uint64_t samples_ = 0;             ///< drawn so far
   std::int64_t saved_step_ = -1;
   std::optional<BatchReader> reader_;
-  std::optional<Metrics> metrics_;     ///< rank 0
+  std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
   StopRequest stop_;
   bool stopping_ = false;

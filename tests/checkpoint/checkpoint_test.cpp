@@ -19,9 +19,12 @@ const CheckpointMeta meta{.step = 100, .samples = 1600, .seed = -5, .deck = "[ru
 
 std::vector<SampleMesh> meshes(int ranks) {
   switch (ranks) {
-    case 1: return {{1, 1, 1}};
-    case 2: return {{2, 1, 1}, {2, 1, 1, false}, {1, 2, 1}, {1, 1, 2}};
-    default: return {{4, 1, 1}, {1, 1, 4}, {2, 1, 2}, {2, 2, 1}, {1, 2, 2}, {2, 1, 2, false}};
+    case 1:
+      return {{1, 1, 1}};
+    case 2:
+      return {{2, 1, 1}, {2, 1, 1, false}, {1, 2, 1}, {1, 1, 2}};
+    default:
+      return {{4, 1, 1}, {1, 1, 4}, {2, 1, 2}, {2, 2, 1}, {1, 2, 2}, {2, 1, 2, false}};
   }
 }
 
@@ -50,18 +53,19 @@ class CheckpointTest : public testing::Test {
 
   // Elements of the file that are not the model's, seen by one process that knows no mesh.
   std::int64_t wrong_in_file(const std::filesystem::path& path) {
-    return io.run([&] {
-               ArrayReader reader(path, {checkpoint_format});
-               std::int64_t wrong = 0;
-               for (const State state : states)
-                 for (const ParameterSpec& spec : sample_specs({})) {
-                   const std::vector<float> expected = sample_values(spec, state);
-                   std::vector<float> found(expected.size());
-                   reader.read(*reader.contents().find(path_of(state, spec.name)), Box{{}, spec.shape, 0}, found.data());
-                   for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] != expected[i];
-                 }
-               return wrong;
-             })
+    return io
+        .run([&] {
+          ArrayReader reader(path, {checkpoint_format});
+          std::int64_t wrong = 0;
+          for (const State state : states)
+            for (const ParameterSpec& spec : sample_specs({})) {
+              const std::vector<float> expected = sample_values(spec, state);
+              std::vector<float> found(expected.size());
+              reader.read(*reader.contents().find(path_of(state, spec.name)), Box{{}, spec.shape, 0}, found.data());
+              for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] != expected[i];
+            }
+          return wrong;
+        })
         .get();
   }
 };
@@ -111,7 +115,8 @@ TEST_F(CheckpointTest, OtherProgramsReadIt) {
   if (world.rank() != 0) return;
   if (std::system("/usr/bin/python3 -c 'import h5py' 2> /dev/null") != 0) GTEST_SKIP() << "h5py is not installed";
   const std::string script = std::filesystem::path(__FILE__).parent_path() / "read_with_h5py.py";
-  EXPECT_EQ(std::system(("/usr/bin/python3 " + script + " " + (folder.path() / "step-00000100.h5").string()).c_str()), 0);
+  EXPECT_EQ(std::system(("/usr/bin/python3 " + script + " " + (folder.path() / "step-00000100.h5").string()).c_str()),
+            0);
 }
 
 // The message that all ranks get.
@@ -145,13 +150,18 @@ TEST_F(CheckpointTest, AnotherModelIsRefusedWithTheFirstDifference) {
   auto wider = sample_specs(mesh);
   wider[1].shape = {16, 32};
   const std::string message = refusal([&] { load_as(wider); });
-  EXPECT_NE(message.find("embedding.position.weight is float32 [16, 24] in the file, float32 [16, 32]"), std::string::npos) << message;
+  EXPECT_NE(message.find("embedding.position.weight is float32 [16, 24] in the file, float32 [16, 32]"),
+            std::string::npos)
+      << message;
 }
 
 TEST_F(CheckpointTest, WhatIsNoCheckpointIsRefused) {
-  if (world.rank() == 0) std::ofstream(folder.path() / "text.h5") << "This is a text, and has been one for a long time.";
+  if (world.rank() == 0)
+    std::ofstream(folder.path() / "text.h5") << "This is a text, and has been one for a long time.";
   world.barrier();
-  const auto message = [&](const char* name) { return refusal([&] { verify_checkpoint(world, io, folder.path() / name); }); };
+  const auto message = [&](const char* name) {
+    return refusal([&] { verify_checkpoint(world, io, folder.path() / name); });
+  };
   EXPECT_NE(message("text.h5").find("not an HDF5 file"), std::string::npos);
   EXPECT_NE(message("step-1.h5").find("No such file"), std::string::npos);
   EXPECT_NE(message(".").find("is a folder"), std::string::npos);
@@ -193,12 +203,15 @@ TEST_F(CheckpointTest, OldOnesGoAndTheLastWholeOneStays) {
     ASSERT_TRUE(save(mesh, writers, about).ok);
   }
   if (world.rank() != 0) return;
-  const auto keep = [&](int count) { return io.run([&, count] { return keep_newest(folder.path(), count); }).get().size(); };
+  const auto keep = [&](int count) {
+    return io.run([&, count] { return keep_newest(folder.path(), count); }).get().size();
+  };
   EXPECT_EQ(keep(0), 0U);
   EXPECT_EQ(keep(5), 0U);
   EXPECT_EQ(keep(3), 1U);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "step-00000001.h5"));
-  for (const char* broken : {"step-00000003.h5", "step-00000004.h5"}) std::filesystem::resize_file(folder.path() / broken, 5000);
+  for (const char* broken : {"step-00000003.h5", "step-00000004.h5"})
+    std::filesystem::resize_file(folder.path() / broken, 5000);
   EXPECT_EQ(keep(1), 0U);
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "step-00000002.h5"));
 }

@@ -17,14 +17,16 @@ namespace penstock {
 namespace {
 
 // Times that a test can wait for.
-constexpr GuardTimes brisk{.heartbeat_seconds = 0.02, .stale_seconds = 0.4, .leaving_seconds = 0.2, .patience_seconds = 1};
+constexpr GuardTimes brisk{
+    .heartbeat_seconds = 0.02, .stale_seconds = 0.4, .leaving_seconds = 0.2, .patience_seconds = 1};
 
 GuardHolder elsewhere() { return {"node17", "another-boot", 4242, 99, "life-of-node17", "2026-11-01 10:00:00"}; }
 
 void write_guard(const std::filesystem::path& folder, const std::string& text, double age_seconds = 0) {
   std::ofstream(folder / "guard") << text;
   const auto now = std::filesystem::last_write_time(folder / "guard");
-  std::filesystem::last_write_time(folder / "guard", now - std::chrono::milliseconds(static_cast<int>(age_seconds * 1000)));
+  std::filesystem::last_write_time(folder / "guard",
+                                   now - std::chrono::milliseconds(static_cast<int>(age_seconds * 1000)));
 }
 
 std::string refusal(const std::filesystem::path& folder, GuardTimes times = brisk) {
@@ -47,7 +49,8 @@ TEST(GuardHolderTest, SurvivesItsText) {
 TEST(GuardHolderTest, IsJudgedByBootProcessAndHost) {
   const GuardHolder me{"here", "boot-2", 10, 500, "mine", ""};
   EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, 400), HolderState::alive);
-  EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, 450), HolderState::dead) << "the number was given to another process";
+  EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, 450), HolderState::dead)
+      << "the number was given to another process";
   EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, std::nullopt), HolderState::dead);
   EXPECT_EQ(judge({"here", "boot-1", 9, 400, "", ""}, me, 400), HolderState::dead) << "the machine was started again";
   EXPECT_EQ(judge({"there", "boot-1", 9, 400, "", ""}, me, 400), HolderState::unknown);
@@ -61,7 +64,8 @@ TEST(RunGuardTest, HoldsTheFolderForItsLifetime) {
     EXPECT_TRUE(guard.still_mine());
     EXPECT_NO_THROW(guard.ensure_mine());
     const std::string message = refusal(folder.path());
-    EXPECT_NE(message.find(fmt::format("process {} on {}", getpid(), guard.holder().host)), std::string::npos) << message;
+    EXPECT_NE(message.find(fmt::format("process {} on {}", getpid(), guard.holder().host)), std::string::npos)
+        << message;
     EXPECT_NE(message.find("--run DIR"), std::string::npos);
     EXPECT_TRUE(guard.still_mine()) << "the refused one left it alone";
   }

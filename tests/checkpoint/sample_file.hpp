@@ -27,7 +27,8 @@ inline const std::vector<SampleArray>& small_model() {
 /// What element `index` of an array holds.
 using ElementValue = std::function<float(State state, const std::string& name, std::int64_t index)>;
 inline float usual_value(State state, const std::string& name, std::int64_t index) {
-  return static_cast<float>(static_cast<int>(state) + 1) + static_cast<float>(name.size()) / 64 + static_cast<float>(index) / 1024;
+  return static_cast<float>(static_cast<int>(state) + 1) + static_cast<float>(name.size()) / 64 +
+         static_cast<float>(index) / 1024;
 }
 
 inline std::vector<ArraySpec> small_arrays(const std::vector<SampleArray>& model = small_model()) {
@@ -38,10 +39,13 @@ inline std::vector<ArraySpec> small_arrays(const std::vector<SampleArray>& model
   return arrays;
 }
 
-inline void write_small_checkpoint(const std::filesystem::path& path, std::int64_t step = 100, const ElementValue& value = usual_value,
+inline void write_small_checkpoint(const std::filesystem::path& path, std::int64_t step = 100,
+                                   const ElementValue& value = usual_value,
                                    const std::vector<SampleArray>& model = small_model(), bool finish = true) {
   std::vector<Attribute> attributes = format_attributes(checkpoint_format);
-  for (const Attribute& attribute : {Attribute{"step", step}, {"samples", 16 * step}, {"seed", std::int64_t{3}},
+  for (const Attribute& attribute : {Attribute{"step", step},
+                                     {"samples", 16 * step},
+                                     {"seed", std::int64_t{3}},
                                      {"deck", std::string("[run]\nsteps = 200\nseed = 3\n")}})
     attributes.push_back(attribute);
   const std::vector<ArraySpec> arrays = small_arrays(model);

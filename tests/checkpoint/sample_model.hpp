@@ -1,6 +1,7 @@
 #pragma once
-// A made-up model with everything that makes a layout hard: q, k, v sections, a padded and tied vocabulary, cuts in both
-// dimensions, copies, and an array of several chunks. Its values are pure functions of name, state and global index.
+// A made-up model with everything that makes a layout hard: q, k, v sections, a padded and tied vocabulary, cuts in
+// both dimensions, copies, and an array of several chunks. Its values are pure functions of name, state and global
+// index.
 
 #include <string>
 #include <vector>
@@ -23,7 +24,12 @@ inline std::vector<ParameterSpec> sample_specs(const SampleMesh& mesh) {
   std::vector<int> both{0};
   if (last > 0) both.push_back(last);
   const auto normal = [](std::string name, Shape shape, Split split, std::vector<int> stages) {
-    return ParameterSpec{.name = std::move(name), .shape = shape, .split = split, .init = Init::normal, .deviation = 1, .stages = std::move(stages)};
+    return ParameterSpec{.name = std::move(name),
+                         .shape = shape,
+                         .split = split,
+                         .init = Init::normal,
+                         .deviation = 1,
+                         .stages = std::move(stages)};
   };
   return {
       normal("embedding.token.weight", {50, 24}, {0, t, 1, 64}, both),
@@ -32,7 +38,7 @@ inline std::vector<ParameterSpec> sample_specs(const SampleMesh& mesh) {
       normal("blocks.0.attention.qkv.bias", {72}, {0, t, 3, 0}, {0}),
       normal("blocks.0.attention.output.weight", {24, 24}, {1, t, 1, 0}, {0}),
       normal("blocks.0.attention.output.bias", {24}, {}, {0}),
-      normal("blocks.1.mlp.up.weight", {2400, 257}, {0, t, 1, 0}, {last}),  // 2.4 MB: three chunks
+      normal("blocks.1.mlp.up.weight", {1100, 257}, {0, t, 1, 0}, {last}),  // 1.1 MB: two chunks
       normal("blocks.1.mlp.down.weight", {33, 600}, {1, t, 1, 0}, {last}),
       normal("final_norm.weight", {24}, {}, {last}),
   };
@@ -42,7 +48,8 @@ inline std::vector<ParameterLayout> sample_layouts(const SampleMesh& mesh, const
   std::vector<ParameterLayout> layouts;
   for (int d = 0; d < mesh.data; ++d)
     for (int s = 0; s < mesh.stages; ++s)
-      for (int t = 0; t < mesh.tensor; ++t) layouts.emplace_back(specs, ParameterPlace{{s}, t, d, mesh.data, mesh.shard});
+      for (int t = 0; t < mesh.tensor; ++t)
+        layouts.emplace_back(specs, ParameterPlace{{s}, t, d, mesh.data, mesh.shard});
   return layouts;
 }
 

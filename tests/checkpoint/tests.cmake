@@ -1,3 +1,6 @@
+penstock_test(checkpoint/array_plan_test LABELS unit)
 penstock_test(checkpoint/run_guard_test LABELS unit)
 penstock_test(checkpoint/damage_test LABELS unit)
+penstock_test(checkpoint/difference_test LABELS unit)
+penstock_test(checkpoint/array_file_test RANKS 1 4 LABELS exactness)
 penstock_test(checkpoint/checkpoint_test RANKS 1 2 4 LABELS exactness)

@@ -181,10 +181,22 @@ TEST(FieldTable, WhatTomlHasAndDecksHaveNotIsRefused) {
   expect_contains(complaint("[mesh]\ninner.a = 1\n"), "input/x.toml:4: [mesh.inner] is a section within a section");
   expect_contains(complaint("[[mesh]]\ntensor = 1\n"),
                   "mesh = [[...]] is a list of tables, but mesh is a section; write [mesh] once");
-  expect_contains(complaint("[schedule]\nnote = \"Gr\\u00fc\\u00dfe\"\n"),
-                  "input/x.toml:4: schedule.note = \"Gr\xc3\xbc\xc3\x9f"
-                  "e\" holds a character outside ASCII after 2 characters");
   expect_contains(complaint("[schedule]\nnote = \"a\\u0000b\"\n"), "holds a zero byte");
+}
+
+TEST(FieldTable, TextIsUtf8AndComesBackFromTheEcho) {
+  const std::string path = "Gr\xc3\xbc\xc3\x9f" "e/\xe6\xb0\xb4.tok";
+  Table t;
+  Deck deck = Deck::parse("", "x");
+  deck.set("schedule.note=" + path);
+  t.table.read(deck);
+  EXPECT_EQ(t.note, path);
+  Table again;
+  again.table.read(Deck::parse(t.table.echo(), "echo"));
+  EXPECT_EQ(again.note, path);
+  Deck broken = Deck::parse("", "x");
+  broken.set("schedule.note=a\xff" "b");
+  expect_contains(message_of([&] { t.table.read(broken); }), "not UTF-8");
 }
 
 TEST(FieldTable, ValueAndSectionAreNotTakenForEachOther) {

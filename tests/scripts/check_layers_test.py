@@ -35,7 +35,9 @@ GOOD = {
     "src/ops/reference/values.hpp": '#include "base/error.hpp"\n',
     "src/ops/reference/linear.cpp": '#include "ops/reference/values.hpp"\n',
     "src/comm/world.hpp": "#include <mpi.h>\n",
-    "src/model/block.cpp": '#include "mesh/mesh.hpp"  // through comm\n#include "ops/linear.hpp"\n  #  include <mpi.h>\n',
+    "src/model/block.cpp": '#include "mesh/mesh.hpp"  // through comm\n'
+                           '#include "ops/linear.hpp"\n'
+                           '  #  include <mpi.h>\n',
     "cuda/ops/tile.cuh": "#pragma once\n",
     "cuda/ops/linear.cu": '#include "ops/linear.hpp"\n#include "ops/tile.cuh"\n#include "cuda/ops/tile.cuh"\n',
 }
@@ -63,27 +65,30 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_an_include_against_the_arrow(self):
-        self.assert_finds({"src/mesh/mesh.cpp": '#include "base/error.hpp"\n\n#include "tensor/shape.hpp"\n'}, "src/mesh/mesh.cpp:3", "tensor")
+        bad = '#include "base/error.hpp"\n\n#include "tensor/shape.hpp"\n'
+        self.assert_finds({"src/mesh/mesh.cpp": bad}, "src/mesh/mesh.cpp:3", "tensor")
 
     def test_an_include_upwards(self):
         self.assert_finds({"src/ops/linear.cpp": '#include "model/block.hpp"\n'}, "src/ops/linear.cpp:1", "model")
 
     def test_mpi_below_comm(self):
         for layer in ("mesh", "schedule"):
-            self.assert_finds({f"src/{layer}/plan.cpp": "#include <mpi.h>\n"}, f"src/{layer}/plan.cpp:1", "MPI::MPI_CXX")
+            self.assert_finds({f"src/{layer}/plan.cpp": "#include <mpi.h>\n"},
+                              f"src/{layer}/plan.cpp:1", "MPI::MPI_CXX")
 
     def test_a_library_that_no_line_names(self):
         self.assert_finds({"src/model/file.cpp": "#include <hdf5.h>\n"}, "hdf5::hdf5")
 
     def test_the_fast_backend_includes_the_reference(self):
-        self.assert_finds({"src/ops/cpu/linear.cpp": '#include "ops/reference/values.hpp"\n'}, "src/ops/cpu/linear.cpp:1", "reference")
+        self.assert_finds({"src/ops/cpu/linear.cpp": '#include "ops/reference/values.hpp"\n'},
+                          "src/ops/cpu/linear.cpp:1", "reference")
 
     def test_a_backend_above_the_seam(self):
         self.assert_finds({"src/model/block.cpp": '#include "ops/cpu/product.hpp"\n'}, "only the backend cpu")
 
     def test_src_includes_from_cuda(self):
-        self.assert_finds({"src/model/block.cpp": '#include "cuda/ops/tile.cuh"\n'}, "nothing in src/ includes from cuda/")
-        self.assert_finds({"src/model/block.cpp": '#include "ops/tile.cuh"\n'}, "nothing in src/ includes from cuda/")
+        for header in ("cuda/ops/tile.cuh", "ops/tile.cuh"):
+            self.assert_finds({"src/model/block.cpp": f'#include "{header}"\n'}, header, "nothing in src/ includes")
 
     def test_cuda_keeps_to_the_arrows_too(self):
         self.assert_finds({"cuda/ops/linear.cu": '#include "comm/world.hpp"\n'}, "cuda/ops/linear.cu:1", "comm")
@@ -92,16 +97,18 @@ class CheckLayers(unittest.TestCase):
         self.assert_finds({"src/utils/all.hpp": "\n"}, "src/utils/all.hpp", "utils")
 
     def test_a_path_that_is_no_layer(self):
-        self.assert_finds({"src/model/block.cpp": '#include "support/random_tensor.hpp"\n'}, "support/random_tensor.hpp")
+        self.assert_finds({"src/model/block.cpp": '#include "support/world.hpp"\n'}, "support/world.hpp")
 
     def test_layers_in_a_cycle(self):
-        self.assert_finds({"src/CMakeLists.txt": CMAKE.replace("(base ", "(base USES model ")}, "cycle", "base -> model")
+        looped = CMAKE.replace("(base ", "(base USES model ")
+        self.assert_finds({"src/CMakeLists.txt": looped}, "cycle", "base -> model")
 
     def test_a_layer_that_uses_none(self):
-        self.assert_finds({"src/CMakeLists.txt": CMAKE.replace("USES tensor mesh", "USES tensor mesh wheel")}, "wheel")
+        self.assert_finds({"src/CMakeLists.txt": CMAKE.replace("tensor mesh", "tensor wheel mesh")}, "wheel")
 
     def test_headers_in_a_cycle(self):
-        self.assert_finds({"src/mesh/mesh.hpp": '#include "mesh/axis.hpp"\n', "src/mesh/axis.hpp": '#include "mesh/mesh.hpp"\n'}, "cycle", "mesh/axis.hpp")
+        self.assert_finds({"src/mesh/mesh.hpp": '#include "mesh/axis.hpp"\n',
+                           "src/mesh/axis.hpp": '#include "mesh/mesh.hpp"\n'}, "cycle", "mesh/axis.hpp")
 
     def test_a_tree_without_lines_is_not_called_good(self):
         with tempfile.TemporaryDirectory() as folder:

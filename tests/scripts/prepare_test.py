@@ -1,4 +1,4 @@
-"""scripts/prepare with made-up dpkg-query, apt-get, id and sudo: what it installs, what it names, and when it does neither."""
+"""scripts/prepare with made-up dpkg-query, apt-get, id and sudo: what it installs, what it names."""
 
 import os
 import shutil
@@ -37,7 +37,8 @@ class Prepare(unittest.TestCase):
         path.chmod(0o755)
 
     def installed(self, *packages):
-        self.program("dpkg-query", f'for known in {" ".join(packages)}; do [[ "${{@: -1}}" == "$known" ]] && echo installed && exit 0; done; exit 1')
+        known = " " + " ".join(packages) + " "
+        self.program("dpkg-query", f'[[ "{known}" == *" ${{@: -1}} "* ]] && echo installed')
 
     def apt(self, status=0):
         self.program("apt-get", f'echo "apt-get $* $DEBIAN_FRONTEND" >> {self.calls}; exit {status}')
@@ -46,7 +47,8 @@ class Prepare(unittest.TestCase):
         return subprocess.run(
             [self.bin / "bash", SCRIPT, *arguments],
             capture_output=True, text=True, stdin=subprocess.DEVNULL,
-            env={"PATH": str(self.bin), "PENSTOCK_PACKAGES": str(self.root / "packages.txt"), "TMPDIR": str(self.root), **environment})
+            env={"PATH": str(self.bin), "TMPDIR": str(self.root),
+                 "PENSTOCK_PACKAGES": str(self.root / "packages.txt"), **environment})
 
     def test_a_complete_machine_needs_no_apt(self):
         self.installed("good", "libgood-dev", "libother-dev")

@@ -137,8 +137,8 @@ inline double relative_difference(const TensorView& actual, const TensorView& ex
 
 /// Relative norm up to which a backend may differ from the reference, where operands are of this type.
 /// float32 1e-5: a rounding is 6e-8, sums of up to some thousand terms lose a factor of ten to fifty, and cancellation
-/// in gradients a little more. bfloat16 1e-2: a rounding is at most 2^-9 = 0.002 (in the mean square 0.0011) and a
-/// result carries a few (stored intermediates, the result itself); sums are float32 and add nothing.
+/// in gradients a little more. bfloat16 1e-2: a rounding is at most 2^-8 = 0.004 (in the mean square 0.0017) and a
+/// result carries two or three (stored intermediates, the result itself); sums are float32 and add nothing.
 constexpr double tolerance_of(DType type) { return type == DType::bfloat16 ? 1e-2 : 1e-5; }
 
 /// Whether a backend's result is the reference's up to rounding: in norm, and no element off by fifty times as much of

@@ -38,7 +38,8 @@ struct Communicator::Backend {
 namespace {
 
 constexpr std::size_t longest_message = std::size_t{1} << 30;
-// Tags of send and receive are shifted past the collectives': a transfer may be in flight while the group gathers or sums.
+// Tags of send and receive are shifted past the collectives': a transfer may be in flight while the group gathers or
+// sums.
 constexpr int collective_tag = 0;
 constexpr int first_transfer_tag = 1;
 
@@ -76,8 +77,9 @@ void Communicator::Backend::post_send(std::vector<MPI_Request>& requests, const 
                                       int tag) {
   for (std::size_t at = 0; at < bytes; at += longest_message) {
     requests.push_back(MPI_REQUEST_NULL);
-    check_mpi(MPI_Isend(static_cast<const std::byte*>(data) + at, static_cast<int>(std::min(longest_message, bytes - at)),
-                        MPI_BYTE, to, tag, handle, &requests.back()));
+    check_mpi(MPI_Isend(static_cast<const std::byte*>(data) + at,
+                        static_cast<int>(std::min(longest_message, bytes - at)), MPI_BYTE, to, tag, handle,
+                        &requests.back()));
   }
   bytes_sent += bytes;
 }
@@ -111,7 +113,9 @@ int Communicator::coordinate() const { return backend_->coordinate; }
 std::uint64_t Communicator::bytes_sent() const { return backend_->bytes_sent; }
 
 std::size_t Communicator::scratch_bytes(std::size_t all_bytes, int size) {
-  return size == 1 ? 0 : all_bytes + static_cast<std::size_t>(size) * 8;  // a sum in pieces rounds up at most one element a rank
+  return size == 1
+             ? 0
+             : all_bytes + static_cast<std::size_t>(size) * 8;  // a sum in pieces rounds up at most one element a rank
 }
 
 Event Communicator::all_gather(TensorView piece, TensorView all) {
@@ -192,7 +196,8 @@ Event Communicator::all_reduce(TensorView tensor) {
     b.post_receive(requests, data + bytes(begin(from)), bytes(count(from)), from, collective_tag);
   }
   for (int step = 1; step < b.size; ++step)
-    b.post_send(requests, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size, collective_tag);
+    b.post_send(requests, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size,
+                collective_tag);
   b.wait(requests, "the second half of an all-reduce");
   return {};
 }

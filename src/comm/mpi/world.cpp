@@ -37,7 +37,8 @@ void check_mpi(int code, std::source_location where) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
-  throw SystemError(fmt::format("{}:{}: MPI: {}", where.file_name(), where.line(), std::string_view(text, static_cast<std::size_t>(length))));
+  throw SystemError(fmt::format("{}:{}: MPI: {}", where.file_name(), where.line(),
+                                std::string_view(text, static_cast<std::size_t>(length))));
 }
 
 Failure failure_of(const std::exception& error) {

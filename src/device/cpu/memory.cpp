@@ -11,10 +11,12 @@ DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED)
-    throw SystemError(fmt::format("out of memory: {} bytes ({:.1f} MiB) were wanted in one piece and the system refused; "
-                                  "use a smaller batch.micro, or more ranks",
-                                  bytes, static_cast<double>(bytes) / (1 << 20)));
-  if (bytes >= (std::size_t{4} << 20)) madvise(pages, bytes, MADV_HUGEPAGE);  // a hint: fewer page faults and TLB misses
+    throw SystemError(
+        fmt::format("out of memory: {} bytes ({:.1f} MiB) were wanted in one piece and the system refused; "
+                    "use a smaller batch.micro, or more ranks",
+                    bytes, static_cast<double>(bytes) / (1 << 20)));
+  if (bytes >= (std::size_t{4} << 20))
+    madvise(pages, bytes, MADV_HUGEPAGE);  // a hint: fewer page faults and TLB misses
   data_ = static_cast<std::byte*>(pages);
 }
 

@@ -11,7 +11,7 @@
 
 namespace penstock::ops {
 
-inline constexpr std::int64_t query_block = 128; ///< queries that are worked on together
+inline constexpr std::int64_t query_block = 64;  ///< queries that are worked on together
 inline constexpr std::int64_t key_block = 128;   ///< keys whose scores are held at once
 static_assert(query_block % tile_rows == 0 && key_block % query_block == 0 && key_block % panel_columns == 0);
 static_assert(key_block == neighbours_at_once, "one call of random_bits covers a query's keys of a block");

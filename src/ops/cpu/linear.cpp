@@ -54,13 +54,13 @@ void sum_columns(Queue& queue, const TensorView& dy, const TensorView& dbias, bo
   const std::int64_t columns = dy.shape()[1];
   const std::int64_t pieces = pieces_of(rows, rows_of_a_column_sum);
   auto* partial = reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(pieces * columns) * sizeof(float)));
-  const T* from = dy.data<T>();
   for_pieces(queue, rows, rows_of_a_column_sum, [&](std::int64_t number, Piece piece) {
-    for_vectors(columns, [&](std::int64_t c, auto part) {
-      Floats sum{};
-      for (std::int64_t row = piece.begin; row < piece.end; ++row) sum += load(from + row * columns + c, part);
-      store(partial + number * columns + c, sum, part);
-    });
+    float* sums = partial + number * columns;
+    std::fill_n(sums, columns, 0.0F);
+    for (std::int64_t row = piece.begin; row < piece.end; ++row) {
+      const T* from = dy.data<T>() + row * columns;
+      for_vectors(columns, [&](std::int64_t c, auto part) { store(sums + c, load(sums + c, part) + load(from + c, part), part); });
+    }
   });
   add_partial_sums(queue, partial, pieces, columns, dbias.data<float>(), columns, accumulate);
 }
@@ -88,8 +88,8 @@ void linear(Queue& queue, const Linear& arguments) {
     if (activate) for_rows(queue, product.rows, [&](std::int64_t row) { gelu_rows(first_output, arguments.y, row, 1); });
     return;
   }
-  std::byte* packed = queue.workspace(BlockedProduct::packed_bytes(queue, product));
-  const BlockedProduct blocked(queue, product, arguments.weight.raw(), bias, packed);
+  std::byte* workspace = queue.workspace(static_cast<std::size_t>(BlockedProduct::workspace_bytes(queue, product)));
+  const BlockedProduct blocked(queue, product, arguments.weight.raw(), bias, workspace);
   for_pieces(queue, product.rows, blocked.block_rows(), [&](std::int64_t, Piece piece) {
     const std::int64_t rows = piece.end - piece.begin;
     blocked.multiply(at_row(arguments.x, piece.begin), at_row(first_output, piece.begin), rows);
@@ -124,13 +124,13 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
   // With GELU each thread's block goes to its own scratch first: the pre-activation may be dx itself.
   const std::int64_t block_rows = BlockedProduct::block_rows(product.outputs, product.output_type);
   const std::int64_t scratch_bytes = rounded_up(block_rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
-  const std::int64_t packed_bytes = rounded_up(static_cast<std::int64_t>(BlockedProduct::packed_bytes(queue, product)), 4096);
-  std::byte* packed = queue.workspace(static_cast<std::size_t>(packed_bytes + (slope ? queue.threads() * scratch_bytes : 0)));
-  const BlockedProduct blocked(queue, product, arguments.weight.raw(), nullptr, packed);
+  const std::int64_t product_bytes = BlockedProduct::workspace_bytes(queue, product);
+  std::byte* workspace = queue.workspace(static_cast<std::size_t>(product_bytes + (slope ? queue.threads() * scratch_bytes : 0)));
+  const BlockedProduct blocked(queue, product, arguments.weight.raw(), nullptr, workspace);
   for_pieces(queue, product.rows, block_rows, [&](std::int64_t, Piece piece) {
     const std::int64_t rows = piece.end - piece.begin;
     if (!slope) return blocked.multiply(at_row(arguments.dy, piece.begin), at_row(arguments.dx, piece.begin), rows);
-    auto* scratch = reinterpret_cast<float*>(packed + packed_bytes + omp_get_thread_num() * scratch_bytes);
+    auto* scratch = reinterpret_cast<float*>(workspace + product_bytes + omp_get_thread_num() * scratch_bytes);
     blocked.multiply(at_row(arguments.dy, piece.begin), scratch, rows);
     gelu_slope_rows(scratch, arguments.pre_activation, arguments.dx, piece.begin, rows);
   });

@@ -28,11 +28,11 @@ class BlockedProduct {
  public:
   /// Rows of a block: as many as keep a block's output near 384 KiB, from 32 to 256.
   static std::int64_t block_rows(std::int64_t outputs, DType output_type);
-  /// Workspace bytes of the packed weight.
-  static std::size_t packed_bytes(Queue& queue, const RowProduct& product);
+  /// Workspace bytes of the packed weight and of what oneDNN needs on each thread.
+  static std::int64_t workspace_bytes(Queue& queue, const RowProduct& product);
 
-  /// Packs the weight to `packed`; `bias` may be null where the product has none.
-  BlockedProduct(Queue& queue, const RowProduct& product, const void* weight, const float* bias, std::byte* packed);
+  /// Packs the weight to `workspace`; `bias` may be null where the product has none.
+  BlockedProduct(Queue& queue, const RowProduct& product, const void* weight, const float* bias, std::byte* workspace);
 
   std::int64_t block_rows() const { return block_rows_; }
   /// y = x W + bias for `rows` rows: block_rows(), or what is left of the matrix. Called from inside a parallel region.
@@ -40,14 +40,23 @@ class BlockedProduct {
 
  private:
   struct Primitive;
-  static Primitive& primitive(Queue& queue, const RowProduct& product, std::int64_t rows);
+  static const Primitive& primitive(Queue& queue, const RowProduct& product, std::int64_t rows);
+  /// The primitives of the whole blocks and of the shorter last one (the same where there is none).
+  struct Primitives {
+    const Primitive& whole;
+    const Primitive& rest;
+
+    std::int64_t packed_bytes() const;
+    std::int64_t scratch_bytes() const;  ///< of one thread
+  };
+  static Primitives primitives(Queue& queue, const RowProduct& product);
 
   Queue* queue_;
   std::int64_t block_rows_;
-  const Primitive* whole_;
-  const Primitive* rest_;
+  Primitives primitives_;
   const float* bias_;
-  const std::byte* packed_;
+  std::byte* packed_;
+  std::byte* scratch_;  ///< of thread 0; the others' follow
 };
 
 /// c [m, n] (+)= a^T b with a [k, m], b [k, n], on all threads of the queue; c float32.

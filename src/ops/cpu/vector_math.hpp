@@ -72,16 +72,17 @@ PENSTOCK_INLINE Floats widen(HalfWords bits) {
   return std::bit_cast<Floats>(__builtin_convertvector(bits, Words) << 16);
 #endif
 }
-/// Rounds to nearest even, as penstock::bfloat16 does (the instruction makes numbers below 2^-126 zero).
+/// Rounds to nearest even, as penstock::bfloat16 does.
 PENSTOCK_INLINE HalfWords narrow(Floats values) {
-#ifdef __AVX512BF16__
-  return std::bit_cast<HalfWords>(_mm512_cvtneps_pbh(std::bit_cast<__m512>(values)));
-#else
+#if defined __AVX512BF16__ && defined __AVX512DQ__
+  constexpr int subnormal = 0x20;  // the instruction would make zeros of these
+  if (_mm512_fpclass_ps_mask(std::bit_cast<__m512>(values), subnormal) == 0) [[likely]]
+    return std::bit_cast<HalfWords>(_mm512_cvtneps_pbh(std::bit_cast<__m512>(values)));
+#endif
   const Words bits = std::bit_cast<Words>(values);
   const Words rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
   const Words quiet_nan = (bits >> 16) | 0x40U;
   return __builtin_convertvector((bits & 0x7fffffffU) > 0x7f800000U ? quiet_nan : rounded, HalfWords);
-#endif
 }
 
 PENSTOCK_INLINE Floats load(const float* from, All) {

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""A GPT-2 training step in PyTorch on the CPU, timed on demand: the other side of scripts/bench_cpu, which starts this.
+
+It makes every way of running the step that PyTorch users take (eager and torch.compile; in bfloat16 with autocast, or with
+bfloat16 weights beside float32 master weights), keeps the fastest, and then answers each line of stdin, a number of steps, with
+a line of JSON: the seconds of each step. Between answers it sleeps. Fused AdamW, clipping, scaled_dot_product_attention.
+
+    scripts/bench_cpu_pytorch.py --layers 6 --width 384 --heads 6 --sequence 256 --batch 16 --type float32 --threads 2
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        samples, positions, width = x.shape
+        q, k, v = (
+            part.view(samples, positions, self.heads, -1).transpose(1, 2)
+            for part in self.qkv(self.attention_norm(x)).split(width, dim=-1)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.output(attended.transpose(1, 2).reshape(samples, positions, width))
+        return x + self.down(F.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
+
+
+class GPT2(nn.Module):
+    """Pre-norm blocks, learned positions, tied head; forward gives the mean loss."""
+
+    def __init__(self, arguments):
+        super().__init__()
+        width = arguments.width
+        self.token = nn.Embedding(arguments.vocabulary, width)
+        self.position = nn.Embedding(arguments.sequence, width)
+        self.blocks = nn.ModuleList(Block(width, arguments.heads) for _ in range(arguments.layers))
+        self.final_norm = nn.LayerNorm(width)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.02) if parameter.ndim == 2 else None
+
+    def forward(self, tokens, targets):
+        x = self.token(tokens) + self.position.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        logits = self.final_norm(x) @ self.token.weight.T
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+class Training:
+    """One way of running the step. `weights`: float32, autocast (bfloat16 products), or bfloat16 (with float32 masters)."""
+
+    def __init__(self, arguments, weights, compiled):
+        torch.manual_seed(1)
+        self.name = f"{'torch.compile' if compiled else 'eager'}, {weights}"
+        self.arguments, self.weights = arguments, weights
+        self.model = GPT2(arguments)
+        self.masters = list(self.model.parameters())
+        if weights == "bfloat16":
+            self.masters = [p.detach().clone().requires_grad_() for p in self.masters]
+            self.model = self.model.to(torch.bfloat16)
+        self.parameters = list(self.model.parameters())
+        groups = [
+            {"params": [p for p in self.masters if p.ndim == 2], "weight_decay": 0.1},
+            {"params": [p for p in self.masters if p.ndim != 2], "weight_decay": 0.0},
+        ]
+        self.adamw = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95), fused=True)
+        self.forward = torch.compile(self.model) if compiled else self.model
+
+    def precision(self):
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.weights == "autocast" else contextlib.nullcontext()
+
+    def step(self):
+        """Seconds of one step on new random tokens."""
+        shape = (self.arguments.batch, self.arguments.sequence + 1)
+        text = torch.randint(0, self.arguments.vocabulary, shape)
+        start = time.perf_counter()
+        with self.precision():
+            loss = self.forward(text[:, :-1], text[:, 1:])
+        loss.backward()
+        if self.weights == "bfloat16":
+            for master, parameter in zip(self.masters, self.parameters):
+                master.grad = parameter.grad.float()
+        nn.utils.clip_grad_norm_(self.masters, 1.0)
+        self.adamw.step()
+        if self.weights == "bfloat16":
+            with torch.no_grad():
+                torch._foreach_copy_(self.parameters, self.masters)
+        self.model.zero_grad(set_to_none=True)
+        loss.item()
+        return time.perf_counter() - start
+
+
+def fastest(arguments):
+    """The best of all ways by the median of a few steps; says on stderr how the others did."""
+    best, least = None, float("inf")
+    for weights in ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]:
+        for compiled in (False, True):
+            training = Training(arguments, weights, compiled)
+            for _ in range(2):
+                training.step()
+            seconds = statistics.median(training.step() for _ in range(arguments.trial_steps))
+            rate = arguments.batch * arguments.sequence / seconds
+            print(f"  PyTorch {torch.__version__}, {training.name}: {rate:.0f} tokens/s", file=sys.stderr, flush=True)
+            if seconds < least:
+                best, least = training, seconds
+    return best
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("layers", "width", "heads", "sequence", "batch"):
+        parser.add_argument("--" + name, type=int, required=True)
+    parser.add_argument("--vocabulary", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--trial-steps", type=int, default=5)
+    parser.add_argument("--type", choices=["float32", "bfloat16"], default="float32")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    training = fastest(arguments)
+    print(json.dumps({"version": torch.__version__, "way": training.name}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps([training.step() for _ in range(int(line))]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

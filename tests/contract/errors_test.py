@@ -1,0 +1,383 @@
+"""Wrong input: exit 2, one message that names what, the values, the rule and the cure; nothing written; all ranks gone."""
+import random
+import shutil
+import subprocess
+import unittest
+from pathlib import Path
+
+import h5py
+
+from penstock import (DROPOUT, ONE, TINY, ContractTest, Mesh, checkpoint, curve, main, rows, token_header, write_tokens)
+
+# Message to the end of the last rank. The issue asks for 5 s.
+SECONDS_TO_LEAVE = 5
+
+
+def files_below(folder):
+    """Every path with size and time of change: what a run that writes nothing leaves as it is."""
+    found = {}
+    for path in Path(folder).rglob("*"):
+        if not path.name.startswith("log-"):  # the test's own
+            status = path.stat()
+            found[path] = (status.st_size if path.is_file() else 0, status.st_mtime_ns)
+    return found
+
+
+class Refusal(ContractTest):
+    """Runs commands that must be refused."""
+
+    def setUp(self):
+        super().setUp()
+        self.place = self.folder / "working"
+        self.place.mkdir()
+        self.deck = self.small_deck()
+
+    def refuse(self, *parts, code=2, writes_nothing=True, lines=1, **options):
+        """The command fails as a wrong input has to; the message holds every one of `parts`."""
+        options = {"deck": self.deck, "mesh": Mesh(1, 2, 1), **options}
+        before = files_below(self.place) | files_below(self.folder)
+        result = self.finish(self.start(self.command(**options), cwd=self.place))
+        self.assertEqual(result.code, code, result.err)
+        self.check_message(result, parts, lines)
+        self.assertLess(result.seconds_to_leave, SECONDS_TO_LEAVE)
+        if writes_nothing:
+            self.assertEqual(files_below(self.place) | files_below(self.folder), before)
+        return result
+
+    def check_message(self, result, parts, lines=1):
+        """`lines` on stderr in all, the last message's first one begins with the program's name; no traces, no doubles."""
+        self.assertEqual(result.out, "")
+        self.assertEqual(result.err.count("penstock: "), 1, result.err)
+        self.assertEqual(len(result.err.splitlines()), lines, result.err)
+        for trace in ("terminate called", "BAD TERMINATION", "HDF5-DIAG", "Abort(", ".cpp:"):
+            self.assertNotIn(trace, result.err)
+        for part in parts:
+            self.assertIn(part, result.err)
+
+
+class InputTest(Refusal):
+    """Decks, meshes, token files, run folders and command lines that are wrong."""
+
+    # The deck.
+
+    def test_unknown_key(self):
+        self.refuse("unknown key mesh.tensr", "mesh.tensor", settings={"mesh.tensr": 2})
+        self.refuse("unknown key optimizer.lr", "nearest known key is optimizer.", settings={"optimizer.lr": 2})
+
+    def test_unknown_key_in_the_file(self):
+        deck = self.small_deck(model={"layer": 3})
+        self.refuse("small.toml:", "unknown key model.layer", "model.layers", deck=deck)
+
+    def test_wrong_type(self):
+        self.refuse("run.steps", '"many"', "integer", settings={"run.steps": "many"})
+        self.refuse("mesh.sequence_parallel", "= 1 ", "true", settings={"mesh.sequence_parallel": 1})
+
+    def test_value_out_of_range(self):
+        self.refuse("model.dropout_residual", "1.5", "below 1", settings={"model.dropout_residual": 1.5})
+        self.refuse("schedule.name", '"1f2b"', "fifo", "1f1b", settings={"schedule.name": "1f2b"})
+        self.refuse("capture.taps", '"blocks.9.mlp"', "0 to 3",
+                    settings={"capture.taps": ["blocks.9.mlp"], "capture.steps": [1]})
+
+    def test_several_mistakes_are_shown_together(self):
+        self.refuse("5 mistakes in the input", "unknown key run.stepz", "run.steps", "model.width", '"wide"',
+                    "optimizer.learning_rate", "-1", "batch.global = 9", "data.sequence = 99", "model.positions = 16", lines=6,
+                    settings={"run.stepz": 1, "model.width": "wide", "optimizer.learning_rate": -1, "batch.global": 9,
+                              "batch.micro": 2, "data.sequence": 99})
+
+    def test_required_key_is_missing(self):
+        deck = self.folder / "short.toml"
+        deck.write_text("[run]\nsteps = 3\n")
+        self.refuse("model.layers", "batch.global", "data.sequence", deck=deck, lines=9)
+
+    def test_deck_that_is_no_toml(self):
+        deck = self.folder / "broken.toml"
+        deck.write_text("[run]\nsteps = = 3\n")
+        self.refuse("broken.toml:2:", "not TOML", deck=deck)
+        self.refuse("missing.toml", "does not exist", deck=self.folder / "missing.toml")
+        self.refuse("not a file", deck=self.place)
+
+    # The mesh.
+
+    def test_ranks_that_are_not_the_mesh(self):
+        self.refuse("1 * 2 * 1 = 2", "3 ranks", "-n 2", ranks=3)
+        self.refuse("2 * 2 * 2 = 8", "1 rank,", "-n 8", mesh=Mesh(2, 2, 2), ranks=1)
+
+    def test_heads_that_tensor_does_not_divide(self):
+        self.refuse("mesh.tensor = 3 does not divide model.heads = 4", "1, 2 or 4", "model.heads", mesh=Mesh(1, 1, 3))
+
+    def test_width_that_heads_do_not_divide(self):
+        self.refuse("model.heads = 5 does not divide model.width = 32", settings={"model.heads": 5})
+
+    def test_more_stages_than_blocks(self):
+        self.refuse("mesh.pipeline = 5", "model.layers = 4", "at most 4", mesh=Mesh(1, 5, 1))
+
+    def test_partition_that_does_not_fit(self):
+        self.refuse("schedule.partition", "4", settings={"schedule.partition": [1, 2]})
+        self.refuse("schedule.partition", "2", settings={"schedule.partition": [1, 2, 1]})
+
+    def test_batch_that_is_not_divisible(self):
+        self.refuse("batch.global = 9 is not divisible by batch.micro * mesh.data = 2 * 1 = 2", "multiple of 2",
+                    settings={"batch.global": 9, "batch.micro": 2})
+        self.refuse("= 1 * 3 = 3", mesh=Mesh(3, 1, 1))
+
+    def test_sequence_that_is_longer_than_the_positions(self):
+        self.refuse("data.sequence = 17", "model.positions = 16", "at most 16", settings={"data.sequence": 17})
+
+    # The token file.
+
+    def test_token_file_that_is_not_there(self):
+        self.refuse(str(self.folder / "none.tok"), "tokenize", tokens=self.folder / "none.tok")
+        self.refuse(str(self.folder), "regular file", tokens=self.folder)
+        self.refuse("data.train", settings={"data.train": ""})
+
+    def test_token_file_that_is_empty(self):
+        empty = self.folder / "empty.tok"
+        empty.write_bytes(b"")
+        self.refuse("empty.tok", "is empty", "tokenize", tokens=empty)
+        empty.write_bytes(token_header(0, 0))
+        self.refuse("empty.tok", "no token", tokens=empty)
+
+    def test_token_file_that_is_cut_short(self):
+        cut = self.folder / "cut.tok"
+        content = self.tokens.read_bytes()
+        cut.write_bytes(content[:-100])
+        self.refuse("cut.tok", "cut short", str(len(content) - 100), str(len(content)), tokens=cut)
+        cut.write_bytes(content[:40])
+        self.refuse("cut.tok", "cut short", "40 bytes", tokens=cut)
+
+    def test_token_file_with_a_damaged_header(self):
+        damaged = self.folder / "damaged.tok"
+        content = bytearray(self.tokens.read_bytes())
+        content[25] ^= 4
+        damaged.write_bytes(content)
+        self.refuse("damaged.tok", "damaged", "checksum", tokens=damaged)
+
+    def test_text_in_place_of_a_token_file(self):
+        self.refuse("train.tok.txt", "not a token file", "tokenize", tokens=self.folder / "train.tok.txt")
+
+    def test_token_file_that_is_shorter_than_one_sample(self):
+        short = write_tokens(self.folder / "short.tok", 12)
+        self.refuse("short.tok", "12", "16", tokens=short)
+
+    def test_token_beyond_the_vocabulary(self):
+        largest = max((self.folder / "train.tok.txt").read_bytes())
+        self.refuse("train.tok", f"the token {largest}", "model.vocabulary = 64", "256", settings={"model.vocabulary": 64})
+
+    def test_token_that_the_header_did_not_announce(self):
+        # Found when it is read: the run ends with what and where; steps before it may have been written.
+        content = bytearray(self.tokens.read_bytes())
+        at = 64 + 5000
+        content[at] = 250
+        worse = self.folder / "worse.tok"
+        worse.write_bytes(content)
+        for mesh in (ONE, Mesh(2, 2, 1)):
+            result = self.finish(self.start(self.command(deck=self.deck, mesh=mesh, tokens=worse, run=f"run-{mesh}",
+                                                         settings={"run.steps": 300}), cwd=self.place))
+            self.assertEqual(result.code, 2, result.err)
+            self.assertEqual(result.err.count("penstock: "), 1, result.err)
+            for part in ("worse.tok", "the token 250", "index 5000", f"byte {at}"):
+                self.assertIn(part, result.err)
+            self.assertLess(len(rows(self.place / f"run-{mesh}")), 157)  # 1250 samples an epoch, 8 a step
+
+    def test_validation_file(self):
+        small = write_tokens(self.folder / "small.tok", 200)
+        self.refuse("none.tok", settings={"data.validation": str(self.folder / "none.tok")})
+        self.refuse("validation.samples = 64", "small.tok", "12", settings={"data.validation": str(small)})
+
+    # The run folder.
+
+    def test_run_folder_below_a_file(self):
+        file = self.folder / "file"
+        file.write_text("x")
+        self.refuse(str(file / "deeper/run"), f"{file} is a file", "--run", run=file / "deeper/run")
+        self.refuse(str(file), "is a file", "--run", run=file)
+
+    def test_run_folder_that_holds_steps(self):
+        self.train(deck=self.deck, settings={"run.stop": 1}, run=self.folder / "run", expect=75)
+        self.refuse(str(self.folder / "run"), "--restart latest", "--run", mesh=ONE, run=self.folder / "run")
+
+    def test_run_folder_by_default(self):
+        result = self.finish(self.start(self.command(deck=self.deck, settings={"run.stop": 1}), cwd=self.place))
+        self.assertEqual(result.code, 75, result.err)
+        self.assertTrue((self.place / "runs/small/metrics.csv").is_file())
+
+    # The command line.
+
+    def test_words_that_are_no_command(self):
+        for words in ([], ["trane"], ["train"], ["train", "a.toml", "--sett", "x=1"], ["tokenize", "-o"]):
+            with self.subTest(words=words):
+                result = self.penstock(*words, expect=2)
+                self.assertNotEqual(result.err, "")
+                self.assertEqual(result.out, "")
+
+    def test_setting_that_is_no_setting(self):
+        words = self.command(deck=self.deck) + ["--set", "mesh"]
+        result = self.finish(self.start(words, cwd=self.place))
+        self.assertEqual(result.code, 2)
+        self.check_message(result, ["--set mesh", "section.key=value"])
+
+
+class RestartTest(Refusal):
+    """Checkpoints that are not to be loaded."""
+
+    def setUp(self):
+        super().setUp()
+        self.run_folder = self.folder / "run"
+        settings = {"run.steps": 3, "checkpoint.every": 1}
+        self.train(deck=self.deck, settings=settings, run=self.run_folder)
+        self.newest = checkpoint(self.run_folder, 3)
+
+    def copy(self, name="copy.h5"):
+        return Path(shutil.copy(self.newest, self.folder / name))
+
+    def test_checkpoint_of_another_model(self):
+        self.refuse(str(self.newest), "another model", "embedding.token.weight", "[256, 32]", "[256, 64]", "deck",
+                    restart=self.newest, settings={"model.width": 64})
+        self.refuse("another model", "blocks.4.", "missing in the file", restart=self.newest, settings={"model.layers": 5})
+        self.refuse("another model", "blocks.2.", "not in the deck's model", restart=self.newest, settings={"model.layers": 2})
+        self.refuse("another model", "embedding.token.weight", "[256, 32]", "[131, 32]", restart=self.newest,
+                    settings={"model.vocabulary": 131})
+
+    def test_flipped_bit_in_any_dataset(self):
+        source = random.Random(11)
+        with h5py.File(self.newest, "r") as file:
+            places = {}
+            for group in ("parameters", "optimizer/first_moment", "optimizer/second_moment"):
+                for name, item in file[group].items():
+                    chunk = item.id.get_chunk_info(source.randrange(item.id.get_num_chunks()))
+                    places[f"/{group}/{name}"] = (chunk.byte_offset, chunk.size)
+        self.assertEqual(len(places), 3 * 52)
+        for name in source.sample(sorted(places), 24):  # of each kind several; tests/checkpoint flips in all
+            with self.subTest(dataset=name):
+                path = self.copy()
+                offset, size = places[name]
+                with open(path, "r+b") as file:
+                    file.seek(offset + source.randrange(size))
+                    byte = file.read(1)[0]
+                    file.seek(-1, 1)
+                    file.write(bytes([byte ^ 1 << source.randrange(8)]))
+                self.refuse(str(path), "damaged", name, restart=path)
+
+    def test_truncated_checkpoint(self):
+        size = self.newest.stat().st_size
+        for left in (size - 1, size // 2, 2000, 10, 0):
+            with self.subTest(left=left):
+                path = self.copy()
+                with open(path, "r+b") as file:
+                    file.truncate(left)
+                self.refuse(str(path), restart=path)
+
+    def test_text_by_the_name_of_a_checkpoint(self):
+        path = self.folder / "text.h5"
+        path.write_text("This is no HDF5 file.\n" * 100)
+        self.refuse(str(path), restart=path)
+
+    def test_hdf5_file_that_is_no_checkpoint(self):
+        path = self.folder / "foreign.h5"
+        with h5py.File(path, "w") as file:
+            file["parameters/x"] = [1.0, 2.0]
+        self.refuse(str(path), restart=path)
+
+    def test_checkpoint_that_is_not_complete(self):
+        path = self.copy()
+        with h5py.File(path, "r+") as file:
+            file.attrs.modify("complete", 0)
+        self.refuse(str(path), restart=path)
+
+    def test_checkpoint_that_is_not_there(self):
+        self.refuse("none.h5", restart=self.folder / "none.h5")
+
+    def test_latest_of_nothing_starts_at_0(self):
+        result = self.train(deck=self.deck, settings={"run.steps": 2}, run=self.folder / "new", restart="latest")
+        self.assertIn("holds no checkpoint yet, starting at step 0", result.err)
+        self.assertEqual(len(rows(self.folder / "new")), 2)
+
+    def test_latest_passes_over_what_is_damaged(self):
+        straight = curve(self.run_folder)
+        with open(self.newest, "r+b") as file:
+            file.truncate(self.newest.stat().st_size // 2)
+        checkpoint(self.run_folder, 2).write_text("no HDF5 file\n")
+        result = self.train(deck=self.deck, mesh=Mesh(1, 2, 1), settings={"run.steps": 3, "run.stop": 3}, run=self.run_folder,
+                            restart="latest")
+        for path in (self.newest, checkpoint(self.run_folder, 2)):
+            told = [line for line in result.err.splitlines() if f"passed over {path}: " in line]
+            self.assertEqual(len(told), 1, result.err)
+            self.assertGreater(len(told[0].split(f"passed over {path}: ")[1]), 10)  # with a reason
+        self.assertIn(f"restarting from {checkpoint(self.run_folder, 1)}: step 1", result.err)
+        self.assertEqual(curve(self.run_folder), straight)
+        with h5py.File(self.newest) as file:
+            self.assertEqual(int(file.attrs["step"]), 3)
+
+    def test_latest_with_none_whole(self):
+        for step in (1, 2, 3):
+            path = checkpoint(self.run_folder, step)
+            with open(path, "r+b") as file:
+                file.truncate(path.stat().st_size // 2)
+        self.refuse(str(self.run_folder / "checkpoints"), "no whole checkpoint", "--restart FILE", "--run", lines=4,
+                    run=self.run_folder, restart="latest")
+
+    def test_two_writers_in_one_folder(self):
+        first = self.start(self.command(deck=self.deck, settings={"run.steps": 3000}, run=self.folder / "held"), cwd=self.folder)
+        self.addCleanup(first.kill)
+        while not (self.folder / "held/guard").exists():
+            self.assertIsNone(first.poll())
+        second = self.finish_alone(self.command(deck=self.deck, run=self.folder / "held", restart="latest"))
+        self.assertEqual(second.returncode, 2, second.stderr)
+        self.assertEqual(second.stderr.count("penstock: "), 1, second.stderr)
+        self.assertIn("another run writes in this folder", second.stderr)
+        first.terminate()
+        self.assertIn(self.finish(first).code, (0, 75))
+
+    def finish_alone(self, words):
+        """For a command beside another one of this test: does not wait for the other's ranks."""
+        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+class FullDiskTest(ContractTest):
+    """A disk that is full during a save: the earlier checkpoint stays whole, the run goes on and says so."""
+
+    def setUp(self):
+        super().setUp()
+        self.disk = self.folder / "disk"
+        self.disk.mkdir()
+
+    def mount(self, mebibytes):
+        words = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(self.disk)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise unittest.SkipTest(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", str(self.disk)], check=False)
+
+    def test_earlier_checkpoint_stays_whole(self):
+        # A checkpoint of tiny.toml has 5.2 MB: two fit on 12 MiB, a third does not. Later there is room again.
+        self.mount(12)
+        run = self.disk / "run"
+        mesh = Mesh(1, 2, 1)
+        settings = {**DROPOUT, "run.steps": 20, "checkpoint.every": 3, "checkpoint.keep": 0}
+        result = self.finish(self.start(self.command(deck=TINY, mesh=mesh, settings=settings, run=run), cwd=self.folder))
+        self.assertEqual(result.err.count("was not saved"), 5, result.err)  # steps 9, 12, 15, 18, 20
+        self.assertIn("step 9 was not saved", result.err)
+        self.assertIn("training goes on", result.err)
+        self.assertEqual(len(rows(run)), 20)
+        self.assertEqual(result.code, 1)  # the last step's checkpoint is missing: not done, and not the input's fault
+        self.assertIn("could not be saved", result.err)
+        self.assertEqual(sorted(path.name for path in (run / "checkpoints").iterdir()), ["step-00000003.h5", "step-00000006.h5"])
+        # Room is made: the run goes on from step 6 and ends as the straight one.
+        checkpoint(run, 3).unlink()
+        self.train(deck=TINY, mesh=mesh, settings={**settings, "checkpoint.every": 0}, run=run, restart="latest")
+        self.train(deck=TINY, mesh=mesh, settings=DROPOUT, run="straight")
+        self.assertEqual(curve(run), curve(self.folder / "straight"))
+        self.assert_same_bits(checkpoint(run, 20), checkpoint(self.folder / "straight", 20))
+
+    def test_several_writers(self):
+        self.mount(12)
+        run = self.disk / "run"
+        settings = {"checkpoint.every": 5, "checkpoint.keep": 0, "checkpoint.writers": 2}
+        result = self.finish(self.start(self.command(deck=TINY, mesh=Mesh(2, 1, 1), settings=settings, run=run), cwd=self.folder))
+        self.assertEqual(result.code, 1, result.err)
+        self.assertEqual(result.err.count("was not saved"), 2, result.err)
+        self.assertEqual(len(rows(run)), 20)
+
+
+if __name__ == "__main__":
+    main()

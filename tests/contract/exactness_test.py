@@ -1,0 +1,176 @@
+"""A restart is a load: stop and go on gives the bits of the straight run; on another mesh, the same numbers."""
+import json
+import os
+import signal
+import time
+
+import h5py
+
+from penstock import (DROPOUT, MESHES, ONE, ContractTest, Mesh, checkpoint, curve, main, processes_naming, rows,
+                      write_tokens)
+
+# Of tensors after 20 steps in another order of sums, measured: 1.1e-4 relative norm; the issue asks for 1e-3.
+TENSORS = 1e-3
+# 101 samples: with 16 a step an epoch ends within step 7, and step 10 stands in the middle of the second.
+SAMPLES = 101
+
+
+class RestartTest(ContractTest):
+    """tiny.toml: stop at 10, go on to 20."""
+
+    def setUp(self):
+        super().setUp()
+        self.tokens = write_tokens(self.folder / "short.tok", SAMPLES * 64 + 1, seed=5)
+
+    def stop_and_go_on(self, run, first, second, settings_first=None, settings_second=None):
+        common = {**DROPOUT}
+        stopped = self.train(mesh=first, settings={**common, **(settings_first or {}), "run.stop": 10}, run=run, expect=75)
+        self.assertIn("stopped at run.stop after step 10 of 20", stopped.err)
+        self.assertEqual(len(rows(self.folder / run)), 10)
+        with h5py.File(checkpoint(self.folder / run, 10)) as file:
+            self.assertEqual((file.attrs["step"], file.attrs["samples"]), (10, 160))
+        gone_on = self.train(mesh=second, settings={**common, **(settings_second or {})}, run=run, restart="latest")
+        self.assertIn("step 10, 160 samples drawn", gone_on.err)
+
+    def test_same_mesh_gives_the_same_bits(self):
+        # Also on a mesh that cuts everything, where more than one order of sums would be possible.
+        for mesh, settings in ((ONE, {}), (Mesh(2, 2, 2), {}), (Mesh(2, 1, 1), {"precision.compute": "bfloat16"})):
+            with self.subTest(mesh=str(mesh), settings=settings):
+                straight, broken = f"straight-{mesh}", f"broken-{mesh}"
+                self.train(mesh=mesh, settings={**DROPOUT, **settings}, run=straight)
+                self.stop_and_go_on(broken, mesh, mesh, settings, settings)
+                self.assertEqual(curve(self.folder / straight), curve(self.folder / broken))
+                self.assert_same_bits(checkpoint(self.folder / straight, 20), checkpoint(self.folder / broken, 20))
+
+    def test_other_meshes_and_the_other_schedule(self):
+        self.train(settings=DROPOUT, run="straight")
+        straight = self.folder / "straight"
+        for i, second in enumerate(MESHES):
+            first = MESHES[(i + 4) % len(MESHES)]  # every mesh once writes and once reads
+            with self.subTest(written_on=str(first), read_on=str(second)):
+                run = f"{first}-{second}"
+                self.stop_and_go_on(run, first, second, {"schedule.name": "1f1b", "optimizer.shard": i % 2 == 0},
+                                    {"schedule.name": "fifo", "optimizer.shard": i % 2 == 1})
+                self.assert_same_curve(straight, self.folder / run)
+                self.assert_close_datasets(checkpoint(straight, 20), checkpoint(self.folder / run, 20), TENSORS)
+
+
+class LifeTest(ContractTest):
+    """Stopping, restarting and keeping, on the small model."""
+
+    def test_signals_stop_with_75_and_the_restart_has_the_straight_bits(self):
+        steps = 300  # some seconds: the signal comes in the middle
+        deck = self.small_deck(run={"steps": steps})
+        mesh = Mesh(1, 2, 1)
+        self.train(deck=deck, mesh=mesh, settings=DROPOUT, run="straight")
+        for name, to_one_rank in (("SIGUSR1", False), ("SIGTERM", False), ("SIGINT", True), ("SIGTERM", True)):
+            with self.subTest(signal=name, to_one_rank=to_one_rank):
+                run = self.folder / f"{name}-{to_one_rank}"
+                process = self.start(self.command(deck=deck, mesh=mesh, settings=DROPOUT, run=run), cwd=self.folder)
+                self.wait_for_rows(run, 20)
+                if to_one_rank:
+                    os.kill(max(processes_naming(str(run))), signal.Signals[name])
+                else:
+                    process.send_signal(signal.Signals[name])  # mpiexec passes it on to every rank
+                result = self.finish(process)
+                end = json.loads((run / "end.json").read_text())
+                self.assertEqual((end["ended"], end["exit_code"]), ("stopped", 75), result.err)
+                self.assertTrue(20 <= end["step"] < steps, end)
+                self.assertEqual(end["step"], len(rows(run)))
+                # MPICH's mpiexec, itself struck by the signal, sometimes returns 0 for the ranks' 75 (4 of 370 runs).
+                self.assertIn(result.code, (75,) if to_one_rank else (75, 0), result.err)
+                self.assertIn(f"stopped on request after step {end['step']} of {steps}", result.err)
+                self.train(deck=deck, mesh=mesh, settings=DROPOUT, run=run, restart="latest")
+                self.assertEqual(curve(run), curve(self.folder / "straight"))
+                self.assert_same_bits(checkpoint(run, steps), checkpoint(self.folder / "straight", steps))
+
+    def wait_for_rows(self, run, count, seconds=60):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if (run / "metrics.csv").exists() and len((run / "metrics.csv").read_text().splitlines()) > count:
+                return
+            time.sleep(0.01)
+        self.fail(f"no {count} steps within {seconds} s")
+
+    def test_initial_checkpoint_and_its_restart(self):
+        deck = self.small_deck(checkpoint={"initial": True})
+        self.train(deck=deck, run="straight")
+        first = checkpoint(self.folder / "straight", 0)
+        with h5py.File(first) as file:
+            self.assertEqual((file.attrs["step"], file.attrs["samples"]), (0, 0))
+            for group in ("optimizer/first_moment", "optimizer/second_moment"):
+                self.assertTrue(all((values[...] == 0).all() for values in file[group].values()))
+        self.train(deck=deck, run="again", restart=first)
+        self.assertEqual(curve(self.folder / "straight"), curve(self.folder / "again"))
+        # Initial weights depend on (seed, name, element), not on the mesh.
+        self.train(deck=deck, mesh=Mesh(2, 2, 2), settings={"run.stop": 1}, run="mesh", expect=75)
+        self.assert_same_bits(first, checkpoint(self.folder / "mesh", 0))
+
+    def test_retention(self):
+        deck = self.small_deck(checkpoint={"every": 3, "keep": 2})
+        self.train(deck=deck, mesh=Mesh(1, 2, 1), run="two")
+        self.assertEqual(self.names("two"), ["step-00000018.h5", "step-00000020.h5"])
+        self.train(deck=deck, settings={"checkpoint.keep": 0}, run="all")
+        self.assertEqual(self.names("all"), [f"step-{step:08d}.h5" for step in (3, 6, 9, 12, 15, 18, 20)])
+
+    def names(self, run):
+        return sorted(entry.name for entry in (self.folder / run / "checkpoints").iterdir())
+
+    def test_a_checkpoint_by_name_continues_in_another_run_folder(self):
+        deck = self.small_deck(checkpoint={"every": 5, "keep": 0})
+        self.train(deck=deck, run="straight")
+        self.train(deck=deck, run="branch", restart=checkpoint(self.folder / "straight", 15))
+        self.assertEqual(curve(self.folder / "branch"), curve(self.folder / "straight")[15:])
+        self.assert_same_bits(checkpoint(self.folder / "straight", 20), checkpoint(self.folder / "branch", 20))
+
+    def test_an_older_checkpoint_of_the_same_folder_drops_the_later_rows(self):
+        deck = self.small_deck(checkpoint={"every": 5, "keep": 0})
+        self.train(deck=deck, run="run")
+        before = curve(self.folder / "run")
+        self.train(deck=deck, run="run", restart=checkpoint(self.folder / "run", 10))
+        self.assertEqual(curve(self.folder / "run"), before)
+
+    def test_another_batch_size_goes_on_with_the_next_unseen_samples(self):
+        # capture /tokens of the steps around the change: together they are the samples of the straight run.
+        deck = self.small_deck(checkpoint={"every": 5}, capture={"steps": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "taps": ["loss"]})
+        self.train(deck=deck, run="straight", settings={"run.stop": 8}, expect=75)
+        self.train(deck=deck, run="changed", settings={"run.stop": 5}, expect=75)
+        self.train(deck=deck, run="changed", restart="latest", settings={"batch.global": 12, "run.stop": 7}, expect=75)
+        tokens = [int(row["tokens"]) for row in rows(self.folder / "changed")]
+        self.assertEqual(tokens, [8 * 16 * s for s in range(1, 6)] + [(40 + 12) * 16, (40 + 24) * 16])
+        with h5py.File(checkpoint(self.folder / "changed", 7)) as file:
+            self.assertEqual((file.attrs["step"], file.attrs["samples"]), (7, 64))
+        self.assertEqual(self.drawn("straight", range(1, 9)), self.drawn("changed", range(1, 8)))
+
+    def drawn(self, run, steps):
+        samples = []
+        for step in steps:
+            with h5py.File(self.folder / run / f"captures/step-{step:08d}.h5") as file:
+                samples += [tuple(row) for row in file["tokens"][...]]
+        return samples
+
+    def test_every_sample_once_an_epoch(self):
+        # 37 samples, 8 a step: 10 steps draw 80 = 2 epochs and 6 samples.
+        tokens = write_tokens(self.folder / "short.tok", 37 * 16 + 1, seed=6)
+        deck = self.small_deck(run={"steps": 10}, capture={"steps": list(range(1, 11)), "taps": ["loss"]})
+        self.train(deck=deck, mesh=Mesh(2, 1, 1), run="run", tokens=tokens)
+        drawn = self.drawn("run", range(1, 11))
+        text = (self.folder / "short.tok.txt").read_bytes()
+        expected = sorted(tuple(text[16 * i:16 * i + 16]) for i in range(37))
+        self.assertEqual(sorted(drawn[:37]), expected)
+        self.assertEqual(sorted(drawn[37:74]), expected)
+        self.assertNotEqual(drawn[:37], drawn[37:74])  # another order each epoch
+        with h5py.File(self.folder / "run/captures/step-00000001.h5") as file:
+            for inputs, targets in zip(file["tokens"][...], file["targets"][...]):
+                self.assertEqual(tuple(inputs[1:]), tuple(targets[:-1]))
+
+    def test_restart_of_a_run_that_is_done_trains_nothing(self):
+        deck = self.small_deck()
+        self.train(deck=deck, run="run")
+        before = curve(self.folder / "run")
+        self.train(deck=deck, run="run", restart="latest")
+        self.assertEqual(curve(self.folder / "run"), before)
+
+
+if __name__ == "__main__":
+    main()

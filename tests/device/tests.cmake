@@ -1,0 +1,2 @@
+penstock_test(device/memory_test LABELS unit)
+penstock_test(device/queue_test LABELS unit)

@@ -1,0 +1,267 @@
+#include "pipeline/executor.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "pipeline/evaluation_schedule.hpp"
+#include "pipeline/tiny_model.hpp"
+#include "schedule/tables.hpp"
+#include "schedule/validate.hpp"
+#include "support/test_world.hpp"
+
+namespace penstock {
+namespace {
+
+using test::TinyBatch;
+using test::TinyRank;
+using test::TinySetup;
+
+constexpr int updates = 3;
+constexpr int global_microbatches = 4;
+constexpr std::uint64_t first_sample = 500;
+
+TinyBatch batch_of(int update) {
+  return {global_microbatches, first_sample + static_cast<std::uint64_t>((update - 1) * global_microbatches * test::tiny_micro)};
+}
+
+/// What a step leaves on the rank that has the whole model: loss, norm and, by global element, the summed gradients.
+struct PlainStep {
+  StepResult result;
+  std::vector<std::vector<float>> gradients;  ///< of each parameter
+};
+
+/// The plain loop: no schedule, no executor, no mesh. Microbatches one after the other, forwards and backwards.
+std::vector<PlainStep> plain_loop(const TinySetup& setup) {
+  TinyRank rank = TinyRank::alone(test_world(), setup);
+  RankModel& model = rank.model();
+  Optimizer& optimizer = model.optimizer();
+  RankModel::StageMemory& memory = model.stage(0);
+  std::vector<PlainStep> steps;
+  for (int update = 1; update <= updates; ++update) {
+    const TinyBatch batch = batch_of(update);
+    const StepTokens tokens = batch.all();
+    double loss = 0;
+    optimizer.gather_parameters(rank.queue());
+    for (int m = 0; m < global_microbatches; ++m) {
+      const MicrobatchView view = rank.load(tokens, m);
+      memory.stage.forward(view, 0, {}, Purpose::training, nullptr);
+      memory.stage.input_gradient(view, 0, 0, memory.gradients.front(), BackwardHalves::fused, 1.0F / static_cast<float>(batch.tokens()), &loss);
+    }
+    optimizer.reduce_gradients(rank.queue());
+    PlainStep done{.result = optimizer.norm(rank.queue(), loss, batch.tokens()), .gradients = {}};
+    for (const ParameterSpec& spec : rank.parameters().specs()) {
+      const float* gradient = rank.parameters().gradient(spec.name).data<float>();
+      done.gradients.emplace_back(gradient, gradient + spec.shape.elements());
+    }
+    optimizer.update(rank.queue(), rank.plan().optimizer.learning_rate, update);
+    steps.push_back(std::move(done));
+  }
+  return steps;
+}
+
+/// Calls visit(parameter, global element, gradient) for all that this rank owns after a step.
+template <typename Visit>
+void for_each_gradient(TinyRank& rank, const Visit& visit) {
+  const ParameterSet& parameters = rank.parameters();
+  for (const OwnedBox& owned : parameters.layout().owned()) {
+    const Bucket& bucket = parameters.layout().buckets()[owned.bucket];
+    const float* gradient = parameters.memory(owned.bucket).gradients.front().data<float>() + bucket.own_begin + owned.box.local_begin;
+    const Shape& shape = parameters.specs()[owned.parameter].shape;
+    const bool matrix = shape.dimensions() == 2;
+    const std::int64_t rows = matrix ? owned.box.extent[0] : 1, columns = matrix ? owned.box.extent[1] : owned.box.extent[0];
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t c = 0; c < columns; ++c)
+        visit(owned.parameter,
+              matrix ? (owned.box.offset[0] + r) * shape[1] + owned.box.offset[1] + c : owned.box.offset[0] + c, gradient[r * columns + c]);
+  }
+}
+
+/// Losses, norms and gradients of all steps are the plain loop's, bit for bit.
+void expect_bits_of_the_plain_loop(const TinySetup& setup, const Schedule* computing = nullptr) {
+  const std::vector<PlainStep> plain = plain_loop(setup);
+  TinyRank rank(test_world(), setup, computing);
+  validate(rank.plan().schedule);
+  const std::string where = setup.text() + "\n" + text(rank.plan().schedule);
+  for (int update = 1; update <= updates; ++update) {
+    const PlainStep& expected = plain[static_cast<std::size_t>(update - 1)];
+    const StepResult result = rank.train(batch_of(update), update);
+    EXPECT_EQ(result.loss, expected.result.loss) << "step " << update << " " << where;
+    EXPECT_EQ(result.gradient_norm, expected.result.gradient_norm) << "step " << update << " " << where;
+    int wrong = 0;
+    for_each_gradient(rank, [&](std::size_t parameter, std::int64_t element, float gradient) {
+      const float want = expected.gradients[parameter][static_cast<std::size_t>(element)];
+      wrong += std::memcmp(&gradient, &want, sizeof gradient) != 0;
+    });
+    EXPECT_EQ(wrong, 0) << "gradients of step " << update << " " << where;
+  }
+}
+
+// Cut along the data or the tensor axis, sums are taken in other orders: float32 roundings of 6e-8, some ten to a hundred
+// of them on the way through four blocks. The gradient of a parameter is looked at as a whole, by its norm.
+constexpr double loss_tolerance = 1e-6;
+constexpr double gradient_tolerance = 1e-5;
+
+/// Losses, norms and gradients of all steps are the plain loop's up to rounding.
+void expect_numbers_of_the_plain_loop(const TinySetup& setup) {
+  const std::vector<PlainStep> plain = plain_loop(setup);
+  TinyRank rank(test_world(), setup);
+  for (int update = 1; update <= updates; ++update) {
+    const PlainStep& expected = plain[static_cast<std::size_t>(update - 1)];
+    const StepResult result = rank.train(batch_of(update), update);
+    EXPECT_NEAR(result.loss, expected.result.loss, loss_tolerance * expected.result.loss) << "step " << update << " " << setup.text();
+    EXPECT_NEAR(result.gradient_norm, expected.result.gradient_norm, gradient_tolerance * expected.result.gradient_norm)
+        << "step " << update << " " << setup.text();
+    std::vector<double> errors(expected.gradients.size(), 0);
+    for_each_gradient(rank, [&](std::size_t parameter, std::int64_t element, float gradient) {
+      const auto error = static_cast<double>(gradient) - static_cast<double>(expected.gradients[parameter][static_cast<std::size_t>(element)]);
+      errors[parameter] += error * error;
+    });
+    for (std::size_t p = 0; p < errors.size(); ++p) {
+      double squares = 0;
+      for (const float g : expected.gradients[p]) squares += static_cast<double>(g) * static_cast<double>(g);
+      EXPECT_LE(std::sqrt(errors[p]), gradient_tolerance * std::sqrt(squares))
+          << rank.parameters().specs()[p].name << " of step " << update << " " << setup.text();
+    }
+  }
+}
+
+std::vector<TinySetup> setups_of_this_world() {
+  std::vector<TinySetup> all;
+  for (const int data : {1, 2, 4})
+    for (const int pipeline : {1, 2, 4})
+      for (const int tensor : {1, 2, 4})
+        if (data * pipeline * tensor == test_world().size())
+          all.push_back({.data = data, .pipeline = pipeline, .tensor = tensor, .dropout = 0.1, .microbatches = global_microbatches});
+  return all;
+}
+
+TEST(Executor, AnyScheduleOnAPipelineHasTheBitsOfThePlainLoop) {
+  for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
+    for (const Backward backward : {Backward::split, Backward::fused})
+      for (const bool shard : {true, false})
+        expect_bits_of_the_plain_loop({.pipeline = test_world().size(), .shard = shard, .dropout = 0.1,
+                                       .microbatches = global_microbatches, .schedule = name, .backward = backward});
+}
+
+TEST(Executor, BfloatPipelineHasTheBitsOfThePlainLoop) {
+  expect_bits_of_the_plain_loop({.pipeline = test_world().size(), .dropout = 0.1, .microbatches = global_microbatches, .compute = DType::bfloat16});
+}
+
+TEST(Executor, SeveralStagesOnARankHaveTheBitsOfThePlainLoop) {
+  if (test_world().size() != 2) GTEST_SKIP() << "two ranks with two stages each";
+  for (const bool fused : {true, false}) {
+    const Schedule computing = test::looped_table(2, 2, global_microbatches, fused);
+    expect_bits_of_the_plain_loop({.pipeline = 2, .stages = 4, .dropout = 0.1, .microbatches = global_microbatches}, &computing);
+  }
+}
+
+TEST(Executor, DeferredWeightGradientsHaveTheBitsOfThePlainLoop) {
+  if (test_world().size() != 2) GTEST_SKIP() << "two stages";
+  const Schedule computing = test::table(
+      2, global_microbatches, {"0F0 0F1 0F2 0F3 0I0 0I1 0W0 0I2 0I3 0W1 0W2 0W3", "1F0 1B0 1F1 1I1 1W1 1F2 1F3 1B2 1I3 1W3"}, false);
+  expect_bits_of_the_plain_loop({.pipeline = 2, .dropout = 0.1, .microbatches = global_microbatches}, &computing);
+}
+
+TEST(Executor, EveryMeshHasTheNumbersOfThePlainLoop) {
+  for (TinySetup setup : setups_of_this_world())
+    for (const bool sequence_parallel : {true, false})
+      for (const bool shard : {true, false}) {
+        setup.sequence_parallel = sequence_parallel;
+        setup.shard = shard;
+        expect_numbers_of_the_plain_loop(setup);
+      }
+}
+
+TEST(Executor, SchedulesHaveTheSameBitsOnEveryMesh) {
+  for (TinySetup setup : setups_of_this_world()) {
+    std::vector<StepResult> results;
+    for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
+      for (const Backward backward : {Backward::split, Backward::fused}) {
+        setup.schedule = name;
+        setup.backward = backward;
+        TinyRank rank(test_world(), setup);
+        for (int update = 1; update < updates; ++update) rank.train(batch_of(update), update);
+        results.push_back(rank.train(batch_of(updates), updates));
+        EXPECT_EQ(results.back().loss, results.front().loss) << setup.text();
+        EXPECT_EQ(results.back().gradient_norm, results.front().gradient_norm) << setup.text();
+      }
+  }
+}
+
+TEST(Executor, AStepCanBeRepeated) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    TinyRank first(test_world(), setup), second(test_world(), setup);
+    for (int update = 1; update <= updates; ++update) {
+      const StepResult a = first.train(batch_of(update), update), b = second.train(batch_of(update), update);
+      EXPECT_EQ(a.loss, b.loss) << setup.text();
+      EXPECT_EQ(a.gradient_norm, b.gradient_norm) << setup.text();
+    }
+  }
+}
+
+TEST(Executor, EvaluationIsTheLossWithoutDropoutAndChangesNothing) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    TinySetup without = setup;
+    without.dropout = 0;
+    TinyRank plain = TinyRank::alone(test_world(), without);
+    const double expected = plain.train(batch_of(1), 1).loss;
+    TinyRank rank(test_world(), setup);
+    const int own = global_microbatches / setup.data;
+    const Schedule schedule = evaluation_schedule(rank.plan().schedule, own);
+    const TinyBatch batch = batch_of(1);
+    const auto evaluate = [&] {
+      return rank.executor().evaluate(schedule, batch.part(rank.place().data, rank.place().data_ranks), {.update = 0, .learning_rate = 1, .tokens = batch.tokens()});
+    };
+    const double loss = evaluate();
+    EXPECT_NEAR(loss, expected, loss_tolerance * expected) << setup.text();
+    EXPECT_EQ(evaluate(), loss) << "nothing changed, " << setup.text();
+    TinyRank untouched(test_world(), setup);
+    EXPECT_EQ(rank.train(batch, 1).loss, untouched.train(batch, 1).loss) << "training goes on as if there had been none, " << setup.text();
+    EXPECT_LT(evaluate(), loss) << "the weights after the update are evaluated, " << setup.text();
+  }
+}
+
+TEST(Executor, EvaluationOfFewerMicrobatchesThanAStep) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    if (setup.data > 2) continue;
+    TinyRank rank(test_world(), setup);
+    const Schedule schedule = evaluation_schedule(rank.plan().schedule, 1);
+    const TinyBatch batch(setup.data, first_sample);
+    const double loss = rank.executor().evaluate(schedule, batch.part(rank.place().data, setup.data), {.tokens = batch.tokens()});
+    EXPECT_NEAR(loss, std::log(40.0), 0.1) << setup.text();
+  }
+}
+
+TEST(Executor, WorkspaceIsWithinThePlan) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    TinyRank rank(test_world(), setup);
+    rank.train(batch_of(1), 1);
+    EXPECT_LE(rank.queue().workspace_bytes(), plan_memory(rank.plan(), rank.place(), rank.queue().threads()).of(MemoryUse::workspace)) << setup.text();
+    EXPECT_GT(rank.queue().workspace_bytes(), 0U);
+  }
+}
+
+TEST(Executor, LossFallsOverSteps) {
+  TinySetup setup = setups_of_this_world().front();
+  setup.dropout = 0;
+  TinyRank rank(test_world(), setup);
+  const TinyBatch batch = batch_of(1);
+  const double first = rank.train(batch, 1).loss;
+  double last = first;
+  for (int update = 2; update <= 30; ++update) last = rank.train(batch, update).loss;
+  EXPECT_LT(last, 0.9 * first) << "thirty steps on one batch learn some of it";
+}
+
+TEST(Executor, KnowsItsPlace) {
+  TinyRank rank(test_world(), setups_of_this_world().front());
+  EXPECT_EQ(rank.executor().place(), "before the first step");
+  rank.train(batch_of(1), 7);
+  const std::string place = rank.executor().place();
+  EXPECT_NE(place.find("update 7"), std::string::npos) << place;
+  EXPECT_NE(place.find("rank " + std::to_string(rank.place().pipeline)), std::string::npos) << place;
+}
+
+}  // namespace
+}  // namespace penstock

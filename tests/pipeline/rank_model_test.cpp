@@ -1,0 +1,122 @@
+#include "pipeline/rank_model.hpp"
+
+#include <gtest/gtest.h>
+
+#include "pipeline/tiny_model.hpp"
+
+namespace penstock {
+namespace {
+
+using test::TinySetup;
+
+std::vector<TinySetup> setups() {
+  std::vector<TinySetup> all;
+  for (const int data : {1, 2})
+    for (const int pipeline : {1, 2, 4})
+      for (const int tensor : {1, 2, 4})
+        for (const bool sequence_parallel : {true, false})
+          for (const bool shard : {true, false})
+            for (const DType compute : {DType::float32, DType::bfloat16})
+              all.push_back({.data = data, .pipeline = pipeline, .tensor = tensor, .sequence_parallel = sequence_parallel,
+                             .shard = shard, .microbatches = 8, .compute = compute});
+  return all;
+}
+
+/// Sizes that are multiples of 128 bytes however they are cut, so that padding does not blur what they are.
+ModelPlan round_plan(int tensor, bool sequence_parallel, std::int64_t micro = 4) {
+  ModelPlan plan = test::tiny_plan({.tensor = tensor, .sequence_parallel = sequence_parallel});
+  plan.config = {.layers = 4, .width = 128, .heads = 4, .vocabulary = 256, .positions = 64};
+  plan.micro = micro;
+  plan.sequence = 64;
+  plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
+  return plan;
+}
+
+std::size_t activations(const ModelPlan& plan, const std::string& part) {
+  return plan_memory(plan, {}, 1).activations.at(part);
+}
+
+TEST(RankModel, HoldsWhatThePlanForetold) {
+  for (const TinySetup& setup : setups()) {
+    const ModelPlan plan = test::tiny_plan(setup);
+    const Mesh mesh = test::tiny_mesh(setup);
+    for (int rank = 0; rank < mesh.size(); ++rank) {
+      const MeshPlace place = test::place_on(mesh, rank);
+      Arena arena(arena_bytes(plan, place));
+      const RankModel model(plan, place, nullptr, nullptr, arena);
+      EXPECT_EQ(arena.bytes_taken(), arena_bytes(plan, place)) << setup.text();
+      const MemoryPlan foretold = plan_memory(plan, place, 1);
+      EXPECT_EQ(foretold.activations, arena.plan().activations) << setup.text();
+      for (const MemoryUse use : {MemoryUse::parameters, MemoryUse::gradients, MemoryUse::optimizer, MemoryUse::activations})
+        EXPECT_EQ(foretold.of(use), arena.plan().of(use)) << setup.text() << ", " << name_of(use);
+      EXPECT_GE(foretold.of(MemoryUse::buffers), arena.plan().of(MemoryUse::buffers)) << "the communicators' come on top";
+      EXPECT_GT(foretold.of(MemoryUse::workspace), 0U);
+    }
+  }
+}
+
+TEST(RankModel, ActivationsOutsideFallAsOneOverTensor) {
+  const std::size_t whole = activations(round_plan(1, true), "outside");
+  EXPECT_EQ(activations(round_plan(2, true), "outside") * 2, whole);
+  EXPECT_EQ(activations(round_plan(4, true), "outside") * 4, whole);
+  for (const int tensor : {2, 4})
+    EXPECT_EQ(activations(round_plan(tensor, false), "outside"), whole) << "without sequence parallelism every rank keeps all rows";
+}
+
+TEST(RankModel, ActivationsInsideFallAsOneOverTensorEitherWay) {
+  for (const char* part : {"attention", "mlp"}) {
+    const std::size_t whole = activations(round_plan(1, true), part);
+    for (const int tensor : {2, 4})
+      for (const bool sequence_parallel : {true, false})
+        EXPECT_EQ(activations(round_plan(tensor, sequence_parallel), part) * static_cast<std::size_t>(tensor), whole) << part;
+  }
+}
+
+TEST(RankModel, ActivationsAreTheFormula) {
+  const ModelPlan plan = round_plan(1, true);
+  const std::size_t tokens = 4 * 64, width = 128, blocks = 4, heads = 4;
+  EXPECT_EQ(activations(plan, "attention"), blocks * tokens * (3 * width + width + heads) * 4) << "qkv, output, log-sum-exp";
+  EXPECT_EQ(activations(plan, "mlp"), blocks * tokens * (4 * width + 4 * width) * 4) << "before and after GELU";
+  // x, its norm, the middle, its norm, two statistics each; and the last block's output.
+  EXPECT_EQ(activations(plan, "outside"), (blocks * tokens * (4 * width + 4) + tokens * width) * 4);
+}
+
+TEST(RankModel, ActivationsGrowWithTheMicrobatch) {
+  for (const char* part : {"attention", "mlp", "outside"})
+    EXPECT_EQ(activations(round_plan(1, true, 8), part), 2 * activations(round_plan(1, true, 4), part)) << part;
+}
+
+TEST(RankModel, ShardedOptimizerFallsWithTheDataRanks) {
+  const auto optimizer_bytes = [](int data, bool shard) {
+    const ModelPlan plan = test::tiny_plan({.data = data, .shard = shard, .compute = DType::bfloat16});
+    return plan_memory(plan, {.data_ranks = data}, 1).of(MemoryUse::optimizer);
+  };
+  // Buckets are padded to whole lines a rank: at most 128 bytes a rank, bucket and array more than the equal share.
+  constexpr std::size_t buckets = 3, arrays = 3;
+  EXPECT_LE(optimizer_bytes(4, true) * 4, optimizer_bytes(1, true) + 4 * 4 * 128 * buckets * arrays);
+  EXPECT_GE(optimizer_bytes(4, true) * 4, optimizer_bytes(1, true));
+  EXPECT_GE(optimizer_bytes(4, false), optimizer_bytes(1, false));
+}
+
+TEST(RankModel, SchedulesDecideHowManyMicrobatchesAreKept) {
+  const auto bytes = [](ScheduleName name, int microbatches) {
+    const TinySetup setup{.pipeline = 2, .microbatches = microbatches, .schedule = name};
+    return plan_memory(test::tiny_plan(setup), {}, 1).of(MemoryUse::activations);
+  };
+  EXPECT_EQ(bytes(ScheduleName::fifo, 8), 4 * bytes(ScheduleName::fifo, 2)) << "all of them";
+  EXPECT_EQ(bytes(ScheduleName::one_forward_one_backward, 8), bytes(ScheduleName::one_forward_one_backward, 2)) << "two of any number";
+}
+
+TEST(RankModel, APlaceHoldsItsStagesOnly) {
+  const ModelPlan plan = test::tiny_plan({.pipeline = 4});
+  Arena arena;
+  RankModel model(plan, {.pipeline = 2}, nullptr, nullptr, arena);
+  ASSERT_EQ(model.stages().size(), 1U);
+  EXPECT_EQ(model.stage(2).stage.part().stage, 2);
+  EXPECT_EQ(model.parameters().weight("blocks.2.mlp.up.weight").shape(), (Shape{64, 16}));
+  EXPECT_THROW(model.parameters().weight("blocks.1.mlp.up.weight"), LogicError);
+  EXPECT_THROW(model.parameters().weight("embedding.token.weight"), LogicError);
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,163 @@
+#include "pipeline/slots.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+#include "schedule/generate.hpp"
+#include "schedule/lower.hpp"
+#include "schedule/tables.hpp"
+
+namespace penstock {
+namespace {
+
+TEST(SlotPool, HandsOutTheLowestFreeSlot) {
+  SlotPool pool;
+  EXPECT_EQ(pool.take(10), 0);
+  EXPECT_EQ(pool.take(11), 1);
+  EXPECT_EQ(pool.take(12), 2);
+  pool.release(11);
+  pool.release(10);
+  EXPECT_EQ(pool.take(13), 0);
+  EXPECT_EQ(pool.take(14), 1);
+  EXPECT_EQ(pool.take(15), 3);
+  EXPECT_EQ(pool.peak(), 4);
+}
+
+TEST(SlotPool, AKeyKeepsItsSlot) {
+  SlotPool pool;
+  pool.take(3);
+  EXPECT_EQ(pool.take(5), 1);
+  EXPECT_EQ(pool.take(5), 1) << "taking again takes nothing";
+  EXPECT_EQ(pool.of(5), 1);
+  EXPECT_TRUE(pool.has(5));
+  EXPECT_FALSE(pool.has(4));
+  EXPECT_EQ(pool.peak(), 2);
+}
+
+TEST(SlotPool, RefusesWhatWasNotTaken) {
+  SlotPool pool;
+  EXPECT_THROW(pool.of(1), LogicError);
+  EXPECT_THROW(pool.release(1), LogicError);
+  pool.take(1);
+  pool.release(1);
+  EXPECT_THROW(pool.release(1), LogicError) << "released twice";
+  EXPECT_THROW(pool.of(1), LogicError);
+}
+
+// The largest number of intervals [first, last] of a row that.
+int overlap(const std::map<int, std::pair<int, int>>& interval_of_microbatch) {
+  int most = 0;
+  for (const auto& [key, at] : interval_of_microbatch) {
+    int here = 0;
+    for (const auto& [other, interval] : interval_of_microbatch) here += interval.first <= at.first && at.first <= interval.second;
+    most = std::max(most, here);
+  }
+  return most;
+}
+
+/// For each microbatch of a stage: the places in the row of the first and the last of some kinds of work.
+std::map<int, std::pair<int, int>> intervals(const Schedule& schedule, int stage, const std::vector<Work>& from, const std::vector<Work>& to) {
+  const auto among = [](const std::vector<Work>& works, Work work) { return std::find(works.begin(), works.end(), work) != works.end(); };
+  const std::vector<Action>& row = schedule.row(schedule.rank_of_stage(stage));
+  std::map<int, std::pair<int, int>> found;
+  for (int i = static_cast<int>(row.size()) - 1; i >= 0; --i)
+    if (row[static_cast<std::size_t>(i)].stage == stage && among(from, row[static_cast<std::size_t>(i)].work))
+      found[row[static_cast<std::size_t>(i)].microbatch].first = i;
+  for (int i = 0; i < static_cast<int>(row.size()); ++i)
+    if (row[static_cast<std::size_t>(i)].stage == stage && among(to, row[static_cast<std::size_t>(i)].work))
+      found[row[static_cast<std::size_t>(i)].microbatch].second = i;
+  return found;
+}
+
+std::vector<Schedule> lowered_schedules() {
+  std::vector<Schedule> all;
+  for (const ScheduleRequest& request : test::requests({1, 2, 3, 5}, 7)) all.push_back(lower(generate(request), {.tied = true}));
+  for (const bool fused : {true, false})
+    for (const int microbatches : {1, 2, 5}) all.push_back(lower(test::looped_table(3, 2, microbatches, fused), {.tied = true}));
+  return all;
+}
+
+TEST(StageNeeds, ArePeaksOfTheBuffersLives) {
+  for (const Schedule& schedule : lowered_schedules())
+    for (int rank = 0; rank < schedule.pipeline; ++rank)
+      for (const StageNeeds& needs : stage_needs(schedule, rank)) {
+        const std::string where = schedule.name + " stage " + std::to_string(needs.stage) + "\n" + text(schedule);
+        const std::vector<Work> backward{Work::input_gradient, Work::backward};
+        EXPECT_EQ(needs.activations, overlap(intervals(schedule, needs.stage, {Work::receive_activation, Work::forward},
+                                                       {Work::weight_gradient, Work::backward}))) << where;
+        EXPECT_EQ(needs.held, overlap(intervals(schedule, needs.stage, backward, {Work::weight_gradient, Work::backward}))) << where;
+        const bool sends = needs.stage + 1 < schedule.stages;
+        EXPECT_EQ(needs.outputs, sends ? overlap(intervals(schedule, needs.stage, {Work::forward}, {Work::send_activation})) : 0) << where;
+        EXPECT_EQ(needs.gradients,
+                  overlap(intervals(schedule, needs.stage, {Work::receive_gradient, Work::input_gradient, Work::backward},
+                                    {Work::send_gradient, Work::input_gradient, Work::backward}))) << where;
+      }
+}
+
+TEST(StageNeeds, FifoKeepsEveryMicrobatch) {
+  for (const ScheduleRequest& request : test::requests({1, 2, 4}, 6)) {
+    if (request.name != ScheduleName::fifo) continue;
+    const Schedule schedule = lower(generate(request));
+    for (int rank = 0; rank < request.pipeline; ++rank)
+      EXPECT_EQ(stage_needs(schedule, rank).front().activations, request.microbatches) << test::title(request);
+  }
+}
+
+TEST(StageNeeds, OneForwardOneBackwardKeepsAsManyAsStagesBehind) {
+  for (const ScheduleRequest& request : test::requests({1, 2, 4, 6}, 9)) {
+    if (request.name != ScheduleName::one_forward_one_backward) continue;
+    const Schedule schedule = lower(generate(request));
+    for (int rank = 0; rank < request.pipeline; ++rank) {
+      const int needed = stage_needs(schedule, rank).front().activations;
+      const int computing = std::min(request.pipeline - rank, request.microbatches);
+      EXPECT_GE(needed, computing) << test::title(request);
+      // An input may come in while the microbatches that are counted are still here; on rank 0 nothing comes in.
+      EXPECT_LE(needed, std::min(computing + (rank > 0 ? 1 : 0), request.microbatches)) << test::title(request) << " rank " << rank;
+    }
+  }
+}
+
+TEST(StageNeeds, WeightGradientsRightBehindHoldOne) {
+  for (const ScheduleRequest& request : test::requests({1, 2, 4}, 5)) {
+    const Schedule schedule = lower(generate(request));
+    for (int rank = 0; rank < request.pipeline; ++rank) EXPECT_EQ(stage_needs(schedule, rank).front().held, 1) << test::title(request);
+  }
+}
+
+TEST(StageNeeds, DeferredWeightGradientsAreHeld) {
+  const Schedule schedule = lower(test::table(2, 3, {"0F0 0F1 0F2 0I0 0I1 0I2 0W0 0W1 0W2", "1F0 1B0 1F1 1B1 1F2 1B2"}, false));
+  EXPECT_EQ(stage_needs(schedule, 0).front().held, 3);
+  EXPECT_EQ(stage_needs(schedule, 0).front().activations, 3);
+  EXPECT_EQ(stage_needs(schedule, 1).front().held, 1);
+}
+
+TEST(StageNeeds, SayEachStageOfARank) {
+  const Schedule schedule = lower(test::looped_table(2, 3, 2, true));
+  const std::vector<StageNeeds> needs = stage_needs(schedule, 1);
+  ASSERT_EQ(needs.size(), 3U);
+  EXPECT_EQ(needs[0].stage, 1);
+  EXPECT_EQ(needs[1].stage, 3);
+  EXPECT_EQ(needs[2].stage, 5);
+  EXPECT_EQ(needs[2].outputs, 0) << "the last stage sends no activations";
+}
+
+TEST(Slots, AreAllFreeAtTheEndOfEveryRow) {
+  for (const Schedule& schedule : lowered_schedules())
+    for (int rank = 0; rank < schedule.pipeline; ++rank) {
+      std::map<int, StagePools> pools;
+      for (const Action& action : schedule.row(rank)) {
+        if (is_whole_step(action.work)) continue;
+        take_slots(schedule, action, pools[action.stage]);
+        release_slots(schedule, action, pools[action.stage]);
+      }
+      for (const auto& [stage, p] : pools)
+        for (int m = 0; m < schedule.microbatches; ++m)
+          EXPECT_FALSE(p.activations.has(m) || p.held.has(m) || p.outputs.has(m) || p.gradients.has(m)) << text(schedule);
+    }
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,5 @@
+penstock_test(pipeline/slots_test LABELS unit)
+penstock_test(pipeline/evaluation_schedule_test LABELS unit)
+penstock_test(pipeline/rank_model_test LABELS unit)
+penstock_test(pipeline/stage_test RANKS 1 2 LABELS unit)
+penstock_test(pipeline/executor_test RANKS 1 2 4 LABELS parity)

@@ -1,0 +1,156 @@
+#pragma once
+// A GPT that is small enough for every test, as a plan and as one rank of a running model.
+
+#include <memory>
+#include <vector>
+
+#include "base/random.hpp"
+#include "pipeline/executor.hpp"
+#include "schedule/generate.hpp"
+#include "schedule/lower.hpp"
+
+namespace penstock::test {
+
+/// What a test chooses; all else follows from it.
+struct TinySetup {
+  int data = 1;
+  int pipeline = 1;
+  int tensor = 1;
+  int stages = 0;  ///< 0: one a pipeline rank
+  bool sequence_parallel = true;
+  bool shard = true;
+  double dropout = 0;
+  int microbatches = 4;  ///< of the global batch
+  DType compute = DType::float32;
+  ScheduleName schedule = ScheduleName::one_forward_one_backward;
+  Backward backward = Backward::split;
+
+  int ranks() const { return data * pipeline * tensor; }
+  std::string text() const {
+    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {}", data, pipeline, tensor, stages,
+                       sequence_parallel ? "sequence-parallel" : "whole rows", shard, penstock::text(schedule), penstock::text(backward));
+  }
+};
+
+inline constexpr std::int64_t tiny_micro = 2, tiny_sequence = 8;
+
+inline ModelConfig tiny_config(double dropout) {
+  return {.layers = 4, .width = 16, .heads = 4, .vocabulary = 40, .positions = 10, .dropout_embedding = dropout,
+          .dropout_residual = dropout, .dropout_attention = dropout};
+}
+
+/// With `computing` instead of a generated schedule, when there is one.
+inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr) {
+  ModelPlan plan;
+  plan.config = tiny_config(setup.dropout);
+  plan.cut = {.tensor = setup.tensor, .sequence_parallel = setup.sequence_parallel, .compute = setup.compute};
+  // An epsilon of the size of the gradients makes an update a smooth function of them: with the usual one the first
+  // update is the gradient's sign, and a rounding turns that of an element whose gradient is zero in truth.
+  plan.optimizer = {.learning_rate = 0.01, .epsilon = 1e-3, .shard = setup.shard};
+  plan.seed = 11;
+  plan.micro = tiny_micro;
+  plan.sequence = tiny_sequence;
+  const int stages = setup.stages > 0 ? setup.stages : setup.pipeline;
+  plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
+  const Schedule generated = generate({.name = setup.schedule, .pipeline = setup.pipeline,
+                                       .microbatches = setup.microbatches / setup.data, .backward = setup.backward});
+  plan.schedule = lower(computing ? *computing : generated, {.tied = true});
+  plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
+  return plan;
+}
+
+inline Mesh tiny_mesh(const TinySetup& setup) {
+  return Mesh({{"pipeline", setup.pipeline}, {"data", setup.data}, {"tensor", setup.tensor}});
+}
+
+inline MeshPlace place_on(const Mesh& mesh, int rank) {
+  return {.data = mesh.coordinate(rank, "data"), .pipeline = mesh.coordinate(rank, "pipeline"),
+          .tensor = mesh.coordinate(rank, "tensor"), .data_ranks = mesh.size_of("data")};
+}
+
+/// The tokens of a global batch: random, the same on every rank; targets are random, too.
+class TinyBatch {
+ public:
+  TinyBatch(int microbatches, std::uint64_t first_sample) : microbatches_(microbatches), first_sample_(first_sample) {
+    const RandomKey key = random_key(23, "tokens");
+    const auto count = static_cast<std::uint64_t>(microbatches * tiny_micro * tiny_sequence);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const RandomWords words = random_words(key, first_sample * tiny_sequence + i);
+      tokens_.push_back(static_cast<std::int32_t>(words[0] % 40));
+      targets_.push_back(static_cast<std::int32_t>(words[1] % 40));
+    }
+  }
+
+  /// The part of one data rank: contiguous microbatches.
+  StepTokens part(int data, int data_ranks) const {
+    const int own = microbatches_ / data_ranks;
+    StepTokens part;
+    for (int m = data * own; m < (data + 1) * own; ++m)
+      part.microbatches.push_back({first_sample_ + static_cast<std::uint64_t>(m * tiny_micro),
+                                   tokens_.data() + m * tiny_micro * tiny_sequence, targets_.data() + m * tiny_micro * tiny_sequence});
+    return part;
+  }
+  StepTokens all() const { return part(0, 1); }
+  std::int64_t tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
+
+ private:
+  int microbatches_;
+  std::uint64_t first_sample_;
+  std::vector<std::int32_t> tokens_, targets_;
+};
+
+/// One rank of a running model, with everything it needs.
+class TinyRank {
+ public:
+  TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr)
+      : TinyRank(world, tiny_plan(setup, computing), tiny_mesh(setup)) {}
+
+  /// The whole model on this rank alone, whatever the world's size.
+  static TinyRank alone(World& world, TinySetup setup) {
+    setup.data = setup.pipeline = setup.tensor = 1;
+    return {world, tiny_plan(setup), Mesh({{"copy", world.size()}})};
+  }
+
+  const ModelPlan& plan() const { return plan_; }
+  const MeshPlace& place() const { return place_; }
+  RankModel& model() { return *model_; }
+  ParameterSet& parameters() { return model_->parameters(); }
+  Executor& executor() { return *executor_; }
+  Queue& queue() { return queue_; }
+  const Arena& arena() const { return *arena_; }
+
+  StepResult train(const TinyBatch& batch, std::int64_t update) {
+    return executor_->train(plan_.schedule, batch.part(place_.data, place_.data_ranks),
+                            {.update = update, .learning_rate = plan_.optimizer.learning_rate, .tokens = batch.tokens()});
+  }
+
+  /// Loads a microbatch as the executor does.
+  MicrobatchView load(const StepTokens& tokens, int microbatch) {
+    const StepTokens::Microbatch& from = tokens.microbatches[static_cast<std::size_t>(microbatch)];
+    std::copy_n(from.tokens, tiny_micro * tiny_sequence, model_->tokens(microbatch).data<std::int32_t>());
+    std::copy_n(from.targets, tiny_micro * tiny_sequence, model_->targets(microbatch).data<std::int32_t>());
+    *model_->first_sample(microbatch) = from.first_sample;
+    return {.microbatch = microbatch, .tokens = model_->tokens(microbatch), .targets = model_->targets(microbatch),
+            .first_sample = model_->first_sample(microbatch)};
+  }
+
+ private:
+  TinyRank(World& world, ModelPlan plan, const Mesh& mesh)
+      : plan_(std::move(plan)), place_(place_on(mesh, world.rank())), communicators_(std::make_unique<Communicators>(world, mesh)) {
+    arena_ = std::make_unique<Arena>(arena_bytes(plan_, place_));
+    model_ = std::make_unique<RankModel>(plan_, place_, &queue_, communicators_.get(), *arena_);
+    executor_ = std::make_unique<Executor>(*model_, *communicators_, queue_, place_.pipeline);
+    model_->parameters().initialize(plan_.seed);
+    model_->optimizer().publish(queue_);
+  }
+
+  ModelPlan plan_;
+  MeshPlace place_;
+  std::unique_ptr<Communicators> communicators_;
+  Queue queue_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<RankModel> model_;
+  std::unique_ptr<Executor> executor_;
+};
+
+}  // namespace penstock::test

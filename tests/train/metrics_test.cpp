@@ -1,0 +1,154 @@
+#include "train/metrics.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <limits>
+#include <sstream>
+#include <vector>
+
+#include "base/error.hpp"
+#include "train/temporary_folder.hpp"
+
+namespace penstock {
+namespace {
+
+using test::TemporaryFolder;
+
+MetricsRow row_of(std::int64_t step) {
+  return {.step = step, .tokens = step * 1024, .loss = 1.0 / 3.0 + static_cast<double>(step), .gradient_norm = 0.7 / static_cast<double>(step),
+          .learning_rate = 6e-4, .seconds = 0.25, .tokens_per_second = 4096, .validation_loss = {}};
+}
+
+std::string line_of(std::int64_t step) { return text(row_of(step)) + "\n"; }
+const std::string header_line = std::string(Metrics::header) + "\n";
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::stringstream all;
+  all << file.rdbuf();
+  return all.str();
+}
+
+void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
+
+std::vector<std::string> cells(const std::string& line) {
+  std::vector<std::string> out(1);
+  for (const char c : line)
+    if (c == ',') out.emplace_back();
+    else out.back() += c;
+  return out;
+}
+
+TEST(MetricsText, BeginsAsTheContractSays) {
+  EXPECT_TRUE(header_line.starts_with("step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second"));
+  EXPECT_EQ(cells(Metrics::header).size(), cells(text(row_of(1))).size());
+}
+
+TEST(MetricsText, LossesAndNormsComeBackWithAllTheirBits) {
+  for (const double value : {1.0 / 3.0, 5.5451774444795623, 1e-300, 0.1 + 0.2, std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min()}) {
+    MetricsRow row = row_of(1);
+    row.loss = row.gradient_norm = value;
+    row.validation_loss = value;
+    const std::vector<std::string> found = cells(text(row));
+    for (const std::size_t column : {2U, 3U, 7U}) EXPECT_EQ(std::strtod(found[column].c_str(), nullptr), value) << found[column];
+  }
+}
+
+TEST(MetricsText, LearningRatesComeBackAsFloats) {
+  MetricsRow row = row_of(1);
+  row.learning_rate = 6e-4 * 7 / 30;
+  EXPECT_EQ(std::strtof(cells(text(row))[4].c_str(), nullptr), static_cast<float>(row.learning_rate));
+}
+
+TEST(MetricsText, WithoutAnEvaluationTheLastCellIsEmpty) { EXPECT_EQ(cells(text(row_of(3))).back(), ""); }
+
+TEST(Metrics, WritesARowAStepAndFlushesEach) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  Metrics metrics(path, 0);
+  EXPECT_EQ(read(path), header_line);
+  metrics.append(row_of(1));
+  EXPECT_EQ(read(path), header_line + line_of(1)) << "before the object ends";
+  metrics.append(row_of(2));
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2));
+  EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
+}
+
+TEST(Metrics, KeepsRowsUpToTheStepItRestartsFrom) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  write(path, header_line + line_of(1) + line_of(2) + line_of(3) + line_of(4));
+  Metrics metrics(path, 2);
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2));
+  metrics.append(row_of(3));
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2) + line_of(3));
+}
+
+TEST(Metrics, DropsAHalfWrittenLine) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  const std::string second = line_of(2);
+  for (std::size_t length = 0; length < second.size(); ++length) {
+    write(path, header_line + line_of(1) + second.substr(0, length));
+    const Metrics metrics(path, 2);
+    EXPECT_EQ(read(path), header_line + line_of(1)) << "after " << length << " bytes of the second row";
+  }
+}
+
+TEST(Metrics, AtStepZeroBeginsAnew) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  write(path, header_line + line_of(1));
+  const Metrics metrics(path, 0);
+  EXPECT_EQ(read(path), header_line);
+}
+
+TEST(Metrics, WithoutAFileARestartHasNoRows) {
+  const TemporaryFolder folder;
+  const Metrics metrics(folder.path() / "metrics.csv", 5);
+  EXPECT_EQ(read(folder.path() / "metrics.csv"), header_line);
+}
+
+TEST(Metrics, WithoutAFolderFails) { EXPECT_THROW(Metrics("no/such/folder/metrics.csv", 0), SystemError); }
+
+/// A limit on the size of files stands for a disk that is full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(std::uintmax_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &former_);
+    rlimit limit = former_;
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &former_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit former_{};
+  void (*handler_)(int);
+};
+
+TEST(Metrics, AFullDiskLeavesNoHalfRowsAndNoHoles) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  Metrics metrics(path, 0);
+  metrics.append(row_of(1));
+  {
+    const FileSizeLimit full(std::filesystem::file_size(path) + 10);
+    EXPECT_NO_THROW(metrics.append(row_of(2)));
+    EXPECT_NO_THROW(metrics.append(row_of(3)));
+  }
+  EXPECT_EQ(read(path), header_line + line_of(1)) << "ten bytes had room, and are no row";
+  metrics.append(row_of(4));
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2) + line_of(3) + line_of(4));
+}
+
+}  // namespace
+}  // namespace penstock

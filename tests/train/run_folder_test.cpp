@@ -1,0 +1,170 @@
+#include "train/run_folder.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.hpp"
+#include "train/temporary_folder.hpp"
+
+namespace penstock {
+namespace {
+
+using test::TemporaryFolder;
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::stringstream all;
+  all << file.rdbuf();
+  return all.str();
+}
+
+void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
+
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no InputError was thrown";
+}
+
+TEST(RunFolder, NamesWhatIsInIt) {
+  const RunFolder folder("runs/tiny");
+  EXPECT_EQ(folder.deck(), "runs/tiny/deck.toml");
+  EXPECT_EQ(folder.metrics(), "runs/tiny/metrics.csv");
+  EXPECT_EQ(folder.checkpoints(), "runs/tiny/checkpoints");
+  EXPECT_EQ(folder.captures(), "runs/tiny/captures");
+  EXPECT_EQ(folder.end(), "runs/tiny/end.json");
+}
+
+TEST(RunFolder, CheckMakesNothing) {
+  const TemporaryFolder parent;
+  const RunFolder folder(parent.path() / "a" / "b");
+  EXPECT_NO_THROW(folder.check());
+  EXPECT_TRUE(std::filesystem::is_empty(parent.path()));
+}
+
+TEST(RunFolder, CheckTakesAFolderThatIsThere) {
+  const TemporaryFolder parent;
+  EXPECT_NO_THROW(RunFolder(parent.path()).check());
+}
+
+TEST(RunFolder, IsNoFileAndNotBelowOne) {
+  const TemporaryFolder parent;
+  write(parent.path() / "file", "text");
+  for (const char* path : {"file", "file/run", "file/deep/run"}) {
+    const std::string message = message_of([&] { RunFolder(parent.path() / path).check(); });
+    EXPECT_NE(message.find((parent.path() / "file").string() + " is a file"), std::string::npos) << message;
+    EXPECT_NE(message.find("--run"), std::string::npos) << "no cure: " << message;
+  }
+}
+
+TEST(RunFolder, RelativePathsAreCheckedToo) {
+  const TemporaryFolder parent;
+  write(parent.path() / "file", "text");
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(parent.path());
+  const std::string message = message_of([] { RunFolder("file/run").check(); });
+  std::filesystem::current_path(before);
+  EXPECT_NE(message.find("is a file"), std::string::npos) << message;
+}
+
+/// What check says of a path to somebody who is not root: the process of a death test gives its rights up.
+int code_of_check_without_rights(const std::filesystem::path& path, const std::string& expected) {
+  constexpr uid_t nobody = 65534;
+  if (geteuid() == 0 && setresuid(nobody, nobody, nobody) != 0) return 3;
+  const std::string message = message_of([&] { RunFolder(path).check(); });
+  if (message.find(expected) != std::string::npos) return 0;
+  std::fprintf(stderr, "%s\n", message.c_str());
+  return 1;
+}
+
+TEST(RunFolderDeathTest, MustBeWritable) {
+  const TemporaryFolder parent;
+  chmod(parent.path().c_str(), 0555);
+  const std::string expected = "no permission in " + parent.path().string();
+  EXPECT_EXIT(std::_Exit(code_of_check_without_rights(parent.path(), expected)), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(std::_Exit(code_of_check_without_rights(parent.path() / "run", expected)), testing::ExitedWithCode(0), "");
+}
+
+TEST(RunFolderDeathTest, BelowAFolderThatMayNotBeEnteredIsNoPermissionAndNoFile) {
+  const TemporaryFolder parent;
+  chmod(parent.path().c_str(), 0755);
+  const auto closed = parent.path() / "closed";
+  std::filesystem::create_directory(closed);
+  chmod(closed.c_str(), 0);
+  const std::string expected = "no permission in " + closed.string();
+  EXPECT_EXIT(std::_Exit(code_of_check_without_rights(closed / "run", expected)), testing::ExitedWithCode(0), "");
+  chmod(closed.c_str(), 0755);
+}
+
+TEST(RunFolder, CreateMakesItsFolders) {
+  const TemporaryFolder parent;
+  const RunFolder folder(parent.path() / "a" / "b");
+  folder.create();
+  EXPECT_TRUE(std::filesystem::is_directory(folder.checkpoints()));
+  EXPECT_TRUE(std::filesystem::is_directory(folder.captures()));
+  EXPECT_NO_THROW(folder.create()) << "twice";
+}
+
+TEST(RunFolder, CreateSaysWhyItCannot) {
+  const TemporaryFolder parent;
+  write(parent.path() / "checkpoints", "a file in the way");
+  EXPECT_NE(message_of([&] { RunFolder(parent.path()).create(); }).find("--run"), std::string::npos);
+}
+
+TEST(RunFolder, HoldsStepsWhenThereAreRowsOrCheckpoints) {
+  const TemporaryFolder parent;
+  const RunFolder folder(parent.path() / "run");
+  EXPECT_FALSE(folder.holds_steps()) << "there is no folder";
+  folder.create();
+  EXPECT_FALSE(folder.holds_steps());
+  write(folder.metrics(), "step,tokens\n");
+  EXPECT_FALSE(folder.holds_steps()) << "a header is no step";
+  write(folder.metrics(), "step,tokens\n1,1024\n");
+  EXPECT_TRUE(folder.holds_steps());
+  std::filesystem::remove(folder.metrics());
+  write(folder.checkpoints() / "step-00000000.h5.tmp", "");
+  EXPECT_FALSE(folder.holds_steps()) << "a temporary file is no checkpoint";
+  write(folder.checkpoints() / "step-00000000.h5", "");
+  EXPECT_TRUE(folder.holds_steps());
+}
+
+TEST(RunFolder, RecordsHowALifeEnded) {
+  const TemporaryFolder parent;
+  const RunFolder folder(parent.path());
+  const std::vector<std::pair<LifeEnd, std::string>> ends{
+      {LifeEnd::running, "running"}, {LifeEnd::done, "done"}, {LifeEnd::stopped, "stopped"}, {LifeEnd::failed, "failed"}};
+  for (const auto& [end, name] : ends) {
+    folder.record(end, 17, 75, "a \"quoted\" message\nof two lines");
+    const nlohmann::json json = nlohmann::json::parse(read(folder.end()));
+    EXPECT_EQ(json.at("ended"), name);
+    EXPECT_EQ(json.at("step"), 17);
+    EXPECT_EQ(json.at("exit_code"), 75);
+    EXPECT_EQ(json.at("message"), "a \"quoted\" message\nof two lines");
+    EXPECT_FALSE(std::filesystem::exists(folder.end().string() + ".tmp"));
+  }
+}
+
+TEST(RunFolder, WritesTheDeck) {
+  const TemporaryFolder parent;
+  const RunFolder folder(parent.path());
+  folder.write_deck("[run]\nsteps = 3\n");
+  EXPECT_EQ(read(folder.deck()), "[run]\nsteps = 3\n");
+}
+
+TEST(RunFolder, FailsLoudlyWhereItCannotWrite) {
+  const RunFolder folder("no/such/folder");
+  EXPECT_THROW(folder.write_deck("x"), SystemError);
+  EXPECT_THROW(folder.record(LifeEnd::done, 1, 0, ""), SystemError);
+}
+
+}  // namespace
+}  // namespace penstock
