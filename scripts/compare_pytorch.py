@@ -20,12 +20,19 @@ import sys
 import tomllib
 from pathlib import Path
 
+
+def leave(message):
+    """Nothing can be compared: says why, with exit code 2."""
+    print(f"compare_pytorch.py: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 try:
     import h5py
     import torch
     import torch.nn.functional as F
 except ModuleNotFoundError as missing:
-    sys.exit(f"compare_pytorch.py needs the Python module {missing.name}; run it with a Python that has torch, h5py and numpy")
+    leave(f"needs the Python module {missing.name}; run it with a Python that has torch, h5py and numpy")
 
 STEPS = 5
 LAYER_NORM_EPSILON = 1e-5
@@ -130,7 +137,7 @@ class Table:
         """Norms, and the norm of the difference over PyTorch's norm."""
         ours, theirs = ours.double(), theirs.detach().double()
         if ours.shape != theirs.shape:
-            sys.exit(f"{what}: Penstock has the shape {tuple(ours.shape)}, PyTorch {tuple(theirs.shape)}")
+            leave(f"{what}: Penstock has the shape {tuple(ours.shape)}, PyTorch {tuple(theirs.shape)}")
         self.row(what, ours.norm().item(), theirs.norm().item(), ((ours - theirs).norm() / theirs.norm()).item(), limit)
 
 
@@ -168,7 +175,10 @@ def compare_taps(table, model, captured):
 def compare(run):
     deck = tomllib.loads((run / "deck.toml").read_text())
     if deck["precision"]["compute"] != "float32":
-        sys.exit(f"{run}: precision.compute is {deck['precision']['compute']}; only float32 runs can be compared this closely")
+        leave(f"{run}: precision.compute is {deck['precision']['compute']}; only float32 runs can be compared this closely")
+    dropouts = {key: value for key, value in deck["model"].items() if key.startswith("dropout") and value}
+    if dropouts:
+        leave(f"{run}: {dropouts}; PyTorch cannot draw Penstock's dropout masks, so a run to compare has dropout 0")
     weights = {name: w.requires_grad_() for name, w in read_weights(run / "checkpoints/step-00000000.h5").items()}
     model, adamw = GPT2(weights, deck["model"]), make_adamw(weights, deck["optimizer"])
     with open(run / "metrics.csv") as file:
@@ -210,7 +220,7 @@ def make_run(arguments):
         command += ["--set", setting]
     end = subprocess.run(command).returncode
     if end not in (0, 75):  # 75: stopped at run.stop, saved
-        sys.exit(f"the run to compare with ended with exit code {end}")
+        leave(f"the run to compare with ended with exit code {end}")
 
 
 def read_arguments():
@@ -235,10 +245,10 @@ def main():
     try:
         good = compare(arguments.run)
     except (FileNotFoundError, KeyError) as missing:
-        print(f"{arguments.run} lacks what is to be compared: {missing}. It needs dropout 0, checkpoint.initial = true, "
-              f"capture.steps = [1, 2, 3, 4, 5] and a checkpoint of step 5 (run.stop = 5); "
-              f"--program and --tokens make such a run", file=sys.stderr)
-        return 2
+        leave(
+            f"{arguments.run} lacks what is to be compared: {missing}. It needs checkpoint.initial = true, "
+            "capture.steps = [1, 2, 3, 4, 5] and a checkpoint of step 5; --program and --tokens make such a run"
+        )
     print("PyTorch and Penstock agree" if good else "PyTorch and Penstock DIFFER")
     return 0 if good else 1
 

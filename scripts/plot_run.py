@@ -71,7 +71,7 @@ def draw_loss(axes, run, colour):
         last = run.validation_loss[-1]
         axes.plot(run.validation_steps, run.validation_loss, color=colour, linestyle="--", linewidth=0.8, marker="o",
                   markersize=4, markeredgecolor="black", markeredgewidth=0.5,
-                  label=f"{run.label}: held-back text, at last {last:.3f}")
+                  label=f"{run.label}: held-back text, {last:.3f} at its end")
     saved = run.checkpoint_steps()
     if saved:
         axes.plot(saved, [0.02] * len(saved), color=colour, linestyle="", marker="^", markersize=6,

@@ -28,8 +28,8 @@ class Metrics {
   /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
   /// Throws SystemError.
   Metrics(std::filesystem::path path, std::int64_t last_step);
-  /// Appends and flushes; a disk that is full is told once, and training goes on. Rows that could not be written wait for
-  /// the next one; a part of a row is never left behind.
+  /// Appends and flushes; a disk that is full is told once, and training goes on. Rows that could not be written wait
+  /// for the next one; a part of a row is never left behind.
   void append(const MetricsRow& row);
 
  private:

@@ -111,9 +111,11 @@ namespace {
 // Largest sizes that keep every product of a few of them far from overflow.
 constexpr std::int64_t most_ranks = 1 << 20;
 constexpr std::int64_t most_extent = 1 << 30;
+constexpr std::int64_t most_width = 1 << 24;
 
 void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.heads"})) return;
+  if (c.model.heads > most_width || c.model.width > most_width) return;  // told of by check_sizes
   if (table.usable({"model.width"}) && c.model.width % c.model.heads != 0)
     mistakes.add("{}: model.heads = {} does not divide model.width = {}; use {}, or change model.width",
                  table.where("model.heads"), c.model.heads, c.model.width, divisors_text(c.model.width));
@@ -147,7 +149,7 @@ void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mista
         "{}: data.sequence = {} is longer than the model's positions, model.positions = {}; use at most {}, or more "
         "positions",
         table.where("data.sequence"), c.data.sequence, c.model.positions, c.model.positions);
-  if (c.batch.micro > most_extent || c.data.sequence > most_extent) return;  // told of above; their product may overflow
+  if (c.batch.micro > most_extent || c.data.sequence > most_extent) return;  // told of by check_sizes
   if (table.usable({"mesh.tensor", "batch.micro"}) && c.mesh.sequence_parallel &&
       c.batch.micro * c.data.sequence % c.mesh.tensor != 0)
     mistakes.add(
@@ -182,7 +184,8 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
   at_most("mesh.pipeline", c.mesh.pipeline, most_ranks);
   at_most("mesh.tensor", c.mesh.tensor, most_ranks);
   at_most("model.layers", c.model.layers, 1 << 20);
-  at_most("model.width", c.model.width, 1 << 24);
+  at_most("model.width", c.model.width, most_width);
+  at_most("model.heads", c.model.heads, most_width);
   at_most("model.positions", c.model.positions, most_extent);
   at_most("batch.global", c.batch.global, most_extent);
   at_most("batch.micro", c.batch.micro, most_extent);

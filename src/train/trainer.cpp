@@ -117,15 +117,16 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
 std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::string& restart) {
   if (restart != "latest") return restart;
   const Latest latest = find_latest(*world_, io_, folder_.checkpoints());
-  for (const Latest::PassedOver& passed : latest.passed_over)
-    if (world_->rank() == 0) spdlog::warn("passed over {}: {}", passed.file.path.string(), passed.why);
+  std::string reasons;
+  for (const Latest::PassedOver& passed : latest.passed_over) {  // `why` begins with the file's path
+    if (latest.file && world_->rank() == 0) spdlog::warn("passed over {}", passed.why);
+    reasons += "\n  " + passed.why;
+  }
   if (latest.file) return latest.file->path;
   if (!latest.passed_over.empty())
-    throw CollectiveFailure(
-        {2, fmt::format("{} holds no whole checkpoint: {} ({}); restart from a copy with --restart FILE, or begin anew "
-                        "in another folder with --run",
-                        folder_.checkpoints().string(), latest.passed_over.front().file.path.string(),
-                        latest.passed_over.front().why)});
+    throw CollectiveFailure({2, fmt::format("{} holds no whole checkpoint; restart from a copy with --restart FILE, or "
+                                            "begin anew in another folder with --run:{}",
+                                            folder_.checkpoints().string(), reasons)});
   spdlog::info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
   return std::nullopt;
 }

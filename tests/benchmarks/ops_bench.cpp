@@ -1,6 +1,6 @@
-// Speed of every operation at the shapes of two small models (L6 C384 H6 T256 B16, and L4 C256 H8 T256 B8), in float32 and
-// bfloat16. Counters: `flops` for products (a second), `bytes` for what a memory-bound operation must read and write at
-// least. Bounds to hold them against: `product` at 2048^3 and `copy`. Threads: OMP_NUM_THREADS.
+// Speed of every operation at the shapes of two small models (L6 C384 H6 T256 B16, and L4 C256 H8 T256 B8), in float32
+// and bfloat16. Counters: `flops` for products (a second), `bytes` for what a memory-bound operation must read and
+// write at least. Bounds to hold them against: `product` at 2048^3 and `copy`. Threads: OMP_NUM_THREADS.
 //   OMP_NUM_THREADS=2 bench.ops --benchmark_filter=attention
 
 #include <benchmark/benchmark.h>
@@ -65,7 +65,8 @@ void measure(benchmark::State& state, Bound bound, double amount, const std::fun
       benchmark::Counter(amount, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void bench_product(benchmark::State& state, DType type, std::int64_t rows, std::int64_t inputs, std::int64_t outputs, bool gelu) {
+void bench_product(benchmark::State& state, DType type, std::int64_t rows, std::int64_t inputs, std::int64_t outputs,
+                   bool gelu) {
   Queue queue;
   Tensors tensors;
   const Linear linear_of{.x = tensors.make(type, {rows, inputs}),
@@ -76,8 +77,8 @@ void bench_product(benchmark::State& state, DType type, std::int64_t rows, std::
   measure(state, Bound::flops, 2.0 * static_cast<double>(rows * inputs * outputs), [&] { linear(queue, linear_of); });
 }
 
-void bench_input_gradient(benchmark::State& state, DType type, std::int64_t rows, std::int64_t inputs, std::int64_t outputs,
-                          bool gelu) {
+void bench_input_gradient(benchmark::State& state, DType type, std::int64_t rows, std::int64_t inputs,
+                          std::int64_t outputs, bool gelu) {
   Queue queue;
   Tensors tensors;
   const TensorView dx = tensors.make(type, {rows, inputs});
@@ -89,7 +90,8 @@ void bench_input_gradient(benchmark::State& state, DType type, std::int64_t rows
           [&] { linear_input_gradient(queue, gradient); });
 }
 
-void bench_weight_gradient(benchmark::State& state, DType type, std::int64_t rows, std::int64_t inputs, std::int64_t outputs) {
+void bench_weight_gradient(benchmark::State& state, DType type, std::int64_t rows, std::int64_t inputs,
+                           std::int64_t outputs) {
   Queue queue;
   Tensors tensors;
   const LinearWeightGradient gradient{.dy = tensors.make(type, {rows, outputs}),
@@ -145,7 +147,9 @@ void bench_residual_layer_norm(benchmark::State& state, DType type, const Model&
                        .y = tensors.make(type, stream),
                        .mean = tensors.make(DType::float32, {model.tokens()}),
                        .rstd = tensors.make(DType::float32, {model.tokens()})};
-  measure(state, Bound::bytes, 4.0 * static_cast<double>(join.out.bytes()), [&] { residual_layer_norm(queue, {join, norm}); });
+  measure(state, Bound::bytes, 4.0 * static_cast<double>(join.out.bytes()), [&] {
+    residual_layer_norm(queue, {join, norm});
+  });
 }
 
 void bench_layer_norm_gradient(benchmark::State& state, DType type, const Model& model) {
@@ -161,7 +165,8 @@ void bench_layer_norm_gradient(benchmark::State& state, DType type, const Model&
                                    .dx = tensors.make(type, stream),
                                    .dweight = tensors.make(DType::float32, {model.width}),
                                    .dbias = tensors.make(DType::float32, {model.width})};
-  measure(state, Bound::bytes, 4.0 * static_cast<double>(gradient.dx.bytes()), [&] { layer_norm_gradient(queue, gradient); });
+  measure(state, Bound::bytes, 4.0 * static_cast<double>(gradient.dx.bytes()),
+          [&] { layer_norm_gradient(queue, gradient); });
 }
 
 void bench_embedding(benchmark::State& state, DType type, const Model& model, bool backward) {
@@ -169,9 +174,12 @@ void bench_embedding(benchmark::State& state, DType type, const Model& model, bo
   Tensors tensors;
   const TensorView tokens = tensors.make(DType::int32, {model.tokens()});
   const TensorView out = tensors.make(type, {model.tokens(), model.width});
-  const Embedding forward{.tokens = tokens, .weight = tensors.make(type, {vocabulary, model.width}), .first_token = 0, .out = out};
-  const EmbeddingGradient gradient{
-      .tokens = tokens, .dout = out, .first_token = 0, .dweight = tensors.make(DType::float32, {vocabulary, model.width})};
+  const Embedding forward{
+      .tokens = tokens, .weight = tensors.make(type, {vocabulary, model.width}), .first_token = 0, .out = out};
+  const EmbeddingGradient gradient{.tokens = tokens,
+                                   .dout = out,
+                                   .first_token = 0,
+                                   .dweight = tensors.make(DType::float32, {vocabulary, model.width})};
   measure(state, Bound::bytes, static_cast<double>(out.bytes()),
           [&] { backward ? embedding_gradient(queue, gradient) : embedding(queue, forward); });
 }
@@ -273,9 +281,12 @@ void add_model(const Model& model, DType type) {
     add("residual_layer_norm" + with + suffix,
         [=, &model](benchmark::State& state) { bench_residual_layer_norm(state, type, model, dropout); });
   }
-  add("layer_norm_gradient/" + suffix, [=, &model](benchmark::State& state) { bench_layer_norm_gradient(state, type, model); });
-  add("embedding/forward/" + suffix, [=, &model](benchmark::State& state) { bench_embedding(state, type, model, false); });
-  add("embedding/backward/" + suffix, [=, &model](benchmark::State& state) { bench_embedding(state, type, model, true); });
+  add("layer_norm_gradient/" + suffix,
+      [=, &model](benchmark::State& state) { bench_layer_norm_gradient(state, type, model); });
+  add("embedding/forward/" + suffix,
+      [=, &model](benchmark::State& state) { bench_embedding(state, type, model, false); });
+  add("embedding/backward/" + suffix,
+      [=, &model](benchmark::State& state) { bench_embedding(state, type, model, true); });
   add("softmax_loss/" + suffix, [=, &model](benchmark::State& state) { bench_softmax(state, type, model); });
   const bool copy = type == DType::bfloat16;
   add("adamw/" + suffix, [=, &model](benchmark::State& state) { bench_adamw(state, model, copy); });
@@ -299,7 +310,8 @@ int main(int argc, char** argv) {
   for (const ops::Model& model : ops::models)
     for (const DType type : {DType::float32, DType::bfloat16}) ops::add_model(model, type);
   for (const ops::Model& model : ops::models)
-    ops::add(std::string("squared_norm/") + model.name, [&](benchmark::State& state) { ops::bench_squared_norm(state, model); });
+    ops::add(std::string("squared_norm/") + model.name,
+             [&](benchmark::State& state) { ops::bench_squared_norm(state, model); });
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -1,13 +1,15 @@
-"""Wrong input: exit 2, one message that names what, the values, the rule and the cure; nothing written; all ranks gone."""
+"""Wrong input: exit 2, one message with what, the values, the rule and the cure; nothing written; all ranks gone."""
 import random
 import shutil
 import subprocess
+import time
 import unittest
 from pathlib import Path
 
 import h5py
 
-from penstock import (DROPOUT, ONE, TINY, ContractTest, Mesh, checkpoint, curve, main, rows, token_header, write_tokens)
+from penstock import (DROPOUT, ONE, PROGRAM, TINY, ContractTest, Mesh, checkpoint, curve, main, rows, token_header,
+                      write_tokens)
 
 # Message to the end of the last rank. The issue asks for 5 s.
 SECONDS_TO_LEAVE = 5
@@ -45,11 +47,12 @@ class Refusal(ContractTest):
         return result
 
     def check_message(self, result, parts, lines=1):
-        """`lines` on stderr in all, the last message's first one begins with the program's name; no traces, no doubles."""
+        """One message, of `lines` lines, that begins with the program's name; nothing else on stderr or stdout."""
         self.assertEqual(result.out, "")
+        self.assertTrue(result.err.startswith("penstock: "), result.err)
         self.assertEqual(result.err.count("penstock: "), 1, result.err)
         self.assertEqual(len(result.err.splitlines()), lines, result.err)
-        for trace in ("terminate called", "BAD TERMINATION", "HDF5-DIAG", "Abort(", ".cpp:"):
+        for trace in ("terminate called", "BAD TERMINATION", "HDF5-DIAG", "Abort("):
             self.assertNotIn(trace, result.err)
         for part in parts:
             self.assertIn(part, result.err)
@@ -80,7 +83,8 @@ class InputTest(Refusal):
 
     def test_several_mistakes_are_shown_together(self):
         self.refuse("5 mistakes in the input", "unknown key run.stepz", "run.steps", "model.width", '"wide"',
-                    "optimizer.learning_rate", "-1", "batch.global = 9", "data.sequence = 99", "model.positions = 16", lines=6,
+                    "optimizer.learning_rate", "-1", "batch.global = 9", "data.sequence = 99", "model.positions = 16",
+                    lines=6,
                     settings={"run.stepz": 1, "model.width": "wide", "optimizer.learning_rate": -1, "batch.global": 9,
                               "batch.micro": 2, "data.sequence": 99})
 
@@ -102,8 +106,17 @@ class InputTest(Refusal):
         self.refuse("1 * 2 * 1 = 2", "3 ranks", "-n 2", ranks=3)
         self.refuse("2 * 2 * 2 = 8", "1 rank,", "-n 8", mesh=Mesh(2, 2, 2), ranks=1)
 
+    def test_ranks_that_srun_started_without_mpi(self):
+        # `srun --mpi=none` starts every rank as a world of its own, and would train the same model many times over.
+        words = self.command(deck=self.deck)
+        alone = words[words.index(str(PROGRAM)):]
+        result = self.finish(self.start(alone, environment={"SLURM_STEP_NUM_TASKS": "4"}, cwd=self.place))
+        self.assertEqual(result.code, 2, result.err)
+        self.check_message(result, ["4", "srun", "--mpi="])
+
     def test_heads_that_tensor_does_not_divide(self):
-        self.refuse("mesh.tensor = 3 does not divide model.heads = 4", "1, 2 or 4", "model.heads", mesh=Mesh(1, 1, 3))
+        self.refuse("mesh.tensor = 3 does not divide model.heads = 4", "1, 2 or 4", "model.heads", mesh=Mesh(1, 1, 3),
+                    settings={"batch.micro": 3, "batch.global": 9})
 
     def test_width_that_heads_do_not_divide(self):
         self.refuse("model.heads = 5 does not divide model.width = 32", settings={"model.heads": 5})
@@ -127,7 +140,7 @@ class InputTest(Refusal):
 
     def test_token_file_that_is_not_there(self):
         self.refuse(str(self.folder / "none.tok"), "tokenize", tokens=self.folder / "none.tok")
-        self.refuse(str(self.folder), "regular file", tokens=self.folder)
+        self.refuse(str(self.folder), "a folder", tokens=self.folder)
         self.refuse("data.train", settings={"data.train": ""})
 
     def test_token_file_that_is_empty(self):
@@ -161,7 +174,8 @@ class InputTest(Refusal):
 
     def test_token_beyond_the_vocabulary(self):
         largest = max((self.folder / "train.tok.txt").read_bytes())
-        self.refuse("train.tok", f"the token {largest}", "model.vocabulary = 64", "256", settings={"model.vocabulary": 64})
+        self.refuse("train.tok", f"the token {largest}", "model.vocabulary = 64", "256",
+                    settings={"model.vocabulary": 64})
 
     def test_token_that_the_header_did_not_announce(self):
         # Found when it is read: the run ends with what and where; steps before it may have been written.
@@ -233,8 +247,10 @@ class RestartTest(Refusal):
     def test_checkpoint_of_another_model(self):
         self.refuse(str(self.newest), "another model", "embedding.token.weight", "[256, 32]", "[256, 64]", "deck",
                     restart=self.newest, settings={"model.width": 64})
-        self.refuse("another model", "blocks.4.", "missing in the file", restart=self.newest, settings={"model.layers": 5})
-        self.refuse("another model", "blocks.2.", "not in the deck's model", restart=self.newest, settings={"model.layers": 2})
+        self.refuse("another model", "blocks.4.", "missing in the file", restart=self.newest,
+                    settings={"model.layers": 5})
+        self.refuse("another model", "blocks.2.", "not in the deck's model", restart=self.newest,
+                    settings={"model.layers": 2})
         self.refuse("another model", "embedding.token.weight", "[256, 32]", "[131, 32]", restart=self.newest,
                     settings={"model.vocabulary": 131})
 
@@ -297,7 +313,7 @@ class RestartTest(Refusal):
         with open(self.newest, "r+b") as file:
             file.truncate(self.newest.stat().st_size // 2)
         checkpoint(self.run_folder, 2).write_text("no HDF5 file\n")
-        result = self.train(deck=self.deck, mesh=Mesh(1, 2, 1), settings={"run.steps": 3, "run.stop": 3}, run=self.run_folder,
+        result = self.train(deck=self.deck, mesh=Mesh(1, 2, 1), settings={"run.steps": 3}, run=self.run_folder,
                             restart="latest")
         for path in (self.newest, checkpoint(self.run_folder, 2)):
             told = [line for line in result.err.splitlines() if f"passed over {path}: " in line]
@@ -313,20 +329,24 @@ class RestartTest(Refusal):
             path = checkpoint(self.run_folder, step)
             with open(path, "r+b") as file:
                 file.truncate(path.stat().st_size // 2)
-        self.refuse(str(self.run_folder / "checkpoints"), "no whole checkpoint", "--restart FILE", "--run", lines=4,
-                    run=self.run_folder, restart="latest")
+        self.refuse(str(self.run_folder / "checkpoints"), "no whole checkpoint", "--restart FILE", "--run",
+                    *(f"{checkpoint(self.run_folder, step)}: " for step in (1, 2, 3)), lines=4, run=self.run_folder,
+                    restart="latest")
 
     def test_two_writers_in_one_folder(self):
-        first = self.start(self.command(deck=self.deck, settings={"run.steps": 3000}, run=self.folder / "held"), cwd=self.folder)
+        held = self.folder / "held"
+        first = self.start(self.command(deck=self.deck, settings={"run.steps": 30000}, run=held), cwd=self.folder)
         self.addCleanup(first.kill)
-        while not (self.folder / "held/guard").exists():
+        while not (held / "metrics.csv").exists():
             self.assertIsNone(first.poll())
-        second = self.finish_alone(self.command(deck=self.deck, run=self.folder / "held", restart="latest"))
+            time.sleep(0.01)
+        second = self.finish_alone(self.command(deck=self.deck, run=held, restart="latest"))
         self.assertEqual(second.returncode, 2, second.stderr)
         self.assertEqual(second.stderr.count("penstock: "), 1, second.stderr)
         self.assertIn("another run writes in this folder", second.stderr)
         first.terminate()
-        self.assertIn(self.finish(first).code, (0, 75))
+        self.assertIn(self.finish(first).code, (0, 75))  # 0: mpiexec sometimes loses the code of a run stopped so
+        self.assertIn('"stopped"', (held / "end.json").read_text())
 
     def finish_alone(self, words):
         """For a command beside another one of this test: does not wait for the other's ranks."""
@@ -354,14 +374,13 @@ class FullDiskTest(ContractTest):
         run = self.disk / "run"
         mesh = Mesh(1, 2, 1)
         settings = {**DROPOUT, "run.steps": 20, "checkpoint.every": 3, "checkpoint.keep": 0}
-        result = self.finish(self.start(self.command(deck=TINY, mesh=mesh, settings=settings, run=run), cwd=self.folder))
+        result = self.train(deck=TINY, mesh=mesh, settings=settings, run=run, expect=1)  # the last step is not saved
         self.assertEqual(result.err.count("was not saved"), 5, result.err)  # steps 9, 12, 15, 18, 20
         self.assertIn("step 9 was not saved", result.err)
         self.assertIn("training goes on", result.err)
         self.assertEqual(len(rows(run)), 20)
-        self.assertEqual(result.code, 1)  # the last step's checkpoint is missing: not done, and not the input's fault
         self.assertIn("could not be saved", result.err)
-        self.assertEqual(sorted(path.name for path in (run / "checkpoints").iterdir()), ["step-00000003.h5", "step-00000006.h5"])
+        self.assertEqual(self.names(run), ["step-00000003.h5", "step-00000006.h5"])
         # Room is made: the run goes on from step 6 and ends as the straight one.
         checkpoint(run, 3).unlink()
         self.train(deck=TINY, mesh=mesh, settings={**settings, "checkpoint.every": 0}, run=run, restart="latest")
@@ -372,11 +391,14 @@ class FullDiskTest(ContractTest):
     def test_several_writers(self):
         self.mount(12)
         run = self.disk / "run"
-        settings = {"checkpoint.every": 5, "checkpoint.keep": 0, "checkpoint.writers": 2}
-        result = self.finish(self.start(self.command(deck=TINY, mesh=Mesh(2, 1, 1), settings=settings, run=run), cwd=self.folder))
-        self.assertEqual(result.code, 1, result.err)
-        self.assertEqual(result.err.count("was not saved"), 2, result.err)
+        settings = {"checkpoint.every": 8, "checkpoint.keep": 0, "checkpoint.writers": 2}
+        result = self.train(deck=TINY, mesh=Mesh(2, 1, 1), settings=settings, run=run, expect=1)
+        self.assertEqual(result.err.count("was not saved"), 1, result.err)  # step 20, after 8 and 16
         self.assertEqual(len(rows(run)), 20)
+        self.assertEqual(self.names(run), ["step-00000008.h5", "step-00000016.h5"])
+
+    def names(self, run):
+        return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
 if __name__ == "__main__":

@@ -23,20 +23,22 @@ class RestartTest(ContractTest):
         self.tokens = write_tokens(self.folder / "short.tok", SAMPLES * 64 + 1, seed=5)
 
     def stop_and_go_on(self, run, first, second, settings_first=None, settings_second=None):
-        common = {**DROPOUT}
-        stopped = self.train(mesh=first, settings={**common, **(settings_first or {}), "run.stop": 10}, run=run, expect=75)
+        settings_first = {**DROPOUT, **(settings_first or {}), "run.stop": 10}
+        stopped = self.train(mesh=first, settings=settings_first, run=run, expect=75)
         self.assertIn("stopped at run.stop after step 10 of 20", stopped.err)
         self.assertEqual(len(rows(self.folder / run)), 10)
         with h5py.File(checkpoint(self.folder / run, 10)) as file:
             self.assertEqual((file.attrs["step"], file.attrs["samples"]), (10, 160))
-        gone_on = self.train(mesh=second, settings={**common, **(settings_second or {})}, run=run, restart="latest")
+        gone_on = self.train(mesh=second, settings={**DROPOUT, **(settings_second or {})}, run=run, restart="latest")
         self.assertIn("step 10, 160 samples drawn", gone_on.err)
 
     def test_same_mesh_gives_the_same_bits(self):
         # Also on a mesh that cuts everything, where more than one order of sums would be possible.
-        for mesh, settings in ((ONE, {}), (Mesh(2, 2, 2), {}), (Mesh(2, 1, 1), {"precision.compute": "bfloat16"})):
+        cases = ((ONE, {}), (Mesh(2, 2, 2), {}), (Mesh(2, 1, 1), {"precision.compute": "bfloat16"}),
+                 (ONE, {"device.threads": 2}))
+        for i, (mesh, settings) in enumerate(cases):
             with self.subTest(mesh=str(mesh), settings=settings):
-                straight, broken = f"straight-{mesh}", f"broken-{mesh}"
+                straight, broken = f"straight-{i}", f"broken-{i}"
                 self.train(mesh=mesh, settings={**DROPOUT, **settings}, run=straight)
                 self.stop_and_go_on(broken, mesh, mesh, settings, settings)
                 self.assertEqual(curve(self.folder / straight), curve(self.folder / broken))
@@ -131,8 +133,8 @@ class LifeTest(ContractTest):
         self.assertEqual(curve(self.folder / "run"), before)
 
     def test_another_batch_size_goes_on_with_the_next_unseen_samples(self):
-        # capture /tokens of the steps around the change: together they are the samples of the straight run.
-        deck = self.small_deck(checkpoint={"every": 5}, capture={"steps": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "taps": ["loss"]})
+        # The captured tokens of all steps, one behind the other, are the straight run's.
+        deck = self.small_deck(checkpoint={"every": 5}, capture={"steps": list(range(1, 9)), "taps": ["loss"]})
         self.train(deck=deck, run="straight", settings={"run.stop": 8}, expect=75)
         self.train(deck=deck, run="changed", settings={"run.stop": 5}, expect=75)
         self.train(deck=deck, run="changed", restart="latest", settings={"batch.global": 12, "run.stop": 7}, expect=75)

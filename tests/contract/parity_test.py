@@ -1,4 +1,4 @@
-"""The layout never changes the result: the same deck on other meshes, with other schedules, other cuts of the same work."""
+"""The layout never changes the result: one deck on all meshes, with all schedules, and other cuts of the same work."""
 import itertools
 
 from penstock import DROPOUT, MESHES, ONE, ContractTest, Mesh, curve, main, rows, write_tokens
@@ -21,7 +21,8 @@ class MeshParityTest(ContractTest):
         for mesh, schedule, shard in itertools.product(MESHES, ("fifo", "1f1b"), (True, False)):
             with self.subTest(mesh=str(mesh), schedule=schedule, shard=shard):
                 run = self.folder / f"{mesh}-{schedule}-{shard}"
-                self.train(mesh=mesh, settings={**DROPOUT, "schedule.name": schedule, "optimizer.shard": shard}, run=run)
+                settings = {**DROPOUT, "schedule.name": schedule, "optimizer.shard": shard}
+                self.train(mesh=mesh, settings=settings, run=run)
                 worst = self.assert_same_curve(reference, run, LOSS, NORM)
                 print(f"{mesh} {schedule} shard={shard}: loss {worst['loss']:.1e} norm {worst['gradient_norm']:.1e}")
                 if mesh.data == mesh.tensor == 1:  # stages add nothing up that one rank would add in another order

@@ -33,7 +33,8 @@ std::int64_t elements(const std::vector<ParameterSpec>& specs) {
 
 TEST(Gpt2Parameters, NamesAndShapesAreTheCheckpoints) {
   const std::int64_t c = 24;
-  std::vector<std::pair<std::string, Shape>> expected{{"embedding.token.weight", {70, c}}, {"embedding.position.weight", {32, c}}};
+  std::vector<std::pair<std::string, Shape>> expected{{"embedding.token.weight", {70, c}},
+                                                      {"embedding.position.weight", {32, c}}};
   for (int i = 0; i < 3; ++i) {
     const std::string block = "blocks." + std::to_string(i) + ".";
     expected.insert(expected.end(), {{block + "attention_norm.weight", {c}},
@@ -93,7 +94,8 @@ TEST(Gpt2Parameters, InitialWeightsAreGpt2s) {
 }
 
 TEST(Gpt2Parameters, DecayIsForEveryMatrixAndNothingElse) {
-  for (const ParameterSpec& spec : parameters_of(small)) EXPECT_EQ(spec.decay, spec.shape.dimensions() == 2) << spec.name;
+  for (const ParameterSpec& spec : parameters_of(small))
+    EXPECT_EQ(spec.decay, spec.shape.dimensions() == 2) << spec.name;
 }
 
 TEST(Gpt2Parameters, AreCutAsTheLayersNeedThem) {
@@ -129,7 +131,8 @@ TEST(Gpt2Parameters, CopiesUnderSequenceParallelismHavePartialGradients) {
   for (const ParameterSpec& spec : parameters_of(small, {.tensor = 2, .sequence_parallel = true}))
     EXPECT_EQ(spec.gradient, is_copy(spec) ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole) << spec.name;
   for (const ModelCut& cut : {ModelCut{.tensor = 2, .sequence_parallel = false}, ModelCut{.tensor = 1}})
-    for (const ParameterSpec& spec : parameters_of(small, cut)) EXPECT_EQ(spec.gradient, GradientOnTensorAxis::whole) << spec.name;
+    for (const ParameterSpec& spec : parameters_of(small, cut))
+      EXPECT_EQ(spec.gradient, GradientOnTensorAxis::whole) << spec.name;
 }
 
 TEST(Gpt2Parameters, BelongToTheStagesThatUseThem) {
@@ -139,7 +142,8 @@ TEST(Gpt2Parameters, BelongToTheStagesThatUseThem) {
   for (int i = 0; i < 3; ++i)
     EXPECT_EQ(find(specs, "blocks." + std::to_string(i) + ".mlp.up.weight").stages, (std::vector<int>{i}));
   EXPECT_EQ(find(specs, "final_norm.bias").stages, (std::vector<int>{2}));
-  EXPECT_EQ(find(parameters_of(small), "embedding.token.weight").stages, (std::vector<int>{0, 0})) << "two uses on one stage";
+  EXPECT_EQ(find(parameters_of(small), "embedding.token.weight").stages, (std::vector<int>{0, 0}))
+      << "two uses on one stage";
 }
 
 TEST(Gpt2Parameters, OnlyMatricesAndTheTokenTableAreComputedInTheChosenType) {

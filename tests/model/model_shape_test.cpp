@@ -8,8 +8,11 @@ namespace {
 const ModelConfig gpt2{.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024};
 
 ModelShape shape_at(int tensor, int coordinate, bool sequence_parallel, const ModelConfig& config = gpt2) {
-  return {.config = config, .cut = {.tensor = tensor, .sequence_parallel = sequence_parallel}, .tensor_coordinate = coordinate,
-          .samples = 4, .sequence = 512};
+  return {.config = config,
+          .cut = {.tensor = tensor, .sequence_parallel = sequence_parallel},
+          .tensor_coordinate = coordinate,
+          .samples = 4,
+          .sequence = 512};
 }
 
 TEST(ModelShape, OnOneRankIsTheWholeModel) {

@@ -91,7 +91,8 @@ TEST(BalancedPartition, IsTheBestOfAllPartitions) {
 
 TEST(BalancedPartition, TakesBlocksFromTheStageOfACostlyHead) {
   EXPECT_EQ(blocks_of(balanced_partition(8, 2, {.embedding = 0, .block = 1, .head = 2})), (std::vector<int>{5, 3}));
-  EXPECT_EQ(blocks_of(balanced_partition(8, 4, {.embedding = 0, .block = 1, .head = 0})), (std::vector<int>{2, 2, 2, 2}));
+  EXPECT_EQ(blocks_of(balanced_partition(8, 4, {.embedding = 0, .block = 1, .head = 0})),
+            (std::vector<int>{2, 2, 2, 2}));
 }
 
 TEST(BalancedPartition, RefusesMoreStagesThanBlocks) {
@@ -107,7 +108,8 @@ TEST(GivenPartition, IsTakenAsItStands) {
 }
 
 TEST(GivenPartition, RefusesWhatDoesNotFitAndShowsIt) {
-  for (const std::vector<std::int64_t>& given : {std::vector<std::int64_t>{4, 4}, {2, 3, 2}, {3, 4, 2}, {8, 1, -1}, {8, 0, 0}, {}}) {
+  for (const std::vector<std::int64_t>& given :
+       {std::vector<std::int64_t>{4, 4}, {2, 3, 2}, {3, 4, 2}, {8, 1, -1}, {8, 0, 0}, {}}) {
     const std::string message = message_of([&] { given_partition(8, 3, given); });
     EXPECT_NE(message.find("schedule.partition"), std::string::npos) << message;
     EXPECT_NE(message.find("3 stages"), std::string::npos) << message;

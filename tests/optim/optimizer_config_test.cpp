@@ -23,13 +23,15 @@ TEST(LearningRate, RisesInEqualStepsToThePeakAtTheEndOfTheWarmup) {
 
 TEST(LearningRate, EndsAtTheFinalShareAtTheLastStep) {
   for (const char* decay : {"cosine", "linear"})
-    for (const std::int64_t warmup : {0, 1, 20}) EXPECT_DOUBLE_EQ(learning_rate(config_with(decay, warmup), 100, 100), 6e-5) << decay;
+    for (const std::int64_t warmup : {0, 1, 20})
+      EXPECT_DOUBLE_EQ(learning_rate(config_with(decay, warmup), 100, 100), 6e-5) << decay;
 }
 
 TEST(LearningRate, FollowsTheCosine) {
   const OptimizerConfig config = config_with("cosine", 20);
   EXPECT_DOUBLE_EQ(learning_rate(config, 60, 100), 6e-4 * (0.1 + 0.9 * 0.5)) << "half-way";
-  EXPECT_DOUBLE_EQ(learning_rate(config, 40, 100), 6e-4 * (0.1 + 0.9 * 0.5 * (1 + std::numbers::sqrt2 / 2))) << "a quarter of the way";
+  EXPECT_DOUBLE_EQ(learning_rate(config, 40, 100), 6e-4 * (0.1 + 0.9 * 0.5 * (1 + std::numbers::sqrt2 / 2)))
+      << "a quarter of the way";
   EXPECT_DOUBLE_EQ(learning_rate(config, 80, 100), 6e-4 * (0.1 + 0.9 * 0.5 * (1 - std::numbers::sqrt2 / 2)));
 }
 
@@ -49,8 +51,10 @@ TEST(LearningRate, NeverRisesAfterTheWarmup) {
 
 TEST(LearningRate, StaysWithinItsBoundsInOddCases) {
   EXPECT_DOUBLE_EQ(learning_rate(config_with("cosine", 0), 1, 1), 6e-5) << "the only step is the last";
-  EXPECT_DOUBLE_EQ(learning_rate(config_with("linear", 100), 100, 100), 6e-4) << "a warmup as long as the run ends at the peak";
-  EXPECT_DOUBLE_EQ(learning_rate(config_with("linear", 1000), 100, 100), 6e-5) << "a warmup longer than the run: a tenth of the way up";
+  EXPECT_DOUBLE_EQ(learning_rate(config_with("linear", 100), 100, 100), 6e-4)
+      << "a warmup as long as the run ends at the peak";
+  EXPECT_DOUBLE_EQ(learning_rate(config_with("linear", 1000), 100, 100), 6e-5)
+      << "a warmup longer than the run: a tenth of the way up";
   EXPECT_DOUBLE_EQ(learning_rate(config_with("cosine", 0), 500, 100), 6e-5) << "behind the end it stays";
   OptimizerConfig constant = config_with("cosine", 0);
   constant.final = 1;

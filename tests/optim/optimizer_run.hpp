@@ -1,6 +1,6 @@
 #pragma once
-// An Optimizer on one rank of a mesh, with made-up parameters whose gradients are pure functions of where they come from:
-// the sums over a mesh are known, and one rank alone can make them, too.
+// An Optimizer on one rank of a mesh, with made-up parameters whose gradients are pure functions of where they come
+// from: the sums over a mesh are known, and one rank alone can make them, too.
 
 #include <algorithm>
 #include <map>
@@ -22,15 +22,25 @@ struct OptimizerMesh {
   bool shard = true;
 
   int ranks() const { return data * pipeline * tensor; }
-  std::string text() const { return fmt::format("data {} pipeline {} tensor {} shard {}", data, pipeline, tensor, shard); }
+  std::string text() const {
+    return fmt::format("data {} pipeline {} tensor {} shard {}", data, pipeline, tensor, shard);
+  }
 };
 
 /// Copies, cut rows and columns, q, k, v sections, a padded and tied table; float32 and bfloat16; odd sizes.
 inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
   const int t = mesh.tensor, last = mesh.pipeline - 1, middle = mesh.pipeline / 2, second = std::min(1, last);
-  const auto spec = [](std::string name, Shape shape, Split split, DType type, GradientOnTensorAxis gradient, std::vector<int> stages) {
-    return ParameterSpec{.name = std::move(name), .shape = shape, .split = split, .init = Init::normal, .deviation = 0.5,
-                         .decay = shape.dimensions() == 2, .type = type, .gradient = gradient, .stages = std::move(stages)};
+  const auto spec = [](std::string name, Shape shape, Split split, DType type, GradientOnTensorAxis gradient,
+                       std::vector<int> stages) {
+    return ParameterSpec{.name = std::move(name),
+                         .shape = shape,
+                         .split = split,
+                         .init = Init::normal,
+                         .deviation = 0.5,
+                         .decay = shape.dimensions() == 2,
+                         .type = type,
+                         .gradient = gradient,
+                         .stages = std::move(stages)};
   };
   constexpr auto whole = GradientOnTensorAxis::whole, partial = GradientOnTensorAxis::partial;
   const Split padded{.dimension = 0, .parts = t, .padded_extent = 128}, rows{.dimension = 0, .parts = t};
@@ -58,13 +68,16 @@ struct Contribution {
 
 /// Multiples of 1/16 up to 4: sums of many are exact in float32, in any order.
 inline float exact_gradient(const Contribution& from, const ParameterSpec& spec, std::int64_t element) {
-  const RandomKey key = random_key(17, fmt::format("{} {} {} {} {}", spec.name, from.step, from.data, from.tensor, from.use));
-  return static_cast<float>(static_cast<int>(random_words(key, static_cast<std::uint64_t>(element))[0] % 129) - 64) / 16.0F;
+  const RandomKey key =
+      random_key(17, fmt::format("{} {} {} {} {}", spec.name, from.step, from.data, from.tensor, from.use));
+  return static_cast<float>(static_cast<int>(random_words(key, static_cast<std::uint64_t>(element))[0] % 129) - 64) /
+         16.0F;
 }
 
 /// Normal numbers, whose sums depend on their order.
 inline float rounded_gradient(const Contribution& from, const ParameterSpec& spec, std::int64_t element) {
-  const RandomKey key = random_key(18, fmt::format("{} {} {} {} {}", spec.name, from.step, from.data, from.tensor, from.use));
+  const RandomKey key =
+      random_key(18, fmt::format("{} {} {} {} {}", spec.name, from.step, from.data, from.tensor, from.use));
   return static_cast<float>(random_normal(key, static_cast<std::uint64_t>(element)));
 }
 
@@ -77,7 +90,8 @@ class OptimizerRun {
  public:
   /// The world's ranks on `mesh`.
   OptimizerRun(World& world, const OptimizerMesh& sizes, const OptimizerConfig& config)
-      : OptimizerRun(world, sizes, config, Mesh({{"pipeline", sizes.pipeline}, {"data", sizes.data}, {"tensor", sizes.tensor}})) {}
+      : OptimizerRun(world, sizes, config,
+                     Mesh({{"pipeline", sizes.pipeline}, {"data", sizes.data}, {"tensor", sizes.tensor}})) {}
 
   /// Every rank for itself: the whole model without a mesh.
   static OptimizerRun alone(World& world, const OptimizerConfig& config) {
@@ -132,10 +146,13 @@ class OptimizerRun {
     std::map<std::string, Elements> all;
     for (const ParameterSpec& spec : parameters_->specs()) {
       const ParameterPlace& place = parameters_->layout().place();
-      if (std::none_of(spec.stages.begin(), spec.stages.end(), [&](int stage) { return stage == place.stages.front(); })) continue;
+      if (std::none_of(spec.stages.begin(), spec.stages.end(),
+                       [&](int stage) { return stage == place.stages.front(); }))
+        continue;
       const TensorView weight = parameters_->weight(spec.name);
       for_each_local(spec, place.tensor_coordinate, [&](std::int64_t global, std::int64_t local) {
-        all[spec.name][global] = weight.type() == DType::float32 ? weight.data<float>()[local] : static_cast<float>(weight.data<bfloat16>()[local]);
+        all[spec.name][global] = weight.type() == DType::float32 ? weight.data<float>()[local]
+                                                                 : static_cast<float>(weight.data<bfloat16>()[local]);
       });
     }
     return all;
@@ -163,7 +180,8 @@ class OptimizerRun {
   }
 
   // On a mesh this rank's own contribution; alone the sum of all that the mesh `of` would bring.
-  float sum_of(const ParameterSpec& spec, std::size_t use, int step, const OptimizerMesh& of, GradientOf gradient_of, std::int64_t element) const {
+  float sum_of(const ParameterSpec& spec, std::size_t use, int step, const OptimizerMesh& of, GradientOf gradient_of,
+               std::int64_t element) const {
     const bool alone = communicators_->all.size() == 1;
     const bool partial = spec.gradient == GradientOnTensorAxis::partial;
     const auto at = [&](int data, int tensor) {

@@ -34,7 +34,8 @@ OptimizerConfig config_with(double clip) {
 }
 
 /// Every element of `part` has the bits that `whole` has there.
-void expect_same_bits(const std::map<std::string, Elements>& part, const std::map<std::string, Elements>& whole, const std::string& where) {
+void expect_same_bits(const std::map<std::string, Elements>& part, const std::map<std::string, Elements>& whole,
+                      const std::string& where) {
   EXPECT_FALSE(part.empty()) << where;
   for (const auto& [name, elements] : part) {
     int wrong = 0;
@@ -84,7 +85,8 @@ double plain_norm(const OptimizerMesh& mesh, int step) {
       for (std::size_t use = 0; use < spec.stages.size(); ++use)
         for (int d = 0; d < mesh.data; ++d)
           for (int t = 0; t < tensor_ranks; ++t)
-            gradient += static_cast<double>(test::exact_gradient({.step = step, .data = d, .tensor = t, .use = use}, spec, i));
+            gradient +=
+                static_cast<double>(test::exact_gradient({.step = step, .data = d, .tensor = t, .use = use}, spec, i));
       squares += gradient * gradient;
     }
   }
@@ -97,7 +99,8 @@ TEST(Optimizer, NormCountsEveryGlobalElementOnce) {
     for (int step = 1; step <= 2; ++step) {
       const double expected = plain_norm(mesh, step);
       // Squares of multiples of 1/16 and their sums are exact in float64; one rounding of the root remains.
-      EXPECT_NEAR(run.step(step, mesh, test::exact_gradient, 0.01).gradient_norm, expected, 1e-15 * expected) << mesh.text();
+      EXPECT_NEAR(run.step(step, mesh, test::exact_gradient, 0.01).gradient_norm, expected, 1e-15 * expected)
+          << mesh.text();
     }
   }
 }
@@ -150,15 +153,18 @@ TEST(Optimizer, UpdateIsAdamWWithTheConfigsConstants) {
   config.weight_decay = 0.3;
   OptimizerRun run = OptimizerRun::alone(test_world(), config);
   const OptimizerMesh one;
-  std::map<std::string, std::array<double, 3>> expected;  // of each parameter's element 3: weight, first and second moment
+  std::map<std::string, std::array<double, 3>>
+      expected;  // of each parameter's element 3: weight, first and second moment
   constexpr std::int64_t element = 3;
   for (auto& [name, elements] : run.owned())
-    if (name.ends_with(" master")) expected[name.substr(0, name.size() - 7)] = {static_cast<double>(elements.at(element)), 0, 0};
+    if (name.ends_with(" master"))
+      expected[name.substr(0, name.size() - 7)] = {static_cast<double>(elements.at(element)), 0, 0};
   for (int step = 1; step <= 3; ++step) {
     run.step(step, one, test::exact_gradient, 0.02);
     for (const ParameterSpec& spec : test::optimizer_specs(one)) {
       double g = 0;
-      for (std::size_t use = 0; use < spec.stages.size(); ++use) g += static_cast<double>(test::exact_gradient({.step = step, .use = use}, spec, element));
+      for (std::size_t use = 0; use < spec.stages.size(); ++use)
+        g += static_cast<double>(test::exact_gradient({.step = step, .use = use}, spec, element));
       auto& [w, m, v] = expected.at(spec.name);
       m = 0.8 * m + 0.2 * g;
       v = 0.9 * v + 0.1 * g * g;

@@ -14,7 +14,8 @@ namespace {
 
 std::vector<Schedule> training_schedules() {
   std::vector<Schedule> all;
-  for (const ScheduleRequest& request : test::requests({1, 2, 3, 4}, 3)) all.push_back(lower(generate(request), {.tied = true}));
+  for (const ScheduleRequest& request : test::requests({1, 2, 3, 4}, 3))
+    all.push_back(lower(generate(request), {.tied = true}));
   all.push_back(lower(test::looped_table(2, 2, 3, false), {.tied = true}));
   return all;
 }
@@ -65,7 +66,8 @@ TEST(EvaluationSchedule, ForwardsEveryMicrobatchThroughEveryStageOnce) {
 }
 
 TEST(EvaluationSchedule, HoldsNoBackwardSumOrUpdate) {
-  const std::set<Work> allowed{Work::gather_parameters, Work::forward, Work::send_activation, Work::receive_activation, Work::norm};
+  const std::set<Work> allowed{Work::gather_parameters, Work::forward, Work::send_activation, Work::receive_activation,
+                               Work::norm};
   for (const Schedule& training : training_schedules()) {
     const Schedule schedule = evaluation_schedule(training, 3);
     for (const std::vector<Action>& row : schedule.rows) {
@@ -95,7 +97,8 @@ TEST(EvaluationSchedule, ReceivesBeforeAndSendsBehindEveryForward) {
 TEST(EvaluationSchedule, EndsUnderRendezvous) {
   for (const Schedule& training : training_schedules())
     for (const int microbatches : {1, 2, 5})
-      EXPECT_TRUE(ends_under_rendezvous(evaluation_schedule(training, microbatches))) << text(evaluation_schedule(training, microbatches));
+      EXPECT_TRUE(ends_under_rendezvous(evaluation_schedule(training, microbatches)))
+          << text(evaluation_schedule(training, microbatches));
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ constexpr int global_microbatches = 4;
 constexpr std::uint64_t first_sample = 500;
 
 TinyBatch batch_of(int update) {
-  return {global_microbatches, first_sample + static_cast<std::uint64_t>((update - 1) * global_microbatches * test::tiny_micro)};
+  return {global_microbatches,
+          first_sample + static_cast<std::uint64_t>((update - 1) * global_microbatches * test::tiny_micro)};
 }
 
 /// What a step leaves on the rank that has the whole model: loss, norm and, by global element, the summed gradients.
@@ -47,7 +48,8 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
     for (int m = 0; m < global_microbatches; ++m) {
       const MicrobatchView view = rank.load(tokens, m);
       memory.stage.forward(view, 0, {}, Purpose::training, nullptr);
-      memory.stage.input_gradient(view, 0, 0, memory.gradients.front(), BackwardHalves::fused, 1.0F / static_cast<float>(batch.tokens()), &loss);
+      memory.stage.input_gradient(view, 0, 0, memory.gradients.front(), BackwardHalves::fused,
+                                  1.0F / static_cast<float>(batch.tokens()), &loss);
     }
     optimizer.reduce_gradients(rank.queue());
     PlainStep done{.result = optimizer.norm(rank.queue(), loss, batch.tokens()), .gradients = {}};
@@ -67,14 +69,17 @@ void for_each_gradient(TinyRank& rank, const Visit& visit) {
   const ParameterSet& parameters = rank.parameters();
   for (const OwnedBox& owned : parameters.layout().owned()) {
     const Bucket& bucket = parameters.layout().buckets()[owned.bucket];
-    const float* gradient = parameters.memory(owned.bucket).gradients.front().data<float>() + bucket.own_begin + owned.box.local_begin;
+    const float* gradient =
+        parameters.memory(owned.bucket).gradients.front().data<float>() + bucket.own_begin + owned.box.local_begin;
     const Shape& shape = parameters.specs()[owned.parameter].shape;
     const bool matrix = shape.dimensions() == 2;
-    const std::int64_t rows = matrix ? owned.box.extent[0] : 1, columns = matrix ? owned.box.extent[1] : owned.box.extent[0];
+    const std::int64_t rows = matrix ? owned.box.extent[0] : 1,
+                       columns = matrix ? owned.box.extent[1] : owned.box.extent[0];
     for (std::int64_t r = 0; r < rows; ++r)
       for (std::int64_t c = 0; c < columns; ++c)
         visit(owned.parameter,
-              matrix ? (owned.box.offset[0] + r) * shape[1] + owned.box.offset[1] + c : owned.box.offset[0] + c, gradient[r * columns + c]);
+              matrix ? (owned.box.offset[0] + r) * shape[1] + owned.box.offset[1] + c : owned.box.offset[0] + c,
+              gradient[r * columns + c]);
   }
 }
 
@@ -98,8 +103,8 @@ void expect_bits_of_the_plain_loop(const TinySetup& setup, const Schedule* compu
   }
 }
 
-// Cut along the data or the tensor axis, sums are taken in other orders: float32 roundings of 6e-8, some ten to a hundred
-// of them on the way through four blocks. The gradient of a parameter is looked at as a whole, by its norm.
+// Cut along the data or the tensor axis, sums are taken in other orders: float32 roundings of 6e-8, some ten to a
+// hundred of them on the way through four blocks. The gradient of a parameter is looked at as a whole, by its norm.
 constexpr double loss_tolerance = 1e-6;
 constexpr double gradient_tolerance = 1e-5;
 
@@ -110,12 +115,14 @@ void expect_numbers_of_the_plain_loop(const TinySetup& setup) {
   for (int update = 1; update <= updates; ++update) {
     const PlainStep& expected = plain[static_cast<std::size_t>(update - 1)];
     const StepResult result = rank.train(batch_of(update), update);
-    EXPECT_NEAR(result.loss, expected.result.loss, loss_tolerance * expected.result.loss) << "step " << update << " " << setup.text();
+    EXPECT_NEAR(result.loss, expected.result.loss, loss_tolerance * expected.result.loss)
+        << "step " << update << " " << setup.text();
     EXPECT_NEAR(result.gradient_norm, expected.result.gradient_norm, gradient_tolerance * expected.result.gradient_norm)
         << "step " << update << " " << setup.text();
     std::vector<double> errors(expected.gradients.size(), 0);
     for_each_gradient(rank, [&](std::size_t parameter, std::int64_t element, float gradient) {
-      const auto error = static_cast<double>(gradient) - static_cast<double>(expected.gradients[parameter][static_cast<std::size_t>(element)]);
+      const auto error = static_cast<double>(gradient) -
+                         static_cast<double>(expected.gradients[parameter][static_cast<std::size_t>(element)]);
       errors[parameter] += error * error;
     });
     for (std::size_t p = 0; p < errors.size(); ++p) {
@@ -133,7 +140,11 @@ std::vector<TinySetup> setups_of_this_world() {
     for (const int pipeline : {1, 2, 4})
       for (const int tensor : {1, 2, 4})
         if (data * pipeline * tensor == test_world().size())
-          all.push_back({.data = data, .pipeline = pipeline, .tensor = tensor, .dropout = 0.1, .microbatches = global_microbatches});
+          all.push_back({.data = data,
+                         .pipeline = pipeline,
+                         .tensor = tensor,
+                         .dropout = 0.1,
+                         .microbatches = global_microbatches});
   return all;
 }
 
@@ -141,26 +152,35 @@ TEST(Executor, AnyScheduleOnAPipelineHasTheBitsOfThePlainLoop) {
   for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
     for (const Backward backward : {Backward::split, Backward::fused})
       for (const bool shard : {true, false})
-        expect_bits_of_the_plain_loop({.pipeline = test_world().size(), .shard = shard, .dropout = 0.1,
-                                       .microbatches = global_microbatches, .schedule = name, .backward = backward});
+        expect_bits_of_the_plain_loop({.pipeline = test_world().size(),
+                                       .shard = shard,
+                                       .dropout = 0.1,
+                                       .microbatches = global_microbatches,
+                                       .schedule = name,
+                                       .backward = backward});
 }
 
 TEST(Executor, BfloatPipelineHasTheBitsOfThePlainLoop) {
-  expect_bits_of_the_plain_loop({.pipeline = test_world().size(), .dropout = 0.1, .microbatches = global_microbatches, .compute = DType::bfloat16});
+  expect_bits_of_the_plain_loop({.pipeline = test_world().size(),
+                                 .dropout = 0.1,
+                                 .microbatches = global_microbatches,
+                                 .compute = DType::bfloat16});
 }
 
 TEST(Executor, SeveralStagesOnARankHaveTheBitsOfThePlainLoop) {
   if (test_world().size() != 2) GTEST_SKIP() << "two ranks with two stages each";
   for (const bool fused : {true, false}) {
     const Schedule computing = test::looped_table(2, 2, global_microbatches, fused);
-    expect_bits_of_the_plain_loop({.pipeline = 2, .stages = 4, .dropout = 0.1, .microbatches = global_microbatches}, &computing);
+    expect_bits_of_the_plain_loop({.pipeline = 2, .stages = 4, .dropout = 0.1, .microbatches = global_microbatches},
+                                  &computing);
   }
 }
 
 TEST(Executor, DeferredWeightGradientsHaveTheBitsOfThePlainLoop) {
   if (test_world().size() != 2) GTEST_SKIP() << "two stages";
   const Schedule computing = test::table(
-      2, global_microbatches, {"0F0 0F1 0F2 0F3 0I0 0I1 0W0 0I2 0I3 0W1 0W2 0W3", "1F0 1B0 1F1 1I1 1W1 1F2 1F3 1B2 1I3 1W3"}, false);
+      2, global_microbatches,
+      {"0F0 0F1 0F2 0F3 0I0 0I1 0W0 0I2 0I3 0W1 0W2 0W3", "1F0 1B0 1F1 1I1 1W1 1F2 1F3 1B2 1I3 1W3"}, false);
   expect_bits_of_the_plain_loop({.pipeline = 2, .dropout = 0.1, .microbatches = global_microbatches}, &computing);
 }
 
@@ -212,13 +232,15 @@ TEST(Executor, EvaluationIsTheLossWithoutDropoutAndChangesNothing) {
     const Schedule schedule = evaluation_schedule(rank.plan().schedule, own);
     const TinyBatch batch = batch_of(1);
     const auto evaluate = [&] {
-      return rank.executor().evaluate(schedule, batch.part(rank.place().data, rank.place().data_ranks), {.update = 0, .learning_rate = 1, .tokens = batch.tokens()});
+      return rank.executor().evaluate(schedule, batch.part(rank.place().data, rank.place().data_ranks),
+                                      {.update = 0, .learning_rate = 1, .tokens = batch.tokens()});
     };
     const double loss = evaluate();
     EXPECT_NEAR(loss, expected, loss_tolerance * expected) << setup.text();
     EXPECT_EQ(evaluate(), loss) << "nothing changed, " << setup.text();
     TinyRank untouched(test_world(), setup);
-    EXPECT_EQ(rank.train(batch, 1).loss, untouched.train(batch, 1).loss) << "training goes on as if there had been none, " << setup.text();
+    EXPECT_EQ(rank.train(batch, 1).loss, untouched.train(batch, 1).loss)
+        << "training goes on as if there had been none, " << setup.text();
     EXPECT_LT(evaluate(), loss) << "the weights after the update are evaluated, " << setup.text();
   }
 }
@@ -229,7 +251,8 @@ TEST(Executor, EvaluationOfFewerMicrobatchesThanAStep) {
     TinyRank rank(test_world(), setup);
     const Schedule schedule = evaluation_schedule(rank.plan().schedule, 1);
     const TinyBatch batch(setup.data, first_sample);
-    const double loss = rank.executor().evaluate(schedule, batch.part(rank.place().data, setup.data), {.tokens = batch.tokens()});
+    const double loss =
+        rank.executor().evaluate(schedule, batch.part(rank.place().data, setup.data), {.tokens = batch.tokens()});
     EXPECT_NEAR(loss, std::log(40.0), 0.1) << setup.text();
   }
 }
@@ -238,7 +261,9 @@ TEST(Executor, WorkspaceIsWithinThePlan) {
   for (const TinySetup& setup : setups_of_this_world()) {
     TinyRank rank(test_world(), setup);
     rank.train(batch_of(1), 1);
-    EXPECT_LE(rank.queue().workspace_bytes(), plan_memory(rank.plan(), rank.place(), rank.queue().threads()).of(MemoryUse::workspace)) << setup.text();
+    EXPECT_LE(rank.queue().workspace_bytes(),
+              plan_memory(rank.plan(), rank.place(), rank.queue().threads()).of(MemoryUse::workspace))
+        << setup.text();
     EXPECT_GT(rank.queue().workspace_bytes(), 0U);
   }
 }

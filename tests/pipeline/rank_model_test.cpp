@@ -17,8 +17,13 @@ std::vector<TinySetup> setups() {
         for (const bool sequence_parallel : {true, false})
           for (const bool shard : {true, false})
             for (const DType compute : {DType::float32, DType::bfloat16})
-              all.push_back({.data = data, .pipeline = pipeline, .tensor = tensor, .sequence_parallel = sequence_parallel,
-                             .shard = shard, .microbatches = 8, .compute = compute});
+              all.push_back({.data = data,
+                             .pipeline = pipeline,
+                             .tensor = tensor,
+                             .sequence_parallel = sequence_parallel,
+                             .shard = shard,
+                             .microbatches = 8,
+                             .compute = compute});
   return all;
 }
 
@@ -47,9 +52,11 @@ TEST(RankModel, HoldsWhatThePlanForetold) {
       EXPECT_EQ(arena.bytes_taken(), arena_bytes(plan, place)) << setup.text();
       const MemoryPlan foretold = plan_memory(plan, place, 1);
       EXPECT_EQ(foretold.activations, arena.plan().activations) << setup.text();
-      for (const MemoryUse use : {MemoryUse::parameters, MemoryUse::gradients, MemoryUse::optimizer, MemoryUse::activations})
+      for (const MemoryUse use :
+           {MemoryUse::parameters, MemoryUse::gradients, MemoryUse::optimizer, MemoryUse::activations})
         EXPECT_EQ(foretold.of(use), arena.plan().of(use)) << setup.text() << ", " << name_of(use);
-      EXPECT_GE(foretold.of(MemoryUse::buffers), arena.plan().of(MemoryUse::buffers)) << "the communicators' come on top";
+      EXPECT_GE(foretold.of(MemoryUse::buffers), arena.plan().of(MemoryUse::buffers))
+          << "the communicators' come on top";
       EXPECT_GT(foretold.of(MemoryUse::workspace), 0U);
     }
   }
@@ -60,7 +67,8 @@ TEST(RankModel, ActivationsOutsideFallAsOneOverTensor) {
   EXPECT_EQ(activations(round_plan(2, true), "outside") * 2, whole);
   EXPECT_EQ(activations(round_plan(4, true), "outside") * 4, whole);
   for (const int tensor : {2, 4})
-    EXPECT_EQ(activations(round_plan(tensor, false), "outside"), whole) << "without sequence parallelism every rank keeps all rows";
+    EXPECT_EQ(activations(round_plan(tensor, false), "outside"), whole)
+        << "without sequence parallelism every rank keeps all rows";
 }
 
 TEST(RankModel, ActivationsInsideFallAsOneOverTensorEitherWay) {
@@ -68,14 +76,16 @@ TEST(RankModel, ActivationsInsideFallAsOneOverTensorEitherWay) {
     const std::size_t whole = activations(round_plan(1, true), part);
     for (const int tensor : {2, 4})
       for (const bool sequence_parallel : {true, false})
-        EXPECT_EQ(activations(round_plan(tensor, sequence_parallel), part) * static_cast<std::size_t>(tensor), whole) << part;
+        EXPECT_EQ(activations(round_plan(tensor, sequence_parallel), part) * static_cast<std::size_t>(tensor), whole)
+            << part;
   }
 }
 
 TEST(RankModel, ActivationsAreTheFormula) {
   const ModelPlan plan = round_plan(1, true);
   const std::size_t tokens = 4 * 64, width = 128, blocks = 4, heads = 4;
-  EXPECT_EQ(activations(plan, "attention"), blocks * tokens * (3 * width + width + heads) * 4) << "qkv, output, log-sum-exp";
+  EXPECT_EQ(activations(plan, "attention"), blocks * tokens * (3 * width + width + heads) * 4)
+      << "qkv, output, log-sum-exp";
   EXPECT_EQ(activations(plan, "mlp"), blocks * tokens * (4 * width + 4 * width) * 4) << "before and after GELU";
   // x, its norm, the middle, its norm, two statistics each; and the last block's output.
   EXPECT_EQ(activations(plan, "outside"), (blocks * tokens * (4 * width + 4) + tokens * width) * 4);
@@ -104,7 +114,8 @@ TEST(RankModel, SchedulesDecideHowManyMicrobatchesAreKept) {
     return plan_memory(test::tiny_plan(setup), {}, 1).of(MemoryUse::activations);
   };
   EXPECT_EQ(bytes(ScheduleName::fifo, 8), 4 * bytes(ScheduleName::fifo, 2)) << "all of them";
-  EXPECT_EQ(bytes(ScheduleName::one_forward_one_backward, 8), bytes(ScheduleName::one_forward_one_backward, 2)) << "two of any number";
+  EXPECT_EQ(bytes(ScheduleName::one_forward_one_backward, 8), bytes(ScheduleName::one_forward_one_backward, 2))
+      << "two of any number";
 }
 
 TEST(RankModel, APlaceHoldsItsStagesOnly) {

@@ -52,15 +52,19 @@ int overlap(const std::map<int, std::pair<int, int>>& interval_of_microbatch) {
   int most = 0;
   for (const auto& [key, at] : interval_of_microbatch) {
     int here = 0;
-    for (const auto& [other, interval] : interval_of_microbatch) here += interval.first <= at.first && at.first <= interval.second;
+    for (const auto& [other, interval] : interval_of_microbatch)
+      here += interval.first <= at.first && at.first <= interval.second;
     most = std::max(most, here);
   }
   return most;
 }
 
 /// For each microbatch of a stage: the places in the row of the first and the last of some kinds of work.
-std::map<int, std::pair<int, int>> intervals(const Schedule& schedule, int stage, const std::vector<Work>& from, const std::vector<Work>& to) {
-  const auto among = [](const std::vector<Work>& works, Work work) { return std::find(works.begin(), works.end(), work) != works.end(); };
+std::map<int, std::pair<int, int>> intervals(const Schedule& schedule, int stage, const std::vector<Work>& from,
+                                             const std::vector<Work>& to) {
+  const auto among = [](const std::vector<Work>& works, Work work) {
+    return std::find(works.begin(), works.end(), work) != works.end();
+  };
   const std::vector<Action>& row = schedule.row(schedule.rank_of_stage(stage));
   std::map<int, std::pair<int, int>> found;
   for (int i = static_cast<int>(row.size()) - 1; i >= 0; --i)
@@ -74,9 +78,11 @@ std::map<int, std::pair<int, int>> intervals(const Schedule& schedule, int stage
 
 std::vector<Schedule> lowered_schedules() {
   std::vector<Schedule> all;
-  for (const ScheduleRequest& request : test::requests({1, 2, 3, 5}, 7)) all.push_back(lower(generate(request), {.tied = true}));
+  for (const ScheduleRequest& request : test::requests({1, 2, 3, 5}, 7))
+    all.push_back(lower(generate(request), {.tied = true}));
   for (const bool fused : {true, false})
-    for (const int microbatches : {1, 2, 5}) all.push_back(lower(test::looped_table(3, 2, microbatches, fused), {.tied = true}));
+    for (const int microbatches : {1, 2, 5})
+      all.push_back(lower(test::looped_table(3, 2, microbatches, fused), {.tied = true}));
   return all;
 }
 
@@ -87,13 +93,19 @@ TEST(StageNeeds, ArePeaksOfTheBuffersLives) {
         const std::string where = schedule.name + " stage " + std::to_string(needs.stage) + "\n" + text(schedule);
         const std::vector<Work> backward{Work::input_gradient, Work::backward};
         EXPECT_EQ(needs.activations, overlap(intervals(schedule, needs.stage, {Work::receive_activation, Work::forward},
-                                                       {Work::weight_gradient, Work::backward}))) << where;
-        EXPECT_EQ(needs.held, overlap(intervals(schedule, needs.stage, backward, {Work::weight_gradient, Work::backward}))) << where;
+                                                       {Work::weight_gradient, Work::backward})))
+            << where;
+        EXPECT_EQ(needs.held,
+                  overlap(intervals(schedule, needs.stage, backward, {Work::weight_gradient, Work::backward})))
+            << where;
         const bool sends = needs.stage + 1 < schedule.stages;
-        EXPECT_EQ(needs.outputs, sends ? overlap(intervals(schedule, needs.stage, {Work::forward}, {Work::send_activation})) : 0) << where;
-        EXPECT_EQ(needs.gradients,
-                  overlap(intervals(schedule, needs.stage, {Work::receive_gradient, Work::input_gradient, Work::backward},
-                                    {Work::send_gradient, Work::input_gradient, Work::backward}))) << where;
+        EXPECT_EQ(needs.outputs,
+                  sends ? overlap(intervals(schedule, needs.stage, {Work::forward}, {Work::send_activation})) : 0)
+            << where;
+        EXPECT_EQ(needs.gradients, overlap(intervals(schedule, needs.stage,
+                                                     {Work::receive_gradient, Work::input_gradient, Work::backward},
+                                                     {Work::send_gradient, Work::input_gradient, Work::backward})))
+            << where;
       }
 }
 
@@ -115,7 +127,8 @@ TEST(StageNeeds, OneForwardOneBackwardKeepsAsManyAsStagesBehind) {
       const int computing = std::min(request.pipeline - rank, request.microbatches);
       EXPECT_GE(needed, computing) << test::title(request);
       // An input may come in while the microbatches that are counted are still here; on rank 0 nothing comes in.
-      EXPECT_LE(needed, std::min(computing + (rank > 0 ? 1 : 0), request.microbatches)) << test::title(request) << " rank " << rank;
+      EXPECT_LE(needed, std::min(computing + (rank > 0 ? 1 : 0), request.microbatches))
+          << test::title(request) << " rank " << rank;
     }
   }
 }
@@ -123,12 +136,14 @@ TEST(StageNeeds, OneForwardOneBackwardKeepsAsManyAsStagesBehind) {
 TEST(StageNeeds, WeightGradientsRightBehindHoldOne) {
   for (const ScheduleRequest& request : test::requests({1, 2, 4}, 5)) {
     const Schedule schedule = lower(generate(request));
-    for (int rank = 0; rank < request.pipeline; ++rank) EXPECT_EQ(stage_needs(schedule, rank).front().held, 1) << test::title(request);
+    for (int rank = 0; rank < request.pipeline; ++rank)
+      EXPECT_EQ(stage_needs(schedule, rank).front().held, 1) << test::title(request);
   }
 }
 
 TEST(StageNeeds, DeferredWeightGradientsAreHeld) {
-  const Schedule schedule = lower(test::table(2, 3, {"0F0 0F1 0F2 0I0 0I1 0I2 0W0 0W1 0W2", "1F0 1B0 1F1 1B1 1F2 1B2"}, false));
+  const Schedule schedule =
+      lower(test::table(2, 3, {"0F0 0F1 0F2 0I0 0I1 0I2 0W0 0W1 0W2", "1F0 1B0 1F1 1B1 1F2 1B2"}, false));
   EXPECT_EQ(stage_needs(schedule, 0).front().held, 3);
   EXPECT_EQ(stage_needs(schedule, 0).front().activations, 3);
   EXPECT_EQ(stage_needs(schedule, 1).front().held, 1);
@@ -155,7 +170,8 @@ TEST(Slots, AreAllFreeAtTheEndOfEveryRow) {
       }
       for (const auto& [stage, p] : pools)
         for (int m = 0; m < schedule.microbatches; ++m)
-          EXPECT_FALSE(p.activations.has(m) || p.held.has(m) || p.outputs.has(m) || p.gradients.has(m)) << text(schedule);
+          EXPECT_FALSE(p.activations.has(m) || p.held.has(m) || p.outputs.has(m) || p.gradients.has(m))
+              << text(schedule);
     }
 }
 

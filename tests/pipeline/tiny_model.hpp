@@ -28,15 +28,22 @@ struct TinySetup {
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
     return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {}", data, pipeline, tensor, stages,
-                       sequence_parallel ? "sequence-parallel" : "whole rows", shard, penstock::text(schedule), penstock::text(backward));
+                       sequence_parallel ? "sequence-parallel" : "whole rows", shard, penstock::text(schedule),
+                       penstock::text(backward));
   }
 };
 
 inline constexpr std::int64_t tiny_micro = 2, tiny_sequence = 8;
 
 inline ModelConfig tiny_config(double dropout) {
-  return {.layers = 4, .width = 16, .heads = 4, .vocabulary = 40, .positions = 10, .dropout_embedding = dropout,
-          .dropout_residual = dropout, .dropout_attention = dropout};
+  return {.layers = 4,
+          .width = 16,
+          .heads = 4,
+          .vocabulary = 40,
+          .positions = 10,
+          .dropout_embedding = dropout,
+          .dropout_residual = dropout,
+          .dropout_attention = dropout};
 }
 
 /// With `computing` instead of a generated schedule, when there is one.
@@ -52,8 +59,10 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.sequence = tiny_sequence;
   const int stages = setup.stages > 0 ? setup.stages : setup.pipeline;
   plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
-  const Schedule generated = generate({.name = setup.schedule, .pipeline = setup.pipeline,
-                                       .microbatches = setup.microbatches / setup.data, .backward = setup.backward});
+  const Schedule generated = generate({.name = setup.schedule,
+                                       .pipeline = setup.pipeline,
+                                       .microbatches = setup.microbatches / setup.data,
+                                       .backward = setup.backward});
   plan.schedule = lower(computing ? *computing : generated, {.tied = true});
   plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
   return plan;
@@ -64,8 +73,10 @@ inline Mesh tiny_mesh(const TinySetup& setup) {
 }
 
 inline MeshPlace place_on(const Mesh& mesh, int rank) {
-  return {.data = mesh.coordinate(rank, "data"), .pipeline = mesh.coordinate(rank, "pipeline"),
-          .tensor = mesh.coordinate(rank, "tensor"), .data_ranks = mesh.size_of("data")};
+  return {.data = mesh.coordinate(rank, "data"),
+          .pipeline = mesh.coordinate(rank, "pipeline"),
+          .tensor = mesh.coordinate(rank, "tensor"),
+          .data_ranks = mesh.size_of("data")};
 }
 
 /// The tokens of a global batch: random, the same on every rank; targets are random, too.
@@ -87,7 +98,8 @@ class TinyBatch {
     StepTokens part;
     for (int m = data * own; m < (data + 1) * own; ++m)
       part.microbatches.push_back({first_sample_ + static_cast<std::uint64_t>(m * tiny_micro),
-                                   tokens_.data() + m * tiny_micro * tiny_sequence, targets_.data() + m * tiny_micro * tiny_sequence});
+                                   tokens_.data() + m * tiny_micro * tiny_sequence,
+                                   targets_.data() + m * tiny_micro * tiny_sequence});
     return part;
   }
   StepTokens all() const { return part(0, 1); }
@@ -108,6 +120,7 @@ class TinyRank {
   /// The whole model on this rank alone, whatever the world's size.
   static TinyRank alone(World& world, TinySetup setup) {
     setup.data = setup.pipeline = setup.tensor = 1;
+    setup.stages = 0;
     return {world, tiny_plan(setup), Mesh({{"copy", world.size()}})};
   }
 
@@ -120,8 +133,9 @@ class TinyRank {
   const Arena& arena() const { return *arena_; }
 
   StepResult train(const TinyBatch& batch, std::int64_t update) {
-    return executor_->train(plan_.schedule, batch.part(place_.data, place_.data_ranks),
-                            {.update = update, .learning_rate = plan_.optimizer.learning_rate, .tokens = batch.tokens()});
+    return executor_->train(
+        plan_.schedule, batch.part(place_.data, place_.data_ranks),
+        {.update = update, .learning_rate = plan_.optimizer.learning_rate, .tokens = batch.tokens()});
   }
 
   /// Loads a microbatch as the executor does.
@@ -130,13 +144,17 @@ class TinyRank {
     std::copy_n(from.tokens, tiny_micro * tiny_sequence, model_->tokens(microbatch).data<std::int32_t>());
     std::copy_n(from.targets, tiny_micro * tiny_sequence, model_->targets(microbatch).data<std::int32_t>());
     *model_->first_sample(microbatch) = from.first_sample;
-    return {.microbatch = microbatch, .tokens = model_->tokens(microbatch), .targets = model_->targets(microbatch),
+    return {.microbatch = microbatch,
+            .tokens = model_->tokens(microbatch),
+            .targets = model_->targets(microbatch),
             .first_sample = model_->first_sample(microbatch)};
   }
 
  private:
   TinyRank(World& world, ModelPlan plan, const Mesh& mesh)
-      : plan_(std::move(plan)), place_(place_on(mesh, world.rank())), communicators_(std::make_unique<Communicators>(world, mesh)) {
+      : plan_(std::move(plan)),
+        place_(place_on(mesh, world.rank())),
+        communicators_(std::make_unique<Communicators>(world, mesh)) {
     arena_ = std::make_unique<Arena>(arena_bytes(plan_, place_));
     model_ = std::make_unique<RankModel>(plan_, place_, &queue_, communicators_.get(), *arena_);
     executor_ = std::make_unique<Executor>(*model_, *communicators_, queue_, place_.pipeline);

@@ -23,7 +23,9 @@ std::vector<Ask> random_asks(std::uint32_t seed, int count) {
   std::vector<Ask> asks;
   for (int i = 0; i < count; ++i) {
     const auto use = static_cast<MemoryUse>(below(memory_uses));
-    asks.push_back({use, static_cast<DType>(below(5)), {below(40), below(9) + 1},
+    asks.push_back({use,
+                    static_cast<DType>(below(5)),
+                    {below(40), below(9) + 1},
                     use == MemoryUse::activations ? "part " + std::to_string(below(3)) : ""});
   }
   return asks;

@@ -18,8 +18,14 @@ namespace {
 using test::TemporaryFolder;
 
 MetricsRow row_of(std::int64_t step) {
-  return {.step = step, .tokens = step * 1024, .loss = 1.0 / 3.0 + static_cast<double>(step), .gradient_norm = 0.7 / static_cast<double>(step),
-          .learning_rate = 6e-4, .seconds = 0.25, .tokens_per_second = 4096, .validation_loss = {}};
+  return {.step = step,
+          .tokens = step * 1024,
+          .loss = 1.0 / 3.0 + static_cast<double>(step),
+          .gradient_norm = 0.7 / static_cast<double>(step),
+          .learning_rate = 6e-4,
+          .seconds = 0.25,
+          .tokens_per_second = 4096,
+          .validation_loss = {}};
 }
 
 std::string line_of(std::int64_t step) { return text(row_of(step)) + "\n"; }
@@ -37,8 +43,10 @@ void write(const std::filesystem::path& path, const std::string& text) { std::of
 std::vector<std::string> cells(const std::string& line) {
   std::vector<std::string> out(1);
   for (const char c : line)
-    if (c == ',') out.emplace_back();
-    else out.back() += c;
+    if (c == ',')
+      out.emplace_back();
+    else
+      out.back() += c;
   return out;
 }
 
@@ -48,12 +56,14 @@ TEST(MetricsText, BeginsAsTheContractSays) {
 }
 
 TEST(MetricsText, LossesAndNormsComeBackWithAllTheirBits) {
-  for (const double value : {1.0 / 3.0, 5.5451774444795623, 1e-300, 0.1 + 0.2, std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min()}) {
+  for (const double value : {1.0 / 3.0, 5.5451774444795623, 1e-300, 0.1 + 0.2, std::numeric_limits<double>::max(),
+                             std::numeric_limits<double>::denorm_min()}) {
     MetricsRow row = row_of(1);
     row.loss = row.gradient_norm = value;
     row.validation_loss = value;
     const std::vector<std::string> found = cells(text(row));
-    for (const std::size_t column : {2U, 3U, 7U}) EXPECT_EQ(std::strtod(found[column].c_str(), nullptr), value) << found[column];
+    for (const std::size_t column : {2U, 3U, 7U})
+      EXPECT_EQ(std::strtod(found[column].c_str(), nullptr), value) << found[column];
   }
 }
 

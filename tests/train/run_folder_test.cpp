@@ -91,7 +91,8 @@ TEST(RunFolderDeathTest, MustBeWritable) {
   chmod(parent.path().c_str(), 0555);
   const std::string expected = "no permission in " + parent.path().string();
   EXPECT_EXIT(std::_Exit(code_of_check_without_rights(parent.path(), expected)), testing::ExitedWithCode(0), "");
-  EXPECT_EXIT(std::_Exit(code_of_check_without_rights(parent.path() / "run", expected)), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(std::_Exit(code_of_check_without_rights(parent.path() / "run", expected)), testing::ExitedWithCode(0),
+              "");
 }
 
 TEST(RunFolderDeathTest, BelowAFolderThatMayNotBeEnteredIsNoPermissionAndNoFile) {
@@ -140,8 +141,10 @@ TEST(RunFolder, HoldsStepsWhenThereAreRowsOrCheckpoints) {
 TEST(RunFolder, RecordsHowALifeEnded) {
   const TemporaryFolder parent;
   const RunFolder folder(parent.path());
-  const std::vector<std::pair<LifeEnd, std::string>> ends{
-      {LifeEnd::running, "running"}, {LifeEnd::done, "done"}, {LifeEnd::stopped, "stopped"}, {LifeEnd::failed, "failed"}};
+  const std::vector<std::pair<LifeEnd, std::string>> ends{{LifeEnd::running, "running"},
+                                                          {LifeEnd::done, "done"},
+                                                          {LifeEnd::stopped, "stopped"},
+                                                          {LifeEnd::failed, "failed"}};
   for (const auto& [end, name] : ends) {
     folder.record(end, 17, 75, "a \"quoted\" message\nof two lines");
     const nlohmann::json json = nlohmann::json::parse(read(folder.end()));

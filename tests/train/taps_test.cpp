@@ -9,9 +9,10 @@ using Names = std::vector<std::string>;
 
 TEST(Taps, AreThoseOfEveryBlock) {
   EXPECT_EQ(all_taps(2),
-            (Names{"embedding", "embedding.gradient", "blocks.0.attention", "blocks.0.attention.gradient", "blocks.0.mlp",
-                   "blocks.0.mlp.gradient", "blocks.0", "blocks.0.gradient", "blocks.1.attention", "blocks.1.attention.gradient",
-                   "blocks.1.mlp", "blocks.1.mlp.gradient", "blocks.1", "blocks.1.gradient", "logits", "logits.gradient", "loss"}));
+            (Names{"embedding", "embedding.gradient", "blocks.0.attention", "blocks.0.attention.gradient",
+                   "blocks.0.mlp", "blocks.0.mlp.gradient", "blocks.0", "blocks.0.gradient", "blocks.1.attention",
+                   "blocks.1.attention.gradient", "blocks.1.mlp", "blocks.1.mlp.gradient", "blocks.1",
+                   "blocks.1.gradient", "logits", "logits.gradient", "loss"}));
 }
 
 TEST(ExpandTaps, ANameIsItself) {
@@ -19,7 +20,8 @@ TEST(ExpandTaps, ANameIsItself) {
 }
 
 TEST(ExpandTaps, AStarIsEveryBlock) {
-  EXPECT_EQ(expand_taps({"blocks.*"}, 3), (Names{"blocks.0", "blocks.1", "blocks.2"})) << "the blocks alone, not what is in them";
+  EXPECT_EQ(expand_taps({"blocks.*"}, 3), (Names{"blocks.0", "blocks.1", "blocks.2"}))
+      << "the blocks alone, not what is in them";
   EXPECT_EQ(expand_taps({"blocks.*.mlp"}, 2), (Names{"blocks.0.mlp", "blocks.1.mlp"}));
   EXPECT_EQ(expand_taps({"blocks.*.gradient"}, 2), (Names{"blocks.0.gradient", "blocks.1.gradient"}));
   EXPECT_EQ(expand_taps({"blocks.*.attention.gradient"}, 1), Names{"blocks.0.attention.gradient"});
@@ -27,7 +29,8 @@ TEST(ExpandTaps, AStarIsEveryBlock) {
 }
 
 TEST(ExpandTaps, EachOnceInTheModelsOrder) {
-  EXPECT_EQ(expand_taps({"loss", "blocks.1", "blocks.*", "embedding", "loss"}, 2), (Names{"embedding", "blocks.0", "blocks.1", "loss"}));
+  EXPECT_EQ(expand_taps({"loss", "blocks.1", "blocks.*", "embedding", "loss"}, 2),
+            (Names{"embedding", "blocks.0", "blocks.1", "loss"}));
 }
 
 TEST(ExpandTaps, AnUnknownNameIsNothing) {

@@ -20,10 +20,11 @@ float greatest_score(const float* scores, std::int64_t reach) {
   return greatest_of(greatest);
 }
 
-/// p = exp(score - greatest) of one row within reach, zero up to `held`; returns the sum. With dropout p is multiplied after.
+/// p = exp(score - greatest) of one row within reach, zero up to `held`; returns the sum. With dropout p is multiplied
+/// after.
 template <typename Units, bool dropout>
-float exponentials(const float* scores, typename Units::Unit* p, std::int64_t reach, std::int64_t held, float log2_scale,
-                   float greatest, const std::uint16_t* bits, const Dropout& options) {
+float exponentials(const float* scores, typename Units::Unit* p, std::int64_t reach, std::int64_t held,
+                   float log2_scale, float greatest, const std::uint16_t* bits, const Dropout& options) {
   const Floats offset = splat(-greatest * log2_scale);
   const std::uint32_t threshold = options.threshold();
   const float scale = options.scale();
@@ -56,9 +57,9 @@ void softmax_block(const Head<T>& head, const HeadExtents<Units>& extents, const
   alignas(64) std::uint16_t bits[neighbours_at_once];
   for (std::int64_t row = 0; row < rows; ++row) {
     if constexpr (dropout) head.dropout.bits(reach.first_query + row, reach.first_key, bits);
-    const float sum = exponentials<Units, dropout>(scratch.scores + row * key_block, scratch.p + row * key_block / Units::depth,
-                                                   reach.reach(row), reach.held(row), head.log2_scale, scratch.greatest[row],
-                                                   bits, *head.dropout.dropout);
+    const float sum = exponentials<Units, dropout>(
+        scratch.scores + row * key_block, scratch.p + row * key_block / Units::depth, reach.reach(row), reach.held(row),
+        head.log2_scale, scratch.greatest[row], bits, *head.dropout.dropout);
     scratch.sum[row] = scratch.sum[row] * scratch.rescale[row] + sum;
     if (reach.first_key == 0) continue;
     float* out = scratch.out + row * extents.width;
@@ -74,9 +75,10 @@ void finish_queries(const Head<T>& head, const HeadExtents<Units>& extents, cons
     const float factor = 1.0F / scratch.sum[row];
     const float* from = scratch.out + row * extents.width;
     T* to = head.out + (first_query + row) * head.out_stride;
-    for_vectors(head.shape->channels, [&](std::int64_t c, auto part) { store(to + c, load(from + c, part) * factor, part); });
+    for_vectors(head.shape->channels,
+                [&](std::int64_t c, auto part) { store(to + c, load(from + c, part) * factor, part); });
     head.log_sum_exp[first_query + row] =
-        scratch.greatest[row] * (head.log2_scale * std::numbers::ln2_v<float>) + std::log(scratch.sum[row]);
+        scratch.greatest[row] * (head.log2_scale * std::numbers::ln2_v<float>)+std::log(scratch.sum[row]);
   }
 }
 
@@ -98,7 +100,8 @@ void attend(const Head<T>& head, std::byte* memory, std::int64_t first, std::int
     const std::int64_t first_query = block * query_block;
     const std::int64_t rows = std::min(query_block, sequence - first_query);
     const std::int64_t padded_rows = rounded_up(rows, lanes);
-    pack_rows(head.q + first_query * head.qkv_stride, head.qkv_stride, rows, channels, scratch.q, extents.width, padded_rows);
+    pack_rows(head.q + first_query * head.qkv_stride, head.qkv_stride, rows, channels, scratch.q, extents.width,
+              padded_rows);
     std::fill_n(scratch.greatest, query_block, -infinity);
     std::fill_n(scratch.sum, query_block, 0.0F);
     for (std::int64_t key = 0; key < first_query + rows; key += key_block) {
@@ -137,7 +140,8 @@ void attention(Queue& queue, const Attention& arguments) {
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int threads) {
   return with_type(type, [&]<typename T>(T) {
     using Units = UnitsOf<T>;
-    const std::int64_t bytes = std::max(scratch_bytes<ForwardScratch, Units>(shape), scratch_bytes<BackwardScratch, Units>(shape));
+    const std::int64_t bytes =
+        std::max(scratch_bytes<ForwardScratch, Units>(shape), scratch_bytes<BackwardScratch, Units>(shape));
     return static_cast<std::size_t>(bytes) * static_cast<std::size_t>(threads);
   });
 }

@@ -45,15 +45,15 @@ struct ScoreGradient {
   Floats ds;
 };
 
-PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta, Ints key,
-                                             std::int64_t reach) {
+PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta,
+                                             Ints key, std::int64_t reach) {
   const Floats p = exp2_of(score * log2_scale - log2_sum);
   const Floats seen = key < static_cast<std::int32_t>(reach) ? p : Floats{};
   return {seen, seen * (dp - delta)};
 }
 
-PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta, Ints key,
-                                             std::int64_t reach, Floats factor) {
+PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta,
+                                             Ints key, std::int64_t reach, Floats factor) {
   ScoreGradient gradient = score_gradient(score, dp * factor, log2_scale, log2_sum, delta, key, reach);
   gradient.p *= factor;
   return gradient;
@@ -106,15 +106,16 @@ void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& s
 /// Packs one block of queries: q, dout, log-sum-exp and delta.
 template <typename Units, typename T>
 void pack_queries(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents<Units>& extents,
-                  const BackwardScratch<Units>& scratch, std::int64_t first, std::int64_t rows, std::int64_t padded_rows) {
+                  const BackwardScratch<Units>& scratch, std::int64_t first, std::int64_t rows,
+                  std::int64_t padded_rows) {
   const std::int64_t channels = head.shape->channels;
   const T* dout = gradient.dout + first * head.out_stride;
   pack_rows(head.q + first * head.qkv_stride, head.qkv_stride, rows, channels, scratch.q, extents.width, padded_rows);
   pack_rows(dout, head.out_stride, rows, channels, scratch.dout, extents.width, padded_rows);
   for (std::int64_t row = 0; row < padded_rows; ++row) {
     const bool real = row < rows;  // padded rows: p = exp(-infinity) = 0
-    scratch.log2_sum[row] = real ? head.log_sum_exp[first + row] * std::numbers::log2e_v<float>
-                                 : std::numeric_limits<float>::infinity();
+    scratch.log2_sum[row] =
+        real ? head.log_sum_exp[first + row] * std::numbers::log2e_v<float> : std::numeric_limits<float>::infinity();
     scratch.delta[row] =
         real ? dot(dout + row * head.out_stride, head.out + (first + row) * head.out_stride, channels) : 0.0F;
   }

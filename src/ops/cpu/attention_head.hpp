@@ -9,7 +9,8 @@
 
 namespace penstock::ops {
 
-/// One head of one sample, in the forward or the backward pass: where its rows begin, and what its scores are multiplied with.
+/// One head of one sample, in the forward or the backward pass: where its rows begin, and what its scores are
+/// multiplied with.
 template <typename T>
 struct Head {
   const AttentionShape* shape;
@@ -50,9 +51,13 @@ template <typename Units>
 void multiply_by_columns(const HeadExtents<Units>& extents, const typename Units::Element* queries, std::int64_t rows,
                          const typename Units::Unit* columns, const CausalReach& reach, float* scores) {
   const typename Units::Unit* panel = columns + reach.first_key * extents.units;
-  multiply<Units>({as_units<Units>(queries), extents.units, 1}, {panel, panel_columns}, extents.units * panel_columns,
-                  {scores, key_block}, rows, reach.columns, false, [&](std::int64_t) { return Steps{0, extents.steps}; },
-                  [&](std::int64_t row) { return reach.held(row); });
+  multiply<Units>(
+      {as_units<Units>(queries), extents.units, 1}, {panel, panel_columns}, extents.units * panel_columns,
+      {scores, key_block}, rows, reach.columns, false,
+      [&](std::int64_t) {
+        return Steps{0, extents.steps};
+      },
+      [&](std::int64_t row) { return reach.held(row); });
 }
 
 /// result (+)= p v for the keys within reach, p in rows; also ds k.
@@ -60,25 +65,27 @@ template <typename Units>
 void multiply_rows(const HeadExtents<Units>& extents, const typename Units::Unit* p, std::int64_t rows,
                    const typename Units::Unit* values, const CausalReach& reach, float* result) {
   const typename Units::Unit* first = values + reach.first_key / Units::depth * extents.width;
-  multiply<Units>({p, key_block / Units::depth, 1}, {first, extents.width}, panel_columns, {result, extents.width}, rows,
-                  extents.columns, reach.first_key > 0,
-                  [&](std::int64_t row) {
-                    return Steps{0, pieces_of(reach.reach(row + tile_rows - 1), Units::depth)};
-                  },
-                  [&](std::int64_t) { return extents.columns; });
+  multiply<Units>(
+      {p, key_block / Units::depth, 1}, {first, extents.width}, panel_columns, {result, extents.width}, rows,
+      extents.columns, reach.first_key > 0,
+      [&](std::int64_t row) {
+        return Steps{0, pieces_of(reach.reach(row + tile_rows - 1), Units::depth)};
+      },
+      [&](std::int64_t) { return extents.columns; });
 }
 
 /// result += p^T dout for the keys of the block, p in columns; also ds^T q.
 template <typename Units>
 void multiply_columns(const HeadExtents<Units>& extents, const typename Units::Unit* p, std::int64_t rows,
                       const typename Units::Unit* values, const CausalReach& reach, float* result) {
-  multiply<Units>({p, 1, key_block}, {values, extents.width}, panel_columns,
-                  {result + reach.first_key * extents.width, extents.width}, reach.columns, extents.columns, true,
-                  [&](std::int64_t key) {
-                    const std::int64_t first_seen = std::max<std::int64_t>(0, reach.first_key + key - reach.first_query);
-                    return Steps{first_seen / Units::depth, rows / Units::depth};
-                  },
-                  [&](std::int64_t) { return extents.columns; });
+  multiply<Units>(
+      {p, 1, key_block}, {values, extents.width}, panel_columns,
+      {result + reach.first_key * extents.width, extents.width}, reach.columns, extents.columns, true,
+      [&](std::int64_t key) {
+        const std::int64_t first_seen = std::max<std::int64_t>(0, reach.first_key + key - reach.first_query);
+        return Steps{first_seen / Units::depth, rows / Units::depth};
+      },
+      [&](std::int64_t) { return extents.columns; });
 }
 
 }  // namespace penstock::ops

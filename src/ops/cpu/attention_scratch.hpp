@@ -61,16 +61,16 @@ struct ForwardScratch {
   using Element = typename Units::Element;
   using Unit = typename Units::Unit;
 
-  Element* rows;       ///< [sequence, width] k, then v, as packed rows
-  Unit* k_columns;     ///< k^T in panels of 64 keys
-  Unit* v_units;       ///< [sequence / depth, width]
-  Element* q;          ///< [query_block, width]
-  float* scores;       ///< [query_block, key_block]
-  Unit* p;             ///< [query_block, key_block / depth] exp(score - greatest), times dropout
-  float* out;          ///< [query_block, width]
-  float* greatest;     ///< [query_block] of the scores so far
-  float* rescale;      ///< [query_block]
-  float* sum;          ///< [query_block] of exp(score - greatest)
+  Element* rows;    ///< [sequence, width] k, then v, as packed rows
+  Unit* k_columns;  ///< k^T in panels of 64 keys
+  Unit* v_units;    ///< [sequence / depth, width]
+  Element* q;       ///< [query_block, width]
+  float* scores;    ///< [query_block, key_block]
+  Unit* p;          ///< [query_block, key_block / depth] exp(score - greatest), times dropout
+  float* out;       ///< [query_block, width]
+  float* greatest;  ///< [query_block] of the scores so far
+  float* rescale;   ///< [query_block]
+  float* sum;       ///< [query_block] of exp(score - greatest)
 
   ForwardScratch(Carver& carver, const HeadExtents<Units>& extents)
       : rows(carver.take<Element>(extents.sequence * extents.width)),
@@ -90,24 +90,24 @@ struct BackwardScratch {
   using Element = typename Units::Element;
   using Unit = typename Units::Unit;
 
-  Element* rows;           ///< [sequence, width] v, then k, as packed rows
-  Unit* v_columns;         ///< v^T in panels of 64 keys
-  Unit* k_columns;         ///< k^T in panels of 64 keys
-  Unit* k_units;           ///< [sequence / depth, width]
-  Element* q;              ///< [query_block, width]
-  Element* dout;           ///< [query_block, width]
-  Unit* q_units;           ///< [query_block / depth, width]
-  Unit* dout_units;        ///< [query_block / depth, width]
-  float* scores;           ///< [query_block, key_block]; float units: p stands in their place
-  float* dp;               ///< [query_block, key_block] gradient of p; float units: ds stands in its place
-  Unit* p_columns;         ///< [query_block / depth, key_block] p times dropout, units along the queries
-  Unit* ds_columns;        ///< [query_block / depth, key_block] gradient of the scores, units along the queries
-  Unit* ds_rows;           ///< [query_block, key_block / depth] the same, units along the keys
-  float* dq;               ///< [query_block, width]
-  float* dk;               ///< [sequence, width]
-  float* dv;               ///< [sequence, width]
-  float* log2_sum;         ///< [query_block] log-sum-exp to base 2
-  float* delta;            ///< [query_block] sum of dout * out
+  Element* rows;     ///< [sequence, width] v, then k, as packed rows
+  Unit* v_columns;   ///< v^T in panels of 64 keys
+  Unit* k_columns;   ///< k^T in panels of 64 keys
+  Unit* k_units;     ///< [sequence / depth, width]
+  Element* q;        ///< [query_block, width]
+  Element* dout;     ///< [query_block, width]
+  Unit* q_units;     ///< [query_block / depth, width]
+  Unit* dout_units;  ///< [query_block / depth, width]
+  float* scores;     ///< [query_block, key_block]; float units: p stands in their place
+  float* dp;         ///< [query_block, key_block] gradient of p; float units: ds stands in its place
+  Unit* p_columns;   ///< [query_block / depth, key_block] p times dropout, units along the queries
+  Unit* ds_columns;  ///< [query_block / depth, key_block] gradient of the scores, units along the queries
+  Unit* ds_rows;     ///< [query_block, key_block / depth] the same, units along the keys
+  float* dq;         ///< [query_block, width]
+  float* dk;         ///< [sequence, width]
+  float* dv;         ///< [sequence, width]
+  float* log2_sum;   ///< [query_block] log-sum-exp to base 2
+  float* delta;      ///< [query_block] sum of dout * out
 
   BackwardScratch(Carver& carver, const HeadExtents<Units>& extents)
       : rows(carver.take<Element>(extents.sequence * extents.width)),

@@ -21,14 +21,16 @@ PENSTOCK_INLINE LongProducts long_products(Words a, std::uint32_t factor) {
   const Longs pairs = std::bit_cast<Longs>(a);
   const Longs even = (pairs & low_half) * std::uint64_t{factor};
   const Longs odd = (pairs >> 32) * std::uint64_t{factor};
-  return {std::bit_cast<Words>((even & low_half) | (odd << 32)), std::bit_cast<Words>((even >> 32) | (odd & ~low_half))};
+  return {std::bit_cast<Words>((even & low_half) | (odd << 32)),
+          std::bit_cast<Words>((even >> 32) | (odd & ~low_half))};
 }
 
 /// Neighbours that one call of `random_bits` covers: 16 counters of 8.
 inline constexpr std::int64_t neighbours_at_once = 128;
 
 /// Bits of neighbours 8 * first_block ... in order, 16 each.
-inline void random_bits(RandomKey key, std::uint32_t first_block, std::array<std::uint32_t, 3> rest, std::uint16_t* bits) {
+inline void random_bits(RandomKey key, std::uint32_t first_block, std::array<std::uint32_t, 3> rest,
+                        std::uint16_t* bits) {
   Words counter0 = std::bit_cast<Words>(lane_numbers(0)) + first_block;
   Words counter1 = Words{} + rest[0];
   Words counter2 = Words{} + rest[1];
@@ -54,9 +56,9 @@ inline void random_bits(RandomKey key, std::uint32_t first_block, std::array<std
   using PairNumbers [[gnu::vector_size(64)]] = std::int64_t;
   const PairNumbers low_pairs{0, 8, 1, 9, 2, 10, 3, 11};
   const PairNumbers high_pairs = low_pairs + 4;
-  const Pairs out[4] = {__builtin_shuffle(first_low, second_low, low_pairs), __builtin_shuffle(first_low, second_low, high_pairs),
-                        __builtin_shuffle(first_high, second_high, low_pairs),
-                        __builtin_shuffle(first_high, second_high, high_pairs)};
+  const Pairs out[4] = {
+      __builtin_shuffle(first_low, second_low, low_pairs), __builtin_shuffle(first_low, second_low, high_pairs),
+      __builtin_shuffle(first_high, second_high, low_pairs), __builtin_shuffle(first_high, second_high, high_pairs)};
   static_assert(std::endian::native == std::endian::little, "the lower 16 bits of a word come first");
   std::memcpy(bits, out, sizeof out);
 }
@@ -74,7 +76,8 @@ class DropoutRow {
  public:
   DropoutRow(const Dropout& dropout, std::uint64_t sample, std::int64_t position)
       : key_(dropout.key),
-        rest_{static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(sample >> 32)},
+        rest_{static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(sample),
+              static_cast<std::uint32_t>(sample >> 32)},
         threshold_(dropout.threshold()),
         scale_(dropout.scale()) {}
 

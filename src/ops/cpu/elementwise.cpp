@@ -62,7 +62,8 @@ void squared_norm(Queue& queue, TensorView tensor, double* sum) {
   constexpr std::int64_t blocks_of_a_piece = 8;
   for_pieces(queue, blocks, blocks_of_a_piece, [&](std::int64_t, Piece piece) {
     for (std::int64_t block = piece.begin; block < piece.end; ++block)
-      sums[block] = sum_of_squares(from + block * norm_block, std::min(norm_block, tensor.elements() - block * norm_block));
+      sums[block] =
+          sum_of_squares(from + block * norm_block, std::min(norm_block, tensor.elements() - block * norm_block));
   });
   double total = 0;
   for (std::int64_t block = 0; block < blocks; ++block) total += sums[block];

@@ -90,7 +90,8 @@ void position_embedding(Queue& queue, const PositionEmbedding& arguments) {
 void position_embedding_gradient(Queue& queue, const PositionEmbeddingGradient& arguments) {
   const std::int64_t channels = arguments.dweight.shape()[1];
   const std::int64_t rows = arguments.dout.shape()[0];
-  ensure(arguments.dtoken.type() == arguments.dout.type(), "position_embedding_gradient: dtoken and dout differ in type");
+  ensure(arguments.dtoken.type() == arguments.dout.type(),
+         "position_embedding_gradient: dtoken and dout differ in type");
   with_type(arguments.dout.type(), [&]<typename T>(T) {
     T* dtoken = arguments.dtoken.data<T>();
     for_rows(queue, rows, [&](std::int64_t r) {

@@ -7,8 +7,8 @@
 
 namespace penstock::ops {
 
-/// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` elements; what is behind the channels,
-/// and rows up to `padded_rows`, become zero.
+/// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` elements; what is behind the
+/// channels, and rows up to `padded_rows`, become zero.
 template <typename Element, typename T>
 void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::int64_t channels, Element* to,
                std::int64_t width, std::int64_t padded_rows) {
@@ -27,10 +27,12 @@ void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::i
 }
 
 /// Transposes 16 x 16 words, rows `from_stride` and `to_stride` words apart.
-inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, std::uint32_t* to, std::int64_t to_stride) {
+inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, std::uint32_t* to,
+                           std::int64_t to_stride) {
   Words rows[lanes];
   for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], from + r * from_stride, sizeof(Words));
-  // Row i is exchanged with row i + half, lane by lane: the lanes whose number has the bit `half` come from the other row.
+  // Row i is exchanged with row i + half, lane by lane: the lanes whose number has the bit `half` come from the other
+  // row.
   const auto exchange = [&](int half, Ints low, Ints high) __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
@@ -60,13 +62,15 @@ inline void pack_columns(const void* rows, std::int64_t row_count, std::int64_t 
   for (std::int64_t row = 0; row < row_count; row += lanes)
     for (std::int64_t unit = 0; unit < units; unit += lanes)
       transpose_tile(from + row * units + unit, units,
-                     to + row / panel_columns * units * panel_columns + unit * panel_columns + row % panel_columns, panel_columns);
+                     to + row / panel_columns * units * panel_columns + unit * panel_columns + row % panel_columns,
+                     panel_columns);
 }
 
-/// Units along the rows' numbers: element (row, c) of packed rows goes to unit row / depth, column c. For float units the
-/// packed rows are that already, and are what is returned.
+/// Units along the rows' numbers: element (row, c) of packed rows goes to unit row / depth, column c. For float units
+/// the packed rows are that already, and are what is returned.
 inline const float* pack_steps(const float* rows, std::int64_t, std::int64_t, float*) { return rows; }
-inline const std::uint32_t* pack_steps(const bfloat16* rows, std::int64_t row_count, std::int64_t width, std::uint32_t* units) {
+inline const std::uint32_t* pack_steps(const bfloat16* rows, std::int64_t row_count, std::int64_t width,
+                                       std::uint32_t* units) {
   for (std::int64_t row = 0; row < row_count; row += 2) {
     const bfloat16* even = rows + row * width;
     std::uint32_t* to = units + row / 2 * width;

@@ -55,8 +55,8 @@ void residual_row(const Residual& arguments, std::int64_t r, std::int64_t channe
   const float* bias = arguments.bias.present() ? arguments.bias.data<float>() : nullptr;
   T* out = row_of<T>(arguments.out, r, channels);
   if (arguments.dropout.active())
-    join_row(DropoutRow(arguments.dropout, arguments.rows.sample(r), arguments.rows.position(r)), residual, branch, bias, out,
-             channels);
+    join_row(DropoutRow(arguments.dropout, arguments.rows.sample(r), arguments.rows.position(r)), residual, branch,
+             bias, out, channels);
   else
     join_row(NoDropoutRow{}, residual, branch, bias, out, channels);
 }
@@ -69,8 +69,8 @@ struct RowMeans {
 
 /// Means of a row; its share of dweight and dbias is added to the sums.
 template <typename T, typename Gradient>
-RowMeans gradient_means(const Gradient* dy, const T* x, const float* weight, float mean, float rstd, float* dweight, float* dbias,
-                        std::int64_t channels) {
+RowMeans gradient_means(const Gradient* dy, const T* x, const float* weight, float mean, float rstd, float* dweight,
+                        float* dbias, std::int64_t channels) {
   Floats sum_g{};
   Floats sum_g_x_hat{};
   for_vectors(channels, [&](std::int64_t c, auto part) {
@@ -107,7 +107,8 @@ void gradient_rows(Queue& queue, const LayerNormGradient& arguments) {
   const std::int64_t pieces = pieces_of(rows, rows_of_a_column_sum);
   const float* weight = arguments.weight.data<float>();
   // Each piece of rows has its own sums of dweight and dbias; they are added in order at the end.
-  auto* sums = reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(pieces * 2 * channels) * sizeof(float)));
+  auto* sums =
+      reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(pieces * 2 * channels) * sizeof(float)));
   for_pieces(queue, rows, rows_of_a_column_sum, [&](std::int64_t number, Piece piece) {
     float* dweight = sums + number * 2 * channels;
     std::fill_n(dweight, 2 * channels, 0.0F);
@@ -139,7 +140,8 @@ void residual(Queue& queue, const Residual& arguments) {
   const std::int64_t channels = arguments.out.shape()[1];
   with_type(arguments.out.type(), [&]<typename T>(T) {
     with_type(arguments.branch.type(), [&]<typename Branch>(Branch) {
-      for_rows(queue, arguments.out.shape()[0], [&](std::int64_t r) { residual_row<T, Branch>(arguments, r, channels); });
+      for_rows(queue, arguments.out.shape()[0],
+               [&](std::int64_t r) { residual_row<T, Branch>(arguments, r, channels); });
     });
   });
 }
@@ -171,7 +173,8 @@ void dropout_gradient(Queue& queue, const DropoutGradient& arguments) {
       const T* dout = row_of<T>(arguments.dout, r, channels);
       T* dbranch = row_of<T>(arguments.dbranch, r, channels);
       const auto multiply_row = [&](auto factors) {
-        for_vectors(channels, [&](std::int64_t c, auto part) { store(dbranch + c, load(dout + c, part) * factors.at(c), part); });
+        for_vectors(channels,
+                    [&](std::int64_t c, auto part) { store(dbranch + c, load(dout + c, part) * factors.at(c), part); });
       };
       if (arguments.dropout.active())
         multiply_row(DropoutRow(arguments.dropout, arguments.rows.sample(r), arguments.rows.position(r)));

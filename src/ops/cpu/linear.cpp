@@ -6,11 +6,13 @@
 namespace penstock::ops {
 namespace {
 
-// Below this the weight is not packed: its reading and writing would cost more than it saves.
-constexpr std::int64_t few_rows = 128;
+/// With fewer rows a thread the weight is not packed, which would cost more than it saves, and oneDNN cuts the product
+/// for the threads as it likes.
+constexpr std::int64_t few_rows_a_thread = 128;
 
 std::byte* at_row(const TensorView& matrix, std::int64_t row) {
-  return static_cast<std::byte*>(matrix.raw()) + static_cast<std::size_t>(row * matrix.shape()[1]) * bytes_of(matrix.type());
+  return static_cast<std::byte*>(matrix.raw()) +
+         static_cast<std::size_t>(row * matrix.shape()[1]) * bytes_of(matrix.type());
 }
 
 template <typename To, typename From>
@@ -36,7 +38,8 @@ void gelu_rows(const TensorView& u, const TensorView& y, std::int64_t first, std
 }
 
 /// dx = product * gelu'(u) for rows [first, first + rows).
-void gelu_slope_rows(const float* product, const TensorView& u, const TensorView& dx, std::int64_t first, std::int64_t rows) {
+void gelu_slope_rows(const float* product, const TensorView& u, const TensorView& dx, std::int64_t first,
+                     std::int64_t rows) {
   with_type(u.type(), [&]<typename Slope>(Slope) {
     with_type(dx.type(), [&]<typename To>(To) {
       const std::int64_t begin = first * u.shape()[1];
@@ -59,7 +62,9 @@ void sum_columns(Queue& queue, const TensorView& dy, const TensorView& dbias, bo
     std::fill_n(sums, columns, 0.0F);
     for (std::int64_t row = piece.begin; row < piece.end; ++row) {
       const T* from = dy.data<T>() + row * columns;
-      for_vectors(columns, [&](std::int64_t c, auto part) { store(sums + c, load(sums + c, part) + load(from + c, part), part); });
+      for_vectors(columns, [&](std::int64_t c, auto part) {
+        store(sums + c, load(sums + c, part) + load(from + c, part), part);
+      });
     }
   });
   add_partial_sums(queue, partial, pieces, columns, dbias.data<float>(), columns, accumulate);
@@ -83,9 +88,10 @@ void linear(Queue& queue, const Linear& arguments) {
   const float* bias = product.bias ? arguments.bias.data<float>() : nullptr;
   const bool activate = arguments.pre_activation.present();
 
-  if (product.rows < few_rows) {
+  if (product.rows < few_rows_a_thread * queue.threads()) {
     multiply_few_rows(queue, product, arguments.x.raw(), arguments.weight.raw(), bias, first_output.raw());
-    if (activate) for_rows(queue, product.rows, [&](std::int64_t row) { gelu_rows(first_output, arguments.y, row, 1); });
+    if (activate)
+      for_rows(queue, product.rows, [&](std::int64_t row) { gelu_rows(first_output, arguments.y, row, 1); });
     return;
   }
   std::byte* workspace = queue.workspace(static_cast<std::size_t>(BlockedProduct::workspace_bytes(queue, product)));
@@ -111,21 +117,24 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
              arguments.dx.shape()[1] == product.outputs,
          "linear_input_gradient: the shapes do not fit");
 
-  if (product.rows < few_rows) {
+  if (product.rows < few_rows_a_thread * queue.threads()) {
     const auto scratch_bytes = static_cast<std::size_t>(product.rows * product.outputs) * sizeof(float);
     void* to = slope ? queue.workspace(scratch_bytes) : arguments.dx.raw();
     multiply_few_rows(queue, product, arguments.dy.raw(), arguments.weight.raw(), nullptr, to);
     if (slope)
       for_rows(queue, product.rows, [&](std::int64_t row) {
-        gelu_slope_rows(static_cast<const float*>(to) + row * product.outputs, arguments.pre_activation, arguments.dx, row, 1);
+        gelu_slope_rows(static_cast<const float*>(to) + row * product.outputs, arguments.pre_activation, arguments.dx,
+                        row, 1);
       });
     return;
   }
   // With GELU each thread's block goes to its own scratch first: the pre-activation may be dx itself.
   const std::int64_t block_rows = BlockedProduct::block_rows(product.outputs, product.output_type);
-  const std::int64_t scratch_bytes = rounded_up(block_rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
+  const std::int64_t scratch_bytes =
+      rounded_up(block_rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
   const std::int64_t product_bytes = BlockedProduct::workspace_bytes(queue, product);
-  std::byte* workspace = queue.workspace(static_cast<std::size_t>(product_bytes + (slope ? queue.threads() * scratch_bytes : 0)));
+  std::byte* workspace =
+      queue.workspace(static_cast<std::size_t>(product_bytes + (slope ? queue.threads() * scratch_bytes : 0)));
   const BlockedProduct blocked(queue, product, arguments.weight.raw(), nullptr, workspace);
   for_pieces(queue, product.rows, block_rows, [&](std::int64_t, Piece piece) {
     const std::int64_t rows = piece.end - piece.begin;
@@ -143,7 +152,8 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
                            .type = arguments.dy.type(),
                            .accumulate = arguments.accumulate};
   ensure(arguments.x.type() == arguments.dy.type(), "linear_weight_gradient: dy and x differ in type");
-  ensure(arguments.x.shape()[0] == product.k && arguments.dweight.shape()[0] == product.m && arguments.dweight.shape()[1] == product.n,
+  ensure(arguments.x.shape()[0] == product.k && arguments.dweight.shape()[0] == product.m &&
+             arguments.dweight.shape()[1] == product.n,
          "linear_weight_gradient: the shapes do not fit");
   multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.data<float>());
   if (arguments.dbias.present())

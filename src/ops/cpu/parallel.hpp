@@ -1,6 +1,6 @@
 #pragma once
-// How the CPU's operations are cut for threads: always into pieces that the tensors' shapes fix, so that a result's bits do
-// not depend on the number of threads or on who was first.
+// How the CPU's operations are cut for threads: always into pieces that the tensors' shapes fix, so that a result's
+// bits do not depend on the number of threads or on who was first.
 
 #include <omp.h>
 
@@ -53,8 +53,8 @@ void for_rows(const Queue& queue, std::int64_t rows, F&& f) {
 }
 
 /// to[c] += partial[0][c] + partial[1][c] + ..., in this order (to[c] = ... without `accumulate`).
-inline void add_partial_sums(const Queue& queue, const float* partial, std::int64_t count, std::int64_t stride, float* to,
-                             std::int64_t columns, bool accumulate) {
+inline void add_partial_sums(const Queue& queue, const float* partial, std::int64_t count, std::int64_t stride,
+                             float* to, std::int64_t columns, bool accumulate) {
   constexpr std::int64_t columns_of_a_piece = 8 * lanes;
   for_pieces(queue, columns, columns_of_a_piece, [&](std::int64_t, Piece piece) {
     for_vectors(piece.end - piece.begin, [&](std::int64_t c, auto part) {

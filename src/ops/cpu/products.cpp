@@ -54,8 +54,8 @@ T& cached(Queue& queue, const PrimitiveKey& key, Make&& make) {
 
 enum class Scratch { of_the_library, of_the_caller };
 
-dnnl::matmul::primitive_desc describe(Queue& queue, const RowProduct& product, std::int64_t rows, const dnnl::memory::desc& weight,
-                                      Scratch scratch) {
+dnnl::matmul::primitive_desc describe(Queue& queue, const RowProduct& product, std::int64_t rows,
+                                      const dnnl::memory::desc& weight, Scratch scratch) {
   const dnnl::memory::desc x = matrix(rows, product.inputs, product.type);
   const dnnl::memory::desc y = matrix(rows, product.outputs, product.output_type);
   const dnnl::matmul::desc operation =
@@ -66,9 +66,14 @@ dnnl::matmul::primitive_desc describe(Queue& queue, const RowProduct& product, s
 }
 
 PrimitiveKey key_of(Operation operation, const RowProduct& product, std::int64_t rows) {
-  return {operation, rows, product.inputs, product.outputs,
+  return {operation,
+          rows,
+          product.inputs,
+          product.outputs,
           static_cast<std::int64_t>(product.type) * 16 + static_cast<std::int64_t>(product.output_type),
-          static_cast<std::int64_t>(product.use), product.bias, 0};
+          static_cast<std::int64_t>(product.use),
+          product.bias,
+          0};
 }
 
 void* writable(const void* data) { return const_cast<void*>(data); }  // dnnl::memory has no const form
@@ -110,7 +115,8 @@ const BlockedProduct::Primitive& BlockedProduct::primitive(Queue& queue, const R
       return describe(queue, product, rows, weight, Scratch::of_the_caller);
     }();
     const ThreadsOfOneDnn all_threads(queue.threads());
-    const dnnl::reorder pack(dnnl::reorder::primitive_desc(engine, weight_matrix(product), engine, description.weights_desc()));
+    const dnnl::reorder pack(
+        dnnl::reorder::primitive_desc(engine, weight_matrix(product), engine, description.weights_desc()));
     const ThreadsOfOneDnn one_thread(1);
     return Primitive(description, product, pack);
   });
@@ -134,7 +140,7 @@ std::int64_t BlockedProduct::Primitives::scratch_bytes() const {
 std::int64_t BlockedProduct::block_rows(std::int64_t outputs, DType output_type) {
   constexpr std::int64_t wanted_bytes = 384 << 10;
   const std::int64_t rows = wanted_bytes / (outputs * static_cast<std::int64_t>(bytes_of(output_type)));
-  return std::clamp<std::int64_t>(rows / 32 * 32, 32, 256);
+  return std::clamp<std::int64_t>(rows / 32 * 32, 128, 256);
 }
 
 std::int64_t BlockedProduct::workspace_bytes(Queue& queue, const RowProduct& product) {
@@ -170,7 +176,8 @@ void BlockedProduct::multiply(const void* x, void* y, std::int64_t rows) const {
   primitive.product.execute(queue_->backend().stream, arguments);
 }
 
-void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias, void* y) {
+void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias,
+                       void* y) {
   const ThreadsOfOneDnn all_threads(queue.threads());
   const dnnl::engine& engine = queue.backend().engine;
   const dnnl::matmul& primitive = cached<dnnl::matmul>(queue, key_of(plain_product, product, product.rows), [&] {
@@ -184,15 +191,16 @@ void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, c
   primitive.execute(queue.backend().stream, arguments);
 }
 
-// Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth slower in
-// float32 than sgemm.
+// Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth
+// slower in float32 than sgemm.
 void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, float* c) {
   const ThreadsOfOneDnn all_threads(queue.threads());
   if (product.type == DType::float32) {  // 5 % faster than the matmul primitive with a transposed source
     const dnnl_status_t status =
         dnnl_sgemm('T', 'N', product.m, product.n, product.k, 1.0F, static_cast<const float*>(a), product.m,
                    static_cast<const float*>(b), product.n, product.accumulate ? 1.0F : 0.0F, c, product.n);
-    if (status != dnnl_success) throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
+    if (status != dnnl_success)
+      throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
     return;
   }
   const dnnl::engine& engine = queue.backend().engine;

@@ -1,6 +1,6 @@
 #pragma once
-// Matrix products through oneDNN: cached primitives, weights packed once a call, rows in blocks that one thread computes
-// from beginning to end, so that what follows the product finds the block in its cache.
+// Matrix products through oneDNN: cached primitives, weights packed once a call, rows in blocks that one thread
+// computes from beginning to end, so that what follows the product finds the block in its cache.
 
 #include <cstdint>
 
@@ -26,7 +26,8 @@ struct RowProduct {
 /// The primitive that computes `block_rows` rows of a RowProduct on one thread, and the weight packed for it.
 class BlockedProduct {
  public:
-  /// Rows of a block: as many as keep a block's output near 384 KiB, from 32 to 256.
+  /// Rows of a block: as many as keep a block's output near 384 KiB, from 128 (so that the weight
+  /// is read seldom) to 256.
   static std::int64_t block_rows(std::int64_t outputs, DType output_type);
   /// Workspace bytes of the packed weight and of what oneDNN needs on each thread.
   static std::int64_t workspace_bytes(Queue& queue, const RowProduct& product);
@@ -69,7 +70,9 @@ struct SumProduct {
 };
 void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, float* c);
 
-/// One product on all threads without packing: for few rows, where packing the weight would cost as much as the product.
-void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias, void* y);
+/// One product on all threads without packing: for few rows, where packing the weight would cost as much as the
+/// product.
+void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias,
+                       void* y);
 
 }  // namespace penstock::ops

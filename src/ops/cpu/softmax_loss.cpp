@@ -44,7 +44,8 @@ struct CombinedStatistics {
 /// Statistics of row n from all ranks, in rank order.
 CombinedStatistics combine(const float* statistics, std::int64_t ranks, std::int64_t rows, std::int64_t n) {
   CombinedStatistics all;
-  for (std::int64_t rank = 0; rank < ranks; ++rank) all.greatest = std::max(all.greatest, statistics[(rank * rows + n) * 3]);
+  for (std::int64_t rank = 0; rank < ranks; ++rank)
+    all.greatest = std::max(all.greatest, statistics[(rank * rows + n) * 3]);
   for (std::int64_t rank = 0; rank < ranks; ++rank) {
     const float* one = statistics + (rank * rows + n) * 3;
     all.sum += one[1] > 0 ? one[1] * std::exp(one[0] - all.greatest) : one[1];
@@ -97,7 +98,8 @@ void softmax_loss(Queue& queue, const SoftmaxLoss& arguments) {
       loss[n] = std::log(all.sum) + all.greatest - all.target;
       if (!arguments.gradient) return;
       const std::int64_t target = local_column(targets[n], arguments.first_token, arguments.columns);
-      replace_by_gradient(arguments.logits.data<T>() + n * width, arguments.columns, width, target, all, arguments.scale);
+      replace_by_gradient(arguments.logits.data<T>() + n * width, arguments.columns, width, target, all,
+                          arguments.scale);
     });
   });
 }

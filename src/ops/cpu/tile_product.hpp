@@ -1,7 +1,7 @@
 #pragma once
-// Small products of one thread: c (+)= a b, tile by tile in registers. Numbers enter as 32-bit units: a float, or (where the
-// processor multiplies bfloat16) a pair of bfloat16 that are neighbours along the summed dimension. A unit of `a` meets 16
-// units of `b` in one instruction, so both kinds share the same loops.
+// Small products of one thread: c (+)= a b, tile by tile in registers. Numbers enter as 32-bit units: a float, or
+// (where the processor multiplies bfloat16) a pair of bfloat16 that are neighbours along the summed dimension. A unit
+// of `a` meets 16 units of `b` in one instruction, so both kinds share the same loops.
 
 #ifdef __AVX512BF16__
 #include <immintrin.h>
@@ -52,9 +52,10 @@ struct PairUnits {
   /// 16 numbers of each of two rows: unit i is (even[i], odd[i]).
   PENSTOCK_INLINE static void store_two_rows(Unit* to, Floats even, Floats odd) {
     using Shorts [[gnu::vector_size(64)]] = std::int16_t;
-    const Shorts interleaved{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+    const Shorts interleaved{0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                              8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const auto both = std::bit_cast<Shorts>(_mm512_cvtne2ps_pbh(std::bit_cast<__m512>(odd), std::bit_cast<__m512>(even)));
+    const auto both =
+        std::bit_cast<Shorts>(_mm512_cvtne2ps_pbh(std::bit_cast<__m512>(odd), std::bit_cast<__m512>(even)));
     const Shorts pairs = __builtin_shuffle(both, interleaved);
     std::memcpy(to, &pairs, sizeof pairs);
   }
@@ -101,8 +102,8 @@ PENSTOCK_INLINE void hold_in_register([[maybe_unused]] Vector& vector) {
 
 /// One tile of `rows` x 16 * `vectors` results, held in registers over all steps.
 template <typename Units, int rows, int vectors>
-PENSTOCK_INLINE void multiply_tile(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c, Steps steps,
-                                   bool accumulate) {
+PENSTOCK_INLINE void multiply_tile(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c,
+                                   Steps steps, bool accumulate) {
   using Vector = typename Units::Vector;
   Floats sums[rows][vectors];
 #pragma GCC unroll 8
@@ -144,9 +145,15 @@ template <typename Units>
 void multiply_panel_rows(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c, Steps steps,
                          std::int64_t vectors, bool accumulate) {
   switch (vectors) {
-    case 1: multiply_tile<Units, 8, 1>(a, b, c, steps, accumulate); break;
-    case 2: multiply_tile<Units, 8, 2>(a, b, c, steps, accumulate); break;
-    case 3: multiply_tile<Units, 8, 3>(a, b, c, steps, accumulate); break;
+    case 1:
+      multiply_tile<Units, 8, 1>(a, b, c, steps, accumulate);
+      break;
+    case 2:
+      multiply_tile<Units, 8, 2>(a, b, c, steps, accumulate);
+      break;
+    case 3:
+      multiply_tile<Units, 8, 3>(a, b, c, steps, accumulate);
+      break;
     default: {
       multiply_tile<Units, 4, 4>(a, b, c, steps, accumulate);
       const LeftSide<typename Units::Unit> lower{a.units + 4 * a.row_stride, a.row_stride, a.step_stride};
@@ -155,9 +162,9 @@ void multiply_panel_rows(LeftSide<typename Units::Unit> a, RightSide<typename Un
   }
 }
 
-/// c (+)= a b for `rows` (a multiple of 8) and `columns` (a multiple of 16) results; steps_of(row) gives the steps of the 8
-/// rows from `row` on, and columns_of(row) how many columns of them are wanted. Panels of 64 columns of b are `panel_stride`
-/// units apart.
+/// c (+)= a b for `rows` (a multiple of 8) and `columns` (a multiple of 16) results; steps_of(row) gives the steps of
+/// the 8 rows from `row` on, and columns_of(row) how many columns of them are wanted. Panels of 64 columns of b are
+/// `panel_stride` units apart.
 template <typename Units, typename StepsOf, typename ColumnsOf>
 void multiply(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, std::int64_t panel_stride, Result c,
               std::int64_t rows, std::int64_t columns, bool accumulate, StepsOf&& steps_of, ColumnsOf&& columns_of) {
@@ -166,8 +173,8 @@ void multiply(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> 
       const std::int64_t wanted = std::min({columns, columns_of(row), first + panel_columns}) - first;
       if (wanted <= 0) continue;
       multiply_panel_rows<Units>({a.units + row * a.row_stride, a.row_stride, a.step_stride}, b,
-                                 {c.values + row * c.stride + first, c.stride}, steps_of(row), (wanted + lanes - 1) / lanes,
-                                 accumulate);
+                                 {c.values + row * c.stride + first, c.stride}, steps_of(row),
+                                 (wanted + lanes - 1) / lanes, accumulate);
     }
     b.units += panel_stride;
   }

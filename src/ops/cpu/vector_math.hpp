@@ -1,7 +1,7 @@
 #pragma once
-// Sixteen float32 lanes, written with GCC's vector extensions: one AVX-512 register where there is one, several narrower
-// ones elsewhere. Loads and stores convert from and to the type in memory; exp2 and GELU are polynomials, for the C++
-// library's functions take one number at a time.
+// Sixteen float32 lanes, written with GCC's vector extensions: one AVX-512 register where there is one, several
+// narrower ones elsewhere. Loads and stores convert from and to the type in memory; exp2 and GELU are polynomials, for
+// the C++ library's functions take one number at a time.
 
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -30,8 +30,8 @@ using HalfWords [[gnu::vector_size(32)]] = std::uint16_t;
 
 PENSTOCK_INLINE Floats splat(float value) { return value - Floats{}; }  // x - 0 is x, also where x = -0
 
-// Where the processor has one instruction for what otherwise takes several, it is named. (All lanes are asked for by a mask,
-// because GCC 12 warns that the forms without one read an uninitialized register.)
+// Where the processor has one instruction for what otherwise takes several, it is named. (All lanes are asked for by a
+// mask, because GCC 12 warns that the forms without one read an uninitialized register.)
 #ifdef __AVX512F__
 inline constexpr __mmask16 every_lane = 0xffff;
 #endif
@@ -149,8 +149,9 @@ PENSTOCK_INLINE Floats exp2_of_fraction(Floats f) {
 /// 2^x = 2^n 2^f with n the integer nearest to x.
 PENSTOCK_INLINE Floats exp2_of(Floats x) {
 #ifdef __AVX512F__
-  const __m512 bounded = _mm512_maskz_min_ps(every_lane, _mm512_set1_ps(200.0F),
-                                             _mm512_maskz_max_ps(every_lane, _mm512_set1_ps(-200.0F), std::bit_cast<__m512>(x)));
+  const __m512 bounded =
+      _mm512_maskz_min_ps(every_lane, _mm512_set1_ps(200.0F),
+                          _mm512_maskz_max_ps(every_lane, _mm512_set1_ps(-200.0F), std::bit_cast<__m512>(x)));
   const __m512 n = _mm512_maskz_roundscale_ps(every_lane, bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const Floats power = exp2_of_fraction(std::bit_cast<Floats>(bounded) - std::bit_cast<Floats>(n));
   return std::bit_cast<Floats>(_mm512_maskz_scalef_ps(every_lane, std::bit_cast<__m512>(power), n));

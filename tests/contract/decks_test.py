@@ -1,0 +1,60 @@
+"""Every deck marked tiny runs its 20 steps as it stands: the documentation is executed."""
+import json
+import tomllib
+
+from penstock import MPIEXEC, PROGRAM, SOURCE, ContractTest, Mesh, main, rows
+
+DECKS = sorted((SOURCE / "input").glob("*tiny*.toml"))
+# What a deck says about the work, and not about how it is spread.
+WORK = ("run", "data", "model", "optimizer", "precision")
+
+
+class TinyDecksTest(ContractTest):
+    def test_there_are_decks(self):
+        self.assertIn("tiny.toml", [deck.name for deck in DECKS])
+
+    def test_every_tiny_deck_runs(self):
+        self.train(deck=SOURCE / "input/tiny.toml", run="tiny")
+        reference = tomllib.loads((SOURCE / "input/tiny.toml").read_text())
+        for path in DECKS:
+            with self.subTest(deck=path.name):
+                deck = tomllib.loads(path.read_text())
+                sizes = deck.get("mesh", {})
+                mesh = Mesh(*(sizes.get(axis, 1) for axis in Mesh._fields))
+                self.assertEqual(deck["run"]["steps"], 20)
+                result = self.train_as_it_stands(path, mesh.ranks)
+                run = self.folder / "runs" / path.stem  # the default run folder
+                self.assertEqual(len(rows(run)), 20)
+                self.assertTrue((run / "checkpoints/step-00000020.h5").is_file())
+                losses = [float(row["loss"]) for row in rows(run)]
+                self.assertLess(losses[-1], losses[0] - 0.3, result.err)  # it learns
+                if all(deck.get(section) == reference.get(section) for section in WORK):  # the mesh changes no result
+                    self.assert_same_curve(self.folder / "tiny", run)
+
+    def train_as_it_stands(self, deck, ranks):
+        words = [MPIEXEC, "-n", str(ranks), str(PROGRAM), "train", str(deck), "--set", f"data.train={self.tokens}"]
+        result = self.finish(self.start(words, cwd=self.folder))
+        self.assertEqual(result.code, 0, result.err)
+        return result
+
+    def test_every_deck_is_understood(self):
+        for path in sorted((SOURCE / "input").glob("*.toml")):
+            with self.subTest(deck=path.name):
+                self.penstock("check", path, "--set", "data.train=x")
+
+    def test_check_tells_what_a_run_tells(self):
+        settings = [word for axis in Mesh._fields for word in ("--set", f"mesh.{axis}=2")]
+        text = self.penstock("check", SOURCE / "input/tiny.toml", "--set", "data.train=x", *settings, "--json").out
+        ranks = json.loads(text)["ranks"]
+        self.assertEqual(len(ranks), 8)
+        places = {(r["data"], r["pipeline"], r["tensor"]) for r in ranks}
+        self.assertEqual(places, {(d, p, t) for d in (0, 1) for p in (0, 1) for t in (0, 1)})
+        for r in ranks:
+            self.assertEqual(r["layers"], [0, 1, 2, 3] if r["pipeline"] == 0 else [4, 5, 6, 7])
+            uses = ("parameters", "gradients", "optimizer", "activations", "buffers", "workspace")
+            self.assertEqual(sum(r["bytes"][use] for use in uses), r["bytes"]["total"])
+            self.assertGreater(r["parameters"], 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+penstock_test(train/run_config_test LABELS unit)
+penstock_test(train/run_folder_test LABELS unit)
+penstock_test(train/metrics_test LABELS unit)
+penstock_test(train/memory_text_test LABELS unit)
+penstock_test(train/taps_test LABELS unit)
+penstock_test(train/capture_recorder_test LABELS unit)
+penstock_test(train/stop_request_test LABELS unit)
