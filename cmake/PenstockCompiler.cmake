@@ -17,7 +17,9 @@ endif()
 add_library(penstock_compiler INTERFACE)
 target_compile_options(penstock_compiler INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror -fopenmp-simd>
-  $<$<COMPILE_LANGUAGE:CXX>:-march=${PENSTOCK_ARCHITECTURE}>)
+  $<$<COMPILE_LANGUAGE:CXX>:-march=${PENSTOCK_ARCHITECTURE}>
+  # Places in messages read src/..., not where somebody once built it.
+  $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=>)
 if(PENSTOCK_SANITIZE)
   target_compile_options(penstock_compiler INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(penstock_compiler INTERFACE -fsanitize=address,undefined)

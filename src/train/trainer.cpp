@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "base/log.hpp"
@@ -24,6 +25,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 int threads_of_rank(const RunConfig& config, const World& world) {
   if (config.device.threads > 0) return static_cast<int>(config.device.threads);
+  if (std::getenv("OMP_NUM_THREADS")) return omp_get_max_threads();
   return std::max(1, omp_get_num_procs() / world.ranks_of_node());
 }
 
