@@ -40,6 +40,21 @@ std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int th
   return ranks;
 }
 
+// Without measured times: floating-point operations, in units of one block's forward pass of a microbatch. Each half of
+// the backward pass is as much as the forward pass; the head runs with the last stage's input gradient.
+Costs counted_costs(const ModelPlan& plan) {
+  const PartCosts parts = part_costs(plan.config, plan.sequence);
+  Costs costs;
+  for (const StagePart& part : plan.parts) {
+    const double embedding = part.embedding ? parts.embedding / parts.block : 0;
+    const double head = part.head ? parts.head / parts.block : 0;
+    costs.stages.push_back({.forward = part.blocks + embedding,
+                            .input_gradient = part.blocks + embedding + 2 * head,
+                            .weight_gradient = part.blocks + head});
+  }
+  return costs;
+}
+
 void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
                 const ScheduleReport& report) {
   nlohmann::json json;
@@ -92,14 +107,14 @@ void check_command(const CheckRequest& request) {
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
   const std::vector<RankPlan> ranks = plan_ranks(plan, mesh, threads);
-  // Without measured costs, in the unit of one stage's forward pass of one microbatch: each half of the backward is as
-  // much.
-  const Simulation simulation = simulate(plan.schedule, equal_costs(plan.schedule, {1, 1, 1}, 0));
+  const Simulation simulation = simulate(plan.schedule, counted_costs(plan));
   const ScheduleReport costs = report(plan.schedule, simulation);
+  const std::string unit =
+      "schedule, in forward passes of one block (floating-point operations counted, not measured):\n";
   if (request.json)
     print_json(config, plan, mesh, ranks, costs);
   else
-    print_text(config, plan, mesh, ranks, text(costs) + draw_text(plan.schedule, simulation));
+    print_text(config, plan, mesh, ranks, unit + text(costs) + draw_text(plan.schedule, simulation));
 }
 
 }  // namespace penstock

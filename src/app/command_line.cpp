@@ -116,7 +116,8 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n", error.what());
+    std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n",
+                 error.what());
     return 2;
   }
   return run_chosen(chosen);

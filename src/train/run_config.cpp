@@ -83,7 +83,9 @@ void RunConfig::describe(FieldTable& table) {
   table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended")
       .unit("seconds")
       .above(0);
-  table.add("device.threads", device.threads, "OpenMP threads of a rank; 0: OMP_NUM_THREADS, or else the node's cores shared by its ranks")
+  table
+      .add("device.threads", device.threads,
+           "OpenMP threads of a rank; 0: OMP_NUM_THREADS, or else the node's cores shared by its ranks")
       .unit("threads")
       .at_least(0);
 }

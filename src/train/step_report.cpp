@@ -3,7 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "base/log.hpp"
 
@@ -18,10 +22,39 @@ std::string short_time(double seconds) {
   return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
 }
 
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// mpiexec and srun take a rank's stderr through a pipe: what they write to is what the person looks at. On the node
+// where the launcher runs its processes are this one's ancestors.
+bool launcher_writes_to_terminal() {
+  constexpr std::array launchers{"mpiexec", "mpiexec.hydra", "mpirun", "hydra_pmi_proxy", "srun"};
+  std::string process = std::to_string(getppid());
+  bool terminal = false;
+  for (int levels = 0; levels < 4; ++levels) {
+    const std::string name = first_line("/proc/" + process + "/comm");
+    if (std::find(launchers.begin(), launchers.end(), name) == launchers.end()) break;
+    std::error_code error;
+    const std::string target = std::filesystem::read_symlink("/proc/" + process + "/fd/2", error).string();
+    terminal = target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
+    // "pid (name) state parent ...": the launchers' names hold no blanks.
+    std::istringstream stat(first_line("/proc/" + process + "/stat"));
+    std::string skipped;
+    stat >> skipped >> skipped >> skipped >> process;
+  }
+  return terminal;
+}
+
 }  // namespace
 
 StepReport::StepReport(std::int64_t first_step, std::int64_t last_step)
-    : first_step_(first_step), last_step_(last_step), terminal_(isatty(STDERR_FILENO) != 0) {}
+    : first_step_(first_step),
+      last_step_(last_step),
+      terminal_(isatty(STDERR_FILENO) != 0 || launcher_writes_to_terminal()) {}
 
 std::string StepReport::time_left(std::int64_t step) const {
   const double passed = std::chrono::duration<double>(Clock::now() - start_).count();

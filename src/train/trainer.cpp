@@ -12,6 +12,7 @@
 #include "checkpoint/durable_file.hpp"
 #include "pipeline/evaluation_schedule.hpp"
 #include "train/capture_recorder.hpp"
+#include "train/cores.hpp"
 #include "train/memory_text.hpp"
 #include "train/taps.hpp"
 
@@ -23,10 +24,10 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-int threads_of_rank(const RunConfig& config, const World& world) {
+int threads_of_rank(const RunConfig& config, World& world) {
+  const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says
   if (config.device.threads > 0) return static_cast<int>(config.device.threads);
-  if (std::getenv("OMP_NUM_THREADS")) return omp_get_max_threads();
-  return std::max(1, omp_get_num_procs() / world.ranks_of_node());
+  return std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : share;
 }
 
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
@@ -302,8 +303,8 @@ void Trainer::tell_memory() const {
   getrusage(RUSAGE_SELF, &usage);
   const std::size_t peak = static_cast<std::size_t>(usage.ru_maxrss) * 1024;
   const std::size_t planned = plan_memory(setup_.plan, place_, queue_.threads()).total();
-  const std::vector<std::string> texts = world_->gather(
-      fmt::format("planned {}, the process held at most {}", bytes_text(planned), bytes_text(peak)));
+  const std::vector<std::string> texts =
+      world_->gather(fmt::format("planned {}, the process held at most {}", bytes_text(planned), bytes_text(peak)));
   constexpr std::size_t most_lines = 8;
   for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
     spdlog::info("  memory of rank {}: {}", rank, texts[rank]);

@@ -1,0 +1,44 @@
+#include "train/cores.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace penstock {
+
+namespace {
+
+// One character a core: '1' where this process may run.
+std::string allowed_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::string cores(CPU_SETSIZE, '0');
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return "1";
+  for (std::size_t core = 0; core < cores.size(); ++core)
+    if (CPU_ISSET(core, &set)) cores[core] = '1';
+  cores.erase(cores.find_last_of('1') + 1);
+  return cores;
+}
+
+}  // namespace
+
+int cores_of_rank(World& world) {
+  const std::vector<std::string> allowed = world.gather(allowed_cores());
+  const auto may_use = [&](std::size_t rank, std::size_t core) {
+    return core < allowed[rank].size() && allowed[rank][core] == '1';
+  };
+  double share = 0;
+  const auto mine = static_cast<std::size_t>(world.rank());
+  for (std::size_t core = 0; core < allowed[mine].size(); ++core) {
+    if (!may_use(mine, core)) continue;
+    int users = 0;
+    for (std::size_t rank = 0; rank < allowed.size(); ++rank)
+      users += world.node_of(static_cast<int>(rank)) == world.node() && may_use(rank, core) ? 1 : 0;
+    share += 1.0 / users;
+  }
+  return std::max(1, static_cast<int>(share + 1e-6));
+}
+
+}  // namespace penstock

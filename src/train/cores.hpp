@@ -1,0 +1,12 @@
+#pragma once
+
+#include "comm/world.hpp"
+
+namespace penstock {
+
+/// Collective: cores this rank may call its own: of each core it is allowed to run on, its share among the ranks of
+/// this node that are allowed there too. Right for ranks that the launcher bound to cores of their own, for ranks that
+/// share all cores, and inside a container that has some. At least 1.
+int cores_of_rank(World& world);
+
+}  // namespace penstock
