@@ -74,7 +74,7 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
 }
 
 void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
-                const std::string& table) {
+                int threads, const std::string& table) {
   fmt::print("{} parameters on {} ranks: {}\n", total_parameters(plan), mesh.size(), mesh.text());
   for (const std::string& line : stage_lines(plan)) fmt::print("  {}\n", line);
   fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global,
@@ -90,8 +90,10 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
     fmt::print("  {:>11}\n", bytes_text(r.memory.total()));
   }
   fmt::print(
-      "(held: elements of parameters; the others are memory of the plan. Beside it a process holds its libraries and "
-      "data in flight.)\n");
+      "(held: elements of parameters; the others are memory of the plan, the workspace for {} thread{} a rank. Beside "
+      "it "
+      "a process holds its libraries, about 50 MiB, and the ranks that write up to 192 MiB while they save.)\n",
+      threads, threads == 1 ? "" : "s");
   fmt::print("activations of rank 0:");
   for (const auto& [part, bytes] : ranks.front().memory.activations) fmt::print("  {} {}", part, bytes_text(bytes));
   fmt::print("\n\n{}", table);
@@ -114,7 +116,7 @@ void check_command(const CheckRequest& request) {
   if (request.json)
     print_json(config, plan, mesh, ranks, costs);
   else
-    print_text(config, plan, mesh, ranks, unit + text(costs) + draw_text(plan.schedule, simulation));
+    print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
 }
 
 }  // namespace penstock

@@ -27,8 +27,7 @@ void need_paths(const CheckpointCommand& command, std::size_t count) {
 int verify(IoThread& io, const CheckpointCommand& command) {
   const Verification verification = verify_file(io, command.paths[0]);
   if (verification.whole || command.json) print(verification, command.json);
-  if (!verification.whole)
-    std::fprintf(stderr, "penstock: %s\n", verification.problem.c_str());
+  if (!verification.whole) std::fprintf(stderr, "penstock: %s\n", verification.problem.c_str());
   return verification.whole ? 0 : 2;
 }
 

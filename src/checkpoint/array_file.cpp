@@ -121,6 +121,14 @@ class Save {
   // While round r is on its way, round r - 1 arrives and is handed on, and earlier ones are being written. A rank waits
   // only for rounds that all ranks have posted before they wait for anything later, so the waits cannot form a ring.
   void transfer() {
+    try {
+      transfer_rounds();
+    } catch (const std::exception& error) {
+      world_.abort(error.what());  // receives into our buffers are under way: nobody may unwind past them
+    }
+  }
+
+  void transfer_rounds() {
     std::uint64_t since_check = 0;
     std::vector<MPI_Request> previous;
     std::size_t posted = 0;

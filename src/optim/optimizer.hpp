@@ -2,6 +2,7 @@
 // Optimizer: the whole-step actions of the schedule: sums of gradients, the norm, AdamW, and the all-gather of what it
 // updated. Every sum of gradients across ranks is taken here.
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct StepResult {
   double loss = 0;           ///< mean over the tokens of the global batch, nats
   double gradient_norm = 0;  ///< before clipping
 };
+inline bool is_finite(const StepResult& result) {
+  return std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
+}
 
 class Optimizer {
  public:

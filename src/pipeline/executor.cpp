@@ -87,7 +87,8 @@ void Executor::execute(const Action& action) {
       return;
     }
     case Work::update:
-      if (running_.purpose == Purpose::training)
+      // All ranks have the same loss and norm: what is not finite must not reach the weights.
+      if (running_.purpose == Purpose::training && is_finite(running_.result))
         optimizer.update(*queue_, running_.values.learning_rate, running_.values.update);
       return;
   }

@@ -18,9 +18,6 @@ TiedPeers tied_peers(const ModelPlan& plan) {
   return {.first = plan.schedule.rank_of_stage(0), .last = plan.schedule.rank_of_stage(plan.schedule.stages - 1)};
 }
 
-// A gradient waits in its buffer until it was sent; one buffer more lets the next one come meanwhile.
-int with_one_in_flight(int needed) { return needed == 0 ? 0 : needed + 1; }
-
 }  // namespace
 
 ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) {
@@ -47,8 +44,8 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue
     const auto take = [&] {
       return arena.take(MemoryUse::buffers, plan.cut.compute, {shape().rows(), shape().width()});
     };
-    for (int i = 0; i < with_one_in_flight(needs.outputs); ++i) memory.outputs.push_back(take());
-    for (int i = 0; i < with_one_in_flight(needs.gradients); ++i) memory.gradients.push_back(take());
+    for (int i = 0; i < needs.outputs; ++i) memory.outputs.push_back(take());
+    for (int i = 0; i < needs.gradients; ++i) memory.gradients.push_back(take());
     stages_.emplace(needs.stage, std::move(memory));
   }
   tokens_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});

@@ -1,17 +1,19 @@
 #include "pipeline/slots.hpp"
 
-#include <algorithm>
-
 #include "base/error.hpp"
 
 namespace penstock {
 
 int SlotPool::take(int key) {
   if (const auto found = taken_.find(key); found != taken_.end()) return found->second;
-  const int slot = free_.empty() ? static_cast<int>(taken_.size()) : *free_.begin();
-  free_.erase(slot);
+  int slot = slots_;
+  if (free_.size() > resting_) {
+    slot = free_.front();
+    free_.pop_front();
+  } else {
+    ++slots_;
+  }
   taken_.emplace(key, slot);
-  peak_ = std::max(peak_, static_cast<int>(taken_.size()));
   return slot;
 }
 
@@ -24,7 +26,7 @@ int SlotPool::of(int key) const {
 void SlotPool::release(int key) {
   const auto found = taken_.find(key);
   ensure(found != taken_.end(), "the schedule frees a slot that was not taken");
-  free_.insert(found->second);
+  free_.push_back(found->second);
   taken_.erase(found);
 }
 
@@ -96,7 +98,7 @@ std::vector<StageNeeds> stage_needs(const Schedule& lowered, int rank) {
   }
   std::vector<StageNeeds> needs;
   for (const auto& [stage, p] : pools)
-    needs.push_back({stage, p.activations.peak(), p.held.peak(), p.outputs.peak(), p.gradients.peak()});
+    needs.push_back({stage, p.activations.slots(), p.held.slots(), p.outputs.slots(), p.gradients.slots()});
   return needs;
 }
 

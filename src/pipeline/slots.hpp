@@ -1,39 +1,45 @@
 #pragma once
 // How many buffers a rank's row needs: counted by walking it.
 
+#include <deque>
 #include <map>
-#include <set>
 #include <vector>
 
 #include "schedule/schedule.hpp"
 
 namespace penstock {
 
-/// Numbers handed out to keys (microbatches), the lowest free one first; remembers how many were ever needed.
+/// Numbers handed out to keys (microbatches). A freed slot is used again when more than `resting` slots are free, the
+/// one that was freed first before the others: what is still being sent from a slot has time to leave it.
 class SlotPool {
  public:
+  explicit SlotPool(std::size_t resting = 0) : resting_(resting) {}
+
   /// The key's slot; takes one when it has none.
   int take(int key);
   int of(int key) const;
   bool has(int key) const { return taken_.contains(key); }
   void release(int key);
-  int peak() const { return peak_; }
+  /// Slots that were ever handed out.
+  int slots() const { return slots_; }
 
  private:
   std::map<int, int> taken_;
-  std::set<int> free_;
-  int peak_ = 0;
+  std::deque<int> free_;  ///< in the order in which they were freed
+  std::size_t resting_;
+  int slots_ = 0;
 };
 
 /// Slots one stage's microbatches take, as the row is walked.
 struct StagePools {
   SlotPool activations;  ///< from the input's receive (or F) to the end of W or B
   SlotPool held;         ///< from I to W; one for each B while it runs
-  SlotPool outputs;      ///< from F to its send
-  SlotPool gradients;    ///< from the output gradient's receive (or the last stage's I, B) to the input gradient's send
+  SlotPool outputs{1};   ///< from F to its send
+  SlotPool gradients{
+      1};  ///< from the output gradient's receive (or the last stage's I, B) to the input gradient's send
 };
 
-/// Peaks of a stage over a rank's row.
+/// Slots of a stage over a rank's row.
 struct StageNeeds {
   int stage = 0;
   int activations = 0;

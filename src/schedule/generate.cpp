@@ -99,7 +99,7 @@ ScheduleName parse_schedule_name(std::string_view text) {
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return static_cast<ScheduleName>(found - names.begin());
   if (std::find(planned_names.begin(), planned_names.end(), text) != planned_names.end())
-    throw_input_error("schedule {}: this version does not generate it yet; use {}, or hand in a table as CSV", text,
+    throw_input_error("schedule {}: this version does not generate it yet; use {}", text,
                       fmt::join(names, " or "));
   throw_input_error("schedule '{}': there is no such schedule; there are {}; did you mean {}?", text,
                     fmt::join(names, " and "), nearest(text));

@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "checkpoint/durable_file.hpp"
 
 namespace penstock {
 
@@ -45,7 +46,8 @@ Metrics::Metrics(std::filesystem::path path, std::int64_t last_step) : path_(std
     file << header << "\n" << kept;
     if (!file.flush()) throw SystemError(fmt::format("{}: could not be written; is the disk full?", path_.string()));
   }
-  std::filesystem::rename(temporary, path_);
+  sync(temporary);
+  publish(temporary, path_);
   file_.open(path_, std::ios::app);
   whole_bytes_ = std::filesystem::file_size(path_);
 }

@@ -80,6 +80,7 @@ void RunConfig::describe(FieldTable& table) {
   table.add("capture.steps", capture.steps, "steps whose values are captured").at_least(1);
   table.add("capture.taps", capture.taps, "places of the model to capture, such as \"blocks.*.mlp\" or \"loss\"");
 
+  table.add("trace.steps", trace.steps, "steps to trace; this version writes no trace yet: only [] is accepted");
   table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended")
       .unit("seconds")
       .above(0);
@@ -110,8 +111,9 @@ std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const
 
 namespace {
 
-// Largest sizes that keep every product of a few of them far from overflow.
+// Bounds of single keys; products of several have bounds of their own in check_products.
 constexpr std::int64_t most_ranks = 1 << 20;
+constexpr std::int64_t most_layers = 4096;
 constexpr std::int64_t most_extent = 1 << 30;
 constexpr std::int64_t most_width = 1 << 24;
 
@@ -185,7 +187,7 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
   at_most("mesh.data", c.mesh.data, most_ranks);
   at_most("mesh.pipeline", c.mesh.pipeline, most_ranks);
   at_most("mesh.tensor", c.mesh.tensor, most_ranks);
-  at_most("model.layers", c.model.layers, 1 << 20);
+  at_most("model.layers", c.model.layers, most_layers);
   at_most("model.width", c.model.width, most_width);
   at_most("model.heads", c.model.heads, most_width);
   at_most("model.positions", c.model.positions, most_extent);
@@ -194,16 +196,70 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
   at_most("data.sequence", c.data.sequence, most_extent);
 }
 
+// What is multiplied later is checked here in double, which does not wrap.
+void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  const auto at_most = [&](const std::string& what, double value, double limit, std::string_view key) {
+    if (value > limit)
+      mistakes.add("{}: {} = {:.4g} is beyond what Penstock counts; use sizes whose product is at most {:.4g}",
+                   table.where(key), what, value, limit);
+  };
+  const auto number = [](std::int64_t value) { return static_cast<double>(value); };
+  if (table.usable({"mesh.data", "mesh.pipeline", "mesh.tensor"}))
+    at_most("mesh.data * mesh.pipeline * mesh.tensor",
+            number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), most_ranks, "mesh.data");
+  if (table.usable({"batch.global", "batch.micro", "mesh.data", "mesh.pipeline"}))
+    at_most("microbatches * mesh.pipeline",
+            number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline), 1 << 20,
+            "batch.global");
+  if (!table.usable({"model.width", "model.layers", "model.vocabulary", "model.positions"})) return;
+  const double width = number(c.model.width);
+  at_most("the number of parameters",
+          12 * width * width * number(c.model.layers) + width * number(c.model.vocabulary + c.model.positions), 1e13,
+          "model.width");
+  if (!table.usable({"batch.micro", "data.sequence"})) return;
+  const double tokens = number(c.batch.micro) * number(c.data.sequence);
+  at_most("batch.micro * data.sequence", tokens, 1 << 30, "batch.micro");
+  at_most("elements of a microbatch's largest activation", tokens * std::max(12 * width, number(c.model.vocabulary)),
+          1e13, "batch.micro");
+}
+
+void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!c.trace.steps.empty())
+    mistakes.add("{}: trace.steps: this version writes no trace; leave the key out", table.where("trace.steps"));
+  if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > most_ranks) return;  // told of by check_sizes
+  const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
+  if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
+    mistakes.add("{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one a node",
+                 table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
+  try {
+    c.mpi_io_hints();
+  } catch (const InputError& error) {
+    mistakes.add("{}: {}", table.where("checkpoint.mpi_io_hints"), error.what());
+  }
+}
+
 void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"capture.taps", "capture.steps"})) return;
   if (!c.capture.steps.empty() && c.capture.taps.empty())
     mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"",
                  table.where("capture.steps"));
+  for (const std::int64_t step : c.capture.steps)
+    if (table.usable({"run.steps"}) && step > c.run.steps)
+      mistakes.add("{}: capture.steps names step {}, but the run ends at run.steps = {}; name an earlier step",
+                   table.where("capture.steps"), step, c.run.steps);
   if (!table.usable({"model.layers"})) return;
   for (const std::string& pattern : c.capture.taps)
     if (expand_taps({pattern}, c.model.layers).empty())
       mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
                    pattern, taps_text(c.model.layers));
+}
+
+// Whether sizes are refused, which other checks would have to loop over.
+bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  const std::size_t before = mistakes.lines().size();
+  check_sizes(c, table, mistakes);
+  if (mistakes.lines().size() == before) check_products(c, table, mistakes);
+  return mistakes.lines().size() > before;
 }
 
 }  // namespace
@@ -215,14 +271,12 @@ RunDeck read_run_deck(const Deck& deck) {
   config.describe(table);
   Mistakes mistakes;
   table.read(deck, mistakes);
-  check_sizes(config, table, mistakes);
-  if (!mistakes.any() || table.usable({"mesh.data", "mesh.pipeline", "mesh.tensor"})) {
-    check_heads(config, table, mistakes);
-    check_batch(config, table, mistakes);
-    check_sequence(config, table, mistakes);
-    check_stages(config, table, mistakes);
-    check_capture(config, table, mistakes);
-  }
+  check_heads(config, table, mistakes);
+  check_batch(config, table, mistakes);
+  check_sequence(config, table, mistakes);
+  check_stages(config, table, mistakes);
+  check_writing(config, table, mistakes);
+  if (!is_too_large(config, table, mistakes)) check_capture(config, table, mistakes);
   mistakes.throw_if_any();
   result.effective = table.echo();
   return result;

@@ -55,6 +55,9 @@ struct RunConfig {
     std::vector<std::int64_t> steps;
     std::vector<std::string> taps;
   } capture;
+  struct Trace {
+    std::vector<std::int64_t> steps;
+  } trace;
   struct Watchdog {
     double seconds = 600;
   } watchdog;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "checkpoint/durable_file.hpp"
 
 namespace penstock {
 
@@ -32,10 +33,12 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
   std::ofstream file(temporary, std::ios::trunc);
   file << text;
   file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(temporary, path, error);
-  if (!file || error) {
-    std::filesystem::remove(temporary, error);
+  try {
+    if (!file) throw SystemError("a write failed");
+    sync(temporary);
+    publish(temporary, path);
+  } catch (const std::exception&) {
+    discard(temporary);
     throw SystemError(fmt::format("{}: could not be written; is the disk full?", path.string()));
   }
 }

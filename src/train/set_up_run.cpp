@@ -82,9 +82,6 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
     check_world_size(config, world.size());
     setup.mesh = config.make_mesh();
     setup.plan = make_plan(config);
-    config.mpi_io_hints();
-    choose_writers(std::vector<int>(static_cast<std::size_t>(world.size()), 0),
-                   static_cast<int>(config.checkpoint.writers));
   });
   setup.train_header = read_header(world, config.data.train, config);
   if (!config.data.validation.empty()) {

@@ -51,20 +51,19 @@ Trainer::Trainer(World& world, RunSetup setup, const std::optional<std::string>&
       model_(setup_.plan, place_, &queue_, &communicators_, arena_),
       executor_(model_, communicators_, queue_, place_.pipeline),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)) {
-  world.set_deadline(config_.watchdog.seconds);
-  world.set_place([this] { return executor_.place(); });
   open_run_folder(restart);
+  world.set_deadline(config_.watchdog.seconds);
   start_state(restart);
   introduce();
 }
 
-Trainer::~Trainer() { world_->set_place({}); }
-
-// Nothing is written before this rank knows that the run may begin; after it the folder is ours.
+// Nothing is written before it is known that the run may begin. A folder that is there is guarded before it is looked
+// at: what another life still writes must not be read.
 void Trainer::open_run_folder(const std::optional<std::string>& restart) {
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.check();
+    if (std::filesystem::exists(folder_.path())) guard_.emplace(folder_.path());
     if (!restart && folder_.holds_steps())
       throw_input_error(
           "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
@@ -95,7 +94,11 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.create();
-    guard_.emplace(folder_.path());
+    if (!guard_) guard_.emplace(folder_.path());
+    if (!restart && folder_.holds_steps())
+      throw_input_error("the run folder {} was filled by another run meanwhile; choose another folder with --run",
+                        folder_.path().string());
+    if (restart && *restart != "latest") set_aside_later_checkpoints();
     remove_temporaries(folder_.checkpoints());
     remove_temporaries(folder_.captures());
     folder_.write_deck(setup_.deck.effective);
@@ -142,17 +145,33 @@ void Trainer::introduce() const {
   spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {}",
                setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
                queue_.threads(), config_.precision.compute);
-  const std::vector<std::string> texts =
-      world_->gather(memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
-  spdlog::info("  rank 0 holds {}", texts.front());
+  spdlog::info("  rank 0 holds {}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
 }
 
 int Trainer::run() {
+  world_->set_place([this] { return executor_.place(); });
   try {
-    return train();
+    const int code = train();
+    world_->set_place({});
+    return code;
   } catch (const CollectiveFailure& failure) {
-    if (world_->rank() == 0) folder_.record(LifeEnd::failed, step_, failure.exit_code(), failure.what());
+    // All ranks stand between two steps: the state is whole.
+    world_->set_place({});
+    if (saved_step_ != step_ && !guard_lost_) save();
+    record(LifeEnd::failed, failure.exit_code(), failure.what());
     throw;
+  } catch (const std::exception& error) {
+    world_->abort(error.what());  // here, while the buffers of posted transfers still live
+  }
+}
+
+// What becomes of the record must not change what becomes of the run.
+void Trainer::record(LifeEnd end, int exit_code, const std::string& message) {
+  if (world_->rank() != 0 || !guard_ || !guard_->still_mine()) return;
+  try {
+    folder_.record(end, step_, exit_code, message);
+  } catch (const std::exception& error) {
+    spdlog::warn("{}", error.what());
   }
 }
 
@@ -192,8 +211,8 @@ MetricsRow Trainer::step() {
   const double seconds = seconds_since(start);
   if (recorder) {
     model_.context().set_taps(nullptr);
-    const SaveOutcome outcome =
-        save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(), recorder->local_data(tokens));
+    const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(),
+                                             recorder->local_data(tokens), [this] { guard_->ensure_mine(); });
     if (outcome.ok)
       spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
     else if (world_->rank() == 0)
@@ -234,7 +253,8 @@ StepTokens Trainer::tokens_of(const StepBatch& batch) const {
 // Samples 0, 1, ... of the validation file; data rank d takes the d-th contiguous part, in rounds of as many
 // microbatches as the training step has room for.
 double Trainer::evaluate() {
-  const TokenFile file(config_.data.validation, *setup_.validation_header);
+  std::optional<TokenFile> file;
+  world_->together([&] { file.emplace(config_.data.validation, *setup_.validation_header); });
   const std::int64_t share = config_.validation.samples / config_.mesh.data;
   const std::int64_t tokens_in_all = config_.validation.samples * config_.data.sequence;
   double loss = 0;
@@ -244,7 +264,7 @@ double Trainer::evaluate() {
     world_->together([&] {
       for (std::int64_t m = 0; m < microbatches; ++m)
         batch.microbatches.push_back(
-            read_samples(file, static_cast<std::uint64_t>(place_.data * share + done + m * config_.batch.micro),
+            read_samples(*file, static_cast<std::uint64_t>(place_.data * share + done + m * config_.batch.micro),
                          static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
     });
     const Schedule schedule = evaluation_schedule(setup_.plan.schedule, static_cast<int>(microbatches));
@@ -282,6 +302,10 @@ void Trainer::save() {
       save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_,
                       memory_of(model_.parameters()), {.before_rename = [this] { guard_->ensure_mine(); }});
   if (!outcome.ok) {
+    guard_lost_ = world_->largest(guard_ && !guard_->still_mine() ? 1 : 0) != 0;
+    if (guard_lost_)
+      throw CollectiveFailure(
+          {1, fmt::format("step {} was not saved: {}; this run ends here", step_, outcome.message)});
     if (world_->rank() == 0)
       spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", step_,
                    outcome.message);
@@ -290,11 +314,33 @@ void Trainer::save() {
   saved_step_ = step_;
   spdlog::info("saved step {}: {:.1f} MB in {:.2f} s", step_, static_cast<double>(outcome.bytes) * 1e-6,
                outcome.seconds);
-  if (world_->rank() != 0 || config_.checkpoint.keep == 0) return;
-  io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep)] {
-       return keep_newest(folder, keep);
-     })
-      .get();
+  if (world_->rank() == 0 && config_.checkpoint.keep > 0) remove_old_checkpoints();
+}
+
+void Trainer::remove_old_checkpoints() {
+  try {
+    wait_for(*world_, io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep)] {
+      return keep_newest(folder, keep);
+    }),
+             "old checkpoints being removed");
+  } catch (const std::exception& error) {
+    spdlog::warn("old checkpoints could not be removed: {}", error.what());
+  }
+}
+
+// After a restart from an older file the later ones belong to a branch that this run leaves: `latest` must not go back
+// to it, nor may it push this run's own checkpoints out. They are kept, out of the way.
+void Trainer::set_aside_later_checkpoints() {
+  for (const CheckpointFile& file : checkpoint_files(folder_.checkpoints())) {
+    if (file.step <= step_) continue;
+    const std::filesystem::path aside = file.path.parent_path() / ("left-at-" + std::to_string(step_));
+    std::filesystem::create_directories(aside);
+    std::filesystem::path target = aside / file.path.filename();
+    for (int copy = 2; std::filesystem::exists(target); ++copy)
+      target = aside / (file.path.stem().string() + "-" + std::to_string(copy) + ".h5");
+    std::filesystem::rename(file.path, target);
+    spdlog::info("{} is beyond step {}: moved to {}", file.path.filename().string(), step_, aside.string());
+  }
 }
 
 // Afterwards: what the process of each rank held at most, beside what the plan foretold.
@@ -319,7 +365,7 @@ int Trainer::finish() {
                         step_, folder_.checkpoints().string())});
   if (world_->rank() == 0) {
     progress_->clear();
-    folder_.record(done ? LifeEnd::done : LifeEnd::stopped, step_, done ? exit_done : exit_stopped, "");
+    record(done ? LifeEnd::done : LifeEnd::stopped, done ? exit_done : exit_stopped, "");
     guard_.reset();
   }
   if (done)

@@ -49,7 +49,6 @@ class Trainer {
  public:
   /// Collective: makes the run folder, takes its guard, and brings the state of step 0 or of a checkpoint.
   Trainer(World& world, RunSetup setup, const std::optional<std::string>& restart);
-  ~Trainer();
 
   /// Trains up to run.steps, run.stop or a stop request; the exit code. Every life ends with a checkpoint.
   int run();
@@ -67,6 +66,9 @@ class Trainer {
   double evaluate();
   StepTokens tokens_of(const StepBatch& batch) const;
   void save();
+  void remove_old_checkpoints();
+  void set_aside_later_checkpoints();
+  void record(LifeEnd end, int exit_code, const std::string& message);
   bool save_due() const;
   bool evaluation_due() const;
   bool capture_due() const;
@@ -98,6 +100,7 @@ class Trainer {
   std::optional<StepReport> progress_;  ///< rank 0
   StopRequest stop_;
   bool stopping_ = false;
+  bool guard_lost_ = false;  ///< another life has the folder: nothing more may be written
 };
 
 }  // namespace penstock

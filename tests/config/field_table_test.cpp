@@ -185,18 +185,16 @@ TEST(FieldTable, WhatTomlHasAndDecksHaveNotIsRefused) {
 }
 
 TEST(FieldTable, TextIsUtf8AndComesBackFromTheEcho) {
-  const std::string path = "Gr\xc3\xbc\xc3\x9f" "e/\xe6\xb0\xb4.tok";
+  const std::string path =
+      "Gr\xc3\xbc\xc3\x9f"
+      "e/\xe6\xb0\xb4.tok";
   Table t;
-  Deck deck = Deck::parse("", "x");
-  deck.set("schedule.note=" + path);
-  t.table.read(deck);
-  EXPECT_EQ(t.note, path);
+  t.table.read(deck_of("", {"schedule.note=" + path}));
+  EXPECT_EQ(t.config.note, path);
   Table again;
   again.table.read(Deck::parse(t.table.echo(), "echo"));
-  EXPECT_EQ(again.note, path);
-  Deck broken = Deck::parse("", "x");
-  broken.set("schedule.note=a\xff" "b");
-  expect_contains(message_of([&] { t.table.read(broken); }), "not UTF-8");
+  EXPECT_EQ(again.config.note, path);
+  expect_contains(complaint("", {"schedule.note=a\xff."}), "not UTF-8");
 }
 
 TEST(FieldTable, ValueAndSectionAreNotTakenForEachOther) {

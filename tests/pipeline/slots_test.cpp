@@ -13,17 +13,29 @@
 namespace penstock {
 namespace {
 
-TEST(SlotPool, HandsOutTheLowestFreeSlot) {
+TEST(SlotPool, HandsOutTheSlotThatWasFreedFirst) {
   SlotPool pool;
   EXPECT_EQ(pool.take(10), 0);
   EXPECT_EQ(pool.take(11), 1);
   EXPECT_EQ(pool.take(12), 2);
   pool.release(11);
   pool.release(10);
-  EXPECT_EQ(pool.take(13), 0);
-  EXPECT_EQ(pool.take(14), 1);
+  EXPECT_EQ(pool.take(13), 1);
+  EXPECT_EQ(pool.take(14), 0);
   EXPECT_EQ(pool.take(15), 3);
-  EXPECT_EQ(pool.peak(), 4);
+  EXPECT_EQ(pool.slots(), 4);
+}
+
+TEST(SlotPool, LetsASlotRestWhileAnotherIsUsed) {
+  SlotPool pool(1);
+  EXPECT_EQ(pool.take(10), 0);
+  pool.release(10);
+  EXPECT_EQ(pool.take(11), 1) << "slot 0 may still be on its way";
+  pool.release(11);
+  EXPECT_EQ(pool.take(12), 0);
+  pool.release(12);
+  EXPECT_EQ(pool.take(13), 1);
+  EXPECT_EQ(pool.slots(), 2);
 }
 
 TEST(SlotPool, AKeyKeepsItsSlot) {
@@ -34,7 +46,7 @@ TEST(SlotPool, AKeyKeepsItsSlot) {
   EXPECT_EQ(pool.of(5), 1);
   EXPECT_TRUE(pool.has(5));
   EXPECT_FALSE(pool.has(4));
-  EXPECT_EQ(pool.peak(), 2);
+  EXPECT_EQ(pool.slots(), 2);
 }
 
 TEST(SlotPool, RefusesWhatWasNotTaken) {
