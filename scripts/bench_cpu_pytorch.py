@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A GPT-2 training step in PyTorch on the CPU, timed on demand: the other side of scripts/bench_cpu, which starts this.
 
-It makes every way of running the step that PyTorch users take (eager and torch.compile; in bfloat16 with autocast, or with
+It tries every way of running the step that PyTorch users take (eager and torch.compile; in bfloat16 with autocast, or with
 bfloat16 weights beside float32 master weights), keeps the fastest, and then answers each line of stdin, a number of steps, with
 a line of JSON: the seconds of each step. Between answers it sleeps. Fused AdamW, clipping, scaled_dot_product_attention.
 
@@ -105,19 +105,21 @@ class Training:
 
 
 def fastest(arguments):
-    """The best of all ways by the median of a few steps; says on stderr how the others did."""
-    best, least = None, float("inf")
-    for weights in ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]:
-        for compiled in (False, True):
-            training = Training(arguments, weights, compiled)
-            for _ in range(2):
-                training.step()
-            seconds = statistics.median(training.step() for _ in range(arguments.trial_steps))
-            rate = arguments.batch * arguments.sequence / seconds
-            print(f"  PyTorch {torch.__version__}, {training.name}: {rate:.0f} tokens/s", file=sys.stderr, flush=True)
-            if seconds < least:
-                best, least = training, seconds
-    return best
+    """The best of all ways by the medians of a few steps, taken in turns; says on stderr how the others did."""
+    kinds = ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]
+    ways = [Training(arguments, weights, compiled) for weights in kinds for compiled in (False, True)]
+    for training in ways:
+        for _ in range(2):  # warm-up; torch.compile compiles here
+            training.step()
+    seconds = {training: [] for training in ways}
+    for _ in range(arguments.trial_steps):
+        for training in ways:
+            seconds[training].append(training.step())
+    medians = {training: statistics.median(times) for training, times in seconds.items()}
+    for training, median in medians.items():
+        rate = arguments.batch * arguments.sequence / median
+        print(f"  PyTorch {torch.__version__}, {training.name}: {rate:.0f} tokens/s", file=sys.stderr, flush=True)
+    return min(medians, key=medians.get)
 
 
 def main():

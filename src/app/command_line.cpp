@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 
 #include "app/commands.hpp"
@@ -93,7 +94,9 @@ void add_explain(CLI::App& app, std::function<int()>& chosen) {
 
 int run_chosen(const std::function<int()>& chosen) {
   try {
-    return chosen();
+    const int code = chosen();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw SystemError("the output could not be written");
+    return code;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "penstock: %s\n", error.what());
     return failure_of(error).exit_code;
@@ -116,6 +119,8 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    const char* rank = std::getenv("PMI_RANK");  // all ranks of a job have the same command line: one of them speaks
+    if (rank && std::string_view(rank) != "0") return 0;
     std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n",
                  error.what());
     return 2;

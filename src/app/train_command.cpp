@@ -15,8 +15,8 @@ int end(const World& world, const Failure& failure) {
   return world.rank() == 0 ? failure.exit_code : 0;
 }
 
-int train(World& world, const TrainRequest& request) {
-  Trainer trainer(world, set_up_run(world, request), request.restart);
+int train(World& world, StopRequest& stop, const TrainRequest& request) {
+  Trainer trainer(world, stop, set_up_run(world, request), request.restart);
   const int code = trainer.run();
   world.barrier();
   return world.rank() == 0 ? code : 0;
@@ -25,10 +25,11 @@ int train(World& world, const TrainRequest& request) {
 }  // namespace
 
 int train_command(const TrainRequest& request) {
+  StopRequest stop;  // first: MPI and all threads inherit its blocked signals
   World world;
   start_log(world.rank(), world.size());
   try {
-    return train(world, request);
+    return train(world, stop, request);
   } catch (const CollectiveFailure& failure) {
     return end(world, {failure.exit_code(), failure.what()});
   } catch (const std::exception& error) {

@@ -76,10 +76,11 @@ std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCost
 
 std::vector<StagePart> given_partition(int blocks, int stages, const std::vector<std::int64_t>& blocks_of_stage) {
   refuse_more_stages_than_blocks(blocks, stages);
-  const std::int64_t sum = std::accumulate(blocks_of_stage.begin(), blocks_of_stage.end(), std::int64_t{0});
-  const bool positive =
-      std::all_of(blocks_of_stage.begin(), blocks_of_stage.end(), [](std::int64_t b) { return b >= 1; });
-  if (static_cast<int>(blocks_of_stage.size()) != stages || sum != blocks || !positive)
+  const bool in_range = std::all_of(blocks_of_stage.begin(), blocks_of_stage.end(),
+                                    [&](std::int64_t b) { return b >= 1 && b <= blocks; });
+  const std::int64_t sum =
+      !in_range ? -1 : std::accumulate(blocks_of_stage.begin(), blocks_of_stage.end(), std::int64_t{0});
+  if (static_cast<int>(blocks_of_stage.size()) != stages || sum != blocks)
     throw_input_error(
         "schedule.partition = [{}] must name {} stages of at least one block each, {} blocks in all; mend it, or leave "
         "it out for a balanced partition",

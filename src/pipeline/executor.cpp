@@ -28,7 +28,7 @@ StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, con
                          Purpose purpose) {
   running_ = {.schedule = &schedule, .values = values, .purpose = purpose, .loss_sum = 0, .result = {}, .index = 0};
   transfers_.clear();
-  for (const auto& [number, memory] : model_->stages()) transfers_[number];
+  for (const auto& [number, memory] : model_->stages()) transfers_[number].pools = stage_pools(schedule, number);
   load(tokens);
   for (const Action& action : schedule.row(pipeline_rank_)) {
     execute(action);

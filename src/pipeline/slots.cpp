@@ -40,6 +40,13 @@ bool is_elsewhere(const Schedule& schedule, int stage, int neighbour) {
 
 }  // namespace
 
+StagePools stage_pools(const Schedule& schedule, int stage) {
+  StagePools pools;
+  pools.outputs = SlotPool(1);
+  pools.gradients = SlotPool(is_elsewhere(schedule, stage, stage - 1) ? 1 : 0);
+  return pools;
+}
+
 void take_slots(const Schedule& schedule, const Action& action, StagePools& pools) {
   const int microbatch = action.microbatch;
   switch (action.work) {
@@ -90,7 +97,7 @@ void release_slots(const Schedule& schedule, const Action& action, StagePools& p
 
 std::vector<StageNeeds> stage_needs(const Schedule& lowered, int rank) {
   std::map<int, StagePools> pools;
-  for (const int stage : lowered.stages_of_rank(rank)) pools[stage];
+  for (const int stage : lowered.stages_of_rank(rank)) pools.emplace(stage, stage_pools(lowered, stage));
   for (const Action& action : lowered.row(rank)) {
     if (is_whole_step(action.work)) continue;
     take_slots(lowered, action, pools.at(action.stage));

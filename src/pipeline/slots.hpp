@@ -34,10 +34,13 @@ class SlotPool {
 struct StagePools {
   SlotPool activations;  ///< from the input's receive (or F) to the end of W or B
   SlotPool held;         ///< from I to W; one for each B while it runs
-  SlotPool outputs{1};   ///< from F to its send
+  SlotPool outputs;      ///< from F to its send
   SlotPool gradients{
       1};  ///< from the output gradient's receive (or the last stage's I, B) to the input gradient's send
 };
+
+/// Pools of a stage. Buffers that are sent from rest for one turn: the next microbatch need not wait for the send.
+StagePools stage_pools(const Schedule& schedule, int stage);
 
 /// Slots of a stage over a rank's row.
 struct StageNeeds {

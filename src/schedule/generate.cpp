@@ -24,6 +24,11 @@ void check(const ScheduleRequest& request) {
   if (request.microbatches < 1)
     throw_input_error("schedule {}: {} microbatches; a step has at least one, use 1 or more", name,
                       request.microbatches);
+  constexpr std::int64_t most_actions = 1 << 20;
+  if (static_cast<std::int64_t>(request.pipeline) * request.microbatches > most_actions)
+    throw_input_error(
+        "schedule {}: {} ranks x {} microbatches is a table beyond what Penstock plans; use at most {} in all", name,
+        request.pipeline, request.microbatches, most_actions);
   if (request.chunks != 1)
     throw_input_error("schedule {}: {} chunks; {} runs one stage a rank, use chunks = 1", name, request.chunks, name);
 }
@@ -99,8 +104,7 @@ ScheduleName parse_schedule_name(std::string_view text) {
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return static_cast<ScheduleName>(found - names.begin());
   if (std::find(planned_names.begin(), planned_names.end(), text) != planned_names.end())
-    throw_input_error("schedule {}: this version does not generate it yet; use {}", text,
-                      fmt::join(names, " or "));
+    throw_input_error("schedule {}: this version does not generate it yet; use {}", text, fmt::join(names, " or "));
   throw_input_error("schedule '{}': there is no such schedule; there are {}; did you mean {}?", text,
                     fmt::join(names, " and "), nearest(text));
 }

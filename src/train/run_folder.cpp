@@ -56,6 +56,7 @@ bool RunFolder::holds_steps() const {
 }
 
 void RunFolder::check() const {
+  if (path_.empty()) throw InputError("--run names no folder; name one, or leave --run out");
   std::error_code error;
   for (std::filesystem::path part = std::filesystem::absolute(path_); !part.empty(); part = part.parent_path()) {
     const auto status = std::filesystem::status(part, error);

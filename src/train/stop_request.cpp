@@ -1,29 +1,33 @@
 #include "train/stop_request.hpp"
 
+#include <csignal>
+#include <ctime>
+#include <initializer_list>
+
 namespace penstock {
 
 namespace {
 
-constexpr std::array<int, 3> signals{SIGUSR1, SIGTERM, SIGINT};
-
-// A signal handler can reach nothing but a static variable.
-volatile std::sig_atomic_t received = 0;
-void receive(int signal) { received = signal; }
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) sigaddset(&set, signal);
+  return set;
+}
 
 }  // namespace
 
 StopRequest::StopRequest() {
-  received = 0;
-  struct sigaction action {};
-  action.sa_handler = receive;
-  action.sa_flags = SA_RESTART;
-  for (std::size_t i = 0; i < former_.size(); ++i) sigaction(signals[i], &action, &former_[i]);
+  const sigset_t set = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-StopRequest::~StopRequest() {
-  for (std::size_t i = 0; i < former_.size(); ++i) sigaction(signals[i], &former_[i], nullptr);
+int StopRequest::signal() {
+  const sigset_t set = stop_signals();
+  constexpr timespec at_once{0, 0};
+  for (int taken = sigtimedwait(&set, nullptr, &at_once); taken > 0; taken = sigtimedwait(&set, nullptr, &at_once))
+    received_ = taken;
+  return received_;
 }
-
-int StopRequest::signal() const { return received; }
 
 }  // namespace penstock

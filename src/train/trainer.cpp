@@ -38,8 +38,9 @@ std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& m
 
 }  // namespace
 
-Trainer::Trainer(World& world, RunSetup setup, const std::optional<std::string>& restart)
+Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::optional<std::string>& restart)
     : world_(&world),
+      stop_(&stop),
       setup_(std::move(setup)),
       config_(setup_.deck.config),
       place_(place_of(setup_.mesh, world.rank())),
@@ -86,6 +87,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     if (info.meta.seed != config_.run.seed && world_->rank() == 0)
       spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
                    info.meta.seed, config_.run.seed);
+    refuse_an_end_before(step_);
   } else {
     model_.parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
   }
@@ -118,6 +120,22 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
                                        .sequence = static_cast<int>(config_.data.sequence),
                                        .samples_drawn = samples_});
   });
+}
+
+// A life that would do no step has nothing to save, and its end would point to a checkpoint that it does not have.
+void Trainer::refuse_an_end_before(std::int64_t step) const {
+  if (step < last_step()) return;
+  const char* key = last_step() < config_.run.steps ? "run.stop" : "run.steps";
+  if (step == config_.run.steps && last_step() == step && saved_in_this_folder(step)) return;
+  throw CollectiveFailure(
+      {2, fmt::format("the checkpoint is of step {}, but {} = {}: there is no step left to do; use a "
+                      "larger {}, or an earlier checkpoint",
+                      step, key, last_step(), key)});
+}
+
+// Whether the run folder holds this step: then a life that finds all steps done is simply done.
+bool Trainer::saved_in_this_folder(std::int64_t step) const {
+  return std::filesystem::exists(folder_.checkpoints() / checkpoint_name(step));
 }
 
 std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::string& restart) {
@@ -287,7 +305,7 @@ bool Trainer::capture_due() const {
 
 bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0; }
 
-bool Trainer::stop_agreed() { return world_->largest(stop_.signal()) != 0; }
+bool Trainer::stop_agreed() { return world_->largest(stop_->signal()) != 0; }
 
 void Trainer::save() {
   if (world_->rank() == 0) {

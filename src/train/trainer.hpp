@@ -48,7 +48,7 @@ inline constexpr int exit_stopped = 75;
 class Trainer {
  public:
   /// Collective: makes the run folder, takes its guard, and brings the state of step 0 or of a checkpoint.
-  Trainer(World& world, RunSetup setup, const std::optional<std::string>& restart);
+  Trainer(World& world, StopRequest& stop, RunSetup setup, const std::optional<std::string>& restart);
 
   /// Trains up to run.steps, run.stop or a stop request; the exit code. Every life ends with a checkpoint.
   int run();
@@ -57,6 +57,8 @@ class Trainer {
   void open_run_folder(const std::optional<std::string>& restart);
   void start_state(const std::optional<std::string>& restart);
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
+  void refuse_an_end_before(std::int64_t step) const;
+  bool saved_in_this_folder(std::int64_t step) const;
   void introduce() const;
   void tell_memory() const;
 
@@ -79,6 +81,7 @@ class Trainer {
   void check_finite(const StepResult& result);
 
   World* world_;
+  StopRequest* stop_;
   RunSetup setup_;
   const RunConfig& config_;
   MeshPlace place_;
@@ -98,7 +101,6 @@ class Trainer {
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
-  StopRequest stop_;
   bool stopping_ = false;
   bool guard_lost_ = false;  ///< another life has the folder: nothing more may be written
 };

@@ -114,7 +114,7 @@ TEST_F(CheckpointTest, OtherProgramsReadIt) {
   ASSERT_TRUE(save(meshes(world.size()).front(), writers).ok);
   if (world.rank() != 0) return;
   if (std::system("/usr/bin/python3 -c 'import h5py' 2> /dev/null") != 0) GTEST_SKIP() << "h5py is not installed";
-  const std::string script = std::filesystem::path(__FILE__).parent_path() / "read_with_h5py.py";
+  const std::string script = std::filesystem::path(PENSTOCK_SOURCE_DIR) / "tests/checkpoint/read_with_h5py.py";
   EXPECT_EQ(std::system(("/usr/bin/python3 " + script + " " + (folder.path() / "step-00000100.h5").string()).c_str()),
             0);
 }
