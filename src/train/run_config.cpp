@@ -69,11 +69,15 @@ void RunConfig::describe(FieldTable& table) {
   table.add("checkpoint.every", checkpoint.every, "steps between checkpoints; 0: after the last step only")
       .unit("steps")
       .at_least(0);
-  table.add("checkpoint.keep", checkpoint.keep, "newest checkpoints to keep; 0: all").unit("files").at_least(0);
+  table.add("checkpoint.keep", checkpoint.keep, "newest checkpoints to keep; 0: all")
+      .unit("files")
+      .at_least(0)
+      .at_most(1 << 20);
   table.add("checkpoint.initial", checkpoint.initial, "also write step 0");
   table.add("checkpoint.writers", checkpoint.writers, "ranks that write files; 0: one a node")
       .unit("ranks")
-      .at_least(0);
+      .at_least(0)
+      .at_most(1 << 20);
   table.add("checkpoint.mpi_io_hints", checkpoint.mpi_io_hints,
             "\"name=value\" hints for MPI-IO, where several ranks write");
 
@@ -88,7 +92,8 @@ void RunConfig::describe(FieldTable& table) {
       .add("device.threads", device.threads,
            "OpenMP threads of a rank; 0: OMP_NUM_THREADS, or else the node's cores shared by its ranks")
       .unit("threads")
-      .at_least(0);
+      .at_least(0)
+      .at_most(1 << 16);
 }
 
 Mesh RunConfig::make_mesh() const {

@@ -83,11 +83,11 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
     saved_step_ = step_;
+    refuse_an_end_before(step_);
     spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
     if (info.meta.seed != config_.run.seed && world_->rank() == 0)
       spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
                    info.meta.seed, config_.run.seed);
-    refuse_an_end_before(step_);
   } else {
     model_.parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
   }
