@@ -64,14 +64,19 @@ void Trainer::open_run_folder(const std::optional<std::string>& restart) {
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.check();
-    if (std::filesystem::exists(folder_.path())) guard_.emplace(folder_.path());
-    if (!restart && folder_.holds_steps())
-      throw_input_error(
-          "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
-          "folder "
-          "with --run",
-          folder_.path().string());
+    if (!restart) refuse_earlier_steps();
+    if (!std::filesystem::exists(folder_.path())) return;
+    guard_.emplace(folder_.path());
+    if (!restart) refuse_earlier_steps();  // what another life wrote before it left
   });
+}
+
+void Trainer::refuse_earlier_steps() const {
+  if (folder_.holds_steps())
+    throw_input_error(
+        "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
+        "folder with --run",
+        folder_.path().string());
 }
 
 void Trainer::start_state(const std::optional<std::string>& restart) {
@@ -97,9 +102,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     if (world_->rank() != 0) return;
     folder_.create();
     if (!guard_) guard_.emplace(folder_.path());
-    if (!restart && folder_.holds_steps())
-      throw_input_error("the run folder {} was filled by another run meanwhile; choose another folder with --run",
-                        folder_.path().string());
+    if (!restart) refuse_earlier_steps();
     if (restart && *restart != "latest") set_aside_later_checkpoints();
     remove_temporaries(folder_.checkpoints());
     remove_temporaries(folder_.captures());
@@ -175,7 +178,7 @@ int Trainer::run() {
   } catch (const CollectiveFailure& failure) {
     // All ranks stand between two steps: the state is whole.
     world_->set_place({});
-    if (saved_step_ != step_ && !guard_lost_) save();
+    if (saved_step_ != step_ && tried_step_ != step_ && !guard_lost_) save();
     record(LifeEnd::failed, failure.exit_code(), failure.what());
     throw;
   } catch (const std::exception& error) {
@@ -308,6 +311,7 @@ bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % 
 bool Trainer::stop_agreed() { return world_->largest(stop_->signal()) != 0; }
 
 void Trainer::save() {
+  tried_step_ = step_;
   if (world_->rank() == 0) {
     progress_->clear();
     spdlog::info("saving step {}", step_);
@@ -375,7 +379,7 @@ void Trainer::tell_memory() const {
 }
 
 int Trainer::finish() {
-  if (saved_step_ != step_) save();
+  if (saved_step_ != step_ && tried_step_ != step_) save();
   const bool done = step_ >= config_.run.steps;
   if (saved_step_ != step_)
     throw CollectiveFailure(

@@ -54,6 +54,7 @@ class Trainer {
   int run();
 
  private:
+  void refuse_earlier_steps() const;
   void open_run_folder(const std::optional<std::string>& restart);
   void start_state(const std::optional<std::string>& restart);
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
@@ -98,6 +99,7 @@ class Trainer {
   std::int64_t step_ = 0;                 ///< updates done
   std::uint64_t samples_ = 0;             ///< drawn so far
   std::int64_t saved_step_ = -1;
+  std::int64_t tried_step_ = -1;  ///< of the last save, well or not
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
