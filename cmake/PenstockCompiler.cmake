@@ -20,6 +20,20 @@ target_compile_options(penstock_compiler INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-march=${PENSTOCK_ARCHITECTURE}>
   # Places in messages read src/..., not where somebody once built it.
   $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=>)
+if(PENSTOCK_CUDA)
+  # CMake before 3.26 does not know how nvcc is told to take C++20.
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  # Relaxed constexpr: kernels use the constexpr functions of src/. No fast maths: float32 is held to 1e-5.
+  target_compile_options(penstock_compiler INTERFACE
+    $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Werror>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-march=${PENSTOCK_ARCHITECTURE}>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=>)
+endif()
 if(PENSTOCK_SANITIZE)
   target_compile_options(penstock_compiler INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(penstock_compiler INTERFACE -fsanitize=address,undefined)

@@ -13,12 +13,16 @@ endif()
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
 
+if(PENSTOCK_CUDA)
+  include(PenstockCuda)
+else()
 # Not through oneDNN's own package file: Debian's asks for the OpenCL headers, which nothing here uses.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(DNNL::dnnl INTERFACE IMPORTED)
 set_target_properties(DNNL::dnnl PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${DNNL_INCLUDE_DIR}"
                                             INTERFACE_LINK_LIBRARIES "${DNNL_LIBRARY}")
+endif()
 
 find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)

@@ -2,7 +2,9 @@
 // The error ladder: `static_assert`, `std::optional`, `ensure` for what only a mistake in Penstock can break,
 // `InputError` for what a user can mend.
 
+#ifndef __CUDACC__  // nvcc does not digest fmt's headers; what it compiles reports through functions that others define
 #include <fmt/format.h>
+#endif
 
 #include <source_location>
 #include <stdexcept>
@@ -30,15 +32,20 @@ class LogicError : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
+/// Throws LogicError with the place.
+[[noreturn]] void throw_logic_error(std::string_view what, std::source_location where);
+
 /// Throws LogicError with the place of the call unless `holds`.
 inline void ensure(bool holds, std::string_view what, std::source_location where = std::source_location::current()) {
   if (!holds) [[unlikely]]
-    throw LogicError(fmt::format("{}:{}: {}", where.file_name(), where.line(), what));
+    throw_logic_error(what, where);
 }
 
+#ifndef __CUDACC__
 template <typename... Arguments>
 [[noreturn]] void throw_input_error(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   throw InputError(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
+#endif
 
 }  // namespace penstock

@@ -1,15 +1,17 @@
 #pragma once
-// SEAM 3: messages between the ranks of a group. comm/mpi/ defines it with MPI on host memory.
+// SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with NCCL.
 // Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
-// Sums across ranks are ours: pieces are exchanged and added in coordinate order, so that neither the MPI library's
-// choice of algorithm nor the placement on hosts can change a bit.
+// Over MPI sums across ranks are ours: pieces are exchanged and added in coordinate order, so that neither the MPI
+// library's choice of algorithm nor the placement on hosts can change a bit. With NCCL sums are NCCL's.
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/world.hpp"
+#include "device/queue.hpp"
 #include "mesh/mesh.hpp"
 #include "tensor/tensor_view.hpp"
 
@@ -23,8 +25,9 @@ struct Event {
 /// The ranks that differ from this one along a set of mesh axes. Move-only.
 class Communicator {
  public:
-  /// Collective over the world: all ranks make the same communicators in the same order.
-  Communicator(World& world, const Mesh& mesh, const std::vector<std::string>& axes);
+  /// Collective over the world: all ranks make the same communicators in the same order. Its messages follow what was
+  /// enqueued on `queue` before them; the queue outlives it.
+  Communicator(World& world, Queue& queue, const Mesh& mesh, const std::vector<std::string>& axes);
   ~Communicator();
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
@@ -42,9 +45,15 @@ class Communicator {
   /// To and from one coordinate; messages of a pair with one tag arrive in the order they were sent.
   Event send(TensorView tensor, int to, int tag);
   Event receive(TensorView tensor, int from, int tag);
+  /// Both at once with one peer, which does the same.
+  Event exchange(TensorView outgoing, TensorView incoming, int peer, int tag);
 
-  /// Returns when the event's work has ended.
+  /// What is enqueued on the queue from here on comes after the event's work. (The CPU's queue runs at once: returns
+  /// when the work has ended.)
   void wait(Event event);
+
+  /// The host waits until all that was enqueued has run, under the world's deadline; `what` is for its report.
+  void drain(std::string_view what);
 
   /// Bytes this rank has sent so far.
   std::uint64_t bytes_sent() const;

@@ -6,11 +6,11 @@
 namespace penstock {
 
 struct Communicators {
-  Communicators(World& world, const Mesh& mesh)
-      : data(world, mesh, {"data"}),
-        pipeline(world, mesh, {"pipeline"}),
-        tensor(world, mesh, {"tensor"}),
-        all(world, mesh, {"pipeline", "data", "tensor"}) {}
+  Communicators(World& world, Queue& queue, const Mesh& mesh)
+      : data(world, queue, mesh, {"data"}),
+        pipeline(world, queue, mesh, {"pipeline"}),
+        tensor(world, queue, mesh, {"tensor"}),
+        all(world, queue, mesh, {"pipeline", "data", "tensor"}) {}
 
   Communicator data;      ///< replicas of the model
   Communicator pipeline;  ///< stages of one replica

@@ -57,6 +57,8 @@ class World {
   int node_of(int rank) const { return node_of_[static_cast<std::size_t>(rank)]; }
   int nodes() const { return nodes_; }
   int ranks_of_node() const;
+  /// Ranks below this one on its node.
+  int rank_on_node() const;
   MPI_Comm handle() const { return MPI_COMM_WORLD; }
 
   /// Waits for all requests. When `deadline_seconds` pass without an end, reports rank, host, `what` and the place, and

@@ -67,7 +67,7 @@ class ModelContext {
   void set_taps(TapSink* taps) { taps_ = taps; }
   bool taps(const std::string& name) const { return taps_ && taps_->wants(name); }
   void record(const std::string& name, const MicrobatchView& microbatch, TensorView values) const {
-    if (taps(name)) taps_->record(name, microbatch.microbatch, values);
+    if (taps(name)) taps_->record(*queue_, name, microbatch.microbatch, values);
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "device/queue.hpp"
 #include "tensor/tensor_view.hpp"
 
 namespace penstock {
@@ -12,8 +13,9 @@ class TapSink {
  public:
   virtual ~TapSink() = default;
   virtual bool wants(std::string_view tap) const = 0;
-  /// Rows of this rank, [rows, ...]; of microbatch `microbatch` of this replica.
-  virtual void record(std::string_view tap, int microbatch, TensorView values) = 0;
+  /// Rows of this rank, [rows, ...]; of microbatch `microbatch` of this replica. The queue may not have computed them
+  /// yet.
+  virtual void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) = 0;
 };
 
 }  // namespace penstock

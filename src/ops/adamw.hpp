@@ -15,6 +15,7 @@ struct AdamWStep {
   float gradient_scale = 1;       ///< clip factor
   float first_correction = 1;     ///< 1 / (1 - beta1^t), t the update's number from 1 on
   float second_correction = 1;    ///< 1 / (1 - beta2^t)
+  bool apply = true;              ///< false: nothing is changed (a loss or norm that is not finite)
 };
 
 /// Values of the whole run.

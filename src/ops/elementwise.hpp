@@ -12,8 +12,8 @@ void cast(Queue& queue, TensorView from, TensorView to);
 /// Sets every byte to zero.
 void zero(Queue& queue, TensorView tensor);
 
-/// *sum (device memory) = sum of squares of a float32 tensor, in double, in an order that depends on the number of
+/// *sum (device memory) += sum of squares of a float32 tensor, in double, in an order that depends on the number of
 /// elements only: blocks of 4096 elements, then the blocks' sums in order.
-void squared_norm(Queue& queue, TensorView tensor, double* sum);
+void add_squared_norm(Queue& queue, TensorView tensor, double* sum);
 
 }  // namespace penstock::ops

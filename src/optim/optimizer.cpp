@@ -15,6 +15,8 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
     if (bucket.tied && bucket.uses == 1)
       tied_landing_ = arena.take(MemoryUse::buffers, DType::float32, {bucket.own_end - bucket.own_begin});
   totals_ = arena.take(MemoryUse::buffers, DType::float64, {1 + static_cast<std::int64_t>(parameters.specs().size())});
+  scalars_ = arena.take(MemoryUse::buffers, DType::uint8, {static_cast<std::int64_t>(sizeof(ops::StepScalars))});
+  scalars_on_host_ = HostMirror(scalars_.raw(), scalars_.bytes());
   pieces_ = pieces();
 }
 
@@ -46,11 +48,13 @@ std::vector<ops::AdamWPiece> Optimizer::pieces() const {
 }
 
 void Optimizer::publish(Queue& queue) {
+  parameters_->publish_state(queue);
   for (const ops::AdamWPiece& piece : pieces_)
     if (piece.weight.present()) ops::cast(queue, piece.master, piece.weight);
 }
 
 void Optimizer::gather_parameters(Queue& queue) {
+  ops::zero(queue, scalars_);
   const ParameterLayout& layout = parameters_->layout();
   for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
     const Bucket& bucket = layout.buckets()[b];
@@ -93,43 +97,43 @@ void Optimizer::sum_tied(Queue& queue) {
     const bool is_first = pipeline.coordinate() == tied_.first;
     const int peer = is_first ? tied_.last : tied_.first;
     const TensorView own = own_gradient(b);
-    const Event received = pipeline.receive(tied_landing_, peer, tied_tag);
-    const Event sent = pipeline.send(own, peer, tied_tag);
-    pipeline.wait(received);
-    pipeline.wait(sent);
+    pipeline.wait(pipeline.exchange(own, tied_landing_, peer, tied_tag));
     ops::add(queue, is_first ? own : tied_landing_, is_first ? tied_landing_ : own, own);
   }
 }
 
-StepResult Optimizer::norm(Queue& queue, double loss_sum, std::int64_t loss_tokens) {
+void Optimizer::norm(Queue& queue, const UpdateValues& values) {
+  ops::zero(queue, totals_);
   double* totals = totals_.data<double>();
-  std::fill_n(totals, totals_.elements(), 0.0);
-  totals[0] = loss_sum;
-  for (const OwnedBox& owned : parameters_->layout().owned()) {
-    if (!owned.counted) continue;
-    double squares = 0;
-    ops::squared_norm(queue, own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()), &squares);
-    totals[1 + owned.parameter] += squares;
-  }
+  if (values.brings_loss) copy_on_device(queue, loss_sum(), totals, sizeof(double));
+  for (const OwnedBox& owned : parameters_->layout().owned())
+    if (owned.counted)
+      ops::add_squared_norm(queue, own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()),
+                            totals + 1 + owned.parameter);
   communicators_->all.wait(communicators_->all.all_reduce(totals_));
-  double sum = 0;
-  for (std::int64_t p = 1; p < totals_.elements(); ++p) sum += totals[p];
-  gradient_norm_ = std::sqrt(sum);
-  return {.loss = totals[0] / static_cast<double>(loss_tokens), .gradient_norm = gradient_norm_};
+  const auto t = static_cast<double>(values.number);
+  ops::finish_step(queue,
+                   {.totals = totals_,
+                    .loss_tokens = static_cast<double>(values.loss_tokens),
+                    .clip = config_.clip,
+                    .adamw = {.learning_rate = static_cast<float>(values.learning_rate),
+                              .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
+                              .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))}},
+                   scalars());
 }
 
-void Optimizer::update(Queue& queue, double learning_rate, std::int64_t update) {
-  const auto t = static_cast<double>(update);
-  const bool clips = config_.clip > 0 && gradient_norm_ > config_.clip;
-  const ops::AdamWStep step{.learning_rate = static_cast<float>(learning_rate),
-                            .gradient_scale = clips ? static_cast<float>(config_.clip / gradient_norm_) : 1.0F,
-                            .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
-                            .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))};
+void Optimizer::update(Queue& queue) {
   const ops::AdamWConstants constants{.beta1 = static_cast<float>(config_.beta1),
                                       .beta2 = static_cast<float>(config_.beta2),
                                       .epsilon = static_cast<float>(config_.epsilon),
                                       .weight_decay = static_cast<float>(config_.weight_decay)};
-  ops::adamw(queue, constants, &step, pieces_);
+  ops::adamw(queue, constants, &scalars()->adamw, pieces_);
+}
+
+StepResult Optimizer::result(Queue& queue) const {
+  scalars_on_host_.fetch(queue);
+  const auto* scalars = reinterpret_cast<const ops::StepScalars*>(scalars_on_host_.data());
+  return {.loss = scalars->loss, .gradient_norm = scalars->gradient_norm};
 }
 
 }  // namespace penstock

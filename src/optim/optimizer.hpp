@@ -8,6 +8,7 @@
 
 #include "comm/communicators.hpp"
 #include "ops/adamw.hpp"
+#include "ops/step_scalars.hpp"
 #include "optim/optimizer_config.hpp"
 #include "parameter/parameter_set.hpp"
 
@@ -28,28 +29,43 @@ inline bool is_finite(const StepResult& result) {
   return std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
 }
 
+/// What the norm and the update of one step have to know.
+struct UpdateValues {
+  std::int64_t number = 1;  ///< of the update, from 1 on
+  double learning_rate = 0;
+  std::int64_t loss_tokens = 1;  ///< that the losses of all ranks span
+  bool brings_loss = true;       ///< whether this rank's sum of losses counts: several ranks may have the same
+};
+
 class Optimizer {
  public:
   /// `communicators` may be null on a planning arena.
   Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
             Arena& arena);
 
-  /// After master weights were initialized or loaded: makes the computing copies of this rank's own range.
+  /// After master weights and moments were initialized or loaded in the host's view: brings them to the device, and
+  /// makes the computing copies of this rank's own range.
   void publish(Queue& queue);
-  /// G: all-gather of the updated weights along the data axis; gradients become zero.
+  /// G: all-gather of the updated weights along the data axis; gradients and the sum of losses become zero.
   void gather_parameters(Queue& queue);
   /// R: sums over tokens that are cut along the tensor axis, then over the data axis (to the own range, where sharded).
   void reduce_gradients(Queue& queue);
   /// T: the sum of the token table's two gradients, where its two stages are on different ranks.
   void sum_tied(Queue& queue);
   /// N: the global norm, each global element counted once: squares are added by parameter, then in name order. The sum
-  /// of losses travels along; `loss_tokens` is the number of tokens it spans.
-  StepResult norm(Queue& queue, double loss_sum, std::int64_t loss_tokens);
-  /// U: AdamW on the own range, update number `update` from 1 on. Clips by the last norm.
-  void update(Queue& queue, double learning_rate, std::int64_t update);
+  /// of losses travels along.
+  void norm(Queue& queue, const UpdateValues& values);
+  /// U: AdamW on the own range, clipped by the last norm; changes nothing where the last loss or norm is not finite.
+  void update(Queue& queue);
+
+  /// Device memory: where this rank's losses are added up, nats.
+  double* loss_sum() const { return &scalars()->loss_sum; }
+  /// What the last norm came to. The host waits for the device.
+  StepResult result(Queue& queue) const;
 
  private:
   TensorView own_gradient(std::size_t bucket) const;
+  ops::StepScalars* scalars() const { return static_cast<ops::StepScalars*>(scalars_.raw()); }
   std::vector<ops::AdamWPiece> pieces() const;
 
   OptimizerConfig config_;
@@ -59,7 +75,8 @@ class Optimizer {
   TensorView tied_landing_;  ///< own range of the tied bucket, from the peer
   TensorView totals_;        ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares
   std::vector<ops::AdamWPiece> pieces_;
-  double gradient_norm_ = 0;
+  TensorView scalars_;  ///< one ops::StepScalars
+  HostMirror scalars_on_host_;
 };
 
 }  // namespace penstock

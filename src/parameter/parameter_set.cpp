@@ -4,6 +4,12 @@
 
 namespace penstock {
 
+namespace {
+
+float* floats(const HostMirror& mirror) { return reinterpret_cast<float*>(mirror.data()); }
+
+}  // namespace
+
 ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLayout layout, Arena& arena)
     : specs_(specs), layout_(std::move(layout)) {
   for (const Bucket& bucket : layout_.buckets()) {
@@ -16,6 +22,8 @@ ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLay
                                                   : arena.take(MemoryUse::optimizer, DType::float32, {own});
     memory.first_moment = arena.take(MemoryUse::optimizer, DType::float32, {own});
     memory.second_moment = arena.take(MemoryUse::optimizer, DType::float32, {own});
+    const auto mirror = [](const TensorView& state) { return HostMirror(state.raw(), state.bytes()); };
+    mirrors_.push_back({mirror(memory.master), mirror(memory.first_moment), mirror(memory.second_moment)});
     memory_.push_back(std::move(memory));
   }
 }
@@ -49,15 +57,15 @@ TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const 
 }
 
 float* ParameterSet::master(const OwnedBox& owned) const {
-  return memory_[owned.bucket].master.data<float>() + owned.box.local_begin;
+  return floats(mirrors_[owned.bucket].master) + owned.box.local_begin;
 }
 
 float* ParameterSet::first_moment(const OwnedBox& owned) const {
-  return memory_[owned.bucket].first_moment.data<float>() + owned.box.local_begin;
+  return floats(mirrors_[owned.bucket].first_moment) + owned.box.local_begin;
 }
 
 float* ParameterSet::second_moment(const OwnedBox& owned) const {
-  return memory_[owned.bucket].second_moment.data<float>() + owned.box.local_begin;
+  return floats(mirrors_[owned.bucket].second_moment) + owned.box.local_begin;
 }
 
 void ParameterSet::initialize(std::uint64_t seed) {
@@ -66,6 +74,18 @@ void ParameterSet::initialize(std::uint64_t seed) {
     std::fill_n(first_moment(owned), owned.box.elements(), 0.0F);
     std::fill_n(second_moment(owned), owned.box.elements(), 0.0F);
   }
+}
+
+void ParameterSet::fetch_state(Queue& queue) const {
+  for (const StateMirrors& mirrors : mirrors_)
+    for (const HostMirror* mirror : {&mirrors.master, &mirrors.first_moment, &mirrors.second_moment})
+      mirror->fetch(queue);
+}
+
+void ParameterSet::publish_state(Queue& queue) const {
+  for (const StateMirrors& mirrors : mirrors_)
+    for (const HostMirror* mirror : {&mirrors.master, &mirrors.first_moment, &mirrors.second_moment})
+      mirror->publish(queue);
 }
 
 }  // namespace penstock

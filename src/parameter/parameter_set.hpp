@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "device/copy.hpp"
 #include "parameter/parameter_layout.hpp"
 #include "tensor/arena.hpp"
 
@@ -33,13 +34,18 @@ class ParameterSet {
   /// Throws LogicError where the stage of that use is not on this rank.
   TensorView gradient(std::string_view name, std::size_t use = 0) const;
 
-  /// The master weights of an owned box, dense.
+  /// The master weights of an owned box as the host sees them, dense: up to date after fetch_state, and in force after
+  /// publish_state.
   float* master(const OwnedBox& owned) const;
   float* first_moment(const OwnedBox& owned) const;
   float* second_moment(const OwnedBox& owned) const;
 
-  /// Master weights of step 0; moments zero.
+  /// Master weights of step 0, moments zero, in the host's view.
   void initialize(std::uint64_t seed);
+  /// Brings the host's view of master weights and moments up to date; waits for the device.
+  void fetch_state(Queue& queue) const;
+  /// Brings master weights and moments from the host's view to the device.
+  void publish_state(Queue& queue) const;
 
  private:
   struct Place {
@@ -52,6 +58,10 @@ class ParameterSet {
   std::vector<ParameterSpec> specs_;
   ParameterLayout layout_;
   std::vector<BucketMemory> memory_;
+  struct StateMirrors {
+    HostMirror master, first_moment, second_moment;
+  };
+  std::vector<StateMirrors> mirrors_;  ///< one a bucket
 };
 
 }  // namespace penstock

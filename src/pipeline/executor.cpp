@@ -1,6 +1,6 @@
 #include "pipeline/executor.hpp"
 
-#include <cstring>
+#include "device/copy.hpp"
 
 namespace penstock {
 
@@ -26,7 +26,7 @@ double Executor::evaluate(const Schedule& schedule, const StepTokens& tokens, co
 
 StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values,
                          Purpose purpose) {
-  running_ = {.schedule = &schedule, .values = values, .purpose = purpose, .loss_sum = 0, .result = {}, .index = 0};
+  running_ = {.schedule = &schedule, .values = values, .purpose = purpose, .index = 0};
   transfers_.clear();
   for (const auto& [number, memory] : model_->stages()) transfers_[number].pools = stage_pools(schedule, number);
   load(tokens);
@@ -35,16 +35,17 @@ StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, con
     ++running_.index;
   }
   finish_transfers();
-  return running_.result;
+  communicators_->all.drain("the device's work of a step");
+  return model_->optimizer().result(*queue_);
 }
 
 void Executor::load(const StepTokens& tokens) {
   for (std::size_t m = 0; m < tokens.microbatches.size(); ++m) {
     const StepTokens::Microbatch& from = tokens.microbatches[m];
     const auto number = static_cast<int>(m);
-    std::memcpy(model_->tokens(number).raw(), from.tokens, model_->tokens(number).bytes());
-    std::memcpy(model_->targets(number).raw(), from.targets, model_->targets(number).bytes());
-    *model_->first_sample(number) = from.first_sample;
+    copy_to_device(*queue_, from.tokens, model_->tokens(number).raw(), model_->tokens(number).bytes());
+    copy_to_device(*queue_, from.targets, model_->targets(number).raw(), model_->targets(number).bytes());
+    copy_to_device(*queue_, &from.first_sample, model_->first_sample(number), sizeof from.first_sample);
   }
 }
 
@@ -80,17 +81,14 @@ void Executor::execute(const Action& action) {
       return optimizer.reduce_gradients(*queue_);
     case Work::tied_sum:
       return optimizer.sum_tied(*queue_);
-    case Work::norm: {
+    case Work::norm:
       // Every tensor rank of the last stage has the whole loss: one of them brings it.
-      const bool brings = model_->shape().tensor_coordinate == 0;
-      running_.result = optimizer.norm(*queue_, brings ? running_.loss_sum : 0, running_.values.tokens);
-      return;
-    }
+      return optimizer.norm(*queue_, {.number = running_.values.update,
+                                      .learning_rate = running_.values.learning_rate,
+                                      .loss_tokens = running_.values.tokens,
+                                      .brings_loss = model_->shape().tensor_coordinate == 0});
     case Work::update:
-      // All ranks have the same loss and norm: what is not finite must not reach the weights.
-      if (running_.purpose == Purpose::training && is_finite(running_.result))
-        optimizer.update(*queue_, running_.values.learning_rate, running_.values.update);
-      return;
+      return optimizer.update(*queue_);
   }
 }
 
@@ -113,7 +111,7 @@ void Executor::forward(const Action& action) {
     output = memory.outputs[static_cast<std::size_t>(buffer)];
   }
   memory.stage.forward(view(action.microbatch), transfers.pools.activations.of(action.microbatch), output,
-                       running_.purpose, &running_.loss_sum);
+                       running_.purpose, model_->optimizer().loss_sum());
   release_slots(*running_.schedule, action, transfers.pools);
   if (running_.purpose == Purpose::evaluation)
     transfers.pools.activations.release(action.microbatch);  // no backward will
@@ -129,7 +127,7 @@ void Executor::input_gradient(const Action& action, BackwardHalves halves) {
   memory.stage.input_gradient(view(action.microbatch), transfers.pools.activations.of(action.microbatch),
                               transfers.pools.held.of(action.microbatch),
                               memory.gradients[static_cast<std::size_t>(buffer)], halves,
-                              1.0F / static_cast<float>(running_.values.tokens), &running_.loss_sum);
+                              1.0F / static_cast<float>(running_.values.tokens), model_->optimizer().loss_sum());
   release_slots(*running_.schedule, action, transfers.pools);
 }
 

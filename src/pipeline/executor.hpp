@@ -47,8 +47,6 @@ class Executor {
     const Schedule* schedule = nullptr;
     StepValues values;
     Purpose purpose = Purpose::training;
-    double loss_sum = 0;
-    StepResult result;
     std::size_t index = 0;
   };
   /// Transfers of one stage that may still be under way, by buffer.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "device/copy.hpp"
 #include "train/run_config.hpp"
 
 namespace penstock {
@@ -129,7 +130,10 @@ std::vector<Piece> CaptureRecorder::pieces(const std::string& tap) const {
 
 bool CaptureRecorder::wants(std::string_view tap) const { return recorded_.contains(tap); }
 
-void CaptureRecorder::record(std::string_view tap, int microbatch, TensorView values) {
+void CaptureRecorder::record(Queue& queue, std::string_view tap, int microbatch, TensorView values) {
+  const HostMirror on_host(values.raw(), values.bytes());
+  on_host.fetch(queue);
+  const TensorView seen(on_host.data(), values.type(), values.shape());
   Recorded& recorded = recorded_.find(tap)->second;
   const std::int64_t width = values.elements() / recorded.rows;  // with padding columns, which are left out
   float* to = recorded.values.data() + microbatch * recorded.rows * recorded.columns;
@@ -139,9 +143,9 @@ void CaptureRecorder::record(std::string_view tap, int microbatch, TensorView va
         to[r * recorded.columns + c] = static_cast<float>(from[r * width + c]);
   };
   if (values.type() == DType::bfloat16)
-    copy(values.data<bfloat16>());
+    copy(seen.data<bfloat16>());
   else
-    copy(values.data<float>());
+    copy(seen.data<float>());
 }
 
 LocalData CaptureRecorder::local_data(const StepTokens& tokens) const {

@@ -19,7 +19,7 @@ class CaptureRecorder : public TapSink {
   CaptureRecorder(const ModelPlan& plan, const Mesh& mesh, int rank, const std::vector<std::string>& taps);
 
   bool wants(std::string_view tap) const override;
-  void record(std::string_view tap, int microbatch, TensorView values) override;
+  void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) override;
 
   /// /tokens, /targets and the taps, with the pieces of all ranks; the same on every rank.
   const std::vector<ArraySpec>& arrays() const { return arrays_; }

@@ -94,6 +94,7 @@ void RunConfig::describe(FieldTable& table) {
       .unit("threads")
       .at_least(0)
       .at_most(1 << 16);
+  table.add("device.share", device.share, "let several ranks compute on one GPU, for tests; the CPU is always shared");
 }
 
 Mesh RunConfig::make_mesh() const {

@@ -63,6 +63,7 @@ struct RunConfig {
   } watchdog;
   struct Device {
     std::int64_t threads = 0;
+    bool share = false;
   } device;
 
   void describe(FieldTable& table);

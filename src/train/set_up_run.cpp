@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "device/device.hpp"
 #include "schedule/schedule.hpp"
 #include "train/trainer.hpp"
 
@@ -80,6 +81,9 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
   const RunConfig& config = setup.deck.config;
   world.together([&] {
     check_world_size(config, world.size());
+    open_device({.rank_on_node = world.rank_on_node(),
+                 .ranks_on_node = world.ranks_of_node(),
+                 .share = config.device.share});
     setup.mesh = config.make_mesh();
     setup.plan = make_plan(config);
   });

@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "device/device.hpp"
 #include "pipeline/evaluation_schedule.hpp"
 #include "train/capture_recorder.hpp"
 #include "train/cores.hpp"
@@ -45,9 +46,9 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       config_(setup_.deck.config),
       place_(place_of(setup_.mesh, world.rank())),
       folder_(setup_.run),
-      communicators_(world, setup_.mesh),
-      writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
       queue_({.threads = threads_of_rank(config_, world)}),
+      communicators_(world, queue_, setup_.mesh),
+      writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
       arena_(arena_bytes(setup_.plan, place_)),
       model_(setup_.plan, place_, &queue_, &communicators_, arena_),
       executor_(model_, communicators_, queue_, place_.pipeline),
@@ -163,9 +164,9 @@ void Trainer::introduce() const {
   spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
                world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
   for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
-  spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {}",
+  spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {} on {}",
                setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
-               queue_.threads(), config_.precision.compute);
+               queue_.threads(), config_.precision.compute, device_text());
   spdlog::info("  rank 0 holds {}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
 }
 
@@ -316,6 +317,7 @@ void Trainer::save() {
     progress_->clear();
     spdlog::info("saving step {}", step_);
   }
+  model_.parameters().fetch_state(queue_);
   const CheckpointMeta meta{.step = step_,
                             .samples = static_cast<std::int64_t>(samples_),
                             .seed = config_.run.seed,

@@ -89,9 +89,9 @@ class Trainer {
   RunFolder folder_;
   IoThread io_;
   std::optional<RunGuard> guard_;  ///< rank 0
+  Queue queue_;
   Communicators communicators_;
   Writers writers_;
-  Queue queue_;
   Arena arena_;
   RankModel model_;
   Executor executor_;

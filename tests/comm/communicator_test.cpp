@@ -16,7 +16,12 @@ namespace {
 const std::vector<std::int64_t> piece_sizes = {1, 3, 64, 1000, 70'001};
 
 Mesh line() { return Mesh({{"data", test_world().size()}}); }
-Communicator group_of_all() { return Communicator(test_world(), line(), {"data"}); }
+Queue& queue() {
+  static Queue made;
+  return made;
+}
+
+Communicator group_of_all() { return Communicator(test_world(), queue(), line(), {"data"}); }
 
 /// Numbers of very different sizes, so that another order of adding gives other bits. The same on whoever asks.
 template <typename T>

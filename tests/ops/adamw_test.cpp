@@ -10,6 +10,7 @@ namespace {
 
 using test::is_close;
 using test::RandomTensors;
+using test::Shared;
 using test::TestTensor;
 using test::tolerance_of;
 
@@ -42,10 +43,10 @@ struct PieceTensors {
 TEST(AdamW, IsTheReference) {
   RandomTensors random;
   Queue queue;
-  const ops::AdamWStep step{.learning_rate = 0.02F,
-                            .gradient_scale = 0.37F,
-                            .first_correction = 1 / 0.271F,
-                            .second_correction = 1 / 0.142625F};
+  const Shared step(ops::AdamWStep{.learning_rate = 0.02F,
+                                   .gradient_scale = 0.37F,
+                                   .first_correction = 1 / 0.271F,
+                                   .second_correction = 1 / 0.142625F});
   std::vector<PieceTensors> got;
   for (const std::int64_t n : {1, 7, 8, 100, 5000, 20011})
     for (const bool has_weight : {false, true})
@@ -54,8 +55,8 @@ TEST(AdamW, IsTheReference) {
   std::vector<ops::AdamWPiece> got_pieces, expected_pieces;
   for (const PieceTensors& tensors : got) got_pieces.push_back(tensors.piece());
   for (const PieceTensors& tensors : expected) expected_pieces.push_back(tensors.piece());
-  ops::adamw(queue, constants, &step, got_pieces);
-  reference::adamw(constants, &step, expected_pieces);
+  ops::adamw(queue, constants, step.get(), got_pieces);
+  reference::adamw(constants, step.get(), expected_pieces);
   for (std::size_t i = 0; i < got.size(); ++i) {
     SCOPED_TRACE(fmt::format("n {} weight {} decay {}", got[i].master.view().elements(), got_pieces[i].weight.present(),
                              got[i].decay));
@@ -76,21 +77,23 @@ TEST(AdamW, UpdatesOfTinyGradientsAreTheReference) {
   // The first update from zero moments: g / (|g| + epsilon), where epsilon is as large as g.
   RandomTensors random;
   Queue queue;
-  const ops::AdamWStep step{.learning_rate = 1, .gradient_scale = 1, .first_correction = 10, .second_correction = 20};
+  const Shared step(
+      ops::AdamWStep{.learning_rate = 1, .gradient_scale = 1, .first_correction = 10, .second_correction = 20});
   PieceTensors got(random, 64, false, false);
   got.gradient = random.normal(DType::float32, {64}, 1e-8);
   got.master.fill(0), got.first_moment.fill(0), got.second_moment.fill(0);
   const PieceTensors expected = got;
   const ops::AdamWPiece got_piece = got.piece(), expected_piece = expected.piece();
-  ops::adamw(queue, constants, &step, std::span(&got_piece, 1));
-  reference::adamw(constants, &step, std::span(&expected_piece, 1));
+  ops::adamw(queue, constants, step.get(), std::span(&got_piece, 1));
+  reference::adamw(constants, step.get(), std::span(&expected_piece, 1));
   EXPECT_TRUE(is_close(got.master, expected.master, tolerance_of(DType::float32)));
 }
 
 TEST(AdamW, OfARangeInPiecesHasTheBitsOfTheWhole) {
   // The sharded optimizer updates any part of a tensor.
   RandomTensors random;
-  const ops::AdamWStep step{.learning_rate = 0.02F, .gradient_scale = 1, .first_correction = 2, .second_correction = 3};
+  const Shared step(
+      ops::AdamWStep{.learning_rate = 0.02F, .gradient_scale = 1, .first_correction = 2, .second_correction = 3});
   const PieceTensors whole(random, 1003, true, true), cut = whole;
   std::vector<ops::AdamWPiece> pieces;
   for (const auto& [begin, count] : {std::pair{0, 5}, {5, 500}, {505, 498}})
@@ -102,13 +105,55 @@ TEST(AdamW, OfARangeInPiecesHasTheBitsOfTheWhole) {
                       .decay = true});
   const ops::AdamWPiece one = whole.piece();
   Queue one_thread({.threads = 1});
-  ops::adamw(one_thread, constants, &step, std::span(&one, 1));
+  ops::adamw(one_thread, constants, step.get(), std::span(&one, 1));
   Queue three_threads({.threads = 3});
-  ops::adamw(three_threads, constants, &step, pieces);
+  ops::adamw(three_threads, constants, step.get(), pieces);
   EXPECT_TRUE(test::same_bits(cut.master, whole.master));
   EXPECT_TRUE(test::same_bits(cut.first_moment, whole.first_moment));
   EXPECT_TRUE(test::same_bits(cut.second_moment, whole.second_moment));
   EXPECT_TRUE(test::same_bits(cut.weight, whole.weight));
+}
+
+TEST(AdamW, ChangesNothingUnlessItApplies) {
+  RandomTensors random;
+  Queue queue;
+  const Shared step(ops::AdamWStep{.learning_rate = 0.02F, .apply = false});
+  const PieceTensors got(random, 300, true, true), before = got;
+  const ops::AdamWPiece piece = got.piece();
+  ops::adamw(queue, constants, step.get(), std::span(&piece, 1));
+  reference::adamw(constants, step.get(), std::span(&piece, 1));
+  EXPECT_TRUE(test::same_bits(got.master, before.master));
+  EXPECT_TRUE(test::same_bits(got.first_moment, before.first_moment));
+  EXPECT_TRUE(test::same_bits(got.second_moment, before.second_moment));
+  EXPECT_TRUE(test::same_bits(got.weight, before.weight));
+}
+
+TEST(AdamW, OfManyPiecesIsTheReference) {
+  // More pieces than a backend may take at once, some of them empty.
+  RandomTensors random;
+  Queue queue;
+  const Shared step(ops::AdamWStep{.learning_rate = 0.02F, .first_correction = 2, .second_correction = 3});
+  std::vector<PieceTensors> got;
+  for (int i = 0; i < 150; ++i) got.emplace_back(random, 1 + 37 * i % 5000, i % 2 == 0, i % 3 == 0);
+  const std::vector<PieceTensors> expected = got;
+  std::vector<ops::AdamWPiece> got_pieces, expected_pieces;
+  for (const PieceTensors& tensors : got) {
+    got_pieces.push_back(tensors.piece());
+    const auto empty = [](const TensorView& view) { return view.present() ? view.range(1, 0) : view; };
+    const ops::AdamWPiece& last = got_pieces.back();
+    got_pieces.push_back({.master = empty(last.master),
+                          .gradient = empty(last.gradient),
+                          .first_moment = empty(last.first_moment),
+                          .second_moment = empty(last.second_moment),
+                          .weight = empty(last.weight)});
+  }
+  for (const PieceTensors& tensors : expected) expected_pieces.push_back(tensors.piece());
+  ops::adamw(queue, constants, step.get(), got_pieces);
+  reference::adamw(constants, step.get(), expected_pieces);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_TRUE(is_close(got[i].master, expected[i].master, tolerance_of(DType::float32), 1)) << "piece " << i;
+    EXPECT_TRUE(is_close(got[i].second_moment, expected[i].second_moment, tolerance_of(DType::float32))) << i;
+  }
 }
 
 TEST(AdamWReference, IsTheFormulaForOneElement) {
@@ -120,11 +165,11 @@ TEST(AdamWReference, IsTheFormulaForOneElement) {
   // g = 3; m = 0.5 * 1 + 0.5 * 3 = 2; v = 0.75 * 4 + 0.25 * 9 = 5.25; w = 2 - 0.5 (2 * 2 / (sqrt(21) + 0.25) + 0.125 *
   // 2).
   const ops::AdamWConstants binary{.beta1 = 0.5F, .beta2 = 0.75F, .epsilon = 0.25F, .weight_decay = 0.125F};
-  const ops::AdamWStep step{
-      .learning_rate = 0.5F, .gradient_scale = 0.5F, .first_correction = 2, .second_correction = 4};
+  const Shared step(
+      ops::AdamWStep{.learning_rate = 0.5F, .gradient_scale = 0.5F, .first_correction = 2, .second_correction = 4});
   const ops::AdamWPiece piece{
       .master = w, .gradient = g, .first_moment = m, .second_moment = v, .weight = {}, .decay = true};
-  reference::adamw(binary, &step, std::span(&piece, 1));
+  reference::adamw(binary, step.get(), std::span(&piece, 1));
   EXPECT_DOUBLE_EQ(reference::read(m)[0], 2);
   EXPECT_DOUBLE_EQ(reference::read(v)[0], 5.25);
   EXPECT_DOUBLE_EQ(reference::read(w)[0], 2 - 0.5 * (4 / (std::sqrt(21.0) + 0.25) + 0.25));

@@ -12,6 +12,7 @@ namespace {
 using ops::AttentionShape;
 using test::is_close;
 using test::RandomTensors;
+using test::Shared;
 using test::TestTensor;
 using test::tolerance_of;
 
@@ -23,6 +24,7 @@ struct Tensors {
   AttentionShape shape;
   TestTensor qkv, out, log_sum_exp, dout, dqkv;
   ops::Dropout dropout;
+  Shared<std::uint64_t> sample{far_sample};
 
   Tensors(RandomTensors& random, const AttentionShape& of, DType type, double probability)
       : shape(of),
@@ -33,7 +35,8 @@ struct Tensors {
         dqkv(type, qkv.view().shape()),
         dropout{.probability = probability, .key = random.next_key()} {}
 
-  ops::Attention forward(const std::uint64_t* first_sample = &far_sample) const {
+  ops::Attention forward() const { return forward(sample.get()); }
+  ops::Attention forward(const std::uint64_t* first_sample) const {
     return {.shape = shape,
             .qkv = qkv,
             .out = out,
@@ -41,7 +44,8 @@ struct Tensors {
             .dropout = dropout,
             .first_sample = first_sample};
   }
-  ops::AttentionGradient backward(const std::uint64_t* first_sample = &far_sample) const {
+  ops::AttentionGradient backward() const { return backward(sample.get()); }
+  ops::AttentionGradient backward(const std::uint64_t* first_sample) const {
     return {.shape = shape,
             .qkv = qkv,
             .out = out,
@@ -79,7 +83,7 @@ TEST(Attention, IsTheReference) {
       for (const double probability : {0.0, 0.1}) {
         SCOPED_TRACE(describe(shape, type, probability));
         const Tensors got(random, shape, type, probability), expected = got;
-        const std::uint64_t* sample = probability > 0 ? &far_sample : nullptr;  // not looked at without dropout
+        const std::uint64_t* sample = probability > 0 ? got.sample.get() : nullptr;  // not looked at without dropout
         ops::attention(queue, got.forward(sample));
         reference::attention(expected.forward(sample));
         EXPECT_TRUE(is_close(got.out, expected.out, tolerance_of(type)));
@@ -102,7 +106,7 @@ TEST(AttentionGradient, IsTheReference) {
       for (const double probability : {0.0, 0.1}) {
         SCOPED_TRACE(describe(shape, type, probability));
         const Tensors expected(random, shape, type, probability);
-        const std::uint64_t* sample = probability > 0 ? &far_sample : nullptr;
+        const std::uint64_t* sample = probability > 0 ? expected.sample.get() : nullptr;
         reference::attention(expected.forward(sample));
         const Tensors got = expected;
         ops::attention_gradient(queue, got.backward(sample));
@@ -203,8 +207,8 @@ TEST(Attention, OfASampleByItselfIsThatOfTheMicrobatch) {
   piece.dropout = whole.dropout;
   const TensorView last = whole.qkv.view().rows(66, 33);
   std::memcpy(piece.qkv.view().raw(), last.raw(), last.bytes());
-  const std::uint64_t number = far_sample + 2;
-  ops::attention(queue, piece.forward(&number));
+  const Shared number(far_sample + 2);
+  ops::attention(queue, piece.forward(number.get()));
   EXPECT_TRUE(is_close(piece.out, whole.out.view().rows(66, 33), 1e-5));
 }
 

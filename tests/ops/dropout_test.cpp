@@ -62,14 +62,14 @@ TEST(Dropout, BackendDropsAsOftenAsAskedAndKeepsTheMean) {
   RandomTensors random;
   Queue queue;
   const std::int64_t R = 100, C = 104;
-  const std::uint64_t first_sample = 5;
+  const test::Shared<std::uint64_t> first_sample(5);
   const TestTensor ones(DType::float32, {R, C}), out(DType::float32, {R, C});
   reference::write(ones, reference::Values(static_cast<std::size_t>(R * C), 1.0));
   const ops::Dropout dropout{.probability = 0.1, .key = random.next_key()};
   ops::dropout_gradient(queue, {.dout = ones,
                                 .dbranch = out,
                                 .dropout = dropout,
-                                .rows = {.first_sample = &first_sample, .first_row = 0, .sequence = 25}});
+                                .rows = {.first_sample = first_sample.get(), .first_row = 0, .sequence = 25}});
   std::int64_t dropped = 0;
   for (const double value : reference::read(out)) {
     dropped += value == 0;

@@ -11,6 +11,7 @@ namespace penstock {
 namespace {
 
 using test::RandomTensors;
+using test::Shared;
 using test::TestTensor;
 
 constexpr std::int64_t lengths[] = {1, 7, 8, 100, 4095, 4096, 4097, 20011};
@@ -68,37 +69,65 @@ TEST(Zero, SetsEveryByteAndNoOther) {
     }
 }
 
-TEST(SquaredNorm, IsTheReference) {
+TEST(Cast, OfAnyPartIsTheReference) {
+  // Views begin anywhere, so that no two elements may be taken for one aligned word.
   RandomTensors random;
   Queue queue;
-  for (const std::int64_t n : lengths) {
-    const TestTensor tensor = random.normal(DType::float32, {n});
-    double sum = std::numeric_limits<double>::quiet_NaN(), expected = sum;
-    ops::squared_norm(queue, tensor, &sum);
-    reference::squared_norm(tensor, &expected);
-    EXPECT_NEAR(sum, expected, 1e-12 * expected) << n;  // sums in double: 1e-16 an addition, of up to 20011 at random
-  }
+  const TestTensor from = random.normal(DType::float32, {100});
+  for (const std::int64_t begin : {1, 2, 3, 8})
+    for (const std::int64_t target : {0, 1, 5}) {
+      const TestTensor to(DType::bfloat16, {100}), expected = to;
+      ops::cast(queue, from.view().range(begin, 77), to.view().range(target, 77));
+      reference::cast(from.view().range(begin, 77), expected.view().range(target, 77));
+      EXPECT_TRUE(test::same_bits(to, expected)) << begin << " to " << target;
+    }
 }
 
-TEST(SquaredNorm, BitsDoNotDependOnThreads) {
+TEST(AddSquaredNorm, IsTheReference) {
+  RandomTensors random;
+  Queue queue;
+  for (const std::int64_t n : {1, 7, 8, 100, 4095, 4096, 4097, 20011, 5000003})
+    for (const double before : {0.0, 1000.0}) {
+      const TestTensor tensor = random.normal(DType::float32, {n});
+      const Shared sum(before);
+      double expected = before;
+      ops::add_squared_norm(queue, tensor, sum.get());
+      reference::add_squared_norm(tensor, &expected);
+      EXPECT_NEAR(*sum, expected, 1e-12 * expected) << n;  // sums in double: 1e-16 an addition, at random
+    }
+}
+
+TEST(AddSquaredNorm, AddsTheSumOfTheTensorAsAWhole) {
+  RandomTensors random;
+  Queue queue;
+  const TestTensor tensor = random.normal(DType::float32, {9001});
+  const Shared alone(0.0), added(0.125);
+  ops::add_squared_norm(queue, tensor, alone.get());
+  ops::add_squared_norm(queue, tensor, added.get());
+  EXPECT_EQ(*added, 0.125 + *alone);
+}
+
+TEST(AddSquaredNorm, BitsDoNotDependOnThreads) {
   RandomTensors random;
   const TestTensor tensor = random.normal(DType::float32, {100003});
   std::vector<double> sums;
   for (const int threads : {1, 2, 3}) {
     Queue queue({.threads = threads});
-    ops::squared_norm(queue, tensor, &sums.emplace_back());
+    const Shared sum(0.0);
+    ops::add_squared_norm(queue, tensor, sum.get());
+    sums.push_back(*sum);
   }
   EXPECT_EQ(sums[0], sums[1]);
   EXPECT_EQ(sums[0], sums[2]);
 }
 
-TEST(SquaredNorm, OfLargeNumbersDoesNotOverflow) {
+TEST(AddSquaredNorm, OfLargeNumbersDoesNotOverflow) {
   Queue queue;
   const TestTensor tensor(DType::float32, {10});
   reference::write(tensor, reference::Values(10, 1e30));
-  double sum = 0;
-  ops::squared_norm(queue, tensor, &sum);
-  EXPECT_NEAR(sum, 1e61, 1e55);  // 1e30 as a float32 is off by up to 6e-8
+  const Shared sum(0.0);
+  ops::add_squared_norm(queue, tensor, sum.get());
+  EXPECT_NEAR(*sum, 1e61, 1e55);  // 1e30 as a float32 is off by up to 6e-8
 }
 
 }  // namespace

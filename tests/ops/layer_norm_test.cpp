@@ -11,13 +11,15 @@ namespace {
 
 using test::is_close;
 using test::RandomTensors;
+using test::Shared;
 using test::TestTensor;
 using test::tolerance_of;
 
 struct Size {
   std::int64_t R, C;
 };
-constexpr Size sizes[] = {{1, 8}, {7, 20}, {100, 64}, {1, 768}, {33, 768}, {5, 13}};
+// Rows of few channels and of many, also of odd numbers; many rows.
+constexpr Size sizes[] = {{1, 8}, {7, 20}, {100, 64}, {1, 768}, {33, 768}, {5, 13}, {3, 2049}, {700, 7}, {2, 8192}};
 constexpr DType types[] = {DType::float32, DType::bfloat16};
 
 // The run's sample number of a microbatch, beyond 32 bits, so that its upper half must reach the masks.
@@ -109,6 +111,7 @@ std::string describe(const Size& size, const ResidualCase& c) {
 // The tensors of one such call; copied, so that backend and reference each have their own where they write.
 struct ResidualTensors {
   TestTensor branch, stream, own_out;
+  Shared<std::uint64_t> first_sample{far_sample};
   ops::Residual arguments;
 
   ResidualTensors(RandomTensors& random, const Size& size, const ResidualCase& c, const TensorView& bias)
@@ -117,7 +120,7 @@ struct ResidualTensors {
         own_out(c.type, {size.R, size.C}) {
     arguments.bias = bias;
     arguments.dropout = some_dropout(random, c.probability);
-    arguments.rows = {.first_sample = &far_sample, .first_row = 3, .sequence = 5};
+    arguments.rows = {.first_row = 3, .sequence = 5};
     point(c.out);
   }
   ResidualTensors(const ResidualTensors& other, ResidualCase::Out out)
@@ -125,6 +128,7 @@ struct ResidualTensors {
     point(out);
   }
   void point(ResidualCase::Out out) {
+    arguments.rows.first_sample = first_sample.get();
     arguments.branch = branch;
     arguments.residual = stream;
     arguments.out = out == ResidualCase::Out::own      ? own_out.view()
@@ -167,32 +171,35 @@ TEST(ResidualLayerNorm, IsTheReference) {
 
 TEST(Residual, MasksOfACutTensorAreThoseOfTheWhole) {
   RandomTensors random;
+  const Shared first_sample(far_sample);
   Queue queue;
   const std::int64_t R = 21, C = 20, sequence = 7;
   const TestTensor branch = random.normal(DType::float32, {R, C}), bias = random.normal(DType::float32, {C});
   const TestTensor whole(DType::float32, {R, C}), cut(DType::float32, {R, C});
   const ops::Dropout dropout = some_dropout(random, 0.3);
-  const auto run = [&](std::int64_t begin, std::int64_t count, const std::uint64_t* first_sample,
-                       std::int64_t first_row, const TestTensor& out) {
+  const auto run = [&](std::int64_t begin, std::int64_t count, const std::uint64_t* number, std::int64_t first_row,
+                       const TestTensor& out) {
+    const Shape shape{count, C};
     ops::residual(queue, {.residual = {},
-                          .branch = branch.view().rows(begin, count),
+                          .branch = branch.view().range(begin * C, count * C).reshaped(shape),
                           .bias = bias,
-                          .out = out.view().rows(begin, count),
+                          .out = out.view().range(begin * C, count * C).reshaped(shape),
                           .dropout = dropout,
-                          .rows = {.first_sample = first_sample, .first_row = first_row, .sequence = sequence}});
+                          .rows = {.first_sample = number, .first_row = first_row, .sequence = sequence}});
   };
-  run(0, R, &far_sample, 0, whole);
+  run(0, R, first_sample.get(), 0, whole);
   EXPECT_GT(std::ranges::count(reference::read(whole), 0.0), 0);
 
   // As sequence parallelism cuts it: the same microbatch from another row on.
-  for (const auto& [begin, count] : {std::pair{0, 10}, {10, 1}, {11, 10}}) run(begin, count, &far_sample, begin, cut);
+  for (const auto& [begin, count] : {std::pair{0, 10}, {10, 1}, {11, 10}})
+    run(begin, count, first_sample.get(), begin, cut);
   EXPECT_TRUE(test::same_bits(cut, whole));
 
   // As the data axis cuts it: one sample in a microbatch of its own.
   cut.view().data<float>()[0] = 0;
   for (std::int64_t sample = 0; sample < 3; ++sample) {
-    const std::uint64_t number = far_sample + static_cast<std::uint64_t>(sample);
-    run(sample * sequence, sequence, &number, 0, cut);
+    const Shared number(far_sample + static_cast<std::uint64_t>(sample));
+    run(sample * sequence, sequence, number.get(), 0, cut);
   }
   EXPECT_TRUE(test::same_bits(cut, whole));
 }
@@ -243,6 +250,7 @@ TEST(LayerNormGradient, IsTheReference) {
 
 TEST(DropoutGradient, IsTheReference) {
   RandomTensors random;
+  const Shared first_sample(far_sample);
   Queue queue;
   for (const Size& size : sizes)
     for (const DType type : types)
@@ -255,7 +263,7 @@ TEST(DropoutGradient, IsTheReference) {
           ops::DropoutGradient arguments{.dout = in_place ? in_and_out : dout,
                                          .dbranch = out,
                                          .dropout = some_dropout(random, probability),
-                                         .rows = {.first_sample = &far_sample, .first_row = 11, .sequence = 4}};
+                                         .rows = {.first_sample = first_sample.get(), .first_row = 11, .sequence = 4}};
           ops::dropout_gradient(queue, arguments);
           arguments.dout = dout, arguments.dbranch = expected;
           reference::dropout_gradient(arguments);
@@ -269,6 +277,7 @@ TEST(DropoutGradient, IsTheReference) {
 
 TEST(LayerNorm, BitsIgnoreOldMemory) {
   RandomTensors random;
+  const Shared first_sample(far_sample);
   Queue queue;
   const Size size{37, 20};
   for (const DType type : types) {
@@ -281,7 +290,7 @@ TEST(LayerNorm, BitsIgnoreOldMemory) {
                                  .bias = vector,
                                  .out = out,
                                  .dropout = some_dropout(random, 0.1),
-                                 .rows = {.first_sample = &far_sample, .first_row = 0, .sequence = 37}};
+                                 .rows = {.first_sample = first_sample.get(), .first_row = 0, .sequence = 37}};
     EXPECT_TRUE(test::ignores_old_memory(queue, {&out, &norm.y, &norm.mean, &norm.rstd}, [&] {
       ops::residual_layer_norm(queue, {residual, norm.arguments({}, vector, vector)});
     }));
@@ -303,6 +312,7 @@ TEST(LayerNorm, BitsIgnoreOldMemory) {
 TEST(LayerNormReference, GradientsAreThoseOfFiniteDifferences) {
   // out = stream + dropout(branch + bias); value = <LayerNorm(out), dy> + <out, incoming>: a block's residual joint.
   RandomTensors random;
+  const Shared first_sample(far_sample);
   const Shape shape{6, 12};
   const TestTensor stream = random.normal(DType::float64, shape), branch = random.normal(DType::float64, shape);
   const TestTensor bias = random.normal(DType::float64, {12}), weight = random.normal(DType::float64, {12});
@@ -311,7 +321,7 @@ TEST(LayerNormReference, GradientsAreThoseOfFiniteDifferences) {
   const TestTensor out(DType::float64, shape), y(DType::float64, shape);
   const TestTensor mean(DType::float64, {6}), rstd(DType::float64, {6});
   const ops::Dropout dropout = some_dropout(random, 0.25);
-  const ops::TokenRows rows{.first_sample = &far_sample, .first_row = 1, .sequence = 4};
+  const ops::TokenRows rows{.first_sample = first_sample.get(), .first_row = 1, .sequence = 4};
   const auto value = [&] {
     reference::residual_layer_norm(
         {{.residual = stream, .branch = branch, .bias = bias, .out = out, .dropout = dropout, .rows = rows},

@@ -22,8 +22,9 @@ constexpr DType types[] = {DType::float32, DType::bfloat16};
 struct Size {
   std::int64_t N, V_local, columns, first_token;
 };
-constexpr Size sizes[] = {{1, 128, 128, 0}, {7, 128, 100, 0},  {33, 128, 100, 128}, {5, 128, 0, 256},
-                          {9, 384, 1, 0},   {20, 60, 60, 120}, {3, 1024, 1000, 0}};
+constexpr Size sizes[] = {{1, 128, 128, 0},   {7, 128, 100, 0},     {33, 128, 100, 128},
+                          {5, 128, 0, 256},   {9, 384, 1, 0},       {20, 60, 60, 120},
+                          {3, 1024, 1000, 0}, {2, 50304, 50257, 0}, {2, 50257, 50257, 0}};
 
 std::string describe(const Size& size, DType type) {
   return fmt::format("N {} V_local {} columns {} first token {} {}", size.N, size.V_local, size.columns,

@@ -121,9 +121,9 @@ class OptimizerRun {
     add_gradients(number, of, gradient_of, scale);
     optimizer_->reduce_gradients(queue_);
     optimizer_->sum_tied(queue_);
-    const StepResult result = optimizer_->norm(queue_, 0, 1);
-    optimizer_->update(queue_, learning_rate, number);
-    return result;
+    optimizer_->norm(queue_, {.number = number, .learning_rate = learning_rate});
+    optimizer_->update(queue_);
+    return optimizer_->result(queue_);
   }
 
   /// What this rank owns of each parameter's master weights and moments.
@@ -165,7 +165,7 @@ class OptimizerRun {
                .data_coordinate = mesh.coordinate(world.rank(), "data"),
                .data_ranks = sizes.data,
                .shard = sizes.shard},
-        communicators_(std::make_unique<Communicators>(world, mesh)) {
+        communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
     const std::vector<ParameterSpec> specs = optimizer_specs(sizes);
     const ParameterLayout layout(specs, place_);
     const TiedPeers tied{.first = 0, .last = sizes.pipeline - 1};
@@ -209,8 +209,8 @@ class OptimizerRun {
   }
 
   ParameterPlace place_;
-  std::unique_ptr<Communicators> communicators_;
   Queue queue_;
+  std::unique_ptr<Communicators> communicators_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<ParameterSet> parameters_;
   std::optional<Optimizer> optimizer_;

@@ -110,7 +110,9 @@ TEST(Optimizer, NormBringsTheMeanLossToEveryRank) {
     OptimizerRun run(test_world(), mesh, config_with(0));
     run.optimizer().gather_parameters(run.queue());
     const int ranks = test_world().size();
-    const StepResult result = run.optimizer().norm(run.queue(), test_world().rank() + 0.5, 8);
+    *run.optimizer().loss_sum() = test_world().rank() + 0.5;
+    run.optimizer().norm(run.queue(), {.loss_tokens = 8});
+    const StepResult result = run.optimizer().result(run.queue());
     EXPECT_EQ(result.loss, (0.5 * ranks * (ranks - 1) + 0.5 * ranks) / 8) << mesh.text();
     EXPECT_EQ(result.gradient_norm, 0.0);
   }

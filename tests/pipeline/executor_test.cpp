@@ -43,21 +43,23 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
   for (int update = 1; update <= updates; ++update) {
     const TinyBatch batch = batch_of(update);
     const StepTokens tokens = batch.all();
-    double loss = 0;
     optimizer.gather_parameters(rank.queue());
     for (int m = 0; m < global_microbatches; ++m) {
       const MicrobatchView view = rank.load(tokens, m);
       memory.stage.forward(view, 0, {}, Purpose::training, nullptr);
       memory.stage.input_gradient(view, 0, 0, memory.gradients.front(), BackwardHalves::fused,
-                                  1.0F / static_cast<float>(batch.tokens()), &loss);
+                                  1.0F / static_cast<float>(batch.tokens()), optimizer.loss_sum());
     }
     optimizer.reduce_gradients(rank.queue());
-    PlainStep done{.result = optimizer.norm(rank.queue(), loss, batch.tokens()), .gradients = {}};
+    optimizer.norm(rank.queue(), {.number = update,
+                                  .learning_rate = rank.plan().optimizer.learning_rate,
+                                  .loss_tokens = batch.tokens()});
+    PlainStep done{.result = optimizer.result(rank.queue()), .gradients = {}};
     for (const ParameterSpec& spec : rank.parameters().specs()) {
       const float* gradient = rank.parameters().gradient(spec.name).data<float>();
       done.gradients.emplace_back(gradient, gradient + spec.shape.elements());
     }
-    optimizer.update(rank.queue(), rank.plan().optimizer.learning_rate, update);
+    optimizer.update(rank.queue());
     steps.push_back(std::move(done));
   }
   return steps;

@@ -154,7 +154,7 @@ class TinyRank {
   TinyRank(World& world, ModelPlan plan, const Mesh& mesh)
       : plan_(std::move(plan)),
         place_(place_on(mesh, world.rank())),
-        communicators_(std::make_unique<Communicators>(world, mesh)) {
+        communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
     arena_ = std::make_unique<Arena>(arena_bytes(plan_, place_));
     model_ = std::make_unique<RankModel>(plan_, place_, &queue_, communicators_.get(), *arena_);
     executor_ = std::make_unique<Executor>(*model_, *communicators_, queue_, place_.pipeline);
@@ -164,8 +164,8 @@ class TinyRank {
 
   ModelPlan plan_;
   MeshPlace place_;
-  std::unique_ptr<Communicators> communicators_;
   Queue queue_;
+  std::unique_ptr<Communicators> communicators_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<RankModel> model_;
   std::unique_ptr<Executor> executor_;

@@ -1,6 +1,8 @@
 #pragma once
 // Tensors for tests: fresh random inputs from a seed that is printed, outputs that hold NaN until they are written, and
-// the comparison of two results. PENSTOCK_TEST_SEED=<number> repeats a run.
+// the comparison of two results. PENSTOCK_TEST_SEED=<number> repeats a run. The host and the device both work on their
+// memory; where that means pinned memory the build defines PENSTOCK_TEST_PINNED, and the environment of a test makes
+// every operation end before its call returns.
 
 #include <gtest/gtest.h>
 
@@ -14,30 +16,73 @@
 #include <new>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "base/random.hpp"
+#include "device/memory.hpp"
 #include "device/queue.hpp"
 #include "ops/reference/values.hpp"
 #include "tensor/tensor_view.hpp"
 
 namespace penstock::test {
 
-/// Owns a tensor that starts poisoned: every byte 0xff, which is NaN in all floating types and -1 in int32. Its memory
-/// is from the heap and exactly as long as it says, so that the address sanitizer sees a step beyond it.
+#ifdef PENSTOCK_TEST_PINNED
+using TestMemory = HostMemory;
+#else
+/// Owns memory from the heap, exactly as long as it says, so that the address sanitizer sees a step beyond it.
+class TestMemory {
+ public:
+  TestMemory() = default;
+  explicit TestMemory(std::size_t bytes) : data_(static_cast<std::byte*>(::operator new(bytes, alignment))) {}
+
+  std::byte* data() const { return data_.get(); }
+
+ private:
+  static constexpr std::align_val_t alignment{128};  // as an Arena gives it
+  struct Free {
+    void operator()(std::byte* bytes) const { ::operator delete(bytes, alignment); }
+  };
+
+  std::unique_ptr<std::byte, Free> data_;
+};
+#endif
+
+/// One value that operations read or write where they work; a copy has a place of its own.
+template <typename T>
+class Shared {
+ public:
+  static_assert(std::is_trivially_copyable_v<T>);
+
+  explicit Shared(const T& value = T{}) : memory_(sizeof(T)) { new (memory_.data()) T(value); }
+  Shared(const Shared& other) : Shared(*other) {}
+  Shared& operator=(const Shared& other) {
+    **this = *other;
+    return *this;
+  }
+
+  T* get() const { return std::launder(reinterpret_cast<T*>(memory_.data())); }
+  T& operator*() const { return *get(); }
+  T* operator->() const { return get(); }
+
+ private:
+  TestMemory memory_;
+};
+
+/// Owns a tensor that starts poisoned: every byte 0xff, which is NaN in all floating types and -1 in int32.
 /// A default-constructed one is an absent view.
 class TestTensor {
  public:
   TestTensor() = default;
   TestTensor(DType type, const Shape& shape) : shape_(shape), type_(type) {
-    allocate();
+    memory_ = TestMemory(view().bytes());
     fill(0xff);
   }
   TestTensor(const TestTensor& other) : shape_(other.shape_), type_(other.type_) {
-    if (!other.memory_) return;
-    allocate();
-    std::memcpy(memory_.get(), other.memory_.get(), view().bytes());
+    if (!other.memory_.data()) return;
+    memory_ = TestMemory(view().bytes());
+    std::memcpy(memory_.data(), other.memory_.data(), view().bytes());
   }
   TestTensor(TestTensor&&) = default;
   TestTensor& operator=(TestTensor other) {
@@ -47,20 +92,14 @@ class TestTensor {
     return *this;
   }
 
-  TensorView view() const { return {memory_.get(), type_, shape_}; }
+  TensorView view() const { return {memory_.data(), type_, shape_}; }
   operator TensorView() const { return view(); }  // NOLINT: arguments of operations read better without .view()
 
   /// Sets every byte.
-  void fill(int byte) { std::memset(memory_.get(), byte, view().bytes()); }
+  void fill(int byte) { std::memset(memory_.data(), byte, view().bytes()); }
 
  private:
-  static constexpr std::align_val_t alignment{128};  // as an Arena gives it
-  struct Free {
-    void operator()(std::byte* bytes) const { ::operator delete(bytes, alignment); }
-  };
-  void allocate() { memory_.reset(static_cast<std::byte*>(::operator new(view().bytes(), alignment))); }
-
-  std::unique_ptr<std::byte, Free> memory_;
+  TestMemory memory_;
   Shape shape_;
   DType type_ = DType::float32;
 };
@@ -158,13 +197,20 @@ inline bool same_bits(const TensorView& a, const TensorView& b) {
   return a.bytes() == b.bytes() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
+/// Fills the queue's workspace with a byte, where the host can write to it.
+inline void fill_workspace([[maybe_unused]] Queue& queue, [[maybe_unused]] int byte) {
+#ifndef PENSTOCK_TEST_PINNED
+  if (const std::size_t bytes = queue.workspace_bytes()) std::memset(queue.workspace(bytes), byte, bytes);
+#endif
+}
+
 /// Whether the bits of the outputs that `run` writes are the same whatever the outputs and the queue's workspace held
 /// before. `run` sets what it adds to itself.
 inline ::testing::AssertionResult ignores_old_memory(Queue& queue, const std::vector<TestTensor*>& outputs,
                                                      const std::function<void()>& run) {
   const auto run_after = [&](int byte) {
     for (TestTensor* output : outputs) output->fill(byte);
-    if (const std::size_t bytes = queue.workspace_bytes()) std::memset(queue.workspace(bytes), byte, bytes);
+    fill_workspace(queue, byte);
     run();
     std::vector<TestTensor> copies;
     for (const TestTensor* output : outputs) copies.push_back(*output);

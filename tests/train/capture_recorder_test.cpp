@@ -150,6 +150,7 @@ void expect_values_in_global_order(const TinySetup& setup) {
 
     std::vector<std::vector<std::int32_t>> tokens, targets;
     StepTokens step;
+    Queue queue;
     for (std::int64_t m = 0; m < plan.microbatches(); ++m) {
       const std::int64_t first_sample = (place.data * plan.microbatches() + m) * plan.micro;
       auto& own_tokens = tokens.emplace_back();
@@ -163,7 +164,7 @@ void expect_values_in_global_order(const TinySetup& setup) {
       for (std::size_t t = 0; t < taps.size(); ++t)
         if (recorder.wants(taps[t])) {
           const DType type = taps[t] == "loss" ? DType::float32 : setup.compute;
-          recorder.record(taps[t], static_cast<int>(m),
+          recorder.record(queue, taps[t], static_cast<int>(m),
                           recorded_values(shape, static_cast<std::int64_t>(t), taps[t], first_sample, type).view());
         }
     }

@@ -93,7 +93,7 @@ void Communicator::Backend::post_receive(std::vector<MPI_Request>& requests, voi
   }
 }
 
-Communicator::Communicator(World& world, const Mesh& mesh, const std::vector<std::string>& axes)
+Communicator::Communicator(World& world, Queue&, const Mesh& mesh, const std::vector<std::string>& axes)
     : backend_(std::make_unique<Backend>()) {
   const std::vector<int> ranks = mesh.group(world.rank(), axes);
   backend_->world = &world;
@@ -215,6 +215,16 @@ Event Communicator::receive(TensorView tensor, int from, int tag) {
   backend_->open.emplace(backend_->next_ticket, std::move(requests));
   return {backend_->next_ticket++};
 }
+
+Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int tag) {
+  std::vector<MPI_Request> requests;
+  backend_->post_receive(requests, incoming.raw(), incoming.bytes(), peer, first_transfer_tag + tag);
+  backend_->post_send(requests, outgoing.raw(), outgoing.bytes(), peer, first_transfer_tag + tag);
+  backend_->open.emplace(backend_->next_ticket, std::move(requests));
+  return {backend_->next_ticket++};
+}
+
+void Communicator::drain(std::string_view) {}  // the CPU's queue has run what it was given
 
 void Communicator::wait(Event event) {
   const auto found = backend_->open.find(event.ticket);

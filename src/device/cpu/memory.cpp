@@ -2,6 +2,9 @@
 
 #include <sys/mman.h>
 
+#include <cstdlib>
+#include <cstring>
+
 #include "base/error.hpp"
 
 namespace penstock {
@@ -19,6 +22,17 @@ DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
     madvise(pages, bytes, MADV_HUGEPAGE);  // a hint: fewer page faults and TLB misses
   data_ = static_cast<std::byte*>(pages);
 }
+
+HostMemory::HostMemory(std::size_t bytes) : bytes_(bytes) {
+  constexpr std::size_t alignment = 128;
+  if (bytes == 0) return;
+  const std::size_t padded = (bytes + alignment - 1) / alignment * alignment;
+  data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, padded));
+  if (!data_) throw SystemError(fmt::format("out of memory: {} bytes were wanted", bytes));
+  std::memset(data_, 0, padded);
+}
+
+HostMemory::~HostMemory() { std::free(data_); }
 
 DeviceMemory::~DeviceMemory() {
   if (data_) munmap(data_, bytes_);

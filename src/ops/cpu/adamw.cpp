@@ -30,6 +30,7 @@ void update(const AdamWConstants& constants, const AdamWStep& step, const AdamWP
 }  // namespace
 
 void adamw(Queue& queue, const AdamWConstants& constants, const AdamWStep* step, std::span<const AdamWPiece> pieces) {
+  if (!step->apply) return;
   constexpr std::int64_t elements_at_once = 16384;
 #pragma omp parallel num_threads(queue.threads())
   for (const AdamWPiece& piece : pieces) {  // nothing waits between pieces: no element is read by two of them

@@ -55,7 +55,7 @@ void zero(Queue& queue, TensorView tensor) {
   });
 }
 
-void squared_norm(Queue& queue, TensorView tensor, double* sum) {
+void add_squared_norm(Queue& queue, TensorView tensor, double* sum) {
   const std::int64_t blocks = pieces_of(tensor.elements(), norm_block);
   auto* sums = reinterpret_cast<double*>(queue.workspace(static_cast<std::size_t>(blocks) * sizeof(double)));
   const float* from = tensor.data<float>();
@@ -67,7 +67,7 @@ void squared_norm(Queue& queue, TensorView tensor, double* sum) {
   });
   double total = 0;
   for (std::int64_t block = 0; block < blocks; ++block) total += sums[block];
-  *sum = total;
+  *sum += total;
 }
 
 }  // namespace penstock::ops

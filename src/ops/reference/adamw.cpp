@@ -8,6 +8,7 @@
 namespace penstock::reference {
 
 void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std::span<const ops::AdamWPiece> pieces) {
+  if (!step->apply) return;
   const double beta1 = static_cast<double>(constants.beta1), beta2 = static_cast<double>(constants.beta2);
   for (const ops::AdamWPiece& piece : pieces) {
     Values w = read(piece.master), m = read(piece.first_moment), v = read(piece.second_moment);

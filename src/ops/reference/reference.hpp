@@ -12,6 +12,7 @@
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
 #include "ops/softmax_loss.hpp"
+#include "ops/step_scalars.hpp"
 
 namespace penstock::reference {
 
@@ -40,6 +41,8 @@ void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std
 
 void cast(TensorView from, TensorView to);
 void zero(TensorView tensor);
-void squared_norm(TensorView tensor, double* sum);
+void add_squared_norm(TensorView tensor, double* sum);
+
+void finish_step(const ops::FinishStep& arguments, ops::StepScalars* scalars);
 
 }  // namespace penstock::reference

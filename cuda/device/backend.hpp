@@ -1,0 +1,49 @@
+#pragma once
+// What a CUDA queue holds: its stream, the handles and plans of the libraries, and the workspace.
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "device/check.hpp"
+#include "device/memory.hpp"
+#include "device/queue.hpp"
+
+namespace penstock {
+
+/// Everything that a library's plan depends on, as numbers; the first one says which operation it belongs to.
+using PlanKey = std::array<std::int64_t, 10>;
+
+struct PlanKeyHash {
+  std::size_t operator()(const PlanKey& key) const {
+    std::uint64_t hash = 14695981039346656037ULL;
+    for (const std::int64_t value : key) hash = (hash ^ static_cast<std::uint64_t>(value)) * 1099511628211ULL;
+    return static_cast<std::size_t>(hash ^ (hash >> 32));
+  }
+};
+
+struct Queue::Backend {
+  int threads = 1;
+  cudaStream_t stream = nullptr;
+  DeviceMemory workspace;
+  /// Handles and plans of libraries; the operation that made one knows its type.
+  std::unordered_map<PlanKey, std::shared_ptr<void>, PlanKeyHash> plans;
+
+  /// Each throws when what it watches has failed in the background (a communicator); called while the host waits.
+  std::vector<std::function<void()>> watchers;
+
+  ~Backend() {
+    plans.clear();
+    if (stream) cudaStreamDestroy(stream);
+  }
+};
+
+/// The stream that a queue's operations run on.
+inline cudaStream_t stream_of(Queue& queue) { return queue.backend().stream; }
+
+}  // namespace penstock

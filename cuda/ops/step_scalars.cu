@@ -1,0 +1,32 @@
+#include "ops/step_scalars.hpp"
+
+#include "ops/kernel.cuh"
+
+namespace penstock::ops {
+namespace {
+
+__global__ void finish(const double* totals, std::int64_t count, double loss_tokens, double clip, AdamWStep adamw,
+                       StepScalars* scalars) {
+  const double squares = sum_in_order(totals + 1, count - 1);
+  if (threadIdx.x != 0) return;
+  const double norm = sqrt(squares);
+  const double loss = totals[0] / loss_tokens;
+  const bool clips = clip > 0 && norm > clip;
+  adamw.gradient_scale = clips ? static_cast<float>(clip / norm) : 1.0F;
+  adamw.apply = isfinite(loss) && isfinite(norm);
+  scalars->loss = loss;
+  scalars->gradient_norm = norm;
+  scalars->adamw = adamw;
+}
+
+}  // namespace
+
+void finish_step(Queue& queue, const FinishStep& arguments, StepScalars* scalars) {
+  const std::int64_t count = arguments.totals.elements();
+  ensure(count >= 1, "finish_step: totals lack the loss");
+  finish<<<1, block_threads, 0, stream_of(queue)>>>(arguments.totals.data<double>(), count, arguments.loss_tokens,
+                                                    arguments.clip, arguments.adamw, scalars);
+  check_launch();
+}
+
+}  // namespace penstock::ops

@@ -1,0 +1,42 @@
+#include "ops/sum.hpp"
+
+#include "ops/kernel.cuh"
+
+namespace penstock::ops {
+namespace {
+
+__global__ void add_elements_in_order(const float* elements, std::int64_t n, double* to) {
+  const double sum = sum_in_order(elements, n);
+  if (threadIdx.x == 0) *to += sum;
+}
+
+__global__ void add_elements(const float* first, const float* second, float* out, std::int64_t n, bool aligned) {
+  const std::int64_t begin = grid_thread() * eight;
+  if (begin >= n) return;
+  Eight sum = load_eight(first + begin, n - begin, aligned);
+  const Eight other = load_eight(second + begin, n - begin, aligned);
+#pragma unroll
+  for (int i = 0; i < eight; ++i) sum[i] += other[i];
+  store_eight(out + begin, sum, n - begin, aligned);
+}
+
+}  // namespace
+
+void add_sum(Queue& queue, TensorView tensor, double* sum) {
+  if (tensor.elements() == 0) return;
+  add_elements_in_order<<<1, block_threads, 0, stream_of(queue)>>>(tensor.data<float>(), tensor.elements(), sum);
+  check_launch();
+}
+
+void add(Queue& queue, TensorView first, TensorView second, TensorView out) {
+  ensure(first.elements() == second.elements() && first.elements() == out.elements(),
+         "add: unequal numbers of elements");
+  const std::int64_t n = out.elements();
+  if (n == 0) return;
+  const bool aligned = rows_are_aligned(eight, eight, {first.raw(), second.raw(), out.raw()});
+  add_elements<<<grid_of(n, eight * block_threads), block_threads, 0, stream_of(queue)>>>(
+      first.data<float>(), second.data<float>(), out.data<float>(), n, aligned);
+  check_launch();
+}
+
+}  // namespace penstock::ops

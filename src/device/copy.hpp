@@ -1,0 +1,37 @@
+#pragma once
+// SEAM 1, copies between the host's memory and the device's; on the CPU backend they are the same memory.
+
+#include <cstddef>
+#include <utility>
+
+#include "device/memory.hpp"
+#include "device/queue.hpp"
+
+namespace penstock {
+
+/// Enqueues a copy of `bytes` from the host; `host` may be changed as soon as this returns.
+void copy_to_device(Queue& queue, const void* host, void* device, std::size_t bytes);
+
+/// Enqueues a copy inside the device's memory.
+void copy_on_device(Queue& queue, const void* from, void* to, std::size_t bytes);
+
+/// What the host sees of a piece of device memory: on the CPU backend that memory itself, else a pinned copy, which
+/// `fetch` and `publish` bring up to date. A mirror of no memory (nullptr) is empty. The memory must outlive it.
+class HostMirror {
+ public:
+  HostMirror() = default;
+  HostMirror(void* device, std::size_t bytes);
+
+  std::byte* data() const { return host_.data() ? host_.data() : device_; }
+  /// Device to host; waits until all that was enqueued before has run.
+  void fetch(Queue& queue) const;
+  /// Host to device; enqueued, and waited for.
+  void publish(Queue& queue) const;
+
+ private:
+  std::byte* device_ = nullptr;
+  std::size_t bytes_ = 0;
+  HostMemory host_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,29 @@
+#pragma once
+// What a step's sums come to: loss, gradient norm, and the values that AdamW reads; they stay in device memory, so that
+// the host waits for nothing inside a step.
+
+#include "device/queue.hpp"
+#include "ops/adamw.hpp"
+#include "tensor/tensor_view.hpp"
+
+namespace penstock::ops {
+
+/// In device memory.
+struct StepScalars {
+  double loss_sum = 0;       ///< of this rank's tokens so far, nats; add_sum adds to it
+  double loss = 0;           ///< mean over the tokens of the global batch, nats
+  double gradient_norm = 0;  ///< before clipping
+  AdamWStep adamw;           ///< `apply` only where loss and norm are finite
+};
+
+struct FinishStep {
+  TensorView totals;       ///< [1 + parameters] float64, summed over all ranks: the loss, then sums of squares
+  double loss_tokens = 1;  ///< tokens that totals[0] spans
+  double clip = 0;         ///< largest norm; 0: no clipping
+  AdamWStep adamw;         ///< learning rate and corrections; gradient_scale and apply are set here
+};
+/// scalars->loss = totals[0] / loss_tokens; gradient_norm = sqrt(the sum of the others, in order, in double);
+/// adamw = arguments.adamw with gradient_scale = clip / gradient_norm where that is below 1, else 1.
+void finish_step(Queue& queue, const FinishStep& arguments, StepScalars* scalars);
+
+}  // namespace penstock::ops

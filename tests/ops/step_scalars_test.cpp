@@ -1,0 +1,89 @@
+#include "ops/step_scalars.hpp"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "ops/reference/reference.hpp"
+#include "support/random_tensor.hpp"
+
+namespace penstock {
+namespace {
+
+using test::RandomTensors;
+using test::Shared;
+using test::TestTensor;
+
+constexpr ops::AdamWStep step{
+    .learning_rate = 0.25F, .gradient_scale = -7, .first_correction = 2, .second_correction = 3, .apply = false};
+
+TestTensor totals_of(const reference::Values& values) {
+  TestTensor totals(DType::float64, {static_cast<std::int64_t>(values.size())});
+  reference::write(totals, values);
+  return totals;
+}
+
+TEST(FinishStep, HasTheBitsOfTheReference) {
+  // Which fixes the order of the sum: of parameters whose squares are of very different size another order differs.
+  RandomTensors random;
+  Queue queue;
+  for (const std::int64_t parameters : {1, 2, 150, 1023, 1024, 3001})
+    for (const double clip : {0.0, 1e-3, 1.0, 1e9}) {
+      SCOPED_TRACE(fmt::format("{} parameters, clip {}", parameters, clip));
+      reference::Values values = reference::read(random.normal(DType::float64, {1 + parameters}));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::abs(values[i]) * (i % 3 == 0 ? 1e6 : 1);
+      const TestTensor totals = totals_of(values);
+      const ops::FinishStep arguments{.totals = totals, .loss_tokens = 3000, .clip = clip, .adamw = step};
+      const Shared<ops::StepScalars> got, expected;
+      got->loss_sum = 5;
+      ops::finish_step(queue, arguments, got.get());
+      reference::finish_step(arguments, expected.get());
+      EXPECT_EQ(got->loss_sum, 5);  // is not its to change
+      EXPECT_EQ(got->loss, expected->loss);
+      EXPECT_EQ(got->gradient_norm, expected->gradient_norm);
+      EXPECT_EQ(got->adamw.learning_rate, expected->adamw.learning_rate);
+      EXPECT_EQ(got->adamw.gradient_scale, expected->adamw.gradient_scale);
+      EXPECT_EQ(got->adamw.first_correction, expected->adamw.first_correction);
+      EXPECT_EQ(got->adamw.second_correction, expected->adamw.second_correction);
+      EXPECT_TRUE(got->adamw.apply);
+    }
+}
+
+TEST(FinishStep, ClipsTheNorm) {
+  Queue queue;
+  const TestTensor totals = totals_of({12, 9, 16});
+  struct Case {
+    double clip;
+    float scale;
+  };
+  for (const Case& c : {Case{0, 1}, {2.5, 0.5F}, {5, 1}, {6, 1}}) {
+    const Shared<ops::StepScalars> scalars;
+    ops::finish_step(queue, {.totals = totals, .loss_tokens = 4, .clip = c.clip, .adamw = step}, scalars.get());
+    EXPECT_EQ(scalars->loss, 3);
+    EXPECT_EQ(scalars->gradient_norm, 5);
+    EXPECT_EQ(scalars->adamw.gradient_scale, c.scale) << "clip " << c.clip;
+    EXPECT_EQ(scalars->adamw.learning_rate, 0.25F);
+    EXPECT_EQ(scalars->adamw.first_correction, 2);
+    EXPECT_EQ(scalars->adamw.second_correction, 3);
+    EXPECT_TRUE(scalars->adamw.apply);
+  }
+}
+
+TEST(FinishStep, AppliesNothingThatIsNotFinite) {
+  Queue queue;
+  const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  for (const reference::Values& values :
+       {reference::Values{nan, 1, 1}, {infinity, 1, 1}, {1, nan, 1}, {1, 1, infinity}, {1, 1e308, 1e308}})
+    for (const double clip : {0.0, 1.0}) {
+      const TestTensor totals = totals_of(values);
+      const Shared<ops::StepScalars> got, expected;
+      const ops::FinishStep arguments{.totals = totals, .loss_tokens = 1, .clip = clip, .adamw = step};
+      ops::finish_step(queue, arguments, got.get());
+      reference::finish_step(arguments, expected.get());
+      EXPECT_FALSE(got->adamw.apply) << values[0] << " " << values[1] << " " << values[2];
+      EXPECT_FALSE(expected->adamw.apply);
+    }
+}
+
+}  // namespace
+}  // namespace penstock
