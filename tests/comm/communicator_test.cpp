@@ -272,7 +272,7 @@ TEST(Communicator, AGroupSpansItsAxes) {
                                                       {"pipeline", "data", "tensor"},
                                                       {"context"}};
   for (const std::vector<std::string>& axes : sets) {
-    Communicator group(world, mesh, axes);
+    Communicator group(world, queue(), mesh, axes);
     const std::vector<int> ranks = mesh.group(world.rank(), axes);
     ASSERT_EQ(group.size(), static_cast<int>(ranks.size()));
     EXPECT_EQ(ranks[static_cast<std::size_t>(group.coordinate())], world.rank());
@@ -288,7 +288,7 @@ TEST(Communicator, AGroupSpansItsAxes) {
 TEST(Communicator, TheOrderOfTheAxesNamedDoesNotMatter) {
   World& world = test_world();
   const Mesh mesh = cube();
-  const Communicator one(world, mesh, {"pipeline", "tensor"}), other(world, mesh, {"tensor", "pipeline"});
+  const Communicator one(world, queue(), mesh, {"pipeline", "tensor"}), other(world, queue(), mesh, {"tensor", "pipeline"});
   EXPECT_EQ(one.size(), other.size());
   EXPECT_EQ(one.coordinate(), other.coordinate());
 }
