@@ -227,7 +227,7 @@ void bench_squared_norm(benchmark::State& state, const Model& model) {
   Tensors tensors;
   const TensorView all = tensors.make(DType::float32, {12 * model.layers * model.width * model.width});
   double sum = 0;
-  measure(state, Bound::bytes, static_cast<double>(all.bytes()), [&] { squared_norm(queue, all, &sum); });
+  measure(state, Bound::bytes, static_cast<double>(all.bytes()), [&] { add_squared_norm(queue, all, &sum); });
 }
 
 /// The bound of the memory-bound operations: a copy of as many bytes as a stream of activations has.
