@@ -115,7 +115,10 @@ def main():
     try:
         draw(runs, output)
     except ImportError:
-        raise SystemExit("plot_run: matplotlib is not here; scripts/prepare plot installs it")
+        raise SystemExit(
+            f"plot_run: {sys.executable} has no matplotlib; scripts/prepare plot installs it for /usr/bin/python3 "
+            f"(then: /usr/bin/python3 {sys.argv[0]} ...), pip install matplotlib for this one"
+        )
     except OSError as error:
         raise SystemExit(f"plot_run: {output}: {error.strerror}")
     print(output)

@@ -23,7 +23,10 @@ void ensure_readable(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path))
     throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw_input_error("{}: cannot be read: {}", path.string(), std::strerror(errno));
+  if (file < 0) throw_input_error(
+        "{}: cannot be read: {}; `penstock checkpoint list RUN/checkpoints` names the files of a run, --restart latest "
+        "takes the newest whole one",
+        path.string(), std::strerror(errno));
   close(file);
 }
 
