@@ -61,9 +61,9 @@ void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
   command->add_option("-o,--output", request->output, "the token file")->required();
-  command->add_option("--held-back", request->held_back,
-                      "token file for a part that is kept out of the output (validation)");
-  command->add_option("--fraction", request->fraction, "the share that is held back");
+  auto* held_back = command->add_option("--held-back", request->held_back,
+                                        "token file for a part that is kept out of the output (validation)");
+  command->add_option("--fraction", request->fraction, "the share that is held back")->needs(held_back);
   command->callback([=, &chosen] { chosen = [request] { return tokenize_command(*request), 0; }; });
 }
 
