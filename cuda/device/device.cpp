@@ -24,7 +24,7 @@ int devices() {
   if (code != cudaSuccess || count == 0)
     throw_input_error(
         "this is Penstock's CUDA build, and it sees no GPU here ({}); start it on a node with an NVIDIA GPU and its "
-        "driver (in Slurm: --gpus-per-task=1), or use the CPU build (cmake --preset cpu)",
+        "driver (in Slurm: --gpus-per-node=N), or use the CPU build (cmake --preset cpu)",
         code == cudaSuccess ? "no device" : cudaGetErrorString(code));
   return count;
 }
