@@ -43,7 +43,8 @@ void pretend_own_host(int rank_on_node) {
 
 void open_device(const DeviceChoice& choice) {
   const int count = devices();
-  // A launcher that gives each rank a GPU of its own shows one; several ranks then see one each, at number 0.
+  // Counted, not identified: where a launcher shows each rank one GPU of its own this refuses too much, but two ranks
+  // never meet on one GPU unasked.
   if (choice.ranks_on_node > count && !choice.share)
     throw_input_error(
         "{} ranks on this node, but {} GPU{} to be seen: a rank computes on a GPU of its own; start {} rank{} a node, or "

@@ -2,7 +2,6 @@
 // Optimizer: the whole-step actions of the schedule: sums of gradients, the norm, AdamW, and the all-gather of what it
 // updated. Every sum of gradients across ranks is taken here.
 
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -25,9 +24,6 @@ struct StepResult {
   double loss = 0;           ///< mean over the tokens of the global batch, nats
   double gradient_norm = 0;  ///< before clipping
 };
-inline bool is_finite(const StepResult& result) {
-  return std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
-}
 
 /// What the norm and the update of one step have to know.
 struct UpdateValues {

@@ -80,7 +80,9 @@ World::~World() {
   if (code != MPI_SUCCESS) std::fprintf(stderr, "MPI_Finalize failed on rank %d with code %d\n", rank_, code);
 }
 
-int World::rank_on_node() const { return static_cast<int>(std::count(node_of_.begin(), node_of_.begin() + rank_, node())); }
+int World::rank_on_node() const {
+  return static_cast<int>(std::count(node_of_.begin(), node_of_.begin() + rank_, node()));
+}
 
 int World::ranks_of_node() const { return static_cast<int>(std::count(node_of_.begin(), node_of_.end(), node())); }
 
