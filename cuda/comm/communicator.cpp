@@ -3,19 +3,30 @@
 #include <nccl.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <map>
+#include <thread>
+#include <utility>
 
 #include "device/backend.hpp"
+#include "tensor/arena.hpp"
 
 namespace penstock {
 
 namespace {
 
-void check_nccl(ncclResult_t code, std::source_location where = std::source_location::current()) {
-  if (code == ncclSuccess || code == ncclInProgress) return;
-  throw SystemError(fmt::format("{}:{}: NCCL: {} ({}); NCCL_DEBUG=WARN in the environment tells more",
-                                where.file_name(), where.line(), ncclGetErrorString(code), ncclGetLastError(nullptr)));
+// The library that is there at run time may be another than the one that was compiled against.
+void refuse_old_library() {
+  constexpr int oldest = 21800;  // ncclCommSplit of communicators that do not block
+  int version = 0;
+  ncclGetVersion(&version);
+  if (version < oldest)
+    throw_input_error(
+        "the NCCL library found at run time is version {}.{}.{}; Penstock needs 2.18 or newer: put a newer libnccl.so.2 "
+        "into LD_LIBRARY_PATH",
+        version / 10000, version % 10000 / 100, version % 100);
 }
 
 ncclDataType_t nccl_type(DType type) {
@@ -45,6 +56,7 @@ struct Communicator::Backend {
   cudaStream_t lane = nullptr;
   cudaEvent_t ready = nullptr;  ///< recorded on the queue before each launch
   std::string name;
+  std::vector<int> ranks;  ///< of the world, by coordinate
   int size = 1;
   int coordinate = 0;
   std::uint64_t bytes_sent = 0;
@@ -52,36 +64,75 @@ struct Communicator::Backend {
   std::map<std::uint64_t, cudaEvent_t> open;  ///< events that nobody has waited for yet
   std::vector<cudaEvent_t> spare;
 
-  Backend() = default;
+  Backend(World& its_world, Queue& its_queue, const Mesh& mesh, const std::vector<std::string>& axes)
+      : world(&its_world), queue(&its_queue), ranks(mesh.group(its_world.rank(), axes)) {
+    size = static_cast<int>(ranks.size());
+    coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world->rank()) - ranks.begin());
+    for (const std::string& axis : axes) name += (name.empty() ? "" : "-") + axis;
+  }
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
   ~Backend() {
-    if (nccl) ncclCommAbort(nccl);  // all work has ended, or the job is ending
+    queue->backend().watchers.erase(this);
+    close();
     for (const auto& [ticket, event] : open) cudaEventDestroy(event);
     for (cudaEvent_t event : spare) cudaEventDestroy(event);
     if (ready) cudaEventDestroy(ready);
     if (lane) cudaStreamDestroy(lane);
   }
 
-  // The communicator does not block: a call may go on in the background, and the next one has to wait for it.
-  void finish_call(ncclResult_t code, std::string_view what) {
-    check_nccl(code);
-    if (code != ncclInProgress) return;
-    world->wait_until(
-        [this] {
-          ncclResult_t state = ncclSuccess;
-          check_nccl(ncclCommGetAsyncError(nccl, &state));
-          check_nccl(state);
-          return state == ncclSuccess;
-        },
-        fmt::format("NCCL to start {} in the {} group ({} ranks)", what, name, size));
+  // NCCL's parting is collective. Where it does not come about (a rank is gone) the communicator is given up.
+  void close() noexcept {
+    if (!nccl) return;
+    constexpr auto patience = std::chrono::seconds(5);
+    const auto give_up = std::chrono::steady_clock::now() + patience;
+    ncclResult_t state = ncclCommFinalize(nccl);
+    while (state == ncclInProgress && std::chrono::steady_clock::now() < give_up) {
+      std::this_thread::yield();
+      if (ncclCommGetAsyncError(nccl, &state) != ncclSuccess) break;
+    }
+    if (state == ncclSuccess)
+      ncclCommDestroy(nccl);
+    else
+      ncclCommAbort(nccl);
+    nccl = nullptr;
+  }
+
+  std::string text() const {
+    constexpr std::size_t most_named = 16;
+    std::string named;
+    for (std::size_t i = 0; i < std::min(ranks.size(), most_named); ++i)
+      named += (i ? ", " : "") + std::to_string(ranks[i]);
+    return fmt::format("the {} group (ranks {}{})", name, named, ranks.size() > most_named ? ", ..." : "");
+  }
+
+  void check(ncclResult_t code) const {
+    if (code == ncclSuccess || code == ncclInProgress) return;
+    throw SystemError(fmt::format("NCCL: {} ({}) in {}; NCCL_DEBUG=WARN in the environment tells more",
+                                  ncclGetErrorString(code), ncclGetLastError(nccl), text()));
   }
 
   // Throws when NCCL failed in the background.
-  void check_background() const {
-    ncclResult_t state = ncclSuccess;
-    check_nccl(ncclCommGetAsyncError(nccl, &state));
-    check_nccl(state);
+  ncclResult_t state() const {
+    ncclResult_t now = ncclSuccess;
+    check(ncclCommGetAsyncError(nccl, &now));
+    check(now);
+    return now;
+  }
+
+  // The communicator does not block: a call may go on in the background, and the next one has to wait for it.
+  void finish_call(ncclResult_t code, std::string_view what) {
+    check(code);
+    if (code != ncclInProgress) return;
+    world->wait_until([this] { return state() == ncclSuccess; },
+                      fmt::format("NCCL to start {} in {}", what, text()));
+  }
+
+  // Once `nccl` is there: what goes with it.
+  void open_lane() {
+    check_cuda(cudaStreamCreateWithFlags(&lane, cudaStreamNonBlocking));
+    check_cuda(cudaEventCreateWithFlags(&ready, cudaEventDisableTiming));
+    queue->backend().watchers[this] = [this] { state(); };
   }
 
   cudaEvent_t take_event() {
@@ -107,34 +158,60 @@ struct Communicator::Backend {
   }
 
   ncclResult_t group(auto&&... calls) {
-    check_nccl(ncclGroupStart());
-    for (const ncclResult_t code : {calls()...}) check_nccl(code);
+    check(ncclGroupStart());
+    for (const ncclResult_t code : {calls()...}) check(code);
     return ncclGroupEnd();
   }
 };
 
+Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
 Communicator::Communicator(World& world, Queue& queue, const Mesh& mesh, const std::vector<std::string>& axes)
-    : backend_(std::make_unique<Backend>()) {
+    : backend_(std::make_unique<Backend>(world, queue, mesh, axes)) {
   Backend& b = *backend_;
-  const std::vector<int> ranks = mesh.group(world.rank(), axes);
-  b.world = &world;
-  b.queue = &queue;
-  b.size = static_cast<int>(ranks.size());
-  b.coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
-  for (const std::string& axis : axes) b.name += (b.name.empty() ? "" : "-") + axis;
+  refuse_old_library();
+  // Collectives connect here, not at their first use inside a step.
+  setenv("NCCL_RUNTIME_CONNECT", "0", 0);
 
   // The group's first rank makes the id that its NCCL ranks find each other by; all ranks' ids travel at once.
   ncclUniqueId id{};
-  if (b.size > 1 && b.coordinate == 0) check_nccl(ncclGetUniqueId(&id));
+  if (b.size > 1 && b.coordinate == 0) b.check(ncclGetUniqueId(&id));
   const std::vector<std::string> ids = world.gather(std::string(id.internal, sizeof id.internal));
   if (b.size == 1) return;
-  std::memcpy(id.internal, ids[static_cast<std::size_t>(ranks.front())].data(), sizeof id.internal);
+  std::memcpy(id.internal, ids[static_cast<std::size_t>(b.ranks.front())].data(), sizeof id.internal);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   b.finish_call(ncclCommInitRankConfig(&b.nccl, b.size, id, b.coordinate, &config), "a communicator");
-  check_cuda(cudaStreamCreateWithFlags(&b.lane, cudaStreamNonBlocking));
-  check_cuda(cudaEventCreateWithFlags(&b.ready, cudaEventDisableTiming));
-  queue.backend().watchers.push_back([backend = backend_.get()] { backend->check_background(); });
+  b.open_lane();
+}
+
+Communicator Communicator::split(const Mesh& mesh, const std::vector<std::string>& axes) const {
+  const Backend& parent = *backend_;
+  auto made = std::make_unique<Backend>(*parent.world, *parent.queue, mesh, axes);
+  if (made->size > 1) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    backend_->finish_call(ncclCommSplit(parent.nccl, made->ranks.front(), made->coordinate, &made->nccl, &config),
+                          "a smaller communicator");
+    made->finish_call(ncclInProgress, "a communicator");
+    made->open_lane();
+  }
+  return Communicator(std::move(made));
+}
+
+void Communicator::connect_ring() {
+  Backend& b = *backend_;
+  if (b.size == 1) return;
+  const Tensor token(DType::uint8, {2});
+  const int after = (b.coordinate + 1) % b.size, before = (b.coordinate + b.size - 1) % b.size;
+  const TensorView out = token.view().range(0, 1), in = token.view().range(1, 1);
+  // Once round in either direction: transfers between neighbours go both ways.
+  for (const auto& [to, from] : {std::pair(after, before), std::pair(before, after)})
+    wait(b.launch("the first messages", [&] {
+      return b.group([&] { return ncclSend(out.raw(), 1, ncclUint8, to, b.nccl, b.lane); },
+                     [&] { return ncclRecv(in.raw(), 1, ncclUint8, from, b.nccl, b.lane); });
+    }));
+  b.queue->drain("the first messages in " + b.text());
 }
 
 Communicator::~Communicator() = default;
@@ -216,19 +293,6 @@ void Communicator::wait(Event event) {
   check_cuda(cudaStreamWaitEvent(stream_of(*backend_->queue), found->second));
   backend_->spare.push_back(found->second);
   backend_->open.erase(found);
-}
-
-void Communicator::drain(std::string_view what) {
-  Queue& queue = *backend_->queue;
-  backend_->world->wait_until(
-      [&] {
-        for (const auto& watcher : queue.backend().watchers) watcher();
-        const cudaError_t code = cudaStreamQuery(stream_of(queue));
-        if (code == cudaErrorNotReady) return false;
-        check_cuda(code);
-        return true;
-      },
-      what);
 }
 
 }  // namespace penstock

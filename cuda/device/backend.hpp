@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -29,16 +30,22 @@ struct PlanKeyHash {
 
 struct Queue::Backend {
   int threads = 1;
+  HostWait wait;
   cudaStream_t stream = nullptr;
   DeviceMemory workspace;
   /// Handles and plans of libraries; the operation that made one knows its type.
   std::unordered_map<PlanKey, std::shared_ptr<void>, PlanKeyHash> plans;
 
-  /// Each throws when what it watches has failed in the background (a communicator); called while the host waits.
-  std::vector<std::function<void()>> watchers;
+  /// Each throws when what it watches has failed in the background; called while the host waits. By their owners.
+  std::map<const void*, std::function<void()>> watchers;
+
+  std::vector<cudaEvent_t> marks;  ///< made once, used again in every step
+  std::size_t marks_set = 0;
+  std::size_t marks_passed = 0;
 
   ~Backend() {
     plans.clear();
+    for (cudaEvent_t mark : marks) cudaEventDestroy(mark);
     if (stream) cudaStreamDestroy(stream);
   }
 };

@@ -41,17 +41,23 @@ void pretend_own_host(int rank_on_node) {
 
 }  // namespace
 
-void open_device(const DeviceChoice& choice) {
+std::vector<std::string> visible_devices() {
+  std::vector<std::string> names;
   const int count = devices();
-  // Counted, not identified: where a launcher shows each rank one GPU of its own this refuses too much, but two ranks
-  // never meet on one GPU unasked.
-  if (choice.ranks_on_node > count && !choice.share)
-    throw_input_error(
-        "{} ranks on this node, but {} GPU{} to be seen: a rank computes on a GPU of its own; start {} rank{} a node, or "
-        "say device.share = true (for tests: several ranks on one GPU)",
-        choice.ranks_on_node, count, count == 1 ? " is" : "s are", count, count == 1 ? "" : "s");
-  if (choice.share && choice.ranks_on_node > count) pretend_own_host(choice.rank_on_node);
-  check_cuda(cudaSetDevice(choice.rank_on_node % count));
+  for (int device = 0; device < count; ++device) {
+    cudaDeviceProp properties{};
+    check_cuda(cudaGetDeviceProperties(&properties, device));
+    std::string name;
+    for (const char byte : properties.uuid.bytes) name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    names.push_back(name);
+  }
+  return names;
+}
+
+void open_device(const DeviceChoice& choice) {
+  const DevicePlace place = place_on_device(choice);
+  if (place.shared) pretend_own_host(choice.rank_on_node);
+  check_cuda(cudaSetDevice(place.index));
   check_cuda(cudaFree(nullptr));
 }
 
@@ -60,7 +66,7 @@ std::string device_text() {
   cudaDeviceProp properties{};
   check_cuda(cudaGetDevice(&device));
   check_cuda(cudaGetDeviceProperties(&properties, device));
-  return fmt::format("{}, GPU {}", properties.name, device);
+  return fmt::format("{} (GPU {})", properties.name, device);
 }
 
 }  // namespace penstock

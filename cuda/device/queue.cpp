@@ -1,11 +1,33 @@
 #include "device/queue.hpp"
 
+#include <sched.h>
+
 #include "device/backend.hpp"
 
 namespace penstock {
 
+namespace {
+
+void wait_without_deadline(const std::function<bool()>& done, std::string_view, const std::function<std::uint64_t()>&) {
+  while (!done()) sched_yield();
+}
+
+/// Whether the device has run all of the stream; throws what went wrong on it.
+bool is_idle(cudaStream_t stream) {
+  const cudaError_t code = cudaStreamQuery(stream);
+  if (code == cudaErrorNotReady) {
+    cudaGetLastError();  // else the next kernel's launch would seem to have failed with it
+    return false;
+  }
+  check_cuda(code);
+  return true;
+}
+
+}  // namespace
+
 Queue::Queue(const Options& options) : backend_(std::make_unique<Backend>()) {
   backend_->threads = options.threads > 0 ? options.threads : 1;
+  backend_->wait = options.wait ? options.wait : wait_without_deadline;
   check_cuda(cudaStreamCreateWithFlags(&backend_->stream, cudaStreamNonBlocking));
 }
 
@@ -15,10 +37,39 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 
 int Queue::threads() const { return backend_->threads; }
 
-// What still runs may use the old workspace: growing waits for it. It happens in the first step only.
+void Queue::drain(std::string_view what) {
+  backend_->wait(
+      [this] {
+        for (const auto& [owner, watch] : backend_->watchers) watch();
+        return is_idle(backend_->stream);
+      },
+      what, [this] { return marks_passed(); });
+}
+
+void Queue::mark() {
+  Backend& b = *backend_;
+  if (b.marks_set == b.marks.size()) {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    b.marks.push_back(event);
+  }
+  check_cuda(cudaEventRecord(b.marks[b.marks_set++], b.stream));
+}
+
+void Queue::clear_marks() { backend_->marks_set = backend_->marks_passed = 0; }
+
+// Asked for reports of failures, too: does not throw.
+std::uint64_t Queue::marks_passed() {
+  Backend& b = *backend_;
+  while (b.marks_passed < b.marks_set && cudaEventQuery(b.marks[b.marks_passed]) == cudaSuccess) ++b.marks_passed;
+  cudaGetLastError();
+  return b.marks_passed;
+}
+
+// What still runs may use the old workspace: growing waits for it.
 std::byte* Queue::workspace(std::size_t bytes) {
   if (backend_->workspace.bytes() < bytes) {
-    check_cuda(cudaStreamSynchronize(backend_->stream));
+    drain("a larger workspace");
     backend_->workspace = {};
     backend_->workspace = DeviceMemory(bytes);
   }

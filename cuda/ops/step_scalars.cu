@@ -5,12 +5,13 @@
 namespace penstock::ops {
 namespace {
 
-__global__ void finish(const double* totals, std::int64_t count, double loss_tokens, double clip, AdamWStep adamw,
+__global__ void finish(const double* totals, std::int64_t count, double clip, const StepInputs* inputs,
                        StepScalars* scalars) {
   const double squares = sum_in_order(totals + 1, count - 1);
   if (threadIdx.x != 0) return;
   const double norm = sqrt(squares);
-  const double loss = totals[0] / loss_tokens;
+  const double loss = totals[0] / inputs->loss_tokens;
+  AdamWStep adamw = inputs->adamw;
   const bool clips = clip > 0 && norm > clip;
   adamw.gradient_scale = clips ? static_cast<float>(clip / norm) : 1.0F;
   adamw.apply = isfinite(loss) && isfinite(norm);
@@ -24,8 +25,8 @@ __global__ void finish(const double* totals, std::int64_t count, double loss_tok
 void finish_step(Queue& queue, const FinishStep& arguments, StepScalars* scalars) {
   const std::int64_t count = arguments.totals.elements();
   ensure(count >= 1, "finish_step: totals lack the loss");
-  finish<<<1, block_threads, 0, stream_of(queue)>>>(arguments.totals.data<double>(), count, arguments.loss_tokens,
-                                                    arguments.clip, arguments.adamw, scalars);
+  finish<<<1, block_threads, 0, stream_of(queue)>>>(arguments.totals.data<double>(), count, arguments.clip,
+                                                    arguments.inputs, scalars);
   check_launch();
 }
 

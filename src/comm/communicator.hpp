@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "comm/world.hpp"
@@ -28,6 +27,8 @@ class Communicator {
   /// Collective over the world: all ranks make the same communicators in the same order. Its messages follow what was
   /// enqueued on `queue` before them; the queue outlives it.
   Communicator(World& world, Queue& queue, const Mesh& mesh, const std::vector<std::string>& axes);
+  /// Collective over this group: the smaller groups inside it, along a part of its axes.
+  Communicator split(const Mesh& mesh, const std::vector<std::string>& axes) const;
   ~Communicator();
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
@@ -52,8 +53,9 @@ class Communicator {
   /// when the work has ended.)
   void wait(Event event);
 
-  /// The host waits until all that was enqueued has run, under the world's deadline; `what` is for its report.
-  void drain(std::string_view what);
+  /// Collective over this group: makes the connections to the coordinates before and behind this one (in a ring), so
+  /// that the first transfer finds them.
+  void connect_ring();
 
   /// Bytes this rank has sent so far.
   std::uint64_t bytes_sent() const;
@@ -62,6 +64,7 @@ class Communicator {
 
  private:
   struct Backend;
+  explicit Communicator(std::unique_ptr<Backend> backend);
   std::unique_ptr<Backend> backend_;
 };
 

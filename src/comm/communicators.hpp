@@ -7,15 +7,17 @@ namespace penstock {
 
 struct Communicators {
   Communicators(World& world, Queue& queue, const Mesh& mesh)
-      : data(world, queue, mesh, {"data"}),
-        pipeline(world, queue, mesh, {"pipeline"}),
-        tensor(world, queue, mesh, {"tensor"}),
-        all(world, queue, mesh, {"pipeline", "data", "tensor"}) {}
+      : all(world, queue, mesh, {"pipeline", "data", "tensor"}),
+        data(all.split(mesh, {"data"})),
+        pipeline(all.split(mesh, {"pipeline"})),
+        tensor(all.split(mesh, {"tensor"})) {
+    pipeline.connect_ring();
+  }
 
+  Communicator all;
   Communicator data;      ///< replicas of the model
   Communicator pipeline;  ///< stages of one replica
   Communicator tensor;    ///< slices of one stage
-  Communicator all;
 };
 
 }  // namespace penstock

@@ -11,6 +11,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -40,7 +42,8 @@ class CollectiveFailure : public std::runtime_error {
 };
 
 /// Starts and ends MPI (MPI_THREAD_MULTIPLE). All waiting for other ranks in this process goes through `wait`, because
-/// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, and knows a deadline.
+/// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, looks whether the processes
+/// of this host's ranks still live, and knows a deadline.
 /// "Collective" methods are called by all ranks in the same order, on the thread that made the World.
 class World {
  public:
@@ -56,19 +59,26 @@ class World {
   int node() const { return node_of_[static_cast<std::size_t>(rank_)]; }
   int node_of(int rank) const { return node_of_[static_cast<std::size_t>(rank)]; }
   int nodes() const { return nodes_; }
-  int ranks_of_node() const;
   /// Ranks below this one on its node.
   int rank_on_node() const;
+  /// Name of this process's host.
+  static std::string host();
   MPI_Comm handle() const { return MPI_COMM_WORLD; }
 
   /// Waits for all requests. When `deadline_seconds` pass without an end, reports rank, host, `what` and the place, and
   /// ends the job. Safe to call from several threads.
   void wait(std::span<MPI_Request> requests, std::string_view what);
   void wait(MPI_Request request, std::string_view what) { wait(std::span(&request, 1), what); }
-  /// Waits, as `wait` does, until `done` says so; for other things than requests (a thread of this process).
-  void wait_until(const std::function<bool()>& done, std::string_view what);
+  /// Waits, as `wait` does, until `done` says so; for other things than requests (a thread of this process, a device).
+  /// Each change of `progress`, where there is one, begins the deadline anew.
+  void wait_until(const std::function<bool()>& done, std::string_view what,
+                  const std::function<std::uint64_t()>& progress = {});
 
   void set_deadline(double seconds) { deadline_seconds_ = seconds; }
+  /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty when
+  /// there are none. Processes that cannot be seen (another PID namespace) are taken for alive.
+  std::string lost_ranks() const;
+
   /// Says where in the schedule this rank is, for the report of a wait that lasts too long.
   void set_place(std::function<std::string()> place) { place_ = std::move(place); }
 
@@ -86,18 +96,31 @@ class World {
   void agree(const std::optional<Failure>& mine);
   /// Collective: runs `action` on this rank, then agrees on how it went.
   void together(const std::function<void()>& action);
+  /// Collective: what `make` made on this rank, where it did so on all.
+  template <typename Make>
+  auto make_together(const Make& make) {
+    std::optional<std::invoke_result_t<Make>> made;
+    together([&] { made.emplace(make()); });
+    return std::move(*made);
+  }
 
   /// Prints the message with rank and place, and ends the whole job without unwinding; exit code 1.
   [[noreturn]] void abort(std::string_view message);
 
  private:
   template <typename Done>
-  void wait_loop(Done&& done, std::string_view what);
+  void wait_loop(Done&& done, std::string_view what, const std::function<std::uint64_t()>& progress);
+  void find_neighbours();
 
   int rank_ = 0;
   int size_ = 1;
   int nodes_ = 1;
   std::vector<int> node_of_;
+  struct Neighbour {
+    int rank;
+    int process;
+  };
+  std::vector<Neighbour> neighbours_;  ///< other ranks of this host, as far as their processes can be seen
   double deadline_seconds_ = 600;
   std::function<std::string()> place_;
 };

@@ -9,9 +9,6 @@
 
 namespace penstock {
 
-/// Enqueues a copy of `bytes` from the host; `host` may be changed as soon as this returns.
-void copy_to_device(Queue& queue, const void* host, void* device, std::size_t bytes);
-
 /// Enqueues a copy inside the device's memory.
 void copy_on_device(Queue& queue, const void* from, void* to, std::size_t bytes);
 
@@ -23,9 +20,9 @@ class HostMirror {
   HostMirror(void* device, std::size_t bytes);
 
   std::byte* data() const { return host_.data() ? host_.data() : device_; }
-  /// Device to host; waits until all that was enqueued before has run.
+  /// Enqueues a copy from device to host: up to date once the queue was drained.
   void fetch(Queue& queue) const;
-  /// Host to device; enqueued, and waited for.
+  /// Enqueues a copy from host to device: the host's view may not change before the queue was drained.
   void publish(Queue& queue) const;
 
  private:

@@ -2,18 +2,35 @@
 // SEAM 1, choice: which device this process computes on.
 
 #include <string>
+#include <vector>
 
 namespace penstock {
 
+/// Names of the devices that this process may take, unique on its node (a GPU's UUID); none on the CPU backend. Throws
+/// InputError where there is no device, or no driver that serves this program.
+std::vector<std::string> visible_devices();
+
 /// What is known of a rank before it has a device.
 struct DeviceChoice {
-  int rank_on_node = 0;   ///< from 0 on
-  int ranks_on_node = 1;
-  bool share = false;     ///< several ranks may compute on one device (device.share)
+  int rank_on_node = 0;                           ///< from 0 on
+  std::vector<std::vector<std::string>> visible;  ///< visible_devices() of each rank of the node, in rank order
+  int nodes = 1;
+  bool share = false;  ///< several ranks may compute on one device (device.share)
 };
 
+/// Which device of its visible ones a rank takes.
+struct DevicePlace {
+  int index = 0;
+  bool shared = false;  ///< ranks of this node meet on one device
+};
+
+/// In rank order each rank takes its first device that no other has taken: ranks that all see the same devices take one
+/// after the other, and ranks that each see one of their own take that. Where none is left: throws InputError, or with
+/// `share` hands the devices out once more, on a job's only node. Pure arithmetic.
+DevicePlace place_on_device(const DeviceChoice& choice);
+
 /// Takes this process's device, before anything else touches one; the CPU backend has nothing to take. Throws
-/// InputError where there is no device, no driver for it, or fewer devices than ranks on this node.
+/// InputError as place_on_device does.
 void open_device(const DeviceChoice& choice);
 
 /// "CPU", or the card's name: for the introduction of a run.

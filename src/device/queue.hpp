@@ -2,9 +2,17 @@
 // SEAM 1, work: operations are enqueued on a Queue and run in its order. The CPU's queue runs each at once.
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <string_view>
 
 namespace penstock {
+
+/// How a host thread waits: returns when `done` says so. `progress`, where there is one, changes as long as things move;
+/// `what` is for the report of a wait that lasts too long.
+using HostWait = std::function<void(const std::function<bool()>& done, std::string_view what,
+                                    const std::function<std::uint64_t()>& progress)>;
 
 /// One lane of computing on this rank's device. Owns the handles, the compiled primitives and the one workspace of the
 /// operations that run on it. Move-only; not for use by two threads at once.
@@ -12,6 +20,7 @@ class Queue {
  public:
   struct Options {
     int threads = 0;  ///< OpenMP threads of this rank's operations; 0: what OpenMP takes by itself
+    HostWait wait{};  ///< what `drain` waits through (World's one wait); absent: without a deadline
   };
 
   explicit Queue(const Options& options);
@@ -22,7 +31,17 @@ class Queue {
 
   int threads() const;
 
-  /// Scratch memory for the operation that runs now; what it held before is lost. Grows to the largest ask.
+  /// The host waits until all that was enqueued has run.
+  void drain(std::string_view what);
+
+  /// A mark behind what was enqueued so far. `marks_passed` of them the device has passed since `clear_marks`, which may
+  /// be called on a drained queue only.
+  void mark();
+  void clear_marks();
+  std::uint64_t marks_passed();
+
+  /// Scratch memory for the operation that runs now; what it held before is lost. Grows (and drains) where an operation
+  /// asks for more than was ever asked for.
   std::byte* workspace(std::size_t bytes);
 
   /// Bytes that the workspace holds now.

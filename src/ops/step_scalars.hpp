@@ -16,14 +16,19 @@ struct StepScalars {
   AdamWStep adamw;           ///< `apply` only where loss and norm are finite
 };
 
+/// What changes from step to step; in device memory, so that a recorded step can run again with other values.
+struct StepInputs {
+  double loss_tokens = 1;  ///< tokens that the sum of losses spans
+  AdamWStep adamw;         ///< learning rate and corrections
+};
+
 struct FinishStep {
-  TensorView totals;       ///< [1 + parameters] float64, summed over all ranks: the loss, then sums of squares
-  double loss_tokens = 1;  ///< tokens that totals[0] spans
-  double clip = 0;         ///< largest norm; 0: no clipping
-  AdamWStep adamw;         ///< learning rate and corrections; gradient_scale and apply are set here
+  TensorView totals;  ///< [1 + parameters] float64, summed over all ranks: the loss, then sums of squares
+  double clip = 0;    ///< largest norm; 0: no clipping
+  const StepInputs* inputs = nullptr;
 };
 /// scalars->loss = totals[0] / loss_tokens; gradient_norm = sqrt(the sum of the others, in order, in double);
-/// adamw = arguments.adamw with gradient_scale = clip / gradient_norm where that is below 1, else 1.
+/// adamw = inputs->adamw with gradient_scale = clip / gradient_norm where that is below 1, else 1, and with `apply`.
 void finish_step(Queue& queue, const FinishStep& arguments, StepScalars* scalars);
 
 }  // namespace penstock::ops

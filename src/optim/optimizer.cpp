@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 
 #include "ops/elementwise.hpp"
 #include "ops/sum.hpp"
@@ -15,7 +16,12 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
     if (bucket.tied && bucket.uses == 1)
       tied_landing_ = arena.take(MemoryUse::buffers, DType::float32, {bucket.own_end - bucket.own_begin});
   totals_ = arena.take(MemoryUse::buffers, DType::float64, {1 + static_cast<std::int64_t>(parameters.specs().size())});
-  scalars_ = arena.take(MemoryUse::buffers, DType::uint8, {static_cast<std::int64_t>(sizeof(ops::StepScalars))});
+  const auto take = [&](std::size_t bytes) {
+    return arena.take(MemoryUse::buffers, DType::uint8, {static_cast<std::int64_t>(bytes)});
+  };
+  inputs_ = take(sizeof(ops::StepInputs));
+  scalars_ = take(sizeof(ops::StepScalars));
+  inputs_on_host_ = HostMirror(inputs_.raw(), inputs_.bytes());
   scalars_on_host_ = HostMirror(scalars_.raw(), scalars_.bytes());
   pieces_ = pieces();
 }
@@ -51,6 +57,17 @@ void Optimizer::publish(Queue& queue) {
   parameters_->publish_state(queue);
   for (const ops::AdamWPiece& piece : pieces_)
     if (piece.weight.present()) ops::cast(queue, piece.master, piece.weight);
+}
+
+void Optimizer::begin_step(Queue& queue, const UpdateValues& values) {
+  const auto t = static_cast<double>(values.number);
+  brings_loss_ = values.brings_loss;
+  new (inputs_on_host_.data())
+      ops::StepInputs{.loss_tokens = static_cast<double>(values.loss_tokens),
+                      .adamw = {.learning_rate = static_cast<float>(values.learning_rate),
+                                .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
+                                .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))}};
+  inputs_on_host_.publish(queue);
 }
 
 void Optimizer::gather_parameters(Queue& queue) {
@@ -102,24 +119,16 @@ void Optimizer::sum_tied(Queue& queue) {
   }
 }
 
-void Optimizer::norm(Queue& queue, const UpdateValues& values) {
+void Optimizer::norm(Queue& queue) {
   ops::zero(queue, totals_);
   double* totals = totals_.data<double>();
-  if (values.brings_loss) copy_on_device(queue, loss_sum(), totals, sizeof(double));
+  if (brings_loss_) copy_on_device(queue, loss_sum(), totals, sizeof(double));
   for (const OwnedBox& owned : parameters_->layout().owned())
     if (owned.counted)
       ops::add_squared_norm(queue, own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()),
                             totals + 1 + owned.parameter);
   communicators_->all.wait(communicators_->all.all_reduce(totals_));
-  const auto t = static_cast<double>(values.number);
-  ops::finish_step(queue,
-                   {.totals = totals_,
-                    .loss_tokens = static_cast<double>(values.loss_tokens),
-                    .clip = config_.clip,
-                    .adamw = {.learning_rate = static_cast<float>(values.learning_rate),
-                              .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
-                              .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))}},
-                   scalars());
+  ops::finish_step(queue, {.totals = totals_, .clip = config_.clip, .inputs = inputs()}, scalars());
 }
 
 void Optimizer::update(Queue& queue) {
@@ -132,6 +141,7 @@ void Optimizer::update(Queue& queue) {
 
 StepResult Optimizer::result(Queue& queue) const {
   scalars_on_host_.fetch(queue);
+  queue.drain("the device's work of a step");
   const auto* scalars = reinterpret_cast<const ops::StepScalars*>(scalars_on_host_.data());
   return {.loss = scalars->loss, .gradient_norm = scalars->gradient_norm};
 }

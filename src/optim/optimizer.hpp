@@ -25,7 +25,7 @@ struct StepResult {
   double gradient_norm = 0;  ///< before clipping
 };
 
-/// What the norm and the update of one step have to know.
+/// What the norm and the update of a step have to know.
 struct UpdateValues {
   std::int64_t number = 1;  ///< of the update, from 1 on
   double learning_rate = 0;
@@ -42,6 +42,8 @@ class Optimizer {
   /// After master weights and moments were initialized or loaded in the host's view: brings them to the device, and
   /// makes the computing copies of this rank's own range.
   void publish(Queue& queue);
+  /// Before the actions of a step: hands its values to the device. The queue was drained since the step before.
+  void begin_step(Queue& queue, const UpdateValues& values);
   /// G: all-gather of the updated weights along the data axis; gradients and the sum of losses become zero.
   void gather_parameters(Queue& queue);
   /// R: sums over tokens that are cut along the tensor axis, then over the data axis (to the own range, where sharded).
@@ -50,7 +52,7 @@ class Optimizer {
   void sum_tied(Queue& queue);
   /// N: the global norm, each global element counted once: squares are added by parameter, then in name order. The sum
   /// of losses travels along.
-  void norm(Queue& queue, const UpdateValues& values);
+  void norm(Queue& queue);
   /// U: AdamW on the own range, clipped by the last norm; changes nothing where the last loss or norm is not finite.
   void update(Queue& queue);
 
@@ -61,6 +63,7 @@ class Optimizer {
 
  private:
   TensorView own_gradient(std::size_t bucket) const;
+  ops::StepInputs* inputs() const { return static_cast<ops::StepInputs*>(inputs_.raw()); }
   ops::StepScalars* scalars() const { return static_cast<ops::StepScalars*>(scalars_.raw()); }
   std::vector<ops::AdamWPiece> pieces() const;
 
@@ -71,8 +74,10 @@ class Optimizer {
   TensorView tied_landing_;  ///< own range of the tied bucket, from the peer
   TensorView totals_;        ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares
   std::vector<ops::AdamWPiece> pieces_;
+  TensorView inputs_;   ///< one ops::StepInputs
   TensorView scalars_;  ///< one ops::StepScalars
-  HostMirror scalars_on_host_;
+  HostMirror inputs_on_host_, scalars_on_host_;
+  bool brings_loss_ = true;
 };
 
 }  // namespace penstock

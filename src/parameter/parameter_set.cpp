@@ -80,12 +80,14 @@ void ParameterSet::fetch_state(Queue& queue) const {
   for (const StateMirrors& mirrors : mirrors_)
     for (const HostMirror* mirror : {&mirrors.master, &mirrors.first_moment, &mirrors.second_moment})
       mirror->fetch(queue);
+  queue.drain("the copy of master weights and moments to the host");
 }
 
 void ParameterSet::publish_state(Queue& queue) const {
   for (const StateMirrors& mirrors : mirrors_)
     for (const HostMirror* mirror : {&mirrors.master, &mirrors.first_moment, &mirrors.second_moment})
       mirror->publish(queue);
+  queue.drain("the copy of master weights and moments to the device");
 }
 
 }  // namespace penstock

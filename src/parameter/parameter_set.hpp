@@ -44,7 +44,7 @@ class ParameterSet {
   void initialize(std::uint64_t seed);
   /// Brings the host's view of master weights and moments up to date; waits for the device.
   void fetch_state(Queue& queue) const;
-  /// Brings master weights and moments from the host's view to the device.
+  /// Brings master weights and moments from the host's view to the device; waits for it.
   void publish_state(Queue& queue) const;
 
  private:

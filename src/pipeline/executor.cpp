@@ -1,6 +1,6 @@
 #include "pipeline/executor.hpp"
 
-#include "device/copy.hpp"
+#include <algorithm>
 
 namespace penstock {
 
@@ -26,27 +26,34 @@ double Executor::evaluate(const Schedule& schedule, const StepTokens& tokens, co
 
 StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values,
                          Purpose purpose) {
-  running_ = {.schedule = &schedule, .values = values, .purpose = purpose, .index = 0};
+  running_ = {.schedule = &schedule, .values = values, .purpose = purpose};
+  queue_->clear_marks();
   transfers_.clear();
   for (const auto& [number, memory] : model_->stages()) transfers_[number].pools = stage_pools(schedule, number);
   load(tokens);
   for (const Action& action : schedule.row(pipeline_rank_)) {
     execute(action);
-    ++running_.index;
+    queue_->mark();
   }
   finish_transfers();
-  communicators_->all.drain("the device's work of a step");
   return model_->optimizer().result(*queue_);
 }
 
 void Executor::load(const StepTokens& tokens) {
+  const auto tokens_of_one = static_cast<std::size_t>(model_->shape().tokens());
   for (std::size_t m = 0; m < tokens.microbatches.size(); ++m) {
     const StepTokens::Microbatch& from = tokens.microbatches[m];
-    const auto number = static_cast<int>(m);
-    copy_to_device(*queue_, from.tokens, model_->tokens(number).raw(), model_->tokens(number).bytes());
-    copy_to_device(*queue_, from.targets, model_->targets(number).raw(), model_->targets(number).bytes());
-    copy_to_device(*queue_, &from.first_sample, model_->first_sample(number), sizeof from.first_sample);
+    const RankModel::HostInputs to = model_->host_inputs(static_cast<int>(m));
+    std::copy_n(from.tokens, tokens_of_one, to.tokens);
+    std::copy_n(from.targets, tokens_of_one, to.targets);
+    *to.first_sample = from.first_sample;
   }
+  model_->publish_inputs(*queue_);
+  // Every tensor rank of the last stage has the whole loss: one of them brings it.
+  model_->optimizer().begin_step(*queue_, {.number = running_.values.update,
+                                           .learning_rate = running_.values.learning_rate,
+                                           .loss_tokens = running_.values.tokens,
+                                           .brings_loss = model_->shape().tensor_coordinate == 0});
 }
 
 MicrobatchView Executor::view(int microbatch) const {
@@ -82,11 +89,7 @@ void Executor::execute(const Action& action) {
     case Work::tied_sum:
       return optimizer.sum_tied(*queue_);
     case Work::norm:
-      // Every tensor rank of the last stage has the whole loss: one of them brings it.
-      return optimizer.norm(*queue_, {.number = running_.values.update,
-                                      .learning_rate = running_.values.learning_rate,
-                                      .loss_tokens = running_.values.tokens,
-                                      .brings_loss = model_->shape().tensor_coordinate == 0});
+      return optimizer.norm(*queue_);
     case Work::update:
       return optimizer.update(*queue_);
   }
@@ -187,7 +190,7 @@ void Executor::finish_transfers() {
 std::string Executor::place() const {
   if (!running_.schedule) return "before the first step";
   return fmt::format("at update {}, {}", running_.values.update,
-                     row_with_mark(*running_.schedule, pipeline_rank_, running_.index));
+                     row_with_mark(*running_.schedule, pipeline_rank_, queue_->marks_passed()));
 }
 
 }  // namespace penstock

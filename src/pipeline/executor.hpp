@@ -39,7 +39,7 @@ class Executor {
   /// Forward passes only (a table of evaluation_schedule), without dropout; the mean loss over `values.tokens` tokens.
   double evaluate(const Schedule& schedule, const StepTokens& tokens, const StepValues& values);
 
-  /// Where in the row this rank is, with its row around the place; for reports.
+  /// Where in the row this rank's device is, with its row around the place; for reports.
   std::string place() const;
 
  private:
@@ -47,7 +47,6 @@ class Executor {
     const Schedule* schedule = nullptr;
     StepValues values;
     Purpose purpose = Purpose::training;
-    std::size_t index = 0;
   };
   /// Transfers of one stage that may still be under way, by buffer.
   struct StageTransfers {

@@ -68,6 +68,16 @@ class RankModel {
     return reinterpret_cast<std::uint64_t*>(first_samples_.raw()) + microbatch;
   }
 
+  /// Where the host writes what a microbatch begins with, [N] tokens and targets; on the device after publish_inputs.
+  struct HostInputs {
+    std::int32_t* tokens;
+    std::int32_t* targets;
+    std::uint64_t* first_sample;
+  };
+  HostInputs host_inputs(int microbatch) const;
+  /// Enqueues the copy of all inputs: the host's may not change before the queue was drained.
+  void publish_inputs(Queue& queue) const;
+
  private:
   ParameterSet parameters_;
   Optimizer optimizer_;
@@ -76,6 +86,7 @@ class RankModel {
   std::map<int, StageMemory> stages_;
   TensorView tokens_, targets_;  ///< [microbatches * N] int32
   TensorView first_samples_;     ///< [microbatches] uint64, as bytes
+  HostMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
 };
 
 /// Bytes that rank `place` will hold, foretold without memory.

@@ -133,6 +133,7 @@ bool CaptureRecorder::wants(std::string_view tap) const { return recorded_.conta
 void CaptureRecorder::record(Queue& queue, std::string_view tap, int microbatch, TensorView values) {
   const HostMirror on_host(values.raw(), values.bytes());
   on_host.fetch(queue);
+  queue.drain(fmt::format("the captured {}", tap));
   const TensorView seen(on_host.data(), values.type(), values.shape());
   Recorded& recorded = recorded_.find(tap)->second;
   const std::int64_t width = values.elements() / recorded.rows;  // with padding columns, which are left out

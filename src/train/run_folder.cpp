@@ -86,6 +86,12 @@ void RunFolder::create() const {
 
 void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
 
+void RunFolder::write_ranks(const std::vector<std::string>& lines) const {
+  std::string text = "rank,host,process,device\n";
+  for (const std::string& line : lines) text += line + "\n";
+  write_text(ranks(), text);
+}
+
 void RunFolder::record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const {
   const nlohmann::json json = {{"ended", name_of(end)}, {"step", step}, {"exit_code", exit_code}, {"message", message}};
   write_text(this->end(), json.dump(2) + "\n");

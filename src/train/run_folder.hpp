@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace penstock {
 
@@ -19,6 +20,8 @@ class RunFolder {
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path captures() const { return path_ / "captures"; }
+  /// Which process each rank of this life is: rank,host,process,device.
+  std::filesystem::path ranks() const { return path_ / "ranks.csv"; }
   /// JSON: {"ended": "done" | "stopped" | "failed" | "running", "step", "exit_code", "message"}.
   std::filesystem::path end() const { return path_ / "end.json"; }
 
@@ -30,6 +33,8 @@ class RunFolder {
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
   void write_deck(const std::string& toml) const;
+  /// `lines`: "rank,host,process,device" of each rank.
+  void write_ranks(const std::vector<std::string>& lines) const;
   /// What a scheduler's job decides by, whatever became of the exit code.
   void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const;
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "device/device.hpp"
@@ -51,6 +52,27 @@ void check_world_size(const RunConfig& config, int ranks) {
         m.data * m.pipeline * m.tensor, m.data * m.pipeline * m.tensor);
 }
 
+// Which devices the ranks of this node can see decides who takes which.
+void take_device(World& world, const RunConfig& config) {
+  std::string mine;
+  world.together([&] {
+    for (const std::string& name : visible_devices()) mine += name + " ";
+  });
+  const std::vector<std::string> all = world.gather(mine);
+  world.together([&] {
+    DeviceChoice choice{.rank_on_node = world.rank_on_node(),
+                        .visible = {},
+                        .nodes = world.nodes(),
+                        .share = config.device.share};
+    for (int rank = 0; rank < world.size(); ++rank)
+      if (world.node_of(rank) == world.node()) {
+        std::istringstream names(all[static_cast<std::size_t>(rank)]);
+        choice.visible.emplace_back(std::istream_iterator<std::string>(names), std::istream_iterator<std::string>());
+      }
+    open_device(choice);
+  });
+}
+
 TokenFileHeader read_header(World& world, const std::string& path, const RunConfig& config) {
   TokenFileHeader header;
   world.together([&] {
@@ -81,12 +103,10 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
   const RunConfig& config = setup.deck.config;
   world.together([&] {
     check_world_size(config, world.size());
-    open_device({.rank_on_node = world.rank_on_node(),
-                 .ranks_on_node = world.ranks_of_node(),
-                 .share = config.device.share});
     setup.mesh = config.make_mesh();
     setup.plan = make_plan(config);
   });
+  take_device(world, config);
   setup.train_header = read_header(world, config.data.train, config);
   if (!config.data.validation.empty()) {
     setup.validation_header = read_header(world, config.data.validation, config);

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -31,6 +32,12 @@ int threads_of_rank(const RunConfig& config, World& world) {
   return std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : share;
 }
 
+// The device is waited for as other ranks are: under the deadline, and with a report.
+HostWait wait_of(World& world) {
+  return [&world](const std::function<bool()>& done, std::string_view what,
+                  const std::function<std::uint64_t()>& progress) { world.wait_until(done, what, progress); };
+}
+
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
   std::vector<ParameterLayout> layouts;
   for (int rank = 0; rank < mesh.size(); ++rank) layouts.push_back(parameter_layout(plan, place_of(mesh, rank)));
@@ -46,16 +53,19 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       config_(setup_.deck.config),
       place_(place_of(setup_.mesh, world.rank())),
       folder_(setup_.run),
-      queue_({.threads = threads_of_rank(config_, world)}),
+      queue_({.threads = threads_of_rank(config_, world), .wait = wait_of(world)}),
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
-      arena_(arena_bytes(setup_.plan, place_)),
-      model_(setup_.plan, place_, &queue_, &communicators_, arena_),
-      executor_(model_, communicators_, queue_, place_.pipeline),
+      arena_(world.make_together([this] { return Arena(arena_bytes(setup_.plan, place_)); })),
+      model_(world.make_together([this] {
+        return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_);
+      })),
+      executor_(*model_, communicators_, queue_, place_.pipeline),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)) {
   open_run_folder(restart);
   world.set_deadline(config_.watchdog.seconds);
   start_state(restart);
+  list_ranks();
   introduce();
 }
 
@@ -84,8 +94,8 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
   const std::optional<std::filesystem::path> file = restart ? checkpoint_to_load(*restart) : std::nullopt;
   if (file) {
     const CheckpointInfo info =
-        load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_.parameters().layout(),
-                        memory_of(model_.parameters()), {.verified = *restart == "latest"});
+        load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_->parameters().layout(),
+                        memory_of(model_->parameters()), {.verified = *restart == "latest"});
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
     saved_step_ = step_;
@@ -95,9 +105,9 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
       spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
                    info.meta.seed, config_.run.seed);
   } else {
-    model_.parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+    model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
   }
-  model_.optimizer().publish(queue_);
+  model_->optimizer().publish(queue_);
 
   world_->together([&] {
     if (world_->rank() != 0) return;
@@ -170,6 +180,15 @@ void Trainer::introduce() const {
   spdlog::info("  rank 0 holds {}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
 }
 
+// Launchers name a lost process by host and number: which rank that was is written down.
+void Trainer::list_ranks() const {
+  const std::vector<std::string> lines =
+      world_->gather(fmt::format("{},{},{},{}", world_->rank(), World::host(), getpid(), device_text()));
+  world_->together([&] {
+    if (world_->rank() == 0) folder_.write_ranks(lines);
+  });
+}
+
 int Trainer::run() {
   world_->set_place([this] { return executor_.place(); });
   try {
@@ -223,7 +242,7 @@ MetricsRow Trainer::step() {
   std::optional<CaptureRecorder> recorder;
   if (capture_due()) {
     recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, config_.model.layers));
-    model_.context().set_taps(&*recorder);
+    model_->context().set_taps(&*recorder);
   }
   const StepResult result = executor_.train(
       setup_.plan.schedule, tokens, {.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()});
@@ -232,7 +251,7 @@ MetricsRow Trainer::step() {
   samples_ += static_cast<std::uint64_t>(config_.batch.global);
   const double seconds = seconds_since(start);
   if (recorder) {
-    model_.context().set_taps(nullptr);
+    model_->context().set_taps(nullptr);
     const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(),
                                              recorder->local_data(tokens), [this] { guard_->ensure_mine(); });
     if (outcome.ok)
@@ -317,14 +336,14 @@ void Trainer::save() {
     progress_->clear();
     spdlog::info("saving step {}", step_);
   }
-  model_.parameters().fetch_state(queue_);
+  model_->parameters().fetch_state(queue_);
   const CheckpointMeta meta{.step = step_,
                             .samples = static_cast<std::int64_t>(samples_),
                             .seed = config_.run.seed,
                             .deck = setup_.deck.effective};
   const SaveOutcome outcome =
       save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_,
-                      memory_of(model_.parameters()), {.before_rename = [this] { guard_->ensure_mine(); }});
+                      memory_of(model_->parameters()), {.before_rename = [this] { guard_->ensure_mine(); }});
   if (!outcome.ok) {
     guard_lost_ = world_->largest(guard_ && !guard_->still_mine() ? 1 : 0) != 0;
     if (guard_lost_)

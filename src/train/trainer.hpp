@@ -2,6 +2,7 @@
 // Trainer: sets a run up, and the step loop.
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,6 +62,7 @@ class Trainer {
   void refuse_an_end_before(std::int64_t step) const;
   bool saved_in_this_folder(std::int64_t step) const;
   void introduce() const;
+  void list_ranks() const;
   void tell_memory() const;
 
   int train();
@@ -93,7 +95,7 @@ class Trainer {
   Communicators communicators_;
   Writers writers_;
   Arena arena_;
-  RankModel model_;
+  std::unique_ptr<RankModel> model_;
   Executor executor_;
   std::vector<ParameterLayout> layouts_;  ///< of every rank
   std::int64_t step_ = 0;                 ///< updates done

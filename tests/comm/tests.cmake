@@ -10,3 +10,9 @@ set_tests_properties(comm.deadline_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSI
 add_test(NAME comm.world_test.singletons COMMAND test.comm.world_test)
 set_tests_properties(comm.world_test.singletons PROPERTIES LABELS unit TIMEOUT 30
   ENVIRONMENT "SLURM_STEP_NUM_TASKS=4;OMP_NUM_THREADS=1" PASS_REGULAR_EXPRESSION "srun started 4 tasks.*--mpi=pmi2")
+
+# A killed rank is named by those that wait for it. The shell between hides its death from mpiexec, which would end the
+# others first.
+penstock_test(comm/lost_rank_test RANKS 2 LABELS unit TIMEOUT 15 WRAPPER sh -c "\"$0\" || sleep 10")
+set_tests_properties(comm.lost_rank_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
+  "rank 0 on [^\n]*rank 1 \\(process [0-9]+\\) has ended while this rank waited for a message of the dead")

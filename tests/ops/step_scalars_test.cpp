@@ -17,6 +17,10 @@ using test::TestTensor;
 constexpr ops::AdamWStep step{
     .learning_rate = 0.25F, .gradient_scale = -7, .first_correction = 2, .second_correction = 3, .apply = false};
 
+Shared<ops::StepInputs> inputs_of(double loss_tokens) {
+  return Shared<ops::StepInputs>({.loss_tokens = loss_tokens, .adamw = step});
+}
+
 TestTensor totals_of(const reference::Values& values) {
   TestTensor totals(DType::float64, {static_cast<std::int64_t>(values.size())});
   reference::write(totals, values);
@@ -33,7 +37,8 @@ TEST(FinishStep, HasTheBitsOfTheReference) {
       reference::Values values = reference::read(random.normal(DType::float64, {1 + parameters}));
       for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::abs(values[i]) * (i % 3 == 0 ? 1e6 : 1);
       const TestTensor totals = totals_of(values);
-      const ops::FinishStep arguments{.totals = totals, .loss_tokens = 3000, .clip = clip, .adamw = step};
+      const Shared<ops::StepInputs> inputs = inputs_of(3000);
+      const ops::FinishStep arguments{.totals = totals, .clip = clip, .inputs = inputs.get()};
       const Shared<ops::StepScalars> got, expected;
       got->loss_sum = 5;
       ops::finish_step(queue, arguments, got.get());
@@ -58,7 +63,8 @@ TEST(FinishStep, ClipsTheNorm) {
   };
   for (const Case& c : {Case{0, 1}, {2.5, 0.5F}, {5, 1}, {6, 1}}) {
     const Shared<ops::StepScalars> scalars;
-    ops::finish_step(queue, {.totals = totals, .loss_tokens = 4, .clip = c.clip, .adamw = step}, scalars.get());
+    const Shared<ops::StepInputs> inputs = inputs_of(4);
+    ops::finish_step(queue, {.totals = totals, .clip = c.clip, .inputs = inputs.get()}, scalars.get());
     EXPECT_EQ(scalars->loss, 3);
     EXPECT_EQ(scalars->gradient_norm, 5);
     EXPECT_EQ(scalars->adamw.gradient_scale, c.scale) << "clip " << c.clip;
@@ -77,7 +83,8 @@ TEST(FinishStep, AppliesNothingThatIsNotFinite) {
     for (const double clip : {0.0, 1.0}) {
       const TestTensor totals = totals_of(values);
       const Shared<ops::StepScalars> got, expected;
-      const ops::FinishStep arguments{.totals = totals, .loss_tokens = 1, .clip = clip, .adamw = step};
+      const Shared<ops::StepInputs> inputs = inputs_of(1);
+      const ops::FinishStep arguments{.totals = totals, .clip = clip, .inputs = inputs.get()};
       ops::finish_step(queue, arguments, got.get());
       reference::finish_step(arguments, expected.get());
       EXPECT_FALSE(got->adamw.apply) << values[0] << " " << values[1] << " " << values[2];

@@ -121,7 +121,8 @@ class OptimizerRun {
     add_gradients(number, of, gradient_of, scale);
     optimizer_->reduce_gradients(queue_);
     optimizer_->sum_tied(queue_);
-    optimizer_->norm(queue_, {.number = number, .learning_rate = learning_rate});
+    optimizer_->begin_step(queue_, {.number = number, .learning_rate = learning_rate});
+    optimizer_->norm(queue_);
     optimizer_->update(queue_);
     return optimizer_->result(queue_);
   }

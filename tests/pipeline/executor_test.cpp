@@ -51,9 +51,10 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
                                   1.0F / static_cast<float>(batch.tokens()), optimizer.loss_sum());
     }
     optimizer.reduce_gradients(rank.queue());
-    optimizer.norm(rank.queue(), {.number = update,
-                                  .learning_rate = rank.plan().optimizer.learning_rate,
-                                  .loss_tokens = batch.tokens()});
+    optimizer.begin_step(rank.queue(), {.number = update,
+                                        .learning_rate = rank.plan().optimizer.learning_rate,
+                                        .loss_tokens = batch.tokens()});
+    optimizer.norm(rank.queue());
     PlainStep done{.result = optimizer.result(rank.queue()), .gradients = {}};
     for (const ParameterSpec& spec : rank.parameters().specs()) {
       const float* gradient = rank.parameters().gradient(spec.name).data<float>();

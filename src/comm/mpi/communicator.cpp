@@ -19,6 +19,13 @@ struct Communicator::Backend {
   std::map<std::uint64_t, std::vector<MPI_Request>> open;  ///< requests of events that nobody has waited for yet
   DeviceMemory scratch;
 
+  // Collective over `parent`.
+  static std::unique_ptr<Backend> make(World& world, MPI_Comm parent, const Mesh& mesh,
+                                       const std::vector<std::string>& axes);
+
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
   ~Backend() {
     if (handle != MPI_COMM_NULL) MPI_Comm_free(&handle);
   }
@@ -93,16 +100,29 @@ void Communicator::Backend::post_receive(std::vector<MPI_Request>& requests, voi
   }
 }
 
-Communicator::Communicator(World& world, Queue&, const Mesh& mesh, const std::vector<std::string>& axes)
-    : backend_(std::make_unique<Backend>()) {
+std::unique_ptr<Communicator::Backend> Communicator::Backend::make(World& world, MPI_Comm parent, const Mesh& mesh,
+                                                                   const std::vector<std::string>& axes) {
+  auto made = std::make_unique<Backend>();
   const std::vector<int> ranks = mesh.group(world.rank(), axes);
-  backend_->world = &world;
-  backend_->size = static_cast<int>(ranks.size());
-  backend_->coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
-  for (const std::string& axis : axes) backend_->name += (backend_->name.empty() ? "" : "-") + axis;
-  check_mpi(MPI_Comm_split(world.handle(), ranks.front(), backend_->coordinate, &backend_->handle));
-  MPI_Comm_set_errhandler(backend_->handle, MPI_ERRORS_RETURN);
+  made->world = &world;
+  made->size = static_cast<int>(ranks.size());
+  made->coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
+  for (const std::string& axis : axes) made->name += (made->name.empty() ? "" : "-") + axis;
+  check_mpi(MPI_Comm_split(parent, ranks.front(), made->coordinate, &made->handle));
+  MPI_Comm_set_errhandler(made->handle, MPI_ERRORS_RETURN);
+  return made;
 }
+
+Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+Communicator::Communicator(World& world, Queue&, const Mesh& mesh, const std::vector<std::string>& axes)
+    : backend_(Backend::make(world, world.handle(), mesh, axes)) {}
+
+Communicator Communicator::split(const Mesh& mesh, const std::vector<std::string>& axes) const {
+  return Communicator(Backend::make(*backend_->world, backend_->handle, mesh, axes));
+}
+
+void Communicator::connect_ring() {}  // MPI does by itself what there is to do
 
 Communicator::~Communicator() = default;
 Communicator::Communicator(Communicator&&) noexcept = default;
@@ -223,8 +243,6 @@ Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer,
   backend_->open.emplace(backend_->next_ticket, std::move(requests));
   return {backend_->next_ticket++};
 }
-
-void Communicator::drain(std::string_view) {}  // the CPU's queue has run what it was given
 
 void Communicator::wait(Event event) {
   const auto found = backend_->open.find(event.ticket);

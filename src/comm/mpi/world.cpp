@@ -7,18 +7,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <thread>
 
 namespace penstock {
 
 namespace {
-
-std::string host_name() {
-  char name[256] = "?";
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
 
 // `srun --mpi=none` starts every task as a world of one and lets all of them "succeed" side by side.
 void refuse_singletons() {
@@ -28,6 +23,23 @@ void refuse_singletons() {
         "srun started {} tasks that do not know of each other (no PMI): each would train alone; start them with "
         "`srun --mpi=pmi2`, or with mpiexec inside the job",
         tasks);
+}
+
+// Where a process's number means something: the host, and the PID namespace on it.
+std::string process_space() {
+  char space[64] = "";
+  const ssize_t length = readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
+  return World::host() + " " + (length > 0 ? std::string(space, static_cast<std::size_t>(length)) : "?");
+}
+
+// A process that has ended stays a zombie until its parent asks for it.
+bool is_alive(int process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return false;
+  const std::size_t name_end = line.rfind(')');
+  const char state = name_end + 2 < line.size() ? line[name_end + 2] : '?';
+  return state != 'Z' && state != 'X';
 }
 
 }  // namespace
@@ -45,6 +57,12 @@ Failure failure_of(const std::exception& error) {
   if (const auto* collective = dynamic_cast<const CollectiveFailure*>(&error))
     return {collective->exit_code(), collective->what()};
   return {dynamic_cast<const InputError*>(&error) ? 2 : 1, error.what()};
+}
+
+std::string World::host() {
+  char name[256] = "?";
+  gethostname(name, sizeof(name) - 1);
+  return name;
 }
 
 World::World() {
@@ -73,6 +91,26 @@ World::World() {
   nodes_ = 0;
   for (auto& [l, n] : number) n = nodes_++;
   for (const int l : lowest_of) node_of_.push_back(number[l]);
+  find_neighbours();
+}
+
+void World::find_neighbours() {
+  const std::vector<std::string> spaces = gather(process_space());
+  const std::vector<std::string> processes = gather(std::to_string(getpid()));
+  for (int r = 0; r < size_; ++r) {
+    const auto i = static_cast<std::size_t>(r);
+    const int process = std::stoi(processes[i]);
+    if (r != rank_ && spaces[i] == spaces[static_cast<std::size_t>(rank_)] && is_alive(process))
+      neighbours_.push_back({r, process});
+  }
+}
+
+std::string World::lost_ranks() const {
+  std::string lost;
+  for (const Neighbour& neighbour : neighbours_)
+    if (!is_alive(neighbour.process))
+      lost += fmt::format("{}rank {} (process {})", lost.empty() ? "" : ", ", neighbour.rank, neighbour.process);
+  return lost;
 }
 
 World::~World() {
@@ -84,25 +122,31 @@ int World::rank_on_node() const {
   return static_cast<int>(std::count(node_of_.begin(), node_of_.begin() + rank_, node()));
 }
 
-int World::ranks_of_node() const { return static_cast<int>(std::count(node_of_.begin(), node_of_.end(), node())); }
-
 // Spinning without yielding starves the ranks that share the core; yielding for ever starves those that are inside a
 // library that spins (HDF5 over MPI-IO). So: test and yield for about a millisecond, then sleep a little, ever longer.
 template <typename Done>
-void World::wait_loop(Done&& done, std::string_view what) {
+void World::wait_loop(Done&& done, std::string_view what, const std::function<std::uint64_t()>& progress) {
   using Clock = std::chrono::steady_clock;
   constexpr int yields = 1000;
   constexpr int shortest_sleep = 50, longest_sleep = 300;  // microseconds
+  constexpr int rounds_between_looks = 2000;               // at neighbours: about half a second
   Clock::time_point start{};
+  std::uint64_t reached = 0;
   int sleep = shortest_sleep;
   for (int round = 0; !done(); ++round) {
     if (round < yields) {
       sched_yield();
       continue;
     }
-    if (round == yields) start = Clock::now();
+    const std::uint64_t reaches = progress ? progress() : 0;
+    if (round == yields || reaches != reached) start = Clock::now();
+    reached = reaches;
     std::this_thread::sleep_for(std::chrono::microseconds(sleep));
     sleep = std::min(sleep + 10, longest_sleep);
+    if (round % rounds_between_looks == 0) {
+      const std::string lost = lost_ranks();
+      if (!lost.empty() && !done()) abort(fmt::format("{} has ended while this rank waited for {}", lost, what));
+    }
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > deadline_seconds_)
       abort(fmt::format("waited {:.0f} s (watchdog.seconds = {:.0f}) for {}", waited, deadline_seconds_, what));
@@ -117,10 +161,13 @@ void World::wait(std::span<MPI_Request> requests, std::string_view what) {
         check_mpi(MPI_Testall(count, requests.data(), &done, MPI_STATUSES_IGNORE));
         return done != 0;
       },
-      what);
+      what, {});
 }
 
-void World::wait_until(const std::function<bool()>& done, std::string_view what) { wait_loop(done, what); }
+void World::wait_until(const std::function<bool()>& done, std::string_view what,
+                       const std::function<std::uint64_t()>& progress) {
+  wait_loop(done, what, progress);
+}
 
 std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root) {
   auto size = static_cast<std::uint64_t>(bytes.size());
@@ -196,8 +243,11 @@ void World::together(const std::function<void()>& action) {
 }
 
 void World::abort(std::string_view message) {
-  std::fprintf(stderr, "penstock: rank %d on %s, process %d: %.*s%s%s\n", rank_, host_name().c_str(), getpid(),
-               static_cast<int>(message.size()), message.data(), place_ ? "\n" : "", place_ ? place_().c_str() : "");
+  std::string report(message);
+  const std::string lost = lost_ranks();
+  if (!lost.empty() && report.find(lost) == std::string::npos) report += fmt::format("\nhas ended before: {}", lost);
+  if (place_) report += fmt::format("\n{}", place_());
+  std::fprintf(stderr, "penstock: rank %d on %s, process %d: %s\n", rank_, World::host().c_str(), getpid(), report.c_str());
   std::fflush(stderr);
   // MPI_Abort itself can hang behind a cut link: this process ends by itself then.
   std::thread([] {

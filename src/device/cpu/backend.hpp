@@ -25,6 +25,7 @@ struct PrimitiveKeyHash {
 
 struct Queue::Backend {
   int threads = 1;
+  std::uint64_t marks = 0;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   DeviceMemory workspace;

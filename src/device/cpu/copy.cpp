@@ -4,10 +4,6 @@
 
 namespace penstock {
 
-void copy_to_device(Queue&, const void* host, void* device, std::size_t bytes) {
-  if (bytes > 0) std::memcpy(device, host, bytes);
-}
-
 void copy_on_device(Queue&, const void* from, void* to, std::size_t bytes) {
   if (bytes > 0) std::memmove(to, from, bytes);
 }

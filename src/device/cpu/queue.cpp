@@ -18,6 +18,11 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 
 int Queue::threads() const { return backend_->threads; }
 
+void Queue::drain(std::string_view) {}  // it has run what it was given
+void Queue::mark() { ++backend_->marks; }
+void Queue::clear_marks() { backend_->marks = 0; }
+std::uint64_t Queue::marks_passed() { return backend_->marks; }
+
 std::byte* Queue::workspace(std::size_t bytes) {
   if (backend_->workspace.bytes() < bytes) backend_->workspace = DeviceMemory(bytes);
   return backend_->workspace.data();

@@ -11,11 +11,11 @@ void finish_step(Queue&, const FinishStep& arguments, StepScalars* scalars) {
   double squares = 0;
   for (std::int64_t i = 1; i < count; ++i) squares += totals[i];
   const double norm = std::sqrt(squares);
-  const double loss = totals[0] / arguments.loss_tokens;
+  const double loss = totals[0] / arguments.inputs->loss_tokens;
   const bool clips = arguments.clip > 0 && norm > arguments.clip;
   scalars->loss = loss;
   scalars->gradient_norm = norm;
-  scalars->adamw = arguments.adamw;
+  scalars->adamw = arguments.inputs->adamw;
   scalars->adamw.gradient_scale = clips ? static_cast<float>(arguments.clip / norm) : 1.0F;
   scalars->adamw.apply = std::isfinite(loss) && std::isfinite(norm);
 }

@@ -11,9 +11,9 @@ void finish_step(const ops::FinishStep& arguments, ops::StepScalars* scalars) {
   const Values totals = read(arguments.totals);
   double squares = 0;
   for (std::size_t i = 1; i < totals.size(); ++i) squares += totals[i];
-  scalars->loss = totals[0] / arguments.loss_tokens;
+  scalars->loss = totals[0] / arguments.inputs->loss_tokens;
   scalars->gradient_norm = std::sqrt(squares);
-  scalars->adamw = arguments.adamw;
+  scalars->adamw = arguments.inputs->adamw;
   scalars->adamw.gradient_scale = 1;
   if (arguments.clip > 0 && arguments.clip < scalars->gradient_norm)
     scalars->adamw.gradient_scale = static_cast<float>(arguments.clip / scalars->gradient_norm);
