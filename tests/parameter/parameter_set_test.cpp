@@ -151,8 +151,7 @@ std::vector<float> initial_state(const std::vector<ParameterSpec>& specs, int th
   held.set.initialize(3, threads);
   std::vector<float> state;
   for (const OwnedBox& owned : held.set.layout().owned())
-    for (const float* values :
-         {held.set.master(owned), held.set.first_moment(owned), held.set.second_moment(owned)})
+    for (const float* values : {held.set.master(owned), held.set.first_moment(owned), held.set.second_moment(owned)})
       state.insert(state.end(), values, values + owned.box.elements());
   return state;
 }
