@@ -100,8 +100,10 @@ class Quickstart(unittest.TestCase):
 
     def test_instances_of_a_cut_gpu_are_not_counted(self):
         self.toolkit()
-        self.program(self.bin / "nvidia-smi", "echo 'GPU 0: NVIDIA H200 (UUID: GPU-1)'\n"
-                     "echo '  MIG 3g.71gb     Device  0: (UUID: MIG-1)'\necho '  MIG 3g.71gb     Device  1: (UUID: MIG-2)'")
+        self.program(self.bin / "nvidia-smi",
+                     "echo 'GPU 0: NVIDIA H200 (UUID: GPU-1)'\n"
+                     "echo '  MIG 3g.71gb     Device  0: (UUID: MIG-1)'\n"
+                     "echo '  MIG 3g.71gb     Device  1: (UUID: MIG-2)'")
         self.assert_cuda(1, "1x1x1, 1 rank", "1x1x1, 1 rank")
 
     def test_the_user_may_say_cpu(self):
