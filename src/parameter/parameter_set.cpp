@@ -68,11 +68,11 @@ float* ParameterSet::second_moment(const OwnedBox& owned) const {
   return floats(mirrors_[owned.bucket].second_moment) + owned.box.local_begin;
 }
 
-void ParameterSet::initialize(std::uint64_t seed) {
+void ParameterSet::initialize(std::uint64_t seed, int threads) {
   for (const OwnedBox& owned : layout_.owned()) {
-    fill_initial(specs_[owned.parameter], seed, owned.box, master(owned));
-    std::fill_n(first_moment(owned), owned.box.elements(), 0.0F);
-    std::fill_n(second_moment(owned), owned.box.elements(), 0.0F);
+    fill_initial(specs_[owned.parameter], seed, owned.box, master(owned), threads);
+    fill_with(0.0F, first_moment(owned), owned.box.elements(), threads);
+    fill_with(0.0F, second_moment(owned), owned.box.elements(), threads);
   }
 }
 

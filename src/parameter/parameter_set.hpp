@@ -40,8 +40,9 @@ class ParameterSet {
   float* first_moment(const OwnedBox& owned) const;
   float* second_moment(const OwnedBox& owned) const;
 
-  /// Master weights of step 0, moments zero, in the host's view.
-  void initialize(std::uint64_t seed);
+  /// Master weights of step 0, moments zero, in the host's view. `threads` >= 1 of the host share the work; the bits do
+  /// not depend on them.
+  void initialize(std::uint64_t seed, int threads = 1);
   /// Brings the host's view of master weights and moments up to date; waits for the device.
   void fetch_state(Queue& queue) const;
   /// Brings master weights and moments from the host's view to the device; waits for it.

@@ -63,22 +63,30 @@ std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate) {
   return boxes;
 }
 
-void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values) {
-  const std::int64_t rows = box.extent.dimensions() == 2 ? box.extent[0] : 1;
-  const std::int64_t columns = box.extent.dimensions() == 2 ? box.extent[1] : box.extent[0];
-  const std::int64_t width = spec.shape.dimensions() == 2 ? spec.shape[1] : 0;
+// A random number is a function of its element alone, and so each thread may fill any part.
+void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values, int threads) {
+  const bool matrix = box.extent.dimensions() == 2;
+  const std::int64_t rows = matrix ? box.extent[0] : 1, columns = matrix ? box.extent[1] : box.extent[0];
+  const std::int64_t width = matrix ? spec.shape[1] : 0;
+  const std::int64_t first = matrix ? box.offset[0] * width + box.offset[1] : box.offset[0];
   if (spec.init != Init::normal) {
-    std::fill_n(values, rows * columns, spec.init == Init::ones ? 1.0F : 0.0F);
+    fill_with(spec.init == Init::ones ? 1.0F : 0.0F, values, rows * columns, threads);
     return;
   }
   const RandomKey key = random_key(seed, "initial " + spec.name);
+  const double deviation = spec.deviation;
+  // Both loops as one: a box of one long row is shared as evenly as one of many short rows.
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t c = 0; c < columns; ++c) {
-      const std::int64_t global =
-          box.extent.dimensions() == 2 ? (box.offset[0] + r) * width + box.offset[1] + c : box.offset[0] + c;
-      values[r * columns + c] =
-          static_cast<float>(spec.deviation * random_normal(key, static_cast<std::uint64_t>(global)));
+      const auto element = static_cast<std::uint64_t>(first + r * width + c);
+      values[r * columns + c] = static_cast<float>(deviation * random_normal(key, element));
     }
+}
+
+void fill_with(float value, float* values, std::int64_t elements, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (std::int64_t i = 0; i < elements; ++i) values[i] = value;
 }
 
 }  // namespace penstock

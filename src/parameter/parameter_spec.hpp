@@ -49,7 +49,10 @@ Shape local_shape(const ParameterSpec& spec);
 std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate);
 
 /// Fills elements of `box` with the initial weights: pure in (seed, name, global element index).
-/// `values` points to the box's first element, dense.
-void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values);
+/// `values` points to the box's first element, dense. `threads` >= 1 share the work; the bits do not depend on them.
+void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values, int threads = 1);
+
+/// The same value in all `elements`, by `threads` >= 1.
+void fill_with(float value, float* values, std::int64_t elements, int threads = 1);
 
 }  // namespace penstock

@@ -105,7 +105,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
       spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
                    info.meta.seed, config_.run.seed);
   } else {
-    model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+    model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
   }
   model_->optimizer().publish(queue_);
 

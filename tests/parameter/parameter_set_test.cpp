@@ -146,6 +146,22 @@ TEST(ParameterSet, InitializeSetsMomentsToZero) {
     }
 }
 
+std::vector<float> initial_state(const std::vector<ParameterSpec>& specs, int threads) {
+  Held held(specs, {.stages = {0}, .data_coordinate = 1, .data_ranks = 2});
+  held.set.initialize(3, threads);
+  std::vector<float> state;
+  for (const OwnedBox& owned : held.set.layout().owned())
+    for (const float* values : {held.set.master(owned), held.set.first_moment(owned), held.set.second_moment(owned)})
+      state.insert(state.end(), values, values + owned.box.elements());
+  return state;
+}
+
+TEST(ParameterSet, ThreadsDoNotChangeABitOfTheInitialState) {
+  const std::vector<float> alone = initial_state(two_types(), 1);
+  EXPECT_FALSE(alone.empty());
+  EXPECT_EQ(initial_state(two_types(), 4), alone);
+}
+
 std::vector<float> whole_initial(const ParameterSpec& spec, std::uint64_t seed) {
   std::vector<float> values(static_cast<std::size_t>(spec.shape.elements()));
   fill_initial(spec, seed, {.offset = {}, .extent = spec.shape}, values.data());

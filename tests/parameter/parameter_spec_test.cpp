@@ -79,6 +79,25 @@ TEST(ParameterSpec, InitialWeightsOfABoxAreThoseOfTheWhole) {
       EXPECT_EQ(values[static_cast<std::size_t>(r * 4 + c)], whole[static_cast<std::size_t>((2 + r) * 7 + 3 + c)]);
 }
 
+std::vector<float> filled(const ParameterSpec& spec, const Box& part, int threads) {
+  std::vector<float> values(static_cast<std::size_t>(part.elements()), -7.0F);
+  fill_initial(spec, 5, part, values.data(), threads);
+  return values;
+}
+
+TEST(ParameterSpec, ThreadsDoNotChangeABitOfTheInitialWeights) {
+  const ParameterSpec weight = matrix(101, 67, {});
+  // A whole, a part of its columns, many short rows, one long row, and less than there are threads.
+  for (const Box& part :
+       {box(0, 0, 101, 67), box(3, 5, 90, 33), box(1, 66, 100, 1), box(100, 2, 1, 65), box(7, 7, 1, 2)})
+    for (const int threads : {2, 3, 4}) EXPECT_EQ(filled(weight, part, threads), filled(weight, part, 1)) << threads;
+  for (const Init init : {Init::normal, Init::zeros, Init::ones}) {
+    const ParameterSpec bias{.name = "bias", .shape = {1003}, .init = init, .deviation = 0.5, .stages = {0}};
+    const Box part{.offset = {11}, .extent = {990}};
+    EXPECT_EQ(filled(bias, part, 4), filled(bias, part, 1));
+  }
+}
+
 TEST(ParameterSpec, InitialWeightsHangOnSeedAndName) {
   ParameterSpec spec = matrix(4, 4, {}), renamed = spec;
   renamed.name = "another weight";
