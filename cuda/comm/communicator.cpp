@@ -3,6 +3,7 @@
 #include <nccl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -169,7 +170,7 @@ Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::mov
 Communicator::Communicator(World& world, Queue& queue, const Mesh& mesh, const std::vector<std::string>& axes)
     : backend_(std::make_unique<Backend>(world, queue, mesh, axes)) {
   Backend& b = *backend_;
-  refuse_old_library();
+  world.together(refuse_old_library);
   // Collectives connect here, not at their first use inside a step.
   setenv("NCCL_RUNTIME_CONNECT", "0", 0);
 
@@ -191,8 +192,11 @@ Communicator Communicator::split(const Mesh& mesh, const std::vector<std::string
   if (made->size > 1) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    backend_->finish_call(ncclCommSplit(parent.nccl, made->ranks.front(), made->coordinate, &made->nccl, &config),
-                          "a smaller communicator");
+    backend_->check(ncclCommSplit(parent.nccl, made->ranks.front(), made->coordinate, &made->nccl, &config));
+    // NCCL writes the handle in the background; there is no state to ask for before.
+    parent.world->wait_until(
+        [&] { return parent.state() == ncclSuccess && std::atomic_ref(made->nccl).load() != nullptr; },
+        "NCCL to split " + parent.text());
     made->finish_call(ncclInProgress, "a communicator");
     made->open_lane();
   }
