@@ -40,7 +40,7 @@ if(NOT cudnn_version VERSION_GREATER_EQUAL 9.0)
                       "-DPENSTOCK_CUDNN=OFF: attention is slower then)")
 endif()
 
-# 1.15 is the first frontend whose backward pass is right for every length of a sequence.
+# 1.15 is the first frontend whose backward pass is said to be right for every length of a sequence.
 set(cudnn_frontend_oldest 1.15)
 set(cudnn_frontend_fetched 1.32.0)
 

@@ -152,7 +152,6 @@ std::unique_ptr<Graph> build_graph(PlanKind kind, const Part& part, cudnnHandle_
   check_graph(graph->validate());
   check_graph(graph->build_operation_graph(handle));
   check_graph(graph->create_execution_plans({frontend::HeurMode_t::A}));
-  graph->deselect_numeric_notes({frontend::NumericalNote_t::NONDETERMINISTIC});
   check_graph(graph->check_support(handle));
   check_graph(graph->build_plans(handle));  // the heuristic's first that can be built: nothing is measured
   return graph;
