@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/attention_cudnn.hpp"
 #include "ops/attention_tiles.cuh"
 
 namespace penstock::ops {
@@ -147,6 +148,7 @@ void attention(Queue& queue, const Attention& arguments) {
   const AttentionShape& shape = arguments.shape;
   ensure(arguments.out.type() == arguments.qkv.type(), "attention: qkv and out differ in type");
   if (arguments.out.elements() == 0) return;
+  if (attention_by_cudnn(queue, arguments)) return;
   with_device_type(arguments.qkv.type(), [&]<typename T>(T) {
     const TileExtents extents = fitting_extents<ForwardMemory, T>(shape.channels);
     const ForwardArguments<T> given{.shape = shape,

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cmath>
 
 #include "ops/attention.hpp"
+#include "ops/attention_cudnn.hpp"
 #include "ops/attention_tiles.cuh"
 
 // Two kernels instead of one that adds into dq from many blocks: each gradient is summed by one block, in one order,
@@ -248,6 +250,10 @@ void launch_sum_products(Queue& queue, const BackwardArguments<T>& arguments) {
   check_launch();
 }
 
+std::size_t delta_bytes(const AttentionShape& shape) {
+  return static_cast<std::size_t>(shape.samples * shape.heads * shape.sequence) * sizeof(float);
+}
+
 }  // namespace
 
 void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
@@ -256,7 +262,8 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   ensure(arguments.out.type() == type && arguments.dout.type() == type && arguments.dqkv.type() == type,
          "attention_gradient: qkv, out, dout and dqkv differ in type");
   if (arguments.out.elements() == 0) return;
-  std::byte* workspace = queue.workspace(attention_workspace(shape, type, queue.threads()));
+  if (attention_gradient_by_cudnn(queue, arguments)) return;
+  std::byte* workspace = queue.workspace(delta_bytes(shape));
   with_device_type(type, [&]<typename T>(T) {
     const BackwardArguments<T> given{.shape = shape,
                                      .qkv = static_cast<const T*>(arguments.qkv.raw()),
@@ -277,9 +284,9 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   });
 }
 
-/// The CUDA backend keeps dout . out there for its gradient; the threads of the host do not matter.
-std::size_t attention_workspace(const AttentionShape& shape, DType, int) {
-  return static_cast<std::size_t>(shape.samples * shape.heads * shape.sequence) * sizeof(float);
+/// Our own gradient keeps dout . out there, cuDNN's more; the threads of the host do not matter.
+std::size_t attention_workspace(const AttentionShape& shape, DType type, int) {
+  return std::max(delta_bytes(shape), attention_workspace_of_cudnn(shape, type));
 }
 
 }  // namespace penstock::ops

@@ -39,7 +39,9 @@ struct AttentionGradient {
 };
 void attention_gradient(Queue& queue, const AttentionGradient& arguments);
 
-/// Bytes of the queue's workspace that attention and its gradient need at most, with `threads` threads.
+/// Bytes of the queue's workspace that attention and its gradient need at most, with `threads` threads; no device is
+/// asked. On CUDA it is cuDNN's share where cuDNN may do it (bfloat16): gradients of scores, at most 1 GiB of them
+/// unless those of one head are more; with dropout it is not touched.
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int threads);
 
 }  // namespace penstock::ops

@@ -75,6 +75,22 @@ constexpr AttentionShape shapes[] = {
     {.samples = 1, .sequence = 200, .heads = 1, .channels = 7},
 };
 
+// What a backend may leave to a library's fused attention: bfloat16 without dropout, in heads of 8 to 128 channels.
+// Sequences of 1, below and above a tile of 64 or 128, and of whole tiles; samples and heads by themselves and
+// together.
+constexpr AttentionShape fused_shapes[] = {
+    {.samples = 2, .sequence = 1, .heads = 2, .channels = 64},
+    {.samples = 1, .sequence = 2, .heads = 1, .channels = 64},
+    {.samples = 1, .sequence = 63, .heads = 1, .channels = 64},
+    {.samples = 3, .sequence = 64, .heads = 2, .channels = 64},
+    {.samples = 2, .sequence = 100, .heads = 3, .channels = 40},
+    {.samples = 2, .sequence = 100, .heads = 2, .channels = 128},
+    {.samples = 1, .sequence = 257, .heads = 2, .channels = 80, .first_head = 3},
+    {.samples = 2, .sequence = 257, .heads = 3, .channels = 64},
+    {.samples = 1, .sequence = 256, .heads = 2, .channels = 128},
+    {.samples = 1, .sequence = 192, .heads = 5, .channels = 8},
+};
+
 TEST(Attention, IsTheReference) {
   RandomTensors random;
   Queue queue;
@@ -115,17 +131,90 @@ TEST(AttentionGradient, IsTheReference) {
       }
 }
 
+TEST(Attention, InBfloat16WithoutDropoutIsTheReference) {
+  RandomTensors random;
+  Queue queue;
+  for (const AttentionShape& shape : fused_shapes) {
+    SCOPED_TRACE(describe(shape, DType::bfloat16, 0));
+    const Tensors got(random, shape, DType::bfloat16, 0), expected = got;
+    ops::attention(queue, got.forward(nullptr));
+    reference::attention(expected.forward(nullptr));
+    EXPECT_TRUE(is_close(got.out, expected.out, tolerance_of(DType::bfloat16)));
+    // float32 sums of exact products: a library that kept another number (in base 2, say) would be seen.
+    EXPECT_TRUE(is_close(got.log_sum_exp, expected.log_sum_exp, 1e-3));
+  }
+}
+
+TEST(AttentionGradient, InBfloat16WithoutDropoutIsTheReference) {
+  RandomTensors random;
+  Queue queue;
+  for (const AttentionShape& shape : fused_shapes) {
+    SCOPED_TRACE(describe(shape, DType::bfloat16, 0));
+    const Tensors expected(random, shape, DType::bfloat16, 0);
+    reference::attention(expected.forward(nullptr));
+    const Tensors got = expected;
+    ops::attention_gradient(queue, got.backward(nullptr));
+    reference::attention_gradient(expected.backward(nullptr));
+    EXPECT_TRUE(is_close(got.dqkv, expected.dqkv, gradient_tolerance(shape, DType::bfloat16)));
+  }
+}
+
+// Queries that all keys are against: scores of -100, whose log-sum-exp is so small that exp(0 - log-sum-exp) overflows.
+// What lies beyond the end of a sequence has the score 0, and must not count.
+TEST(AttentionGradient, SurvivesVeryNegativeScores) {
+  RandomTensors random;
+  Queue queue;
+  for (const std::int64_t sequence : {64, 100, 128, 192}) {
+    const AttentionShape shape{.samples = 2, .sequence = sequence, .heads = 2, .channels = 64};
+    SCOPED_TRACE(describe(shape, DType::bfloat16, 0));
+    Tensors expected(random, shape, DType::bfloat16, 0);
+    reference::Values values = reference::read(expected.qkv);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::size_t part = i % (3 * 128) / 128;  // q, k, v
+      if (part < 2) values[i] = (part == 0 ? 3.53 : -3.53) + 0.05 * values[i];
+    }
+    reference::write(expected.qkv, values);
+    reference::attention(expected.forward(nullptr));
+    const Tensors got = expected;
+    ops::attention_gradient(queue, got.backward(nullptr));
+    reference::attention_gradient(expected.backward(nullptr));
+    for (const double value : reference::read(got.dqkv)) ASSERT_TRUE(std::isfinite(value));
+    EXPECT_TRUE(is_close(got.dqkv, expected.dqkv, tolerance_of(DType::bfloat16)));
+  }
+}
+
+TEST(Attention, RepeatsItsBits) {
+  RandomTensors random;
+  for (const AttentionShape& shape : {AttentionShape{.samples = 2, .sequence = 257, .heads = 3, .channels = 64},
+                                      AttentionShape{.samples = 1, .sequence = 300, .heads = 2, .channels = 128}})
+    for (const double probability : {0.0, 0.1}) {
+      SCOPED_TRACE(describe(shape, DType::bfloat16, probability));
+      const Tensors first(random, shape, DType::bfloat16, probability), again = first;
+      for (const Tensors* tensors : {&first, &again}) {
+        Queue queue;  // chooses anew how it computes, as a restart does
+        ops::attention(queue, tensors->forward());
+        ops::attention_gradient(queue, tensors->backward());
+      }
+      EXPECT_TRUE(test::same_bits(first.out, again.out));
+      EXPECT_TRUE(test::same_bits(first.log_sum_exp, again.log_sum_exp));
+      EXPECT_TRUE(test::same_bits(first.dqkv, again.dqkv));
+    }
+}
+
+void expect_workspace_as_said(RandomTensors& random, const AttentionShape& shape, DType type) {
+  SCOPED_TRACE(describe(shape, type, 0));
+  Queue queue;
+  const Tensors tensors(random, shape, type, 0);
+  ops::attention(queue, tensors.forward());
+  ops::attention_gradient(queue, tensors.backward());
+  EXPECT_LE(queue.workspace_bytes(), ops::attention_workspace(shape, type, queue.threads()));
+}
+
 TEST(Attention, TakesNoMoreWorkspaceThanItSays) {
   RandomTensors random;
   for (const AttentionShape& shape : shapes)
-    for (const DType type : {DType::float32, DType::bfloat16}) {
-      SCOPED_TRACE(describe(shape, type, 0));
-      Queue queue;
-      const Tensors tensors(random, shape, type, 0);
-      ops::attention(queue, tensors.forward());
-      ops::attention_gradient(queue, tensors.backward());
-      EXPECT_LE(queue.workspace_bytes(), ops::attention_workspace(shape, type, queue.threads()));
-    }
+    for (const DType type : {DType::float32, DType::bfloat16}) expect_workspace_as_said(random, shape, type);
+  for (const AttentionShape& shape : fused_shapes) expect_workspace_as_said(random, shape, DType::bfloat16);
 }
 
 TEST(Attention, SurvivesLargeScores) {
@@ -212,18 +301,24 @@ TEST(Attention, OfASampleByItselfIsThatOfTheMicrobatch) {
   EXPECT_TRUE(is_close(piece.out, whole.out.view().rows(66, 33), 1e-5));
 }
 
+void expect_bits_ignore_old_memory(RandomTensors& random, Queue& queue, const AttentionShape& shape, DType type,
+                                   double probability) {
+  SCOPED_TRACE(describe(shape, type, probability));
+  Tensors tensors(random, shape, type, probability);
+  EXPECT_TRUE(test::ignores_old_memory(queue, {&tensors.out, &tensors.log_sum_exp},
+                                       [&] { ops::attention(queue, tensors.forward()); }));
+  EXPECT_TRUE(
+      test::ignores_old_memory(queue, {&tensors.dqkv}, [&] { ops::attention_gradient(queue, tensors.backward()); }));
+}
+
 TEST(Attention, BitsIgnoreOldMemory) {
   RandomTensors random;
   Queue queue;
   for (const AttentionShape& shape : shapes)
-    for (const DType type : {DType::float32, DType::bfloat16}) {
-      SCOPED_TRACE(describe(shape, type, 0.1));
-      Tensors tensors(random, shape, type, 0.1);
-      EXPECT_TRUE(test::ignores_old_memory(queue, {&tensors.out, &tensors.log_sum_exp},
-                                           [&] { ops::attention(queue, tensors.forward()); }));
-      EXPECT_TRUE(test::ignores_old_memory(queue, {&tensors.dqkv},
-                                           [&] { ops::attention_gradient(queue, tensors.backward()); }));
-    }
+    for (const DType type : {DType::float32, DType::bfloat16})
+      expect_bits_ignore_old_memory(random, queue, shape, type, 0.1);
+  for (const AttentionShape& shape : fused_shapes)
+    expect_bits_ignore_old_memory(random, queue, shape, DType::bfloat16, 0);
 }
 
 TEST(AttentionReference, IsTheFormulaForTwoPositions) {

@@ -13,6 +13,7 @@ PACKAGES = """
 Good_thing  good,libgood-dev  good@2:  good   build  command:made-up-good
 Other       libother-dev      -        other  build  header:made-up/other.h
 Figure      python3-figure    py-fig   fig    plot   python:made_up_figure
+Fetcher     fetcher           -        -      cuda   command:made-up-fetcher
 """
 TOOLS = ("bash", "env", "sed", "grep", "awk", "paste", "dirname", "mktemp", "rm", "cat")
 
@@ -118,6 +119,16 @@ class Prepare(unittest.TestCase):
         self.assertEqual(result.returncode, 2)
         self.assertIn("python3-figure", result.stderr)
 
+    def test_what_cuda_needs_is_wanted_where_nvcc_is(self):
+        self.installed("good", "libgood-dev", "libother-dev")
+        self.assertEqual(self.prepare().returncode, 0)
+        self.program("nvcc", "exit 0")
+        result = self.prepare()
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("missing: Fetcher\n", result.stderr)
+        self.assertEqual(self.prepare("build", "test").returncode, 0)
+        self.assertEqual(self.prepare("cuda").returncode, 2)
+
     def test_nothing_is_looked_for_where_the_user_says_so(self):
         result = self.prepare("build", PENSTOCK_NO_INSTALL="1")
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -131,7 +142,7 @@ class Prepare(unittest.TestCase):
                 continue
             words = line.split()
             self.assertEqual(len(words), 6, line)
-            self.assertIn(words[4], ("build", "test", "plot"), line)
+            self.assertIn(words[4], ("build", "test", "plot", "cuda"), line)
             self.assertRegex(words[5], r"^(command|cmake|header|python):", line)
 
 

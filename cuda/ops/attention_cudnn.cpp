@@ -1,0 +1,309 @@
+#include "ops/attention_cudnn.hpp"
+
+#include <cudnn.h>
+#include <cudnn_frontend.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "device/backend.hpp"
+#include "device/check.hpp"
+
+namespace penstock::ops {
+namespace {
+
+namespace frontend = cudnn_frontend;
+using frontend::graph::Graph;
+using Tensor = std::shared_ptr<frontend::graph::Tensor_attributes>;
+
+/// First numbers of this file's keys in the queue's plans; products.cu begins with 1.
+enum PlanKind : std::int64_t { cudnn_handle = 11, forward_plan = 12, backward_plan = 13 };
+
+/// Names of the tensors of both graphs.
+enum Name : std::int64_t { q = 1, k, v, out, log_sum_exp, dout, dq, dk, dv };
+
+// ---- Errors ---------------------------------------------------------------------------------------------------------
+
+void check_cudnn(cudnnStatus_t status, std::source_location where = std::source_location::current()) {
+  if (status == CUDNN_STATUS_SUCCESS) [[likely]]
+    return;
+  char more[512] = "";
+  cudnnGetLastErrorString(more, sizeof more);
+  throw SystemError(fmt::format(
+      "{}:{}: cuDNN {}: {} {}; is all of cuDNN where the program finds it (LD_LIBRARY_PATH), of one version? A program "
+      "built with -DPENSTOCK_CUDNN=OFF does without it",
+      where.file_name(), where.line(), cudnnGetVersion(), cudnnGetErrorString(status), more));
+}
+
+void check_graph(frontend::error_t status, std::source_location where = std::source_location::current()) {
+  if (status.is_good()) [[likely]]
+    return;
+  throw SystemError(fmt::format("{}:{}: cuDNN {}: {} (code {})", where.file_name(), where.line(), cudnnGetVersion(),
+                                status.get_message(), static_cast<int>(status.get_code())));
+}
+
+// ---- Plans ----------------------------------------------------------------------------------------------------------
+
+/// What one launch works on: some heads of some samples.
+struct Part {
+  std::int64_t samples, heads, sequence, channels;
+  std::int64_t all_heads;  ///< of a packed row; more than `heads` with one sample only
+
+  std::string text() const {
+    return fmt::format("{} samples, {} positions, {} heads of {} channels", samples, sequence, heads, channels);
+  }
+};
+
+struct Plan {
+  std::shared_ptr<void> handle;  ///< outlives the graph
+  std::unique_ptr<Graph> graph;  ///< none: cuDNN has no plan for this
+  std::size_t workspace_bytes = 0;
+};
+
+std::shared_ptr<void> handle_of(Queue& queue) {
+  std::shared_ptr<void>& place = queue.backend().plans[PlanKey{cudnn_handle}];
+  if (!place) {
+    cudnnHandle_t handle = nullptr;
+    check_cudnn(cudnnCreate(&handle));
+    place.reset(static_cast<void*>(handle), [](void* p) { cudnnDestroy(static_cast<cudnnHandle_t>(p)); });
+    check_cudnn(cudnnSetStream(handle, stream_of(queue)));
+  }
+  return place;
+}
+
+cudnnHandle_t raw(const std::shared_ptr<void>& handle) { return static_cast<cudnnHandle_t>(handle.get()); }
+
+/// Says of a [samples, heads, sequence, channels] tensor that it lies in rows of `parts` times all heads' channels.
+void lay_in_rows(const Tensor& tensor, Name name, const Part& part, std::int64_t parts) {
+  const std::int64_t row = parts * part.all_heads * part.channels;
+  tensor->set_uid(name)
+      .set_data_type(frontend::DataType_t::BFLOAT16)
+      .set_dim({part.samples, part.heads, part.sequence, part.channels})
+      .set_stride({part.sequence * row, part.channels, row, 1});
+}
+
+/// The same of the [samples, heads, sequence, 1] log-sum-exp.
+void lay_densely(const Tensor& tensor, const Part& part) {
+  tensor->set_uid(log_sum_exp)
+      .set_data_type(frontend::DataType_t::FLOAT)
+      .set_dim({part.samples, part.heads, part.sequence, 1})
+      .set_stride({part.heads * part.sequence, part.sequence, 1, 1});
+}
+
+Tensor input_in_rows(Graph& graph, Name name, const Part& part, std::int64_t parts) {
+  Tensor tensor = graph.tensor(frontend::graph::Tensor_attributes());
+  lay_in_rows(tensor, name, part, parts);
+  return tensor;
+}
+
+void output_in_rows(const Tensor& tensor, Name name, const Part& part, std::int64_t parts) {
+  lay_in_rows(tensor, name, part, parts);
+  tensor->set_output(true);
+}
+
+float score_scale(const Part& part) { return 1.0F / std::sqrt(static_cast<float>(part.channels)); }
+
+void describe_forward(Graph& graph, const Part& part) {
+  auto options = frontend::graph::SDPA_attributes();
+  options.set_name("attention").set_generate_stats(true).set_causal_mask(true).set_attn_scale(score_scale(part));
+  const auto [result, numbers] = graph.sdpa(input_in_rows(graph, q, part, 3), input_in_rows(graph, k, part, 3),
+                                            input_in_rows(graph, v, part, 3), options);
+  output_in_rows(result, out, part, 1);
+  lay_densely(numbers, part);
+  numbers->set_output(true);
+}
+
+void describe_backward(Graph& graph, const Part& part) {
+  auto options = frontend::graph::SDPA_backward_attributes();
+  options.set_name("attention_gradient")
+      .set_causal_mask(true)
+      .set_attn_scale(score_scale(part))
+      .set_deterministic_algorithm(true);
+  const Tensor numbers = graph.tensor(frontend::graph::Tensor_attributes());
+  lay_densely(numbers, part);
+  const auto [of_q, of_k, of_v] = graph.sdpa_backward(
+      input_in_rows(graph, q, part, 3), input_in_rows(graph, k, part, 3), input_in_rows(graph, v, part, 3),
+      input_in_rows(graph, out, part, 1), input_in_rows(graph, dout, part, 1), numbers, options);
+  output_in_rows(of_q, dq, part, 3);
+  output_in_rows(of_k, dk, part, 3);
+  output_in_rows(of_v, dv, part, 3);
+}
+
+void require_device() {
+  int device = 0, major = 0;
+  check_cuda(cudaGetDevice(&device));
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  if (major < 8) throw SystemError("it needs a device of compute capability 8.0 or newer");
+}
+
+std::unique_ptr<Graph> build_graph(PlanKind kind, const Part& part, cudnnHandle_t handle) {
+  require_device();
+  auto graph = std::make_unique<Graph>();
+  graph->set_io_data_type(frontend::DataType_t::BFLOAT16)
+      .set_intermediate_data_type(frontend::DataType_t::FLOAT)
+      .set_compute_data_type(frontend::DataType_t::FLOAT);
+  kind == forward_plan ? describe_forward(*graph, part) : describe_backward(*graph, part);
+  check_graph(graph->validate());
+  check_graph(graph->build_operation_graph(handle));
+  check_graph(graph->create_execution_plans({frontend::HeurMode_t::A}));
+  check_graph(graph->check_support(handle));
+  check_graph(graph->build_plans(handle));  // the heuristic's first that can be built: nothing is measured
+  return graph;
+}
+
+std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
+  auto plan = std::make_shared<Plan>();
+  plan->handle = handle_of(queue);
+  try {
+    auto graph = build_graph(kind, part, raw(plan->handle));
+    std::int64_t bytes = 0;
+    check_graph(graph->get_workspace_size(bytes));
+    plan->workspace_bytes = static_cast<std::size_t>(bytes);
+    plan->graph = std::move(graph);
+  } catch (const std::exception& error) {
+    cudaGetLastError();  // what cuDNN tried in vain is no error of the next launch
+    spdlog::info("attention{} of {}: cuDNN has no plan ({}); Penstock's own kernels do it",
+                 kind == forward_plan ? "" : "_gradient", part.text(), error.what());
+  }
+  return plan;
+}
+
+Plan& plan_of(Queue& queue, PlanKind kind, const Part& part) {
+  const PlanKey key{kind, part.samples, part.heads, part.sequence, part.channels, part.all_heads};
+  auto found = queue.backend().plans.find(key);
+  if (found == queue.backend().plans.end())
+    found = queue.backend().plans.emplace(key, make_plan(queue, kind, part)).first;
+  return *static_cast<Plan*>(found->second.get());
+}
+
+using Places = std::unordered_map<std::int64_t, void*>;
+
+void execute(Queue& queue, Plan& plan, Places places) {
+  std::byte* workspace = queue.workspace(plan.workspace_bytes);
+  check_graph(plan.graph->execute(raw(plan.handle), places, workspace));
+}
+
+// ---- Where it fits --------------------------------------------------------------------------------------------------
+
+// One position alone is left out: cuDNN has no backward pass for it.
+bool fits(const AttentionShape& shape, DType type) {
+  return type == DType::bfloat16 && shape.samples > 0 && shape.heads > 0 && shape.sequence > 1 &&
+         shape.channels % 8 == 0 && shape.channels <= 128;
+}
+
+bool are_aligned(std::initializer_list<const TensorView*> tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [](const TensorView* tensor) {
+    return reinterpret_cast<std::uintptr_t>(tensor->raw()) % 16 == 0;
+  });
+}
+
+Part whole(const AttentionShape& shape) {
+  return {shape.samples, shape.heads, shape.sequence, shape.channels, shape.heads};
+}
+
+constexpr std::int64_t rounded_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
+
+/// Bytes of the gradients of the scores of a head, in whole tiles of 64 queries and 128 keys.
+std::int64_t score_bytes(const AttentionShape& shape) {
+  return rounded_up(shape.sequence, 64) * rounded_up(shape.sequence, 128) * 2;
+}
+
+constexpr std::int64_t most_score_bytes = std::int64_t{1} << 30;
+
+/// What one launch of the gradient works on at most: whole samples, or some heads of one.
+Part part_of_gradient(const AttentionShape& shape) {
+  Part part = whole(shape);
+  const std::int64_t heads = std::max<std::int64_t>(1, most_score_bytes / score_bytes(shape));
+  part.samples = std::clamp<std::int64_t>(heads / shape.heads, 1, shape.samples);
+  part.heads = std::min(heads, shape.heads);
+  return part;
+}
+
+struct Launch {
+  Plan* plan;
+  std::int64_t sample, head;  ///< the first ones
+};
+
+/// The launches of a gradient, in their order; none where cuDNN cannot make all of them.
+std::vector<Launch> launches_of_gradient(Queue& queue, const AttentionShape& shape) {
+  const Part most = part_of_gradient(shape);
+  const bool one = most.samples == shape.samples && most.heads == shape.heads;
+  if (!one && shape.sequence % 4 != 0) return {};  // the log-sum-exp of the second would lie askew
+  std::vector<Launch> launches;
+  for (std::int64_t sample = 0; sample < shape.samples; sample += most.samples)
+    for (std::int64_t head = 0; head < shape.heads; head += most.heads) {
+      Part part = most;
+      part.samples = std::min(most.samples, shape.samples - sample);
+      part.heads = std::min(most.heads, shape.heads - head);
+      Plan& plan = plan_of(queue, backward_plan, part);
+      if (!plan.graph) return {};
+      launches.push_back({&plan, sample, head});
+    }
+  return launches;
+}
+
+/// Address of an element of a bfloat16 tensor.
+void* element(const TensorView& tensor, std::int64_t number) {
+  return static_cast<std::byte*>(tensor.raw()) + number * 2;
+}
+
+void launch_gradient(Queue& queue, const AttentionGradient& arguments, const Launch& launch) {
+  const AttentionShape& shape = arguments.shape;
+  const std::int64_t width = shape.heads * shape.channels;
+  const std::int64_t row = launch.sample * shape.sequence, column = launch.head * shape.channels;
+  const std::int64_t packed = row * 3 * width + column, plain = row * width + column;
+  const std::int64_t number = (launch.sample * shape.heads + launch.head) * shape.sequence;
+  execute(queue, *launch.plan,
+          {{q, element(arguments.qkv, packed)},
+           {k, element(arguments.qkv, packed + width)},
+           {v, element(arguments.qkv, packed + 2 * width)},
+           {out, element(arguments.out, plain)},
+           {dout, element(arguments.dout, plain)},
+           {log_sum_exp, arguments.log_sum_exp.data<float>() + number},
+           {dq, element(arguments.dqkv, packed)},
+           {dk, element(arguments.dqkv, packed + width)},
+           {dv, element(arguments.dqkv, packed + 2 * width)}});
+}
+
+}  // namespace
+
+bool attention_by_cudnn(Queue& queue, const Attention& arguments) {
+  const AttentionShape& shape = arguments.shape;
+  if (arguments.dropout.active() || !fits(shape, arguments.qkv.type())) return false;
+  if (!are_aligned({&arguments.qkv, &arguments.out, &arguments.log_sum_exp})) return false;
+  Plan& plan = plan_of(queue, forward_plan, whole(shape));
+  if (!plan.graph) return false;
+  const std::int64_t width = shape.heads * shape.channels;
+  execute(queue, plan,
+          {{q, element(arguments.qkv, 0)},
+           {k, element(arguments.qkv, width)},
+           {v, element(arguments.qkv, 2 * width)},
+           {out, element(arguments.out, 0)},
+           {log_sum_exp, arguments.log_sum_exp.data<float>()}});
+  return true;
+}
+
+bool attention_gradient_by_cudnn(Queue& queue, const AttentionGradient& arguments) {
+  if (arguments.dropout.active() || !fits(arguments.shape, arguments.qkv.type())) return false;
+  if (!are_aligned({&arguments.qkv, &arguments.out, &arguments.log_sum_exp, &arguments.dout, &arguments.dqkv}))
+    return false;
+  const std::vector<Launch> launches = launches_of_gradient(queue, arguments.shape);
+  for (const Launch& launch : launches) launch_gradient(queue, arguments, launch);
+  return !launches.empty();
+}
+
+std::size_t attention_workspace_of_cudnn(const AttentionShape& shape, DType type) {
+  if (!fits(shape, type)) return 0;
+  constexpr std::int64_t alignment = 1024;  // what a library may add to it
+  const Part part = part_of_gradient(shape);
+  const std::int64_t of_rows = shape.sequence * std::int64_t{sizeof(float)};  // dout . out
+  return static_cast<std::size_t>(part.samples * part.heads * (score_bytes(shape) + of_rows) + alignment);
+}
+
+}  // namespace penstock::ops

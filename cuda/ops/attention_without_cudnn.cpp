@@ -1,0 +1,13 @@
+#include "ops/attention_cudnn.hpp"
+
+// Takes the place of attention_cudnn.cpp with -DPENSTOCK_CUDNN=OFF: our own kernels do everything.
+
+namespace penstock::ops {
+
+bool attention_by_cudnn(Queue&, const Attention&) { return false; }
+
+bool attention_gradient_by_cudnn(Queue&, const AttentionGradient&) { return false; }
+
+std::size_t attention_workspace_of_cudnn(const AttentionShape&, DType) { return 0; }
+
+}  // namespace penstock::ops
