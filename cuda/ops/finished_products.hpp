@@ -20,8 +20,8 @@ struct FinishedOperands {
   void* pre_activation = nullptr;  ///< [m, n], type of D; where the epilogue has one. May be D with a slope.
 };
 
-/// Whether cuBLASLt may make the epilogue. GELU in bfloat16 only, whose approximation is not held to float32's digits;
-/// rows of a pre-activation are of a multiple of 8 elements.
+/// Whether cuBLASLt may make the epilogue. GELU in bfloat16 only: nothing promises float32's digits of it. Rows of a
+/// pre-activation are of a multiple of 8 elements.
 bool may_be_fused(const Product& product);
 
 /// What cuBLASLt is asked for in this variant.
