@@ -75,11 +75,15 @@ void add_squared_norm(Queue& queue, TensorView tensor, double* sum) {
   const std::int64_t n = tensor.elements();
   if (n == 0) return;
   const std::int64_t blocks = parts_of(n, norm_block);
-  auto* sums = reinterpret_cast<double*>(queue.workspace(static_cast<std::size_t>(blocks) * sizeof(double)));
+  auto* sums = reinterpret_cast<double*>(queue.workspace(squared_norm_workspace(n)));
   squares_of_blocks<<<grid_of(n, norm_block), block_threads, 0, stream_of(queue)>>>(tensor.data<float>(), n, sums);
   check_launch();
   add_sums_of_blocks<<<1, block_threads, 0, stream_of(queue)>>>(sums, blocks, sum);
   check_launch();
+}
+
+std::size_t squared_norm_workspace(std::int64_t elements) {
+  return static_cast<std::size_t>(parts_of(elements, norm_block)) * sizeof(double);
 }
 
 }  // namespace penstock::ops

@@ -51,6 +51,12 @@ inline unsigned grid_of(std::int64_t n, std::int64_t part = block_threads) {
   return static_cast<unsigned>(blocks);
 }
 
+/// A grid in two directions, of which only the first may be long.
+inline dim3 grid_of_blocks(std::int64_t x, std::int64_t y) {
+  ensure(y < 65536, "a matrix has too many columns for a grid of blocks");
+  return {grid_of(x, 1), static_cast<unsigned>(y)};
+}
+
 /// The thread's number in the grid.
 __device__ inline std::int64_t grid_thread() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

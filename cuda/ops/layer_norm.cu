@@ -207,8 +207,7 @@ __global__ void input_gradient_rows(const NormGradient<T, Gradient> gradient) {
     const Eight x = load_eight(gradient.x + at + c, channels - c, aligned);
     const Eight weight = load_eight(gradient.weight + c, channels - c, aligned);
 #pragma unroll
-    for (int i = 0; i < eight; ++i)
-      dy[i] = (dy[i] * weight[i] - mean_g - (x[i] - mean) * rstd * mean_g_x_hat) * rstd;
+    for (int i = 0; i < eight; ++i) dy[i] = (dy[i] * weight[i] - mean_g - (x[i] - mean) * rstd * mean_g_x_hat) * rstd;
     if (gradient.residual_gradient) {
       const Eight residual = load_eight(gradient.residual_gradient + at + c, channels - c, aligned);
 #pragma unroll
@@ -290,7 +289,7 @@ void launch_gradient(Queue& queue, const LayerNormGradient& arguments) {
   const std::int64_t slices = parts_of(channels, channels_of_a_block);
   const RowPieces cut(gradient.rows, slices);
   auto* sums =
-      reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(cut.pieces * 2 * channels) * sizeof(float)));
+      reinterpret_cast<float*>(queue.workspace(layer_norm_workspace(gradient.rows, channels, queue.threads())));
   // The columns come first: dx may take the place of what they read.
   sum_columns_of_pieces<<<grid_of(cut.pieces * slices, 1), channels_of_a_block, 0, stream_of(queue)>>>(
       gradient, cut.rows_of_a_piece, slices, sums);
@@ -358,6 +357,12 @@ void dropout_gradient(Queue& queue, const DropoutGradient& arguments) {
         DropoutSite(arguments.dropout), arguments.rows, aligned);
     check_launch();
   });
+}
+
+std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int) {
+  if (rows == 0 || channels == 0) return 0;
+  const RowPieces cut(rows, parts_of(channels, channels_of_a_block));
+  return static_cast<std::size_t>(cut.pieces * 2 * channels) * sizeof(float);
 }
 
 }  // namespace penstock::ops

@@ -1,15 +1,26 @@
 #pragma once
-// Products of matrices through cuBLASLt, with a plan for each kind that is kept in the queue. Sums are float32, and
-// their order depends on the shapes (and alignments) only.
+// Products of matrices through cuBLASLt, with a plan for each kind. Sums are float32, and their order depends on the
+// shapes, the alignments and the algorithm only.
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "device/queue.hpp"
 #include "tensor/dtype.hpp"
 
 namespace penstock::ops {
+
+/// What follows a product u = A B: y = u + bias; y = gelu(u), y = gelu(u + bias), both of which leave the
+/// pre-activation behind; y = u * gelu'(pre-activation).
+enum class Epilogue : std::uint8_t { none, bias, gelu, bias_gelu, slope };
+
+constexpr bool has_bias(Epilogue epilogue) { return epilogue == Epilogue::bias || epilogue == Epilogue::bias_gelu; }
+constexpr bool activates(Epilogue epilogue) { return epilogue == Epilogue::gelu || epilogue == Epilogue::bias_gelu; }
+/// Whether a pre-activation is written or read.
+constexpr bool has_gelu(Epilogue epilogue) { return activates(epilogue) || epilogue == Epilogue::slope; }
 
 /// D = A B, or D += A B, in the column-major terms of cuBLASLt: A is [m, k], B [k, n], D [m, n]. All are dense. Memory
 /// of a row-major matrix is that of its transpose in column-major order.
@@ -18,14 +29,19 @@ struct Product {
   bool transpose_a;  ///< memory of A holds [k, m] column-major
   bool transpose_b;  ///< memory of B holds [n, k] column-major
   DType type;        ///< of A and B
-  DType result;      ///< of D
+  DType result;      ///< of D, and of a pre-activation [m, n]
   bool accumulate = false;
+  Epilogue epilogue = Epilogue::none;
+
+  bool operator==(const Product&) const = default;
 };
 
 struct Operands {
   const void* a;
   const void* b;
   void* d;
+  const void* bias = nullptr;      ///< [m], type of D; where the epilogue has one
+  void* pre_activation = nullptr;  ///< [m, n], type of D, not D; where the epilogue has one
 };
 
 /// The alignments of A, B and D, in bytes.
@@ -37,16 +53,37 @@ inline std::uint32_t alignment_of(const void* address) {
   return static_cast<std::uint32_t>(number & (~number + 1));
 }
 
-/// How a product is made; the queue owns it.
+/// More than any of cuBLASLt's kernels asks for on today's devices.
+inline constexpr std::size_t most_product_workspace = std::size_t{32} << 20;
+
+/// How a product is made.
 struct ProductPlan;
 
-/// The plan for operands at such places, made at the first call.
+/// The plan of a product without epilogue for operands at such places: the first algorithm of cuBLASLt's heuristic.
+/// Made at the first call; the queue owns it.
 ProductPlan& plan_of(Queue& queue, const Product& product, const Alignments& alignments);
 
-/// Bytes of workspace that the plan's algorithm needs: at most 32 MiB.
+/// cuBLASLt's own description of an algorithm, which the same version of it on the same card understands again.
+using Algorithm = std::array<std::uint64_t, 8>;
+
+/// An algorithm that was chosen works on operands that lie as an arena lays them, in bytes.
+inline constexpr std::uint32_t choice_alignment = 128;
+
+/// At most `count` algorithms for operands of choice_alignment, with their epilogue inside; what cuBLASLt's heuristic
+/// expects most of comes first. None: the library has none.
+std::vector<Algorithm> algorithms_of(Queue& queue, const Product& product, int count);
+
+/// The plan that uses this algorithm; null when cuBLASLt does not take it for the product.
+std::shared_ptr<ProductPlan> plan_with(Queue& queue, const Product& product, const Algorithm& algorithm);
+
+/// Bytes of workspace that the plan's algorithm needs: at most most_product_workspace.
 std::size_t workspace_bytes(const ProductPlan& plan);
 
-/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand.
-void multiply(Queue& queue, ProductPlan& plan, const Product& product, const Operands& operands, std::byte* workspace);
+/// cuBLASLt's version.
+std::size_t library_version();
+
+/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. False, and nothing is
+/// enqueued, when cuBLASLt refuses the algorithm of a plan_with; a plan_of is made another way then.
+bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Operands& operands, std::byte* workspace);
 
 }  // namespace penstock::ops

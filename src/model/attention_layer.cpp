@@ -1,7 +1,5 @@
 #include "model/attention_layer.hpp"
 
-#include "ops/linear.hpp"
-
 namespace penstock {
 
 AttentionLayer::Activations AttentionLayer::take_activations(const ModelShape& shape, Arena& arena) {
@@ -16,6 +14,27 @@ AttentionLayer::Activations AttentionLayer::take_activations(const ModelShape& s
 AttentionLayer::Held AttentionLayer::take_held(const ModelShape& shape, Arena& arena) {
   return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()}),
           .dqkv = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.tokens(), 3 * shape.head_width()})};
+}
+
+ops::LinearShape AttentionLayer::qkv_product(const ModelShape& shape) {
+  return {.rows = shape.tokens(),
+          .inputs = shape.width(),
+          .outputs = 3 * shape.head_width(),
+          .type = shape.cut.compute,
+          .y = shape.cut.compute,
+          .dx = shape.partial(),
+          .bias = true,
+          .bias_gradient = true};
+}
+
+ops::LinearShape AttentionLayer::output_product(const ModelShape& shape) {
+  return {.rows = shape.tokens(),
+          .inputs = shape.head_width(),
+          .outputs = shape.width(),
+          .type = shape.cut.compute,
+          .y = shape.partial(),
+          .dx = shape.cut.compute,
+          .bias_gradient = true};
 }
 
 AttentionLayer::AttentionLayer(ModelContext& context, std::string name)

@@ -6,6 +6,7 @@
 
 #include "model/model_context.hpp"
 #include "ops/attention.hpp"
+#include "ops/linear.hpp"
 
 namespace penstock {
 
@@ -27,6 +28,9 @@ class AttentionLayer {
   };
   static Activations take_activations(const ModelShape& shape, Arena& arena);
   static Held take_held(const ModelShape& shape, Arena& arena);
+  /// The two products; the output's bias is added to its partial sums later, its gradient is taken with the product's.
+  static ops::LinearShape qkv_product(const ModelShape& shape);
+  static ops::LinearShape output_product(const ModelShape& shape);
 
   /// `name` is the parameters' prefix: "blocks.3.attention".
   AttentionLayer(ModelContext& context, std::string name);

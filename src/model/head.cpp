@@ -1,7 +1,6 @@
 #include "model/head.hpp"
 
 #include "ops/layer_norm.hpp"
-#include "ops/linear.hpp"
 #include "ops/softmax_loss.hpp"
 #include "ops/sum.hpp"
 
@@ -19,6 +18,15 @@ Head::Head(ModelContext& context, Arena& arena) : context_(&context) {
   logits_ = take(shape.cut.compute, {shape.tokens(), shape.vocabulary_rows()});
   statistics_ = take(DType::float32, {shape.cut.tensor, shape.tokens(), 3});
   loss_ = take(DType::float32, {shape.tokens()});
+}
+
+ops::LinearShape Head::logits_product(const ModelShape& shape) {
+  return {.rows = shape.tokens(),
+          .inputs = shape.width(),
+          .outputs = shape.vocabulary_rows(),
+          .type = shape.cut.compute,
+          .y = shape.cut.compute,
+          .dx = shape.partial()};
 }
 
 TensorView Head::normalized_tokens() const { return context_->shape().cut_rows() ? gathered_ : normalized_; }

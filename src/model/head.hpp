@@ -4,12 +4,15 @@
 // number of microbatches in flight. N tokens of the microbatch, R rows here, C channels, V local vocabulary rows.
 
 #include "model/model_context.hpp"
+#include "ops/linear.hpp"
 
 namespace penstock {
 
 class Head {
  public:
   Head(ModelContext& context, Arena& arena);
+  /// The product with the token table.
+  static ops::LinearShape logits_product(const ModelShape& shape);
 
   /// From x [R, C]: adds the microbatch's losses (nats, one a token) to *loss_sum (device memory).
   void evaluate(const MicrobatchView& microbatch, TensorView x, double* loss_sum) const;

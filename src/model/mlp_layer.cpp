@@ -1,7 +1,5 @@
 #include "model/mlp_layer.hpp"
 
-#include "ops/linear.hpp"
-
 namespace penstock {
 
 MlpLayer::Activations MlpLayer::take_activations(const ModelShape& shape, Arena& arena) {
@@ -12,6 +10,29 @@ MlpLayer::Activations MlpLayer::take_activations(const ModelShape& shape, Arena&
 
 MlpLayer::Held MlpLayer::take_held(const ModelShape& shape, Arena& arena) {
   return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()})};
+}
+
+ops::LinearShape MlpLayer::up_product(const ModelShape& shape) {
+  return {.rows = shape.tokens(),
+          .inputs = shape.width(),
+          .outputs = shape.hidden(),
+          .type = shape.cut.compute,
+          .y = shape.cut.compute,
+          .dx = shape.partial(),
+          .bias = true,
+          .bias_gradient = true,
+          .gelu = true};
+}
+
+ops::LinearShape MlpLayer::down_product(const ModelShape& shape) {
+  return {.rows = shape.tokens(),
+          .inputs = shape.hidden(),
+          .outputs = shape.width(),
+          .type = shape.cut.compute,
+          .y = shape.partial(),
+          .dx = shape.cut.compute,
+          .bias_gradient = true,
+          .slope = true};
 }
 
 TensorView MlpLayer::forward(const Activations& kept, TensorView x) const {

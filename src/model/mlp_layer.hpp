@@ -6,6 +6,7 @@
 
 #include "model/attention_layer.hpp"
 #include "model/model_context.hpp"
+#include "ops/linear.hpp"
 
 namespace penstock {
 
@@ -20,6 +21,10 @@ class MlpLayer {
   };
   static Activations take_activations(const ModelShape& shape, Arena& arena);
   static Held take_held(const ModelShape& shape, Arena& arena);
+  /// The two products; the bias of the second is added to its partial sums later, its gradient is taken with the
+  /// product's.
+  static ops::LinearShape up_product(const ModelShape& shape);
+  static ops::LinearShape down_product(const ModelShape& shape);
 
   /// `name` is the parameters' prefix: "blocks.3.mlp".
   MlpLayer(ModelContext& context, std::string name) : context_(&context), name_(std::move(name)) {}

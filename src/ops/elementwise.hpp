@@ -16,4 +16,7 @@ void zero(Queue& queue, TensorView tensor);
 /// elements only: blocks of 4096 elements, then the blocks' sums in order.
 void add_squared_norm(Queue& queue, TensorView tensor, double* sum);
 
+/// Bytes of the queue's workspace that the norm of so many elements needs.
+std::size_t squared_norm_workspace(std::int64_t elements);
+
 }  // namespace penstock::ops

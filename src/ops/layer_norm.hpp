@@ -54,6 +54,9 @@ struct LayerNormGradient {
 };
 void layer_norm_gradient(Queue& queue, const LayerNormGradient& arguments);
 
+/// Bytes of the queue's workspace that the gradient needs, with `threads` threads; the other operations here need none.
+std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int threads);
+
 /// dbranch = dropout mask * scale * dout: the gradient of a branch's output (and of its bias, row by row).
 struct DropoutGradient {
   TensorView dout;     ///< [R, C]

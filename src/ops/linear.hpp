@@ -14,7 +14,7 @@ struct Linear {
   TensorView weight;          ///< [M, K]
   TensorView bias;            ///< [M] float32, or absent
   TensorView y;               ///< [N, M]
-  TensorView pre_activation;  ///< [N, M], kept for the backward pass; absent: no GELU. May not be y.
+  TensorView pre_activation;  ///< [N, M], type of y, kept for the backward pass; absent: no GELU. May not be y.
 };
 void linear(Queue& queue, const Linear& arguments);
 
@@ -23,7 +23,7 @@ struct LinearInputGradient {
   TensorView dy;              ///< [N, M]
   TensorView weight;          ///< [M, K]
   TensorView dx;              ///< [N, K]
-  TensorView pre_activation;  ///< [N, K], or absent. May be dx itself.
+  TensorView pre_activation;  ///< [N, K], type of dx, or absent. May be dx itself.
 };
 void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments);
 
@@ -36,5 +36,25 @@ struct LinearWeightGradient {
   bool accumulate = true;
 };
 void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments);
+
+/// All that decides how the three operations of one layer are made.
+struct LinearShape {
+  std::int64_t rows = 1;        ///< N
+  std::int64_t inputs = 1;      ///< K
+  std::int64_t outputs = 1;     ///< M
+  DType type = DType::float32;  ///< of x, weight and dy
+  DType y = DType::float32;     ///< of y and its pre-activation
+  DType dx = DType::float32;    ///< of dx
+  bool bias = false;            ///< added to y
+  bool bias_gradient = false;   ///< dbias is taken; of a bias that is added elsewhere, too
+  bool gelu = false;            ///< y is gelu of a pre-activation
+  bool slope = false;           ///< dx is multiplied by gelu' of the pre-activation of the layer before
+  bool accumulate = true;       ///< of the weight gradient
+
+  bool operator==(const LinearShape&) const = default;
+};
+
+/// Bytes of the queue's workspace that the three operations need at most, with `threads` threads.
+std::size_t linear_workspace(const LinearShape& shape, int threads);
 
 }  // namespace penstock::ops

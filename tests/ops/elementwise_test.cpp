@@ -85,15 +85,16 @@ TEST(Cast, OfAnyPartIsTheReference) {
 
 TEST(AddSquaredNorm, IsTheReference) {
   RandomTensors random;
-  Queue queue;
   for (const std::int64_t n : {1, 7, 8, 100, 4095, 4096, 4097, 20011, 5000003})
     for (const double before : {0.0, 1000.0}) {
+      Queue queue;
       const TestTensor tensor = random.normal(DType::float32, {n});
       const Shared sum(before);
       double expected = before;
       ops::add_squared_norm(queue, tensor, sum.get());
       reference::add_squared_norm(tensor, &expected);
       EXPECT_NEAR(*sum, expected, 1e-12 * expected) << n;  // sums in double: 1e-16 an addition, at random
+      EXPECT_EQ(queue.workspace_bytes(), ops::squared_norm_workspace(n));
     }
 }
 

@@ -206,7 +206,6 @@ TEST(Residual, MasksOfACutTensorAreThoseOfTheWhole) {
 
 TEST(LayerNormGradient, IsTheReference) {
   RandomTensors random;
-  Queue queue;
   enum class Stream { absent, own, in_place };
   for (const Size& size : sizes)
     for (const auto& [type, dy_type] : {std::pair{DType::float32, DType::float32},
@@ -215,6 +214,7 @@ TEST(LayerNormGradient, IsTheReference) {
       for (const Stream stream : {Stream::absent, Stream::own, Stream::in_place}) {
         SCOPED_TRACE(describe(size, type) +
                      fmt::format(", dy {}, stream {}", name_of(dy_type), static_cast<int>(stream)));
+        Queue queue;
         const TestTensor x = random.normal(type, {size.R, size.C}, 1, 2), dy = random.normal(dy_type, {size.R, size.C});
         const TestTensor weight = random.normal(DType::float32, {size.C}),
                          bias = random.normal(DType::float32, {size.C});
@@ -245,6 +245,7 @@ TEST(LayerNormGradient, IsTheReference) {
         EXPECT_TRUE(is_close(dx, dx_expected, tolerance_of(type)));
         EXPECT_TRUE(is_close(dweight, dweight_expected, tolerance_of(type)));
         EXPECT_TRUE(is_close(dbias, dbias_expected, tolerance_of(type)));
+        EXPECT_EQ(queue.workspace_bytes(), ops::layer_norm_workspace(size.R, size.C, queue.threads()));
       }
 }
 

@@ -57,7 +57,7 @@ void zero(Queue& queue, TensorView tensor) {
 
 void add_squared_norm(Queue& queue, TensorView tensor, double* sum) {
   const std::int64_t blocks = pieces_of(tensor.elements(), norm_block);
-  auto* sums = reinterpret_cast<double*>(queue.workspace(static_cast<std::size_t>(blocks) * sizeof(double)));
+  auto* sums = reinterpret_cast<double*>(queue.workspace(squared_norm_workspace(tensor.elements())));
   const float* from = tensor.data<float>();
   constexpr std::int64_t blocks_of_a_piece = 8;
   for_pieces(queue, blocks, blocks_of_a_piece, [&](std::int64_t, Piece piece) {
@@ -68,6 +68,10 @@ void add_squared_norm(Queue& queue, TensorView tensor, double* sum) {
   double total = 0;
   for (std::int64_t block = 0; block < blocks; ++block) total += sums[block];
   *sum += total;
+}
+
+std::size_t squared_norm_workspace(std::int64_t elements) {
+  return static_cast<std::size_t>(pieces_of(elements, norm_block)) * sizeof(double);
 }
 
 }  // namespace penstock::ops

@@ -107,8 +107,7 @@ void gradient_rows(Queue& queue, const LayerNormGradient& arguments) {
   const std::int64_t pieces = pieces_of(rows, rows_of_a_column_sum);
   const float* weight = arguments.weight.data<float>();
   // Each piece of rows has its own sums of dweight and dbias; they are added in order at the end.
-  auto* sums =
-      reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(pieces * 2 * channels) * sizeof(float)));
+  auto* sums = reinterpret_cast<float*>(queue.workspace(layer_norm_workspace(rows, channels, queue.threads())));
   for_pieces(queue, rows, rows_of_a_column_sum, [&](std::int64_t number, Piece piece) {
     float* dweight = sums + number * 2 * channels;
     std::fill_n(dweight, 2 * channels, 0.0F);
@@ -182,6 +181,10 @@ void dropout_gradient(Queue& queue, const DropoutGradient& arguments) {
         multiply_row(NoDropoutRow{});
     });
   });
+}
+
+std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int) {
+  return static_cast<std::size_t>(pieces_of(rows, rows_of_a_column_sum) * 2 * channels) * sizeof(float);
 }
 
 }  // namespace penstock::ops

@@ -48,7 +48,46 @@ void gelu_slope_rows(const float* product, const TensorView& u, const TensorView
   });
 }
 
+RowProduct forward_product(const LinearShape& shape) {
+  return {.rows = shape.rows,
+          .inputs = shape.inputs,
+          .outputs = shape.outputs,
+          .type = shape.type,
+          .output_type = shape.y,
+          .use = WeightUse::transposed,
+          .bias = shape.bias};
+}
+
+RowProduct input_gradient_product(const LinearShape& shape) {
+  return {.rows = shape.rows,
+          .inputs = shape.outputs,
+          .outputs = shape.inputs,
+          .type = shape.type,
+          .output_type = shape.slope ? DType::float32 : shape.dx,
+          .use = WeightUse::plain,
+          .bias = false};
+}
+
+bool has_few_rows(const Queue& queue, const RowProduct& product) {
+  return product.rows < few_rows_a_thread * queue.threads();
+}
+
+/// With few rows, the bytes of the product in float32 before GELU's slope is applied.
+std::size_t few_rows_bytes(const RowProduct& product) {
+  return static_cast<std::size_t>(product.rows * product.outputs) * sizeof(float);
+}
+
+/// With GELU each thread's block goes to its own scratch first: the pre-activation may be dx itself.
+std::int64_t block_scratch_bytes(const RowProduct& product) {
+  const std::int64_t rows = BlockedProduct::block_rows(product.outputs, product.output_type);
+  return rounded_up(rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
+}
+
 constexpr std::int64_t rows_of_a_column_sum = 64;
+
+std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns) {
+  return static_cast<std::size_t>(pieces_of(rows, rows_of_a_column_sum) * columns) * sizeof(float);
+}
 
 /// dbias (+)= the sum of dy over rows: sums of 64 rows each, added in order.
 template <typename T>
@@ -56,7 +95,7 @@ void sum_columns(Queue& queue, const TensorView& dy, const TensorView& dbias, bo
   const std::int64_t rows = dy.shape()[0];
   const std::int64_t columns = dy.shape()[1];
   const std::int64_t pieces = pieces_of(rows, rows_of_a_column_sum);
-  auto* partial = reinterpret_cast<float*>(queue.workspace(static_cast<std::size_t>(pieces * columns) * sizeof(float)));
+  auto* partial = reinterpret_cast<float*>(queue.workspace(column_sum_bytes(rows, columns)));
   for_pieces(queue, rows, rows_of_a_column_sum, [&](std::int64_t number, Piece piece) {
     float* sums = partial + number * columns;
     std::fill_n(sums, columns, 0.0F);
@@ -74,13 +113,12 @@ void sum_columns(Queue& queue, const TensorView& dy, const TensorView& dbias, bo
 
 void linear(Queue& queue, const Linear& arguments) {
   const TensorView& first_output = arguments.pre_activation.present() ? arguments.pre_activation : arguments.y;
-  const RowProduct product{.rows = arguments.x.shape()[0],
-                           .inputs = arguments.x.shape()[1],
-                           .outputs = arguments.weight.shape()[0],
-                           .type = arguments.x.type(),
-                           .output_type = first_output.type(),
-                           .use = WeightUse::transposed,
-                           .bias = arguments.bias.present()};
+  const RowProduct product = forward_product({.rows = arguments.x.shape()[0],
+                                              .inputs = arguments.x.shape()[1],
+                                              .outputs = arguments.weight.shape()[0],
+                                              .type = arguments.x.type(),
+                                              .y = first_output.type(),
+                                              .bias = arguments.bias.present()});
   ensure(arguments.weight.type() == arguments.x.type(), "linear: x and weight differ in type");
   ensure(arguments.weight.shape()[1] == product.inputs && first_output.shape()[0] == product.rows &&
              first_output.shape()[1] == product.outputs,
@@ -88,7 +126,7 @@ void linear(Queue& queue, const Linear& arguments) {
   const float* bias = product.bias ? arguments.bias.data<float>() : nullptr;
   const bool activate = arguments.pre_activation.present();
 
-  if (product.rows < few_rows_a_thread * queue.threads()) {
+  if (has_few_rows(queue, product)) {
     multiply_few_rows(queue, product, arguments.x.raw(), arguments.weight.raw(), bias, first_output.raw());
     if (activate)
       for_rows(queue, product.rows, [&](std::int64_t row) { gelu_rows(first_output, arguments.y, row, 1); });
@@ -105,21 +143,19 @@ void linear(Queue& queue, const Linear& arguments) {
 
 void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
   const bool slope = arguments.pre_activation.present();
-  const RowProduct product{.rows = arguments.dy.shape()[0],
-                           .inputs = arguments.weight.shape()[0],
-                           .outputs = arguments.weight.shape()[1],
-                           .type = arguments.dy.type(),
-                           .output_type = slope ? DType::float32 : arguments.dx.type(),
-                           .use = WeightUse::plain,
-                           .bias = false};
+  const RowProduct product = input_gradient_product({.rows = arguments.dy.shape()[0],
+                                                     .inputs = arguments.weight.shape()[1],
+                                                     .outputs = arguments.weight.shape()[0],
+                                                     .type = arguments.dy.type(),
+                                                     .dx = arguments.dx.type(),
+                                                     .slope = slope});
   ensure(arguments.weight.type() == arguments.dy.type(), "linear_input_gradient: dy and weight differ in type");
   ensure(arguments.dy.shape()[1] == product.inputs && arguments.dx.shape()[0] == product.rows &&
              arguments.dx.shape()[1] == product.outputs,
          "linear_input_gradient: the shapes do not fit");
 
-  if (product.rows < few_rows_a_thread * queue.threads()) {
-    const auto scratch_bytes = static_cast<std::size_t>(product.rows * product.outputs) * sizeof(float);
-    void* to = slope ? queue.workspace(scratch_bytes) : arguments.dx.raw();
+  if (has_few_rows(queue, product)) {
+    void* to = slope ? queue.workspace(few_rows_bytes(product)) : arguments.dx.raw();
     multiply_few_rows(queue, product, arguments.dy.raw(), arguments.weight.raw(), nullptr, to);
     if (slope)
       for_rows(queue, product.rows, [&](std::int64_t row) {
@@ -128,15 +164,12 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
       });
     return;
   }
-  // With GELU each thread's block goes to its own scratch first: the pre-activation may be dx itself.
-  const std::int64_t block_rows = BlockedProduct::block_rows(product.outputs, product.output_type);
-  const std::int64_t scratch_bytes =
-      rounded_up(block_rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
+  const std::int64_t scratch_bytes = block_scratch_bytes(product);
   const std::int64_t product_bytes = BlockedProduct::workspace_bytes(queue, product);
   std::byte* workspace =
       queue.workspace(static_cast<std::size_t>(product_bytes + (slope ? queue.threads() * scratch_bytes : 0)));
   const BlockedProduct blocked(queue, product, arguments.weight.raw(), nullptr, workspace);
-  for_pieces(queue, product.rows, block_rows, [&](std::int64_t, Piece piece) {
+  for_pieces(queue, product.rows, blocked.block_rows(), [&](std::int64_t, Piece piece) {
     const std::int64_t rows = piece.end - piece.begin;
     if (!slope) return blocked.multiply(at_row(arguments.dy, piece.begin), at_row(arguments.dx, piece.begin), rows);
     auto* scratch = reinterpret_cast<float*>(workspace + product_bytes + omp_get_thread_num() * scratch_bytes);
@@ -159,6 +192,21 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
   if (arguments.dbias.present())
     with_type(arguments.dy.type(),
               [&]<typename T>(T) { sum_columns<T>(queue, arguments.dy, arguments.dbias, arguments.accumulate); });
+}
+
+std::size_t linear_workspace(const LinearShape& shape, int threads) {
+  Queue queue({.threads = threads});  // oneDNN says what it needs when a product is compiled
+  std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
+  const auto need = [&](std::int64_t more) { bytes = std::max(bytes, static_cast<std::size_t>(more)); };
+  const RowProduct forward = forward_product(shape), backward = input_gradient_product(shape);
+  if (has_few_rows(queue, forward)) {
+    if (shape.slope) bytes = std::max(bytes, few_rows_bytes(backward));
+    return bytes;
+  }
+  need(BlockedProduct::workspace_bytes(queue, forward));
+  need(BlockedProduct::workspace_bytes(queue, backward) +
+       (shape.slope ? queue.threads() * block_scratch_bytes(backward) : 0));
+  return bytes;
 }
 
 }  // namespace penstock::ops

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "device/queue.hpp"
+#include "tensor/tensor_view.hpp"
+
+namespace penstock::ops {
+
+/// Fills a float32 or bfloat16 tensor with numbers between -1 and 1 that look random. What a card draws depends on the
+/// bits that flip: with zeros it would be faster than in a step.
+void fill_with_noise(Queue& queue, const TensorView& tensor);
+
+}  // namespace penstock::ops

@@ -1,0 +1,109 @@
+#include "model/linear_shapes.hpp"
+
+#include <gtest/gtest.h>
+
+namespace penstock {
+namespace {
+
+// 3 samples of 10 tokens, 16 channels, 4 heads, 300 tokens in the vocabulary (384 with padding).
+ModelShape shape_on(int tensor, DType compute) {
+  return {.config = {.layers = 2, .width = 16, .heads = 4, .vocabulary = 300, .positions = 10},
+          .cut = {.tensor = tensor, .sequence_parallel = true, .compute = compute},
+          .tensor_coordinate = tensor - 1,
+          .samples = 3,
+          .sequence = 10};
+}
+
+constexpr DType f32 = DType::float32, bf16 = DType::bfloat16;
+
+TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
+  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(1, bf16), true);
+  ASSERT_EQ(shapes.size(), 5);
+  const ops::LinearShape qkv{.rows = 30,
+                             .inputs = 16,
+                             .outputs = 48,
+                             .type = bf16,
+                             .y = bf16,
+                             .dx = bf16,
+                             .bias = true,
+                             .bias_gradient = true,
+                             .gelu = false,
+                             .slope = false,
+                             .accumulate = true};
+  EXPECT_EQ(shapes[0], qkv);
+  const ops::LinearShape output{.rows = 30,
+                                .inputs = 16,
+                                .outputs = 16,
+                                .type = bf16,
+                                .y = bf16,
+                                .dx = bf16,
+                                .bias = false,
+                                .bias_gradient = true,
+                                .gelu = false,
+                                .slope = false,
+                                .accumulate = true};
+  EXPECT_EQ(shapes[1], output);
+  const ops::LinearShape up{.rows = 30,
+                            .inputs = 16,
+                            .outputs = 64,
+                            .type = bf16,
+                            .y = bf16,
+                            .dx = bf16,
+                            .bias = true,
+                            .bias_gradient = true,
+                            .gelu = true,
+                            .slope = false,
+                            .accumulate = true};
+  EXPECT_EQ(shapes[2], up);
+  const ops::LinearShape down{.rows = 30,
+                              .inputs = 64,
+                              .outputs = 16,
+                              .type = bf16,
+                              .y = bf16,
+                              .dx = bf16,
+                              .bias = false,
+                              .bias_gradient = true,
+                              .gelu = false,
+                              .slope = true,
+                              .accumulate = true};
+  EXPECT_EQ(shapes[3], down);
+  const ops::LinearShape logits{.rows = 30,
+                                .inputs = 16,
+                                .outputs = 384,
+                                .type = bf16,
+                                .y = bf16,
+                                .dx = bf16,
+                                .bias = false,
+                                .bias_gradient = false,
+                                .gelu = false,
+                                .slope = false,
+                                .accumulate = true};
+  EXPECT_EQ(shapes[4], logits);
+}
+
+TEST(LinearShapes, AreCutAlongTheTensorAxisWithPartialSumsInFloat32) {
+  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(2, bf16), true);
+  ASSERT_EQ(shapes.size(), 5);
+  for (const ops::LinearShape& shape : shapes) {
+    EXPECT_EQ(shape.rows, 30) << "products work on all tokens, whoever keeps their rows";
+    EXPECT_EQ(shape.type, bf16);
+  }
+  const auto sizes = [&](std::size_t i) { return std::pair(shapes[i].inputs, shapes[i].outputs); };
+  EXPECT_EQ(sizes(0), std::pair(std::int64_t{16}, std::int64_t{24}));
+  EXPECT_EQ(sizes(1), std::pair(std::int64_t{8}, std::int64_t{16}));
+  EXPECT_EQ(sizes(2), std::pair(std::int64_t{16}, std::int64_t{32}));
+  EXPECT_EQ(sizes(3), std::pair(std::int64_t{32}, std::int64_t{16}));
+  EXPECT_EQ(sizes(4), std::pair(std::int64_t{16}, std::int64_t{192}));
+  // Row-parallel products are summed over ranks on their way forward, column-parallel ones on their way back.
+  const auto types = [&](std::size_t i) { return std::pair(shapes[i].y, shapes[i].dx); };
+  EXPECT_EQ(types(0), std::pair(bf16, f32));
+  EXPECT_EQ(types(1), std::pair(f32, bf16));
+  EXPECT_EQ(types(2), std::pair(bf16, f32));
+  EXPECT_EQ(types(3), std::pair(f32, bf16));
+  EXPECT_EQ(types(4), std::pair(bf16, f32));
+}
+
+TEST(LinearShapes, LeaveTheLogitsToTheHead) { EXPECT_EQ(linear_shapes(shape_on(1, f32), false).size(), 4); }
+
+}  // namespace
+}  // namespace penstock
