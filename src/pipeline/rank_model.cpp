@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include "model/linear_shapes.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/layer_norm.hpp"
+
 namespace penstock {
 
 namespace {
@@ -71,15 +75,36 @@ void RankModel::publish_inputs(Queue& queue) const {
     mirror->publish(queue);
 }
 
+std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) { return linear_shapes(shape_of(plan, {}), true); }
+
+namespace {
+
+// The one workspace of a rank's queue: what the operation that asks for most asks for.
+std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const ParameterLayout& layout, int threads) {
+  const ModelShape shape = shape_of(plan, place);
+  const std::vector<int> stages = plan.schedule.stages_of_rank(place.pipeline);
+  const bool head = std::any_of(stages.begin(), stages.end(),
+                                [&](int stage) { return plan.parts.at(static_cast<std::size_t>(stage)).head; });
+  std::size_t most = ops::attention_workspace({.samples = shape.samples,
+                                               .sequence = shape.sequence,
+                                               .heads = shape.heads(),
+                                               .channels = plan.config.head_channels()},
+                                              plan.cut.compute, threads);
+  most = std::max(most, ops::layer_norm_workspace(shape.rows(), shape.width(), threads));
+  for (const ops::LinearShape& linear : linear_shapes(shape, head))
+    most = std::max(most, ops::linear_workspace(linear, threads));
+  for (const OwnedBox& owned : layout.owned())
+    most = std::max(most, ops::squared_norm_workspace(owned.box.elements()));
+  return most;
+}
+
+}  // namespace
+
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads) {
   Arena arena;
   const RankModel model(plan, place, nullptr, nullptr, arena);
   const ModelShape& shape = model.shape();
-  arena.count(MemoryUse::workspace, ops::attention_workspace({.samples = shape.samples,
-                                                              .sequence = shape.sequence,
-                                                              .heads = shape.heads(),
-                                                              .channels = plan.config.head_channels()},
-                                                             plan.cut.compute, threads));
+  arena.count(MemoryUse::workspace, workspace_bytes(plan, place, model.parameters().layout(), threads));
   // What the communicators take to receive what they add: products on the tensor axis, gradients on the data axis.
   std::size_t tensor_scratch = 0, data_scratch = 0;
   const auto tensor_sum = [&](std::size_t bytes) {

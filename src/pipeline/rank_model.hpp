@@ -8,6 +8,7 @@
 
 #include "model/gpt2_parameters.hpp"
 #include "model/stage.hpp"
+#include "ops/linear.hpp"
 #include "optim/optimizer.hpp"
 #include "pipeline/slots.hpp"
 #include "schedule/schedule.hpp"
@@ -88,6 +89,9 @@ class RankModel {
   TensorView first_samples_;     ///< [microbatches] uint64, as bytes
   HostMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
 };
+
+/// The layers with products of any rank: what is measured before a run.
+std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan);
 
 /// Bytes that rank `place` will hold, foretold without memory.
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads);

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.hpp"
 #include "checkpoint/durable_file.hpp"
@@ -85,6 +86,22 @@ void RunFolder::create() const {
 }
 
 void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
+
+std::string RunFolder::product_choices_for(const std::filesystem::path& restart) const {
+  const RunFolder writer(std::filesystem::absolute(restart).parent_path().parent_path());
+  for (const std::filesystem::path& path : {product_choices(), writer.product_choices()}) {
+    std::error_code error;
+    if (!std::filesystem::exists(path, error)) continue;
+    std::ifstream file(path, std::ios::binary);
+    std::stringstream text;
+    text << file.rdbuf();
+    if (!file) throw SystemError(fmt::format("{} cannot be read; check its permissions", path.string()));
+    return text.str();
+  }
+  return "";
+}
+
+void RunFolder::write_product_choices(const std::string& text) const { write_text(product_choices(), text); }
 
 void RunFolder::write_ranks(const std::vector<std::string>& lines) const {
   std::string text = "rank,host,process,device\n";

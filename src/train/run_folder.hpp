@@ -22,6 +22,8 @@ class RunFolder {
   std::filesystem::path captures() const { return path_ / "captures"; }
   /// Which process each rank of this life is: rank,host,process,device.
   std::filesystem::path ranks() const { return path_ / "ranks.csv"; }
+  /// How the products of this run are made (ops/linear_choices.hpp), where that was measured.
+  std::filesystem::path product_choices() const { return path_ / "products.tsv"; }
   /// JSON: {"ended": "done" | "stopped" | "failed" | "running", "step", "exit_code", "message"}.
   std::filesystem::path end() const { return path_ / "end.json"; }
 
@@ -33,6 +35,10 @@ class RunFolder {
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
   void write_deck(const std::string& toml) const;
+  /// The text that the life before left in this folder, or else the life that wrote the checkpoint `restart` (a file in
+  /// the folder of another run); empty where there is none. Throws SystemError when it cannot be read.
+  std::string product_choices_for(const std::filesystem::path& restart) const;
+  void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.
   void write_ranks(const std::vector<std::string>& lines) const;
   /// What a scheduler's job decides by, whatever became of the exit code.

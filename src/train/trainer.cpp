@@ -12,6 +12,7 @@
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "device/device.hpp"
+#include "ops/linear_choices.hpp"
 #include "pipeline/evaluation_schedule.hpp"
 #include "train/capture_recorder.hpp"
 #include "train/cores.hpp"
@@ -56,17 +57,35 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       queue_({.threads = threads_of_rank(config_, world), .wait = wait_of(world)}),
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
+      product_choices_(choose_products(restart)),
       arena_(world.make_together([this] { return Arena(arena_bytes(setup_.plan, place_)); })),
       model_(world.make_together([this] {
         return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_);
       })),
       executor_(*model_, communicators_, queue_, place_.pipeline),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)) {
+  world.together([this] {  // all of it now: nothing is allocated inside a step
+    queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
+  });
   open_run_folder(restart);
   world.set_deadline(config_.watchdog.seconds);
   start_state(restart);
   list_ranks();
   introduce();
+}
+
+// How products are made is measured once in a run, by rank 0 for all: another choice would change bits. It comes before
+// the arena, as it needs the device's memory for a while.
+std::string Trainer::choose_products(const std::optional<std::string>& restart) {
+  std::string choices;
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    const std::string known = restart ? folder_.product_choices_for(*restart) : "";
+    choices = ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), known);
+  });
+  choices = world_->broadcast(choices);
+  world_->together([&] { ops::use_linear_choices(queue_, choices); });
+  return choices;
 }
 
 // Nothing is written before it is known that the run may begin. A folder that is there is guarded before it is looked
@@ -118,6 +137,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     remove_temporaries(folder_.checkpoints());
     remove_temporaries(folder_.captures());
     folder_.write_deck(setup_.deck.effective);
+    if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
     folder_.record(LifeEnd::running, step_, 0, "");
     metrics_.emplace(folder_.metrics(), step_);
     progress_.emplace(step_ + 1, last_step());

@@ -55,6 +55,7 @@ class Trainer {
   int run();
 
  private:
+  std::string choose_products(const std::optional<std::string>& restart);
   void refuse_earlier_steps() const;
   void open_run_folder(const std::optional<std::string>& restart);
   void start_state(const std::optional<std::string>& restart);
@@ -94,6 +95,7 @@ class Trainer {
   Queue queue_;
   Communicators communicators_;
   Writers writers_;
+  std::string product_choices_;  ///< text of ops::measure_linear_choices; empty on the CPU
   Arena arena_;
   std::unique_ptr<RankModel> model_;
   Executor executor_;

@@ -169,5 +169,28 @@ TEST(RunFolder, FailsLoudlyWhereItCannotWrite) {
   EXPECT_THROW(folder.record(LifeEnd::done, 1, 0, ""), SystemError);
 }
 
+TEST(RunFolder, ListsItsRanks) {
+  const TemporaryFolder temporary;
+  const RunFolder folder(temporary.path() / "run");
+  folder.create();
+  folder.write_ranks({"0,a,17,CPU", "1,b,18,CPU"});
+  EXPECT_EQ(read(folder.ranks()), "rank,host,process,device\n0,a,17,CPU\n1,b,18,CPU\n");
+}
+
+TEST(RunFolder, FindsTheProductChoicesOfTheLifeThatARestartGoesOnFrom) {
+  const TemporaryFolder temporary;
+  const RunFolder first(temporary.path() / "first"), second(temporary.path() / "second");
+  first.create();
+  second.create();
+  EXPECT_EQ(first.product_choices_for("latest"), "");
+  first.write_product_choices("of the first\n");
+  EXPECT_EQ(first.product_choices_for("latest"), "of the first\n");
+  const std::filesystem::path checkpoint = first.checkpoints() / "step-00000010.h5";
+  EXPECT_EQ(second.product_choices_for(checkpoint), "of the first\n");
+  EXPECT_EQ(second.product_choices_for("latest"), "");
+  second.write_product_choices("of the second\n");
+  EXPECT_EQ(second.product_choices_for(checkpoint), "of the second\n");
+}
+
 }  // namespace
 }  // namespace penstock
