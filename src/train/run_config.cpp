@@ -95,6 +95,9 @@ void RunConfig::describe(FieldTable& table) {
       .at_least(0)
       .at_most(1 << 16);
   table.add("device.share", device.share, "let several ranks compute on one GPU, for tests; the CPU is always shared");
+  table.add("device.measure", device.measure,
+            "on a GPU: time before step 1 how each matrix product is made fastest, and keep it in the run folder "
+            "(products.tsv), where restarts find it; false: the library's first choice, the same in every run");
 }
 
 Mesh RunConfig::make_mesh() const {

@@ -64,6 +64,7 @@ struct RunConfig {
   struct Device {
     std::int64_t threads = 0;
     bool share = false;
+    bool measure = true;
   } device;
 
   void describe(FieldTable& table);

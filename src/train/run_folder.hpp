@@ -35,8 +35,9 @@ class RunFolder {
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
   void write_deck(const std::string& toml) const;
-  /// The text that the life before left in this folder, or else the life that wrote the checkpoint `restart` (a file in
-  /// the folder of another run); empty where there is none. Throws SystemError when it cannot be read.
+  /// The text that lies in this folder (from the life before, or put there to have the bits of another run), or else
+  /// beside the checkpoint `restart` in the folder of another run; empty where there is none. Throws SystemError when it
+  /// cannot be read.
   std::string product_choices_for(const std::filesystem::path& restart) const;
   void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.

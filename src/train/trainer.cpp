@@ -77,10 +77,11 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
 // How products are made is measured once in a run, by rank 0 for all: another choice would change bits. It comes before
 // the arena, as it needs the device's memory for a while.
 std::string Trainer::choose_products(const std::optional<std::string>& restart) {
+  if (!config_.device.measure) return "";
   std::string choices;
   world_->together([&] {
     if (world_->rank() != 0) return;
-    const std::string known = restart ? folder_.product_choices_for(*restart) : "";
+    const std::string known = folder_.product_choices_for(restart.value_or("latest"));
     choices = ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), known);
   });
   choices = world_->broadcast(choices);

@@ -30,6 +30,13 @@ function(penstock_contract_test name)
                        ENVIRONMENT "PENSTOCK=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
 endfunction()
 
+if(PENSTOCK_CUDA)
+  foreach(case GpuMeshTest GpuRestartTest GpuAndCpuTest GpuErrorsTest)
+    penstock_contract_test(gpu_test CASE ${case} LABELS gpu RANKS 8 TIMEOUT 1200)
+  endforeach()
+  return()
+endif()
+
 penstock_contract_test(parity_test CASE MeshParityTest LABELS parity RANKS 8 TIMEOUT 1800)
 penstock_contract_test(parity_test CASE ChoiceParityTest LABELS parity RANKS 8 TIMEOUT 1200)
 penstock_contract_test(exactness_test CASE RestartTest LABELS exactness RANKS 8 TIMEOUT 1200)

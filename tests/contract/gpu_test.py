@@ -1,0 +1,186 @@
+"""The same program on a GPU: the layout never changes the result, a restart is a load, and errors say what to do.
+
+Ranks share the GPU where there are fewer of them (device.share). PENSTOCK_CPU names the program of the CPU build, which
+GPU and CPU are compared with; by default build/cpu/penstock, and without one those comparisons are skipped.
+PENSTOCK_GPU=1 runs the tests where nvidia-smi sees no GPU.
+"""
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+import penstock
+from penstock import DROPOUT, ONE, SOURCE, ContractTest, Mesh, capture, checkpoint, curve, main, rows, write_tokens
+
+LOSS, NORM = 1e-5, 1e-4  # as on the CPU: sums in another order
+BFLOAT16 = 5e-3          # see parity_test.py
+CAPTURES = 1e-5          # relative norm of a tap, float32
+MESHES = [Mesh(2, 1, 1), Mesh(1, 2, 1), Mesh(1, 1, 2), Mesh(2, 2, 1), Mesh(1, 2, 2), Mesh(2, 1, 2), Mesh(1, 4, 1),
+          Mesh(1, 1, 4)]
+CPU = Path(os.environ.get("PENSTOCK_CPU", SOURCE / "build/cpu/penstock"))
+MOST_RANKS_AT_ONCE = 8
+
+
+def has_gpu():
+    if os.environ.get("PENSTOCK_GPU"):
+        return True
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return False
+    return "GPU " in listed
+
+
+@unittest.skipUnless(has_gpu(), "no GPU here")
+class GpuTest(ContractTest):
+    """Four microbatches a step: enough for a pipeline, and not too many messages over sockets."""
+
+    common = {**DROPOUT, "device.share": True, "batch.micro": 4, "watchdog.seconds": 120}
+
+    def all_of(self, jobs):
+        """Trains all of them, a few at a time: (run, mesh, settings)."""
+        waiting, running = list(jobs), []
+        while waiting or running:
+            ranks = sum(mesh.ranks for _, mesh, _ in running)
+            if waiting and ranks + waiting[0][1].ranks <= MOST_RANKS_AT_ONCE:
+                run, mesh, settings = waiting.pop(0)
+                words = self.command(mesh=mesh, settings={**self.common, **settings}, run=self.folder / run)
+                running.append((self.start(words, cwd=self.folder), mesh, run))
+                continue
+            time.sleep(0.1)
+            for job in [j for j in running if j[0].poll() is not None]:
+                running.remove(job)
+                process, _, run = job
+                self.assertIn(process.returncode, (0, 75), f"{run}: {process.log.read_text(errors='replace')}")
+
+
+class GpuMeshTest(GpuTest):
+    """tiny.toml on the meshes of two and four ranks; both schedules where there is a pipeline, sharded or not where
+    there are replicas."""
+
+    def check(self, bound_loss, bound_norm, settings):
+        cases = {}
+        for mesh in MESHES:
+            schedules = ("fifo", "1f1b") if mesh.pipeline > 1 else ("1f1b",)
+            shards = (True, False) if mesh.data > 1 else (True,)
+            for schedule, shard in itertools.product(schedules, shards):
+                cases[f"{mesh}-{schedule}-{'shard' if shard else 'whole'}"] = (
+                    mesh, {**settings, "schedule.name": schedule, "optimizer.shard": shard})
+        self.all_of([("reference", ONE, settings)])
+        self.all_of([(name, *case) for name, case in cases.items()])
+        for name in cases:
+            with self.subTest(name):
+                worst = self.assert_same_curve(self.folder / "reference", self.folder / name, bound_loss, bound_norm)
+                print(f"{name}: loss {worst['loss']:.1e} norm {worst['gradient_norm']:.1e}")
+
+    def test_float32(self):
+        self.check(LOSS, NORM, {})
+
+    def test_bfloat16(self):
+        self.check(BFLOAT16, 5 * BFLOAT16, {"precision.compute": "bfloat16", "model.dropout_attention": 0.0})
+
+
+class GpuRestartTest(GpuTest):
+    """Stop at 10, go on to 20: the bits of the straight run."""
+
+    def test_stop_and_go_on(self):
+        for mesh, compute in itertools.product((ONE, Mesh(1, 2, 2)), ("float32", "bfloat16")):
+            for measure in (True, False):
+                with self.subTest(mesh=str(mesh), compute=compute, measure=measure):
+                    name = f"{mesh}-{compute}-{measure}"
+                    straight, broken = self.folder / f"straight-{name}", self.folder / f"broken-{name}"
+                    settings = {**self.common, "precision.compute": compute, "device.measure": measure}
+                    self.train(mesh=mesh, settings=settings, run=straight)
+                    broken.mkdir()
+                    if measure and (straight / "products.tsv").exists():  # else two runs measure, each for itself
+                        shutil.copy(straight / "products.tsv", broken)
+                    self.train(mesh=mesh, settings={**settings, "run.stop": 10}, run=broken, expect=75)
+                    self.train(mesh=mesh, settings=settings, run=broken, restart="latest")
+                    self.assertEqual(curve(straight), curve(broken))
+                    self.assert_same_bits(checkpoint(straight, 20), checkpoint(broken, 20))
+
+    def test_a_restart_elsewhere_takes_the_choices_along(self):
+        settings = {**self.common, "precision.compute": "bfloat16"}
+        straight, elsewhere = self.folder / "straight", self.folder / "elsewhere"
+        self.train(settings={**settings, "checkpoint.every": 10}, run=straight)
+        self.train(settings=settings, run=elsewhere, restart=checkpoint(straight, 10))
+        self.assertEqual(curve(straight)[10:], curve(elsewhere))
+        self.assert_same_bits(checkpoint(straight, 20), checkpoint(elsewhere, 20))
+
+
+@unittest.skipUnless(CPU.exists(), "no program of the CPU build here; PENSTOCK_CPU names one")
+class GpuAndCpuTest(GpuTest):
+    """The two backends: the same numbers, and the same checkpoints."""
+
+    def on_cpu(self, run, settings=None, restart=None, expect=0):
+        words = self.command(settings={**self.common, **(settings or {})}, run=run, restart=restart)
+        words[words.index(str(penstock.PROGRAM))] = str(CPU)
+        result = self.finish(self.start(words, cwd=self.folder))
+        self.assertEqual(result.code, expect, result.err)
+
+    def test_losses_and_checkpoints(self):
+        cpu, gpu = self.folder / "cpu", self.folder / "gpu"
+        self.on_cpu(cpu)
+        self.train(settings=self.common, run=gpu)
+        print("straight:", self.assert_same_curve(cpu, gpu, LOSS, NORM))
+        to_gpu, to_cpu = self.folder / "to-gpu", self.folder / "to-cpu"
+        self.on_cpu(to_gpu, {"run.stop": 10}, expect=75)
+        self.train(settings=self.common, run=to_gpu, restart="latest")
+        self.train(settings={**self.common, "run.stop": 10}, run=to_cpu, expect=75)
+        self.on_cpu(to_cpu, restart="latest")
+        print("CPU, then GPU:", self.assert_same_curve(cpu, to_gpu, LOSS, NORM))
+        print("GPU, then CPU:", self.assert_same_curve(cpu, to_cpu, LOSS, NORM))
+
+    def test_captures(self):
+        taps = ["embedding", "blocks.*", "blocks.*.attention", "blocks.*.mlp", "blocks.*.gradient", "logits", "loss"]
+        settings = {"capture.steps": [1], "capture.taps": taps, "run.stop": 1}
+        self.on_cpu(self.folder / "cpu", settings, expect=75)
+        self.train(settings={**self.common, **settings}, run=self.folder / "gpu", expect=75)
+        a, b = (penstock.datasets(capture(self.folder / run, 1)) for run in ("cpu", "gpu"))
+        self.assertEqual(sorted(a), sorted(b))
+        worst = max((penstock.relative_norm(a[name], b[name]), name) for name in a)
+        print(f"{len(a)} arrays, the furthest apart: {worst}")
+        self.assertLessEqual(worst[0], CAPTURES, worst[1])
+
+
+class GpuErrorsTest(GpuTest):
+    """One message each, and nobody left behind."""
+
+    def test_more_ranks_than_gpus(self):
+        ranks = len(subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout.splitlines()) + 1
+        run = self.folder / "run"
+        result = self.train(mesh=Mesh(ranks, 1, 1), settings={"batch.global": 16 * ranks}, run=run, expect=2)
+        self.assertEqual(result.err.count("penstock: "), 1, result.err)
+        self.assertIn(f"{ranks} ranks on this node, but {ranks - 1} GPU", result.err)
+        self.assertFalse(run.exists())
+
+    def test_out_of_memory(self):
+        settings = {**self.common, "model.width": 16384, "model.layers": 20}
+        result = self.train(mesh=Mesh(2, 1, 1), settings=settings, run=self.folder / "run", expect=1)
+        self.assertEqual(result.err.count("penstock: "), 1, result.err)
+        self.assertRegex(result.err, r"out of device memory: [\d.]+ MiB were wanted .* [\d.]+ MiB of .* are free")
+
+    def test_a_killed_rank_is_named(self):
+        run, mesh = self.folder / "run", Mesh(2, 2, 1)
+        words = self.command(mesh=mesh, settings={**self.common, "run.steps": 100000}, run=run)
+        # The shell between hides the death from mpiexec, which would end the others first, without a word.
+        program = words.index(str(penstock.PROGRAM))
+        process = self.start(words[:program] + ["sh", "-c", '"$0" "$@" || sleep 20'] + words[program:], cwd=self.folder)
+        while not (run / "metrics.csv").exists() or len(rows(run)) < 5:
+            self.assertIsNone(process.poll(), process.log.read_text())
+            time.sleep(0.1)
+        victim = (run / "ranks.csv").read_text().splitlines()[3].split(",")
+        killed = time.monotonic()
+        os.kill(int(victim[2]), signal.SIGKILL)
+        result = self.finish(process, seconds=time.monotonic() - process.began + 30)
+        self.assertLess(time.monotonic() - killed, 10)
+        self.assertIn(f"rank {victim[0]} (process {victim[2]})", result.err)
+        self.assertNotEqual(result.code, 0)
+
+
+if __name__ == "__main__":
+    main()
