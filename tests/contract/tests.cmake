@@ -3,17 +3,19 @@
 find_program(PENSTOCK_CONTRACT_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH
              DOC "Python with h5py and numpy, for the contract tests")
 find_program(PENSTOCK_CONTRACT_PYTHON NAMES python3)
-set(contract_python_says "no python3 was found")
 set(contract_python_result 1)
 if(PENSTOCK_CONTRACT_PYTHON)
   execute_process(COMMAND ${PENSTOCK_CONTRACT_PYTHON} -c "import tomllib, h5py, numpy"
-                  RESULT_VARIABLE contract_python_result ERROR_VARIABLE contract_python_says OUTPUT_QUIET)
+                  RESULT_VARIABLE contract_python_result ERROR_QUIET OUTPUT_QUIET)
 endif()
 if(NOT contract_python_result EQUAL 0)
-  message(FATAL_ERROR "The contract tests need Python 3.11 or later with h5py and numpy, and "
-                      "${PENSTOCK_CONTRACT_PYTHON} cannot import them:\n${contract_python_says}\n"
-                      "Install python3-h5py (Debian, Ubuntu), name another interpreter with "
-                      "-DPENSTOCK_CONTRACT_PYTHON=..., or build without tests: -DPENSTOCK_TESTS=OFF")
+  # Who only builds the program need not have it; who runs the tests is told.
+  set(contract_python_says "the contract tests need Python 3.11 or later with h5py and numpy: install python3-h5py \
+(Debian, Ubuntu), or name another interpreter with -DPENSTOCK_CONTRACT_PYTHON=...")
+  message(STATUS "No contract tests: ${contract_python_says}")
+  add_test(NAME contract.python COMMAND sh -c "echo '${contract_python_says}'; exit 1")
+  set_tests_properties(contract.python PROPERTIES LABELS contract)
+  return()
 endif()
 
 # penstock_contract_test(<file> [CASE <class>] LABELS ... RANKS <most at once> TIMEOUT <seconds>)
