@@ -50,7 +50,7 @@ void Queue::mark() {
   Backend& b = *backend_;
   if (b.marks_set == b.marks.size()) {
     cudaEvent_t event = nullptr;
-    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    check_cuda(cudaEventCreate(&event));
     b.marks.push_back(event);
   }
   check_cuda(cudaEventRecord(b.marks[b.marks_set++], b.stream));
@@ -64,6 +64,16 @@ std::uint64_t Queue::marks_passed() {
   while (b.marks_passed < b.marks_set && cudaEventQuery(b.marks[b.marks_passed]) == cudaSuccess) ++b.marks_passed;
   cudaGetLastError();
   return b.marks_passed;
+}
+
+std::vector<double> Queue::mark_seconds() const {
+  std::vector<double> seconds;
+  for (std::size_t mark = 0; mark < backend_->marks_set; ++mark) {
+    float milliseconds = 0;
+    check_cuda(cudaEventElapsedTime(&milliseconds, backend_->marks.front(), backend_->marks[mark]));
+    seconds.push_back(milliseconds * 1e-3);
+  }
+  return seconds;
 }
 
 // What still runs may use the old workspace: growing waits for it.

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace penstock {
 
@@ -39,6 +40,8 @@ class Queue {
   void mark();
   void clear_marks();
   std::uint64_t marks_passed();
+  /// Seconds from the first mark until the device came past each; of a drained queue.
+  std::vector<double> mark_seconds() const;
 
   /// Scratch memory for the operation that runs now; what it held before is lost. Grows (and drains) where an operation
   /// asks for more than was ever asked for.

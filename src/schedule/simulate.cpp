@@ -12,7 +12,11 @@ namespace penstock {
 namespace {
 
 double cost(const Action& action, const Costs& costs) {
-  if (!is_compute(action.work)) return 0;
+  if (is_whole_step(action.work)) {
+    const auto found = costs.whole_step.find(action.work);
+    return found == costs.whole_step.end() ? 0 : found->second;
+  }
+  if (is_transfer(action.work)) return 0;
   const StageCosts& stage = costs.stages[static_cast<std::size_t>(action.stage)];
   switch (action.work) {
     case Work::forward:
@@ -35,6 +39,7 @@ void check(const Schedule& schedule, const Costs& costs) {
   ensure(schedule.lowered, "simulate: the table is not lowered");
   ensure(costs.stages.size() == static_cast<std::size_t>(schedule.stages), "simulate: costs for each stage");
   check_cost("hop", costs.hop);
+  for (const auto& [work, seconds] : costs.whole_step) check_cost(std::string(name(work)).c_str(), seconds);
   double sum = 0;
   for (const StageCosts& stage : costs.stages) {
     check_cost("forward", stage.forward);
@@ -116,7 +121,9 @@ class Clock {
 Costs equal_costs(const Schedule& schedule, const StageCosts& whole, double hop) {
   const double chunks = schedule.chunks();
   const StageCosts chunk{whole.forward / chunks, whole.input_gradient / chunks, whole.weight_gradient / chunks};
-  return {std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), chunk), hop};
+  return {.stages = std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), chunk),
+          .hop = hop,
+          .whole_step = {}};
 }
 
 Simulation simulate(const Schedule& schedule, const Costs& costs) {
@@ -126,7 +133,8 @@ Simulation simulate(const Schedule& schedule, const Costs& costs) {
   double busy_of_all = 0;
   for (int rank = 0; rank < schedule.pipeline; ++rank) {
     double busy = 0;
-    for (const Action& action : schedule.row(rank)) busy += cost(action, costs);
+    for (const Action& action : schedule.row(rank))
+      if (is_compute(action.work)) busy += cost(action, costs);
     for (const Span& span : result.spans[static_cast<std::size_t>(rank)])
       result.makespan = std::max(result.makespan, span.end);
     result.busy.push_back(busy);

@@ -2,10 +2,12 @@
 // What a CPU queue holds: oneDNN's engine and stream, the primitives made so far, and the workspace.
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
+#include <vector>
 
 #include "device/memory.hpp"
 #include "device/queue.hpp"
@@ -25,7 +27,7 @@ struct PrimitiveKeyHash {
 
 struct Queue::Backend {
   int threads = 1;
-  std::uint64_t marks = 0;
+  std::vector<std::chrono::steady_clock::time_point> marks;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   DeviceMemory workspace;

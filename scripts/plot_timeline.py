@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Draws the traced steps of a run to a PNG: what was foretold above what was measured.
+
+    scripts/plot_timeline.py RUN [-o FILE] [--step N]    RUN: a run folder, or its trace.json; FILE: by default
+                                                         timeline.png beside it; N: by default the last traced step
+
+A row a rank, a box an action: F forward, I and W the halves of the backward pass, B both, U the update and the other
+work of the whole step; white is waiting. Needs matplotlib; exit code 2 where the trace cannot be read.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+COLOURS = {
+    "forward": "#4c78a8",
+    "input gradient": "#f58518",
+    "weight gradient": "#54a24b",
+    "backward": "#e45756",
+}
+WHOLE_STEP = "#b0b0b0"
+FEWEST_SHOWN = 0.004  # of the step: narrower boxes get no letters
+
+
+class Unreadable(Exception):
+    pass
+
+
+def read_events(path):
+    try:
+        events = json.loads(path.read_text())["traceEvents"]
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}; trace a step with --set 'trace.steps=[12]'") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"{path}: is no trace of Penstock's") from error
+    return [event for event in events if event.get("ph") in ("X", "M")]
+
+
+def lanes_of(events, process):
+    """{thread: name} of the process with that name, and its number; none where nothing was foretold."""
+    numbers = [e["pid"] for e in events if e["name"] == "process_name" and e["args"]["name"] == process]
+    if not numbers:
+        return {}, None
+    named = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name" and e["pid"] == numbers[0]}
+    return named, numbers[0]
+
+
+def draw(axes, events, process, step, title):
+    """Boxes of one process and step; the seconds that the step took."""
+    lanes, number = lanes_of(events, process)
+    boxes = [e for e in events if e["ph"] == "X" and e["pid"] == number and e["args"]["step"] == step]
+    if not boxes:
+        axes.set_title(f"{title}: nothing", loc="left", fontsize=9)
+        axes.set_yticks([])
+        return 0.0
+    first = min(e["ts"] for e in boxes)
+    last = max(e["ts"] + e["dur"] for e in boxes)
+    for event in boxes:
+        if "bytes" in event["args"]:
+            continue  # transfers go beside the computing
+        left, width = (event["ts"] - first) / 1e3, event["dur"] / 1e3
+        colour = COLOURS.get(event["cat"], WHOLE_STEP)
+        axes.barh(event["tid"], width, left=left, height=0.9, color=colour, edgecolor="white", linewidth=0.4)
+        if event["dur"] > FEWEST_SHOWN * (last - first) * len(event["name"]):
+            axes.text(left + width / 2, event["tid"], event["name"], ha="center", va="center", fontsize=6, color="white")
+    axes.set_yticks(sorted(lanes), [lanes[lane] for lane in sorted(lanes)], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_title(f"{title}: {(last - first) / 1e3:.3f} ms", loc="left", fontsize=9)
+    return (last - first) / 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--step", type=int)
+    arguments = parser.parse_args()
+    path = arguments.run / "trace.json" if arguments.run.is_dir() else arguments.run
+    try:
+        events = read_events(path)
+        steps = sorted({e["args"]["step"] for e in events if e["ph"] == "X"})
+        step = arguments.step if arguments.step is not None else (steps[-1] if steps else None)
+        if step not in steps:
+            raise Unreadable(f"{path}: holds the steps {steps}, not {step}")
+    except Unreadable as error:
+        print(f"plot_timeline: {error}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        print("plot_timeline: matplotlib is not here; scripts/prepare plot installs it", file=sys.stderr)
+        sys.exit(2)
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    foretold_lanes, measured_lanes = lanes_of(events, "foretold")[0], lanes_of(events, "measured")[0]
+    heights = [max(1, len(foretold_lanes)), max(1, len(measured_lanes))]
+    figure, (above, below) = plt.subplots(
+        2, 1, sharex=True, figsize=(12, 1.5 + 0.35 * sum(heights)), gridspec_kw={"height_ratios": heights}
+    )
+    draw(above, events, "foretold", step, f"step {step}, foretold")
+    draw(below, events, "measured", step, f"step {step}, measured")
+    below.set_xlabel("milliseconds since the step began")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in [*COLOURS.values(), WHOLE_STEP]]
+    figure.legend(handles, [*COLOURS, "of the whole step"], loc="upper right", ncols=5, fontsize=7)
+    figure.tight_layout()
+    output = arguments.output or path.parent / "timeline.png"
+    figure.savefig(output, dpi=150)
+    print(output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+#pragma once
+// Costs that were measured: medians over what the actions of some steps took.
+
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "schedule/schedule.hpp"
+#include "schedule/simulate.hpp"
+
+namespace penstock {
+
+/// One rank's measured actions, gathered step by step.
+class MeasuredCosts {
+ public:
+  /// Times of one step of this rank's row, as the spans of its actions without what they waited for, seconds.
+  void add(const std::vector<Action>& row, std::span<const Span> spans);
+
+  /// Medians of all steps so far, "2F0 0.0013 2I0 0.0012 U 0.0004" (microbatch 0 stands for all): for the
+  /// other ranks.
+  std::string text() const;
+
+ private:
+  std::map<std::pair<int, Work>, std::vector<double>> seconds_;  ///< by stage and work
+};
+
+/// The costs of all stages, from the texts of all ranks. Ranks that compute the same stage wait for each other: the
+/// longest counts. A fused backward was not measured in halves: they share it equally. Stages that nobody measured cost
+/// nothing.
+Costs costs_of(const Schedule& schedule, std::span<const std::string> texts);
+
+}  // namespace penstock
