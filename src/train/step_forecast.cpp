@@ -1,0 +1,60 @@
+#include "train/step_forecast.hpp"
+
+#include <algorithm>
+
+namespace penstock {
+
+namespace {
+
+double median_of(const std::vector<StepShare>& steps, double StepShare::*part) {
+  std::vector<double> values;
+  for (const StepShare& step : steps) values.push_back(step.*part);
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
+
+}  // namespace
+
+StepShare share_of(const std::vector<Action>& row, const std::vector<Span>& spans) {
+  ensure(row.size() == spans.size(), "spans are not those of the row");
+  StepShare share;
+  double free = 0;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    const double took = spans[i].end - spans[i].start;
+    if (is_compute(row[i].work)) share.busy += took;
+    if (is_whole_step(row[i].work) && row[i].work != Work::update) share.communication += took;
+    share.waiting += spans[i].start - free;
+    free = spans[i].end;
+  }
+  share.step = free;
+  return share;
+}
+
+void StepForecast::add(World& world, const std::vector<Span>& spans) {
+  const std::vector<Action>& row = schedule_->row(pipeline_rank_);
+  ++steps_;
+  if (steps_ >= first_timed && steps_ <= last_timed) costs_.add(row, spans);
+  if (steps_ == last_timed) foretold_ = simulate(*schedule_, costs_of(*schedule_, world.gather(costs_.text())));
+  if (steps_ > last_timed) later_.push_back(share_of(row, spans));
+}
+
+std::string StepForecast::text() const {
+  if (!foretold_) return "";
+  return fmt::format("a step should take {:.4f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life)",
+                     foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed);
+}
+
+std::string StepForecast::line() const {
+  if (later_.empty() || !foretold_) return "";
+  const auto rank = static_cast<std::size_t>(pipeline_rank_);
+  const double step = median_of(later_, &StepShare::step), busy = median_of(later_, &StepShare::busy);
+  return fmt::format(
+      "a step took {:.4f} s (foretold {:.4f}), idle {:.1f} % ({:.1f}), waiting {:.4f} s, communication {:.4f} s", step,
+      foretold_->makespan, percent(step - busy, step), percent(foretold_->idle[rank], foretold_->makespan),
+      median_of(later_, &StepShare::waiting), median_of(later_, &StepShare::communication));
+}
+
+}  // namespace penstock
