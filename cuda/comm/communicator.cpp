@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <thread>
 #include <utility>
@@ -82,9 +83,14 @@ struct Communicator::Backend {
     if (lane) cudaStreamDestroy(lane);
   }
 
-  // NCCL's parting is collective. Where it does not come about (a rank is gone) the communicator is given up.
+  // NCCL's parting is collective. Where it does not come about (a rank is gone) the communicator is given up; where an
+  // error unwinds, at once.
   void close() noexcept {
     if (!nccl) return;
+    if (std::uncaught_exceptions() > 0) {
+      ncclCommAbort(nccl);
+      return;
+    }
     constexpr auto patience = std::chrono::seconds(5);
     const auto give_up = std::chrono::steady_clock::now() + patience;
     ncclResult_t state = ncclCommFinalize(nccl);

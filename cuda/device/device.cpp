@@ -61,6 +61,14 @@ void open_device(const DeviceChoice& choice) {
   check_cuda(cudaFree(nullptr));
 }
 
+std::string memory_in_use_text() {
+  std::size_t left = 0, all = 0;
+  check_cuda(cudaMemGetInfo(&left, &all));
+  constexpr double gibibyte = 1 << 30;
+  return fmt::format("{:.2f} of the GPU's {:.2f} GiB are taken", static_cast<double>(all - left) / gibibyte,
+                     static_cast<double>(all) / gibibyte);
+}
+
 std::string device_text() {
   int device = 0;
   cudaDeviceProp properties{};

@@ -12,6 +12,9 @@ namespace penstock {
 /// Enqueues a copy inside the device's memory.
 void copy_on_device(Queue& queue, const void* from, void* to, std::size_t bytes);
 
+/// Enqueues a copy of `bytes` to the host: there once the queue was drained.
+void copy_to_host(Queue& queue, const void* device, void* host, std::size_t bytes);
+
 /// What the host sees of a piece of device memory: on the CPU backend that memory itself, else a pinned copy, which
 /// `fetch` and `publish` bring up to date. A mirror of no memory (nullptr) is empty. The memory must outlive it.
 class HostMirror {

@@ -33,6 +33,10 @@ DevicePlace place_on_device(const DeviceChoice& choice);
 /// InputError as place_on_device does.
 void open_device(const DeviceChoice& choice);
 
+/// What this process holds (on a GPU: what all processes hold of it), for the end of a run: "the process held at most
+/// 1.2 GiB".
+std::string memory_in_use_text();
+
 /// "CPU", or the card's name: for the introduction of a run.
 std::string device_text();
 

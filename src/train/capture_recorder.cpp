@@ -131,10 +131,10 @@ std::vector<Piece> CaptureRecorder::pieces(const std::string& tap) const {
 bool CaptureRecorder::wants(std::string_view tap) const { return recorded_.contains(tap); }
 
 void CaptureRecorder::record(Queue& queue, std::string_view tap, int microbatch, TensorView values) {
-  const HostMirror on_host(values.raw(), values.bytes());
-  on_host.fetch(queue);
+  if (landing_.bytes() < values.bytes()) landing_ = HostMemory(values.bytes());
+  copy_to_host(queue, values.raw(), landing_.data(), values.bytes());
   queue.drain(fmt::format("the captured {}", tap));
-  const TensorView seen(on_host.data(), values.type(), values.shape());
+  const TensorView seen(landing_.data(), values.type(), values.shape());
   Recorded& recorded = recorded_.find(tap)->second;
   const std::int64_t width = values.elements() / recorded.rows;  // with padding columns, which are left out
   float* to = recorded.values.data() + microbatch * recorded.rows * recorded.columns;

@@ -47,6 +47,7 @@ class CaptureRecorder : public TapSink {
   std::vector<ArraySpec> arrays_;
   std::vector<std::string> taps_;  ///< of arrays_ from the third on
   std::map<std::string, Recorded, std::less<>> recorded_;
+  HostMemory landing_;  ///< of the tap that is being recorded
 };
 
 }  // namespace penstock

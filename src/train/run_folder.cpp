@@ -46,6 +46,14 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
 
 }  // namespace
 
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file) throw SystemError(fmt::format("{} cannot be read; check its permissions", path.string()));
+  return text.str();
+}
+
 bool RunFolder::holds_steps() const {
   std::ifstream file(metrics());
   std::string line;
@@ -87,18 +95,14 @@ void RunFolder::create() const {
 
 void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
 
-std::string RunFolder::product_choices_for(const std::filesystem::path& restart) const {
-  const RunFolder writer(std::filesystem::absolute(restart).parent_path().parent_path());
-  for (const std::filesystem::path& path : {product_choices(), writer.product_choices()}) {
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) continue;
-    std::ifstream file(path, std::ios::binary);
-    std::stringstream text;
-    text << file.rdbuf();
-    if (!file) throw SystemError(fmt::format("{} cannot be read; check its permissions", path.string()));
-    return text.str();
-  }
-  return "";
+std::optional<std::filesystem::path> RunFolder::product_choices_for(
+    const std::optional<std::filesystem::path>& restart) const {
+  std::error_code error;
+  if (std::filesystem::exists(product_choices(), error)) return product_choices();
+  if (!restart) return std::nullopt;
+  const RunFolder writer(std::filesystem::absolute(*restart).parent_path().parent_path());
+  if (std::filesystem::exists(writer.product_choices(), error)) return writer.product_choices();
+  return std::nullopt;
 }
 
 void RunFolder::write_product_choices(const std::string& text) const { write_text(product_choices(), text); }

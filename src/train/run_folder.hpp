@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,9 @@ namespace penstock {
 
 /// How a life of a run ended.
 enum class LifeEnd { running, done, stopped, failed };
+
+/// A file's text. Throws SystemError when it cannot be read.
+std::string read_text(const std::filesystem::path& path);
 
 class RunFolder {
  public:
@@ -35,10 +39,9 @@ class RunFolder {
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
   void write_deck(const std::string& toml) const;
-  /// The text that lies in this folder (from the life before, or put there to have the bits of another run), or else
-  /// beside the checkpoint `restart` in the folder of another run; empty where there is none. Throws SystemError when it
-  /// cannot be read.
-  std::string product_choices_for(const std::filesystem::path& restart) const;
+  /// The file that lies in this folder (from the life before, or put there to have the bits of another run), or else in
+  /// the folder of the run that wrote the checkpoint `restart`.
+  std::optional<std::filesystem::path> product_choices_for(const std::optional<std::filesystem::path>& restart) const;
   void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.
   void write_ranks(const std::vector<std::string>& lines) const;

@@ -1,7 +1,6 @@
 #include "train/trainer.hpp"
 
 #include <omp.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -54,6 +53,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       config_(setup_.deck.config),
       place_(place_of(setup_.mesh, world.rank())),
       folder_(setup_.run),
+      guard_(guard_run_folder(restart)),
       queue_({.threads = threads_of_rank(config_, world), .wait = wait_of(world)}),
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
@@ -67,7 +67,6 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
   world.together([this] {  // all of it now: nothing is allocated inside a step
     queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
   });
-  open_run_folder(restart);
   world.set_deadline(config_.watchdog.seconds);
   start_state(restart);
   list_ranks();
@@ -81,8 +80,16 @@ std::string Trainer::choose_products(const std::optional<std::string>& restart) 
   std::string choices;
   world_->together([&] {
     if (world_->rank() != 0) return;
-    const std::string known = folder_.product_choices_for(restart.value_or("latest"));
-    choices = ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), known);
+    const bool names_file = restart && *restart != "latest";
+    const auto file = folder_.product_choices_for(names_file ? std::optional<std::filesystem::path>(*restart) : std::nullopt);
+    const auto measure = [&](const std::string& known) {
+      return ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), known);
+    };
+    try {
+      choices = measure(file ? read_text(*file) : "");
+    } catch (const InputError& error) {
+      throw_input_error("{}: {}", file ? file->string() : "", error.what());
+    }
   });
   choices = world_->broadcast(choices);
   world_->together([&] { ops::use_linear_choices(queue_, choices); });
@@ -91,15 +98,17 @@ std::string Trainer::choose_products(const std::optional<std::string>& restart) 
 
 // Nothing is written before it is known that the run may begin. A folder that is there is guarded before it is looked
 // at: what another life still writes must not be read.
-void Trainer::open_run_folder(const std::optional<std::string>& restart) {
+std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::string>& restart) {
+  std::unique_ptr<RunGuard> guard;
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.check();
     if (!restart) refuse_earlier_steps();
     if (!std::filesystem::exists(folder_.path())) return;
-    guard_.emplace(folder_.path());
+    guard = std::make_unique<RunGuard>(folder_.path());
     if (!restart) refuse_earlier_steps();  // what another life wrote before it left
   });
+  return guard;
 }
 
 void Trainer::refuse_earlier_steps() const {
@@ -132,7 +141,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.create();
-    if (!guard_) guard_.emplace(folder_.path());
+    if (!guard_) guard_ = std::make_unique<RunGuard>(folder_.path());
     if (!restart) refuse_earlier_steps();
     if (restart && *restart != "latest") set_aside_later_checkpoints();
     remove_temporaries(folder_.checkpoints());
@@ -407,14 +416,11 @@ void Trainer::set_aside_later_checkpoints() {
   }
 }
 
-// Afterwards: what the process of each rank held at most, beside what the plan foretold.
+// Afterwards: what each rank held, beside what the plan foretold.
 void Trainer::tell_memory() const {
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
-  const std::size_t peak = static_cast<std::size_t>(usage.ru_maxrss) * 1024;
   const std::size_t planned = plan_memory(setup_.plan, place_, queue_.threads()).total();
   const std::vector<std::string> texts =
-      world_->gather(fmt::format("planned {}, the process held at most {}", bytes_text(planned), bytes_text(peak)));
+      world_->gather(fmt::format("planned {}, {}", bytes_text(planned), memory_in_use_text()));
   constexpr std::size_t most_lines = 8;
   for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
     spdlog::info("  memory of rank {}: {}", rank, texts[rank]);

@@ -57,7 +57,7 @@ class Trainer {
  private:
   std::string choose_products(const std::optional<std::string>& restart);
   void refuse_earlier_steps() const;
-  void open_run_folder(const std::optional<std::string>& restart);
+  std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   void start_state(const std::optional<std::string>& restart);
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;
@@ -91,7 +91,7 @@ class Trainer {
   MeshPlace place_;
   RunFolder folder_;
   IoThread io_;
-  std::optional<RunGuard> guard_;  ///< rank 0
+  std::unique_ptr<RunGuard> guard_;  ///< rank 0
   Queue queue_;
   Communicators communicators_;
   Writers writers_;

@@ -72,6 +72,20 @@ class GpuMeshTest(GpuTest):
                    {"device.measure": False, "precision.compute": "bfloat16", "model.dropout_attention": 0.0})
 
 
+    def test_measured_products(self):
+        settings = {**self.common, "precision.compute": "bfloat16", "model.dropout_attention": 0.0}
+        for run, mesh in (("one", ONE), ("four", Mesh(2, 2, 1))):
+            self.train(mesh=mesh, settings=settings, run=self.folder / run)
+        print(self.assert_same_curve(self.folder / "one", self.folder / "four", BFLOAT16, 5 * BFLOAT16))
+
+    def test_captures(self):
+        settings = {**self.common, "capture.steps": [2], "run.stop": 2, "device.measure": False,
+                    "capture.taps": ["blocks.*", "blocks.*.gradient", "logits", "loss"]}
+        for run, mesh in (("one", ONE), ("four", Mesh(1, 2, 2))):
+            self.train(mesh=mesh, settings=settings, run=self.folder / run, expect=75)
+        self.assert_close_datasets(capture(self.folder / "one", 2), capture(self.folder / "four", 2), CAPTURES)
+
+
 class GpuRestartTest(GpuTest):
     """Stop at 4, go on to 8: the bits of the straight run."""
 
@@ -84,7 +98,8 @@ class GpuRestartTest(GpuTest):
                     settings = {**self.common, "precision.compute": compute, "device.measure": measure}
                     self.train(mesh=mesh, settings=settings, run=straight)
                     broken.mkdir()
-                    if measure and (straight / "products.tsv").exists():  # else two runs measure, each for itself
+                    self.assertEqual((straight / "products.tsv").exists(), measure)
+                    if measure:  # else two runs measure, each for itself
                         shutil.copy(straight / "products.tsv", broken)
                     self.train(mesh=mesh, settings={**settings, "run.stop": 4}, run=broken, expect=75)
                     self.train(mesh=mesh, settings=settings, run=broken, restart="latest")
@@ -96,6 +111,7 @@ class GpuRestartTest(GpuTest):
         straight, elsewhere = self.folder / "straight", self.folder / "elsewhere"
         self.train(settings={**settings, "checkpoint.every": 4}, run=straight)
         self.train(settings=settings, run=elsewhere, restart=checkpoint(straight, 4))
+        self.assertEqual((straight / "products.tsv").read_text(), (elsewhere / "products.tsv").read_text())
         self.assertEqual(curve(straight)[4:], curve(elsewhere))
         self.assert_same_bits(checkpoint(straight, 8), checkpoint(elsewhere, 8))
 

@@ -182,14 +182,15 @@ TEST(RunFolder, FindsTheProductChoicesOfTheLifeThatARestartGoesOnFrom) {
   const RunFolder first(temporary.path() / "first"), second(temporary.path() / "second");
   first.create();
   second.create();
-  EXPECT_EQ(first.product_choices_for("latest"), "");
+  EXPECT_EQ(first.product_choices_for({}), std::nullopt);
   first.write_product_choices("of the first\n");
-  EXPECT_EQ(first.product_choices_for("latest"), "of the first\n");
+  EXPECT_EQ(first.product_choices_for({}), first.product_choices());
+  EXPECT_EQ(read_text(first.product_choices()), "of the first\n");
   const std::filesystem::path checkpoint = first.checkpoints() / "step-00000010.h5";
-  EXPECT_EQ(second.product_choices_for(checkpoint), "of the first\n");
-  EXPECT_EQ(second.product_choices_for("latest"), "");
+  EXPECT_EQ(second.product_choices_for(checkpoint), first.product_choices());
+  EXPECT_EQ(second.product_choices_for({}), std::nullopt);
   second.write_product_choices("of the second\n");
-  EXPECT_EQ(second.product_choices_for(checkpoint), "of the second\n");
+  EXPECT_EQ(second.product_choices_for(checkpoint), second.product_choices());
 }
 
 }  // namespace

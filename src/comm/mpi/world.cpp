@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -32,11 +34,12 @@ std::string process_space() {
   return World::host() + " " + (length > 0 ? std::string(space, static_cast<std::size_t>(length)) : "?");
 }
 
-// A process that has ended stays a zombie until its parent asks for it.
+// A process that has ended stays a zombie until its parent asks for it. In doubt it lives.
 bool is_alive(int process) {
+  if (kill(process, 0) != 0 && errno == ESRCH) return false;
   std::ifstream file("/proc/" + std::to_string(process) + "/stat");
   std::string line;
-  if (!std::getline(file, line)) return false;
+  if (!std::getline(file, line)) return true;
   const std::size_t name_end = line.rfind(')');
   const char state = name_end + 2 < line.size() ? line[name_end + 2] : '?';
   return state != 'Z' && state != 'X';
@@ -100,7 +103,7 @@ void World::find_neighbours() {
   for (int r = 0; r < size_; ++r) {
     const auto i = static_cast<std::size_t>(r);
     const int process = std::stoi(processes[i]);
-    if (r != rank_ && spaces[i] == spaces[static_cast<std::size_t>(rank_)] && is_alive(process))
+    if (r != rank_ && node_of(r) == node() && spaces[i] == spaces[static_cast<std::size_t>(rank_)] && is_alive(process))
       neighbours_.push_back({r, process});
   }
 }
