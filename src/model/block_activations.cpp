@@ -29,7 +29,7 @@ constexpr Member members[] = {
     {&A::attention_mean, BlockPart::attention_norm, statistic, "outside"},
     {&A::attention_rstd, BlockPart::attention_norm, statistic, "outside"},
     {&A::attention_input, BlockPart::attention_norm, stream, "outside"},
-    {&A::attention_tokens, BlockPart::attention_tokens, all_rows, "gathered"},
+    {&A::attention_tokens, BlockPart::attention_tokens, all_rows, "outside"},
     {&A::qkv, BlockPart::qkv, three_heads, "attention"},
     {&A::attended, BlockPart::attention, heads, "attention"},
     {&A::log_sum_exp, BlockPart::attention, head_rows, "attention"},
@@ -37,7 +37,7 @@ constexpr Member members[] = {
     {&A::mlp_mean, BlockPart::mlp_norm, statistic, "outside"},
     {&A::mlp_rstd, BlockPart::mlp_norm, statistic, "outside"},
     {&A::mlp_input, BlockPart::mlp_norm, stream, "outside"},
-    {&A::mlp_tokens, BlockPart::mlp_tokens, all_rows, "gathered"},
+    {&A::mlp_tokens, BlockPart::mlp_tokens, all_rows, "outside"},
     {&A::pre_activation, BlockPart::mlp, hidden, "mlp"},
     {&A::hidden, BlockPart::mlp, hidden, "mlp"},
 };

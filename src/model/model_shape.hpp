@@ -20,7 +20,7 @@ enum class Recompute {
   none,
   attention,    ///< the attention core: its output and log-sum-exp
   block,        ///< all but the block's input
-  block_local,  ///< all but the block's input and the results of collectives on the tensor axis
+  block_local,  ///< all but the block's input and what would be summed over the tensor axis again
 };
 
 struct ModelShape {

@@ -13,14 +13,6 @@ constexpr BlockParts tokens_of_all_ranks{BlockPart::attention_tokens, BlockPart:
 constexpr BlockParts own_parts{BlockPart::input,  BlockPart::attention_norm, BlockPart::qkv, BlockPart::attention,
                                BlockPart::middle, BlockPart::mlp_norm,       BlockPart::mlp};
 
-// What a collective of the tensor axis brought: the gathered rows, and the sum that joined the stream.
-BlockParts results_of_collectives(const ModelShape& shape) {
-  BlockParts parts{};
-  if (shape.cut.tensor > 1) parts = parts | BlockParts{BlockPart::middle};
-  if (shape.cut_rows()) parts = parts | tokens_of_all_ranks;
-  return parts;
-}
-
 bool remakes_blocks(const ModelShape& shape) {
   return shape.recompute == Recompute::block || shape.recompute == Recompute::block_local;
 }
@@ -45,7 +37,7 @@ BlockParts kept_parts(const ModelShape& shape) {
     case Recompute::block:
       return {BlockPart::input};
     case Recompute::block_local:
-      return BlockParts{BlockPart::input} | results_of_collectives(shape);
+      return shape.cut.tensor > 1 ? BlockParts{BlockPart::input, BlockPart::middle} : BlockParts{BlockPart::input};
   }
   throw LogicError("a recomputation policy without parts");
 }
@@ -71,18 +63,15 @@ RecomputeCost recompute_cost(const ModelShape& shape) {
   if (again.has(BlockPart::middle)) cost.flops += product(shape.head_width(), width);
   if (again.has(BlockPart::mlp)) cost.flops += product(width, shape.hidden());
 
-  const std::int64_t own_elements = shape.rows() * width;
-  const auto gather = peers * own_elements * static_cast<std::int64_t>(bytes_of(shape.cut.compute));
-  // Rows not cut: the sum is a reduce-scatter and a gather of equal pieces.
-  const auto partial = static_cast<std::int64_t>(bytes_of(shape.partial()));
-  const std::int64_t sum =
-      shape.cut_rows() ? peers * own_elements * partial : 2 * peers * (own_elements / shape.cut.tensor) * partial;
-  if (again.has(BlockPart::middle)) cost.bytes_sent += sum;
-  for (const BlockPart part : {BlockPart::attention_tokens, BlockPart::mlp_tokens}) {
-    if (again.has(part)) cost.bytes_sent += gather;
-    if (all_parts(shape).has(part)) cost.bytes_sent -= gather;  // the weight gradient's own
-  }
+  // The sum: a reduce-scatter, and where rows are not cut a gather of as many bytes. Gathers of rows cost nothing more:
+  // the weight gradients find them done.
+  const auto piece = tokens * width / shape.cut.tensor * static_cast<std::int64_t>(bytes_of(shape.partial()));
+  if (again.has(BlockPart::middle)) cost.bytes_sent = peers * piece * (shape.cut_rows() ? 1 : 2);
   return cost;
+}
+
+RecomputeCost operator*(const RecomputeCost& cost, std::int64_t times) {
+  return {.flops = cost.flops * static_cast<double>(times), .bytes_sent = cost.bytes_sent * times};
 }
 
 Recompute parse_recompute(std::string_view word) {

@@ -1,6 +1,12 @@
 #pragma once
 // Recomputation: what a block keeps of its forward pass, and what its backward pass computes again instead. A policy is
 // the set of parts that are kept; memory, work and messages follow from it.
+//
+// Collectives of the tensor axis in a block's forward pass, where rows are cut: gather, sum, gather, sum. The second
+// sum is never needed again. Every policy's backward pass needs both gathers once: `none` for the weight gradients (it
+// keeps own rows only), `block` before it computes again, and its weight gradients find them gathered. So what is left
+// is the first sum: `block` takes it again, `block_local` keeps it, as the `middle` that it joined, and sends what
+// `none` sends.
 
 #include <cstdint>
 #include <initializer_list>
@@ -55,9 +61,10 @@ BlockParts held_parts(const ModelShape& shape);
 /// What the policy adds to one block's passes of one microbatch on this rank, against `none`.
 struct RecomputeCost {
   double flops = 0;             ///< of products and attention, counted as in part_costs
-  std::int64_t bytes_sent = 0;  ///< on the tensor axis; negative: fewer than `none`
+  std::int64_t bytes_sent = 0;  ///< on the tensor axis
 };
 RecomputeCost recompute_cost(const ModelShape& shape);
+RecomputeCost operator*(const RecomputeCost& cost, std::int64_t times);
 
 /// "none", "attention", "block", "block-local". Throws InputError for another word.
 Recompute parse_recompute(std::string_view word);

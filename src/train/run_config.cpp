@@ -54,12 +54,12 @@ void RunConfig::describe(FieldTable& table) {
           "none: nothing; all activations are kept from the forward pass of a microbatch to its backward pass. "
           "attention: the attention core alone (its output and log-sum-exp, a sixteenth of the bytes); its time is the "
           "core's. block: all but a block's input (15 sixteenths); it costs two thirds of a forward pass, and with "
-          "mesh.tensor above 1 one more sum a block across those ranks. block-local: as block, but the results of "
-          "collectives across tensor ranks are kept: no byte more is sent than with none (fewer, where tokens are "
-          "cut); with mesh.tensor = 1 it is block. Losses and gradients have the same bits with all four. What is "
-          "computed again lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients "
-          "read of it is held until they come, in buffers of every block: where memory is short, choose \"fused\". "
-          "penstock check prints the bytes, operations and messages of the policy.");
+          "mesh.tensor above 1 one more sum a block across those ranks. block-local: as block, but what was summed "
+          "across tensor ranks is kept (14 sixteenths are not), so that as many bytes are sent as with none; with "
+          "mesh.tensor = 1 it is block. Losses and gradients have the same bits with all four. What is computed again "
+          "lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients read of it is "
+          "held until they come, in buffers of every block: where memory is short, choose \"fused\". penstock check "
+          "prints the bytes, operations and messages of the policy.");
 
   optimizer.describe(table);
   table

@@ -45,14 +45,13 @@ TEST(Recompute, APartIsKeptOrMadeAgain) {
   EXPECT_EQ(remade_parts(shape_of(Recompute::attention, 2)), BlockParts{BlockPart::attention});
 }
 
-TEST(Recompute, BlockLocalKeepsTheResultsOfCollectives) {
+TEST(Recompute, BlockLocalKeepsWhatWasSummed) {
   const auto kept = [](int tensor, bool sequence_parallel) {
     return kept_parts(shape_of(Recompute::block_local, tensor, sequence_parallel));
   };
-  EXPECT_EQ(kept(1, true), kept_parts(shape_of(Recompute::block))) << "there are none";
+  EXPECT_EQ(kept(1, true), kept_parts(shape_of(Recompute::block))) << "nothing was";
+  EXPECT_EQ(kept(2, true), (BlockParts{BlockPart::input, BlockPart::middle}));
   EXPECT_EQ(kept(2, false), (BlockParts{BlockPart::input, BlockPart::middle}));
-  EXPECT_EQ(kept(2, true),
-            (BlockParts{BlockPart::input, BlockPart::middle, BlockPart::attention_tokens, BlockPart::mlp_tokens}));
 }
 
 TEST(Recompute, BytesKeptAreTheFormula) {
@@ -69,8 +68,8 @@ TEST(Recompute, BytesKeptAreTheFormula) {
   EXPECT_EQ(kept(Recompute::block_local, 1, true), tokens * row);
   EXPECT_EQ(kept(Recompute::none, 2, true), none / 2) << "rows and heads are cut";
   EXPECT_EQ(kept(Recompute::block, 2, true), tokens * row / 2);
-  EXPECT_EQ(kept(Recompute::block_local, 2, true), tokens * row * 3) << "two halves and two wholes";
-  EXPECT_EQ(kept(Recompute::block_local, 2, false), tokens * row * 2) << "input and middle";
+  EXPECT_EQ(kept(Recompute::block_local, 2, true), tokens * row) << "input and middle, a half each";
+  EXPECT_EQ(kept(Recompute::block_local, 2, false), tokens * row * 2);
 }
 
 TEST(Recompute, LaidOverReplacesWhatIsThere) {
@@ -100,7 +99,7 @@ TEST(Recompute, OperationsAreTheForwardPassWithoutItsLastProduct) {
 }
 
 TEST(Recompute, MessagesAreThoseOfTheCollectivesAgain) {
-  const std::int64_t elements = 128 * 128, gather = 2 * elements / 2, reduce_scatter = 4 * elements / 2;
+  const std::int64_t elements = 128 * 128, reduce_scatter = 4 * elements / 2;
   const auto sent = [](Recompute policy, int tensor, bool sequence_parallel) {
     return recompute_cost(shape_of(policy, tensor, sequence_parallel)).bytes_sent;
   };
@@ -108,8 +107,8 @@ TEST(Recompute, MessagesAreThoseOfTheCollectivesAgain) {
   EXPECT_EQ(sent(Recompute::attention, 2, true), 0);
   EXPECT_EQ(sent(Recompute::block, 2, true), reduce_scatter) << "its gathers are those of the weight gradient";
   EXPECT_EQ(sent(Recompute::block, 2, false), 2 * reduce_scatter) << "an all-reduce";
-  EXPECT_EQ(sent(Recompute::block_local, 2, true), -2 * gather) << "the weight gradient finds them gathered";
-  EXPECT_EQ(sent(Recompute::block_local, 2, false), 0);
+  for (const bool sequence_parallel : {true, false})
+    EXPECT_EQ(sent(Recompute::block_local, 4, sequence_parallel), 0) << "the sum is kept";
 }
 
 }  // namespace
