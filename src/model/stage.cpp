@@ -3,7 +3,7 @@
 namespace penstock {
 
 Stage::Stage(ModelContext& context, const StagePart& part, const StageSlots& slots, Arena& arena)
-    : context_(&context), part_(part) {
+    : context_(&context), part_(part), backward_(slots.backward) {
   const ModelShape& shape = context.shape();
   const auto blocks = static_cast<std::size_t>(part.blocks);
   for (int i = 0; i < part.blocks; ++i) blocks_.emplace_back(context, part.first_block + i);
@@ -42,6 +42,8 @@ void Stage::forward(const MicrobatchView& microbatch, int slot, TensorView outpu
 
 void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held, TensorView gradient,
                            BackwardHalves halves, float loss_scale, double* loss_sum) const {
+  ensure(halves == BackwardHalves::fused || backward_ == BackwardHalves::input_only,
+         "a stage that was planned with a fused backward has no room for gradients that wait");
   const auto s = static_cast<std::size_t>(slot), h = static_cast<std::size_t>(held);
   if (head_) {
     head_->input_gradient(microbatch, last_output_[s], loss_scale, gradient, loss_sum);

@@ -45,6 +45,7 @@ class Stage {
  private:
   ModelContext* context_;
   StagePart part_;
+  BackwardHalves backward_;
   std::vector<Block> blocks_;
   std::optional<EmbeddingLayer> embedding_;
   std::optional<Head> head_;
