@@ -23,33 +23,46 @@ struct RankPlan {
   std::vector<int> layers;
   std::int64_t parameters = 0;
   MemoryPlan memory;
+  // Of the recomputation policy, against none: bytes of memory, and what a step costs.
+  std::int64_t recompute_bytes = 0;
+  RecomputeCost recompute;
 };
 
 std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int threads) {
+  ModelPlan plain = plan;
+  plain.recompute = Recompute::none;
   std::vector<RankPlan> ranks;
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    RankPlan r{.place = place_of(mesh, rank), .layers = {}, .parameters = 0, .memory = {}};
+    RankPlan r;
+    r.place = place_of(mesh, rank);
     for (const int stage : plan.schedule.stages_of_rank(r.place.pipeline)) {
       const StagePart& part = plan.parts[static_cast<std::size_t>(stage)];
       for (int i = 0; i < part.blocks; ++i) r.layers.push_back(part.first_block + i);
     }
     r.parameters = parameter_layout(plan, r.place).parameters_held();
     r.memory = plan_memory(plan, r.place, threads);
+    if (plan.recompute != Recompute::none)
+      r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
+                          static_cast<std::int64_t>(plan_memory(plain, r.place, threads).total());
+    r.recompute = recompute_cost(plan) * (static_cast<std::int64_t>(r.layers.size()) * plan.microbatches());
     ranks.push_back(std::move(r));
   }
   return ranks;
 }
 
 // Without measured times: floating-point operations, in units of one block's forward pass of a microbatch. Each half of
-// the backward pass is as much as the forward pass; the head runs with the last stage's input gradient.
+// the backward pass is as much as the forward pass; the head runs with the last stage's input gradient, and so does
+// what is computed again.
 Costs counted_costs(const ModelPlan& plan) {
   const PartCosts parts = part_costs(plan.config, plan.sequence);
+  const double again =
+      recompute_cost(plan).flops * plan.cut.tensor / (parts.block * static_cast<double>(plan.micro * plan.sequence));
   Costs costs;
   for (const StagePart& part : plan.parts) {
     const double embedding = part.embedding ? parts.embedding / parts.block : 0;
     const double head = part.head ? parts.head / parts.block : 0;
     costs.stages.push_back({.forward = part.blocks + embedding,
-                            .input_gradient = part.blocks + embedding + 2 * head,
+                            .input_gradient = part.blocks * (1 + again) + embedding + 2 * head,
                             .weight_gradient = part.blocks + head});
   }
   return costs;
@@ -63,13 +76,17 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   json["microbatches"] = plan.microbatches();
   for (const Axis& axis : mesh.axes()) json["mesh"][axis.name] = axis.size;
   json["schedule"] = report_json(report);
+  json["recompute"] = text(plan.recompute);
   for (const RankPlan& r : ranks)
-    json["ranks"].push_back({{"data", r.place.data},
-                             {"pipeline", r.place.pipeline},
-                             {"tensor", r.place.tensor},
-                             {"layers", r.layers},
-                             {"parameters", r.parameters},
-                             {"bytes", bytes_json(r.memory)}});
+    json["ranks"].push_back(
+        {{"data", r.place.data},
+         {"pipeline", r.place.pipeline},
+         {"tensor", r.place.tensor},
+         {"layers", r.layers},
+         {"parameters", r.parameters},
+         {"bytes", bytes_json(r.memory)},
+         {"recompute",
+          {{"bytes", r.recompute_bytes}, {"flops", r.recompute.flops}, {"bytes_sent", r.recompute.bytes_sent}}}});
   std::printf("%s\n", json.dump(2).c_str());
 }
 
@@ -96,7 +113,11 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
       threads, threads == 1 ? "" : "s");
   fmt::print("activations of rank 0:");
   for (const auto& [part, bytes] : ranks.front().memory.activations) fmt::print("  {} {}", part, bytes_text(bytes));
-  fmt::print("\n\n{}", table);
+  const RankPlan& first = ranks.front();
+  constexpr double mebibyte = 1 << 20;
+  fmt::print("\nrecomputation \"{}\" on rank 0, against \"none\": {:+.1f} MiB of memory; {:+.4g} operations",
+             text(plan.recompute), static_cast<double>(first.recompute_bytes) / mebibyte, first.recompute.flops);
+  fmt::print(" and {:+.1f} MiB sent a step\n\n{}", static_cast<double>(first.recompute.bytes_sent) / mebibyte, table);
 }
 
 }  // namespace

@@ -2,15 +2,6 @@
 
 namespace penstock {
 
-AttentionLayer::Activations AttentionLayer::take_activations(const ModelShape& shape, Arena& arena) {
-  const auto take = [&](DType type, const Shape& extents) {
-    return arena.take(MemoryUse::activations, type, extents, "attention");
-  };
-  return {.qkv = take(shape.cut.compute, {shape.tokens(), 3 * shape.head_width()}),
-          .out = take(shape.cut.compute, {shape.tokens(), shape.head_width()}),
-          .log_sum_exp = take(DType::float32, {shape.samples, shape.heads(), shape.sequence})};
-}
-
 AttentionLayer::Held AttentionLayer::take_held(const ModelShape& shape, Arena& arena) {
   return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()}),
           .dqkv = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.tokens(), 3 * shape.head_width()})};
@@ -51,21 +42,25 @@ ops::AttentionShape AttentionLayer::attention_shape() const {
           .first_head = shape.heads() * shape.tensor_coordinate};
 }
 
-TensorView AttentionLayer::forward(const MicrobatchView& microbatch, const Activations& kept, TensorView x,
-                                   bool with_dropout) const {
-  const TensorView tokens = context_->gather_rows(x, context_->scratch().gathered);
-  ops::linear(context_->queue(), {.x = tokens,
+void AttentionLayer::project(const BlockActivations& kept) const {
+  ops::linear(context_->queue(), {.x = context_->tokens_of(kept.attention_input, kept.attention_tokens),
                                   .weight = context_->weight(name_ + ".qkv.weight"),
                                   .bias = context_->weight(name_ + ".qkv.bias"),
                                   .y = kept.qkv,
                                   .pre_activation = {}});
+}
+
+void AttentionLayer::attend(const MicrobatchView& microbatch, const BlockActivations& kept, bool with_dropout) const {
   ops::attention(context_->queue(), {.shape = attention_shape(),
                                      .qkv = kept.qkv,
-                                     .out = kept.out,
+                                     .out = kept.attended,
                                      .log_sum_exp = kept.log_sum_exp,
                                      .dropout = with_dropout ? dropout_ : ops::Dropout{},
                                      .first_sample = microbatch.first_sample});
-  ops::linear(context_->queue(), {.x = kept.out,
+}
+
+TensorView AttentionLayer::output(const BlockActivations& kept) const {
+  ops::linear(context_->queue(), {.x = kept.attended,
                                   .weight = context_->weight(name_ + ".output.weight"),
                                   .bias = {},
                                   .y = context_->scratch().partial,
@@ -73,7 +68,7 @@ TensorView AttentionLayer::forward(const MicrobatchView& microbatch, const Activ
   return context_->sum_partials(context_->scratch().partial);
 }
 
-TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, const Activations& kept,
+TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, const BlockActivations& kept,
                                           const Held& held) const {
   const ModelScratch& scratch = context_->scratch();
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
@@ -83,7 +78,7 @@ TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, cons
                                                  .pre_activation = {}});
   ops::attention_gradient(context_->queue(), {.shape = attention_shape(),
                                               .qkv = kept.qkv,
-                                              .out = kept.out,
+                                              .out = kept.attended,
                                               .log_sum_exp = kept.log_sum_exp,
                                               .dout = scratch.attention_gradient,
                                               .dqkv = held.dqkv,
@@ -96,17 +91,16 @@ TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, cons
   return context_->sum_partials(scratch.partial);
 }
 
-void AttentionLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x,
-                                     GatheredGradient gathered) const {
+void AttentionLayer::weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const {
   const ModelScratch& scratch = context_->scratch();
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
   ops::linear_weight_gradient(context_->queue(), {.dy = dout,
-                                                  .x = kept.out,
+                                                  .x = kept.attended,
                                                   .dweight = context_->gradient(name_ + ".output.weight"),
                                                   .dbias = context_->gradient(name_ + ".output.bias")});
-  const TensorView tokens = context_->gather_rows(x, scratch.gathered);
+  const TensorView tokens = context_->tokens_of(kept.attention_input, kept.attention_tokens);
   ops::linear_weight_gradient(context_->queue(), {.dy = held.dqkv,
                                                   .x = tokens,
                                                   .dweight = context_->gradient(name_ + ".qkv.weight"),

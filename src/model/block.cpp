@@ -2,27 +2,10 @@
 
 namespace penstock {
 
-Block::Activations Block::take_activations(const ModelShape& shape, Arena& arena) {
-  const auto stream = [&] {
-    return arena.take(MemoryUse::activations, shape.cut.compute, {shape.rows(), shape.width()}, "outside");
-  };
-  const auto statistic = [&] { return arena.take(MemoryUse::activations, DType::float32, {shape.rows()}, "outside"); };
-  Activations kept;
-  kept.x = stream();
-  kept.attention_mean = statistic();
-  kept.attention_rstd = statistic();
-  kept.attention_input = stream();
-  kept.attention = AttentionLayer::take_activations(shape, arena);
-  kept.middle = stream();
-  kept.mlp_mean = statistic();
-  kept.mlp_rstd = statistic();
-  kept.mlp_input = stream();
-  kept.mlp = MlpLayer::take_activations(shape, arena);
-  return kept;
-}
-
-Block::Held Block::take_held(const ModelShape& shape, Arena& arena) {
-  return {.attention = AttentionLayer::take_held(shape, arena), .mlp = MlpLayer::take_held(shape, arena)};
+Block::Held Block::take_held(const ModelShape& shape, BlockParts remade, Arena& arena) {
+  return {.attention = AttentionLayer::take_held(shape, arena),
+          .mlp = MlpLayer::take_held(shape, arena),
+          .remade = take_activations(shape, remade, MemoryUse::buffers, arena)};
 }
 
 Block::Block(ModelContext& context, int index)
@@ -33,42 +16,59 @@ Block::Block(ModelContext& context, int index)
       attention_dropout_(context.dropout(name_ + ".attention", context.shape().config.dropout_residual)),
       mlp_dropout_(context.dropout(name_ + ".mlp", context.shape().config.dropout_residual)) {}
 
-void Block::forward(const MicrobatchView& microbatch, const Activations& kept, TensorView out,
-                    bool with_dropout) const {
-  const ops::TokenRows rows = context_->token_rows(microbatch);
-  const auto norm = [&](const std::string& name, TensorView x, TensorView y, TensorView mean, TensorView rstd) {
-    return ops::LayerNorm{.x = x,
-                          .weight = context_->weight(name + ".weight"),
-                          .bias = context_->weight(name + ".bias"),
-                          .y = y,
-                          .mean = mean,
-                          .rstd = rstd};
-  };
-  ops::layer_norm(context_->queue(), norm(name_ + ".attention_norm", kept.x, kept.attention_input, kept.attention_mean,
-                                          kept.attention_rstd));
+ops::LayerNorm Block::attention_norm(const BlockActivations& kept) const {
+  return {.x = kept.x,
+          .weight = context_->weight(name_ + ".attention_norm.weight"),
+          .bias = context_->weight(name_ + ".attention_norm.bias"),
+          .y = kept.attention_input,
+          .mean = kept.attention_mean,
+          .rstd = kept.attention_rstd};
+}
 
-  const TensorView attended = attention_.forward(microbatch, kept.attention, kept.attention_input, with_dropout);
-  const ops::Residual middle{.residual = kept.x,
-                             .branch = attended,
-                             .bias = attention_.output_bias(),
-                             .out = kept.middle,
-                             .dropout = with_dropout ? attention_dropout_ : ops::Dropout{},
-                             .rows = rows};
-  record_branch(name_ + ".attention", microbatch, middle);
-  ops::residual_layer_norm(context_->queue(), {.residual = middle,
-                                               .norm = norm(name_ + ".mlp_norm", kept.middle, kept.mlp_input,
-                                                            kept.mlp_mean, kept.mlp_rstd)});
+ops::LayerNorm Block::mlp_norm(const BlockActivations& kept) const {
+  return {.x = kept.middle,
+          .weight = context_->weight(name_ + ".mlp_norm.weight"),
+          .bias = context_->weight(name_ + ".mlp_norm.bias"),
+          .y = kept.mlp_input,
+          .mean = kept.mlp_mean,
+          .rstd = kept.mlp_rstd};
+}
 
-  const TensorView transformed = mlp_.forward(kept.mlp, kept.mlp_input);
+void Block::forward(const MicrobatchView& microbatch, const BlockActivations& kept, TensorView out, Pass pass) const {
+  compute(microbatch, kept, all_parts(context_->shape()), pass);
   const ops::Residual end{.residual = kept.middle,
-                          .branch = transformed,
+                          .branch = mlp_.down(kept),
                           .bias = mlp_.output_bias(),
                           .out = out,
-                          .dropout = with_dropout ? mlp_dropout_ : ops::Dropout{},
-                          .rows = rows};
+                          .dropout = pass == Pass::evaluation ? ops::Dropout{} : mlp_dropout_,
+                          .rows = context_->token_rows(microbatch)};
   record_branch(name_ + ".mlp", microbatch, end);
   ops::residual(context_->queue(), end);
   context_->record(name_, microbatch, out);
+}
+
+// Whatever the pass, a part is computed by the same operation from the same arguments: its bits are the same. (The norm
+// behind a kept middle has those of the norm that is fused with the sum.)
+void Block::compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const {
+  const bool with_dropout = pass != Pass::evaluation;
+  if (parts.has(BlockPart::attention_norm)) ops::layer_norm(context_->queue(), attention_norm(kept));
+  if (parts.has(BlockPart::attention_tokens)) context_->gather_rows(kept.attention_input, kept.attention_tokens);
+  if (parts.has(BlockPart::qkv)) attention_.project(kept);
+  if (parts.has(BlockPart::attention)) attention_.attend(microbatch, kept, with_dropout);
+  if (parts.has(BlockPart::middle)) {
+    const ops::Residual middle{.residual = kept.x,
+                               .branch = attention_.output(kept),
+                               .bias = attention_.output_bias(),
+                               .out = kept.middle,
+                               .dropout = with_dropout ? attention_dropout_ : ops::Dropout{},
+                               .rows = context_->token_rows(microbatch)};
+    if (pass != Pass::again) record_branch(name_ + ".attention", microbatch, middle);
+    ops::residual_layer_norm(context_->queue(), {.residual = middle, .norm = mlp_norm(kept)});
+  } else if (parts.has(BlockPart::mlp_norm)) {
+    ops::layer_norm(context_->queue(), mlp_norm(kept));
+  }
+  if (parts.has(BlockPart::mlp_tokens)) context_->gather_rows(kept.mlp_input, kept.mlp_tokens);
+  if (parts.has(BlockPart::mlp)) mlp_.up(kept);
 }
 
 // The branch alone exists only inside the fused operation; for a tap it is computed once more, where the sum will
@@ -81,8 +81,10 @@ void Block::record_branch(const std::string& tap, const MicrobatchView& microbat
   context_->record(tap, microbatch, alone.out);
 }
 
-void Block::input_gradient(const MicrobatchView& microbatch, const Activations& kept, const Held& held,
+void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
                            TensorView gradient, BackwardHalves halves) const {
+  const BlockActivations kept = laid_over(slot, held.remade);
+  compute(microbatch, kept, remade_parts(context_->shape()), Pass::again);
   const ops::TokenRows rows = context_->token_rows(microbatch);
   const auto through_norm = [&](const std::string& name, TensorView dy, TensorView x, TensorView mean,
                                 TensorView rstd) {
@@ -100,24 +102,23 @@ void Block::input_gradient(const MicrobatchView& microbatch, const Activations& 
   context_->record(name_ + ".mlp.gradient", microbatch, gradient);
   ops::dropout_gradient(context_->queue(),
                         {.dout = gradient, .dbranch = held.mlp.branch_gradient, .dropout = mlp_dropout_, .rows = rows});
-  const TensorView from_mlp = mlp_.input_gradient(kept.mlp, held.mlp);
-  if (halves == BackwardHalves::fused)
-    mlp_.weight_gradient(kept.mlp, held.mlp, kept.mlp_input, GatheredGradient::in_scratch);
+  const TensorView from_mlp = mlp_.input_gradient(kept, held.mlp);
+  if (halves == BackwardHalves::fused) mlp_.weight_gradient(kept, held.mlp, GatheredGradient::in_scratch);
   through_norm(name_ + ".mlp_norm", from_mlp, kept.middle, kept.mlp_mean, kept.mlp_rstd);
 
   context_->record(name_ + ".attention.gradient", microbatch, gradient);
   ops::dropout_gradient(
       context_->queue(),
       {.dout = gradient, .dbranch = held.attention.branch_gradient, .dropout = attention_dropout_, .rows = rows});
-  const TensorView from_attention = attention_.input_gradient(microbatch, kept.attention, held.attention);
-  if (halves == BackwardHalves::fused)
-    attention_.weight_gradient(kept.attention, held.attention, kept.attention_input, GatheredGradient::in_scratch);
+  const TensorView from_attention = attention_.input_gradient(microbatch, kept, held.attention);
+  if (halves == BackwardHalves::fused) attention_.weight_gradient(kept, held.attention, GatheredGradient::in_scratch);
   through_norm(name_ + ".attention_norm", from_attention, kept.x, kept.attention_mean, kept.attention_rstd);
 }
 
-void Block::weight_gradient(const Activations& kept, const Held& held) const {
-  mlp_.weight_gradient(kept.mlp, held.mlp, kept.mlp_input, GatheredGradient::again);
-  attention_.weight_gradient(kept.attention, held.attention, kept.attention_input, GatheredGradient::again);
+void Block::weight_gradient(const BlockActivations& slot, const Held& held) const {
+  const BlockActivations kept = laid_over(slot, held.remade);
+  mlp_.weight_gradient(kept, held.mlp, GatheredGradient::again);
+  attention_.weight_gradient(kept, held.attention, GatheredGradient::again);
 }
 
 }  // namespace penstock

@@ -14,38 +14,35 @@ namespace penstock {
 /// behind its input gradient (B, fused).
 enum class BackwardHalves { input_only, fused };
 
+/// Which forward pass it is: evaluation draws no dropout; what is computed again is recorded by no tap.
+enum class Pass { training, evaluation, again };
+
 class Block {
  public:
-  /// Of one microbatch in flight.
-  struct Activations {
-    TensorView x;                               ///< [R, C] the block's input
-    TensorView attention_mean, attention_rstd;  ///< [R] float32
-    TensorView attention_input;                 ///< [R, C] normalized
-    AttentionLayer::Activations attention;
-    TensorView middle;              ///< [R, C] after the attention branch joined
-    TensorView mlp_mean, mlp_rstd;  ///< [R] float32
-    TensorView mlp_input;           ///< [R, C] normalized
-    MlpLayer::Activations mlp;
-  };
   /// From the input gradient to the weight gradient.
   struct Held {
     AttentionLayer::Held attention;
     MlpLayer::Held mlp;
+    BlockActivations remade;  ///< parts that were computed again: they stand here instead of in the shared memory
   };
-  static Activations take_activations(const ModelShape& shape, Arena& arena);
-  static Held take_held(const ModelShape& shape, Arena& arena);
+  /// `remade`: the parts of BlockActivations that are held, too.
+  static Held take_held(const ModelShape& shape, BlockParts remade, Arena& arena);
 
   Block(ModelContext& context, int index);
 
   /// Reads kept.x, fills the rest of `kept` and `out` [R, C].
-  void forward(const MicrobatchView& microbatch, const Activations& kept, TensorView out, bool with_dropout) const;
+  void forward(const MicrobatchView& microbatch, const BlockActivations& kept, TensorView out, Pass pass) const;
+  /// Computes the parts again that the policy does not keep, into `held` or, where it has no room, `slot`.
   /// gradient [R, C]: in, of the block's output; out, of its input.
-  void input_gradient(const MicrobatchView& microbatch, const Activations& kept, const Held& held, TensorView gradient,
-                      BackwardHalves halves) const;
+  void input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
+                      TensorView gradient, BackwardHalves halves) const;
   /// Adds the gradients of the four products' weights and biases, from what input_gradient left.
-  void weight_gradient(const Activations& kept, const Held& held) const;
+  void weight_gradient(const BlockActivations& slot, const Held& held) const;
 
  private:
+  ops::LayerNorm attention_norm(const BlockActivations& kept) const;
+  ops::LayerNorm mlp_norm(const BlockActivations& kept) const;
+  void compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const;
   void record_branch(const std::string& tap, const MicrobatchView& microbatch, const ops::Residual& joined) const;
 
   ModelContext* context_;

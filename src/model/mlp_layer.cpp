@@ -2,12 +2,6 @@
 
 namespace penstock {
 
-MlpLayer::Activations MlpLayer::take_activations(const ModelShape& shape, Arena& arena) {
-  const Shape extents{shape.tokens(), shape.hidden()};
-  return {.pre_activation = arena.take(MemoryUse::activations, shape.cut.compute, extents, "mlp"),
-          .hidden = arena.take(MemoryUse::activations, shape.cut.compute, extents, "mlp")};
-}
-
 MlpLayer::Held MlpLayer::take_held(const ModelShape& shape, Arena& arena) {
   return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()})};
 }
@@ -35,13 +29,15 @@ ops::LinearShape MlpLayer::down_product(const ModelShape& shape) {
           .slope = true};
 }
 
-TensorView MlpLayer::forward(const Activations& kept, TensorView x) const {
-  const TensorView tokens = context_->gather_rows(x, context_->scratch().gathered);
-  ops::linear(context_->queue(), {.x = tokens,
+void MlpLayer::up(const BlockActivations& kept) const {
+  ops::linear(context_->queue(), {.x = context_->tokens_of(kept.mlp_input, kept.mlp_tokens),
                                   .weight = context_->weight(name_ + ".up.weight"),
                                   .bias = context_->weight(name_ + ".up.bias"),
                                   .y = kept.hidden,
                                   .pre_activation = kept.pre_activation});
+}
+
+TensorView MlpLayer::down(const BlockActivations& kept) const {
   ops::linear(context_->queue(), {.x = kept.hidden,
                                   .weight = context_->weight(name_ + ".down.weight"),
                                   .bias = {},
@@ -50,7 +46,7 @@ TensorView MlpLayer::forward(const Activations& kept, TensorView x) const {
   return context_->sum_partials(context_->scratch().partial);
 }
 
-TensorView MlpLayer::input_gradient(const Activations& kept, const Held& held) const {
+TensorView MlpLayer::input_gradient(const BlockActivations& kept, const Held& held) const {
   const ModelScratch& scratch = context_->scratch();
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
   ops::linear_input_gradient(context_->queue(), {.dy = dout,
@@ -64,8 +60,7 @@ TensorView MlpLayer::input_gradient(const Activations& kept, const Held& held) c
   return context_->sum_partials(scratch.partial);
 }
 
-void MlpLayer::weight_gradient(const Activations& kept, const Held& held, TensorView x,
-                               GatheredGradient gathered) const {
+void MlpLayer::weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const {
   const ModelScratch& scratch = context_->scratch();
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
@@ -74,7 +69,7 @@ void MlpLayer::weight_gradient(const Activations& kept, const Held& held, Tensor
                                                   .x = kept.hidden,
                                                   .dweight = context_->gradient(name_ + ".down.weight"),
                                                   .dbias = context_->gradient(name_ + ".down.bias")});
-  const TensorView tokens = context_->gather_rows(x, scratch.gathered);
+  const TensorView tokens = context_->tokens_of(kept.mlp_input, kept.mlp_tokens);
   ops::linear_weight_gradient(context_->queue(), {.dy = kept.pre_activation,
                                                   .x = tokens,
                                                   .dweight = context_->gradient(name_ + ".up.weight"),

@@ -12,14 +12,10 @@ namespace penstock {
 
 class MlpLayer {
  public:
-  struct Activations {
-    TensorView pre_activation;  ///< [N, F]; the input gradient overwrites it with its own gradient
-    TensorView hidden;          ///< [N, F] after GELU
-  };
+  /// What the input gradient leaves for the weight gradient, beside its own gradient in place of the pre-activation.
   struct Held {
     TensorView branch_gradient;  ///< [R, C]
   };
-  static Activations take_activations(const ModelShape& shape, Arena& arena);
   static Held take_held(const ModelShape& shape, Arena& arena);
   /// The two products; the bias of the second is added to its partial sums later, its gradient is taken with the
   /// product's.
@@ -29,11 +25,13 @@ class MlpLayer {
   /// `name` is the parameters' prefix: "blocks.3.mlp".
   MlpLayer(ModelContext& context, std::string name) : context_(&context), name_(std::move(name)) {}
 
-  /// [R, C] from the normalized rows x [R, C]: the down product without its bias; lives in scratch.
-  TensorView forward(const Activations& kept, TensorView x) const;
-  /// The gradient of x [R, C], from held.branch_gradient; lives in scratch.
-  TensorView input_gradient(const Activations& kept, const Held& held) const;
-  void weight_gradient(const Activations& kept, const Held& held, TensorView x, GatheredGradient gathered) const;
+  /// The forward pass in two steps: pre_activation and `hidden` from the normalized rows, and [R, C] from `hidden`: the
+  /// down product without its bias; lives in scratch.
+  void up(const BlockActivations& kept) const;
+  TensorView down(const BlockActivations& kept) const;
+  /// The gradient of mlp_input [R, C], from held.branch_gradient; lives in scratch.
+  TensorView input_gradient(const BlockActivations& kept, const Held& held) const;
+  void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const;
 
   TensorView output_bias() const { return context_->weight(name_ + ".down.bias"); }
 

@@ -10,6 +10,7 @@ ModelScratch::ModelScratch(const ModelShape& shape, Arena& arena) {
   }
   partial = arena.take(MemoryUse::buffers, shape.partial(), {tokens, width});
   attention_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {tokens, shape.head_width()});
+  remade = take_activations(shape, remade_parts(shape), MemoryUse::buffers, arena);
 }
 
 TensorView ModelContext::gather_rows(TensorView rows, TensorView landing) const {

@@ -3,6 +3,7 @@
 
 #include "comm/communicator.hpp"
 #include "device/queue.hpp"
+#include "model/block_activations.hpp"
 #include "model/model_shape.hpp"
 #include "model/taps.hpp"
 #include "ops/dropout.hpp"
@@ -19,6 +20,7 @@ struct ModelScratch {
   TensorView gathered_gradient;   ///< [N, C] likewise
   TensorView partial;             ///< [N, C] a product that still has to be added across the tensor axis
   TensorView attention_gradient;  ///< [N, local heads' channels]
+  BlockActivations remade;        ///< the parts of one block that are computed again
 };
 
 /// One microbatch as the model sees it; tensors are on the device.
@@ -52,6 +54,10 @@ class ModelContext {
   /// Rows of all tensor ranks [N, C] from this rank's [R, C]: an all-gather into `landing` where rows are cut, else
   /// `rows` itself.
   TensorView gather_rows(TensorView rows, TensorView landing) const;
+  /// The same as `gathered` where that is present and filled; else gathered now, into scratch.
+  TensorView tokens_of(TensorView rows, TensorView gathered) const {
+    return gathered.present() ? gathered : gather_rows(rows, scratch_->gathered);
+  }
   /// This rank's rows [R, C] of the sum over tensor ranks of `partial` [N, C]; in place.
   TensorView sum_partials(TensorView partial) const;
   /// All tensor ranks' pieces, in coordinate order; `all` [ranks, ...], own part filled.

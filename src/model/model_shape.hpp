@@ -15,9 +15,18 @@ struct ModelCut {
   DType compute = DType::float32;
 };
 
+/// What the backward pass of a block computes again instead of keeping it; recompute.hpp says of which parts.
+enum class Recompute {
+  none,
+  attention,    ///< the attention core: its output and log-sum-exp
+  block,        ///< all but the block's input
+  block_local,  ///< all but the block's input and what would be summed over the tensor axis again
+};
+
 struct ModelShape {
   ModelConfig config;
   ModelCut cut;
+  Recompute recompute = Recompute::none;
   int tensor_coordinate = 0;
   std::int64_t samples = 1;   ///< B, of a microbatch
   std::int64_t sequence = 1;  ///< T

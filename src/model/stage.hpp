@@ -16,6 +16,8 @@ namespace penstock {
 struct StageSlots {
   int activations = 1;  ///< from forward to the end of the backward pass
   int held = 1;         ///< from the input gradient to the weight gradient
+  /// input_only: some weight gradient comes later than its block's input gradient.
+  BackwardHalves backward = BackwardHalves::input_only;
 };
 
 /// Training draws dropout masks; evaluation draws none and computes the loss in the forward pass.
@@ -43,12 +45,13 @@ class Stage {
  private:
   ModelContext* context_;
   StagePart part_;
+  BackwardHalves backward_;
   std::vector<Block> blocks_;
   std::optional<EmbeddingLayer> embedding_;
   std::optional<Head> head_;
-  std::vector<std::vector<Block::Activations>> slots_;  ///< [slot][block]
-  std::vector<TensorView> last_output_;                 ///< [slot], last stage only
-  std::vector<std::vector<Block::Held>> held_;          ///< [held][block]
+  std::vector<std::vector<BlockActivations>> slots_;  ///< [slot][block]
+  std::vector<TensorView> last_output_;               ///< [slot], last stage only
+  std::vector<std::vector<Block::Held>> held_;        ///< [held][block]
 };
 
 }  // namespace penstock

@@ -33,7 +33,8 @@ struct Residual {
 };
 void residual(Queue& queue, const Residual& arguments);
 
-/// Residual, then LayerNorm of its output (norm.x is not read: it is residual.out).
+/// Residual, then LayerNorm of its output (norm.x is not read: it is residual.out), with the bits of the two one after
+/// the other: recomputation relies on it.
 struct ResidualLayerNorm {
   Residual residual;
   LayerNorm norm;

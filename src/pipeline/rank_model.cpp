@@ -13,9 +13,19 @@ namespace {
 ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
   return {.config = plan.config,
           .cut = plan.cut,
+          .recompute = plan.recompute,
           .tensor_coordinate = place.tensor,
           .samples = plan.micro,
           .sequence = plan.sequence};
+}
+
+// Whether the row ever parts a weight gradient of the stage from its input gradient.
+BackwardHalves backward_of(const Schedule& schedule, int stage) {
+  const std::vector<Action>& row = schedule.row(schedule.rank_of_stage(stage));
+  const bool split = std::any_of(row.begin(), row.end(), [&](const Action& action) {
+    return action.stage == stage && action.work == Work::input_gradient;
+  });
+  return split ? BackwardHalves::input_only : BackwardHalves::fused;
 }
 
 TiedPeers tied_peers(const ModelPlan& plan) {
@@ -42,9 +52,9 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue
                scratch_) {
   for (const StageNeeds& needs : stage_needs(plan.schedule, place.pipeline)) {
     const StagePart& part = plan.parts.at(static_cast<std::size_t>(needs.stage));
-    StageMemory memory{.stage = Stage(context_, part, {.activations = needs.activations, .held = needs.held}, arena),
-                       .outputs = {},
-                       .gradients = {}};
+    const StageSlots slots{
+        .activations = needs.activations, .held = needs.held, .backward = backward_of(plan.schedule, needs.stage)};
+    StageMemory memory{.stage = Stage(context_, part, slots, arena), .outputs = {}, .gradients = {}};
     const auto take = [&] {
       return arena.take(MemoryUse::buffers, plan.cut.compute, {shape().rows(), shape().width()});
     };
@@ -74,6 +84,8 @@ void RankModel::publish_inputs(Queue& queue) const {
   for (const HostMirror* mirror : {&tokens_on_host_, &targets_on_host_, &first_samples_on_host_})
     mirror->publish(queue);
 }
+
+RecomputeCost recompute_cost(const ModelPlan& plan) { return recompute_cost(shape_of(plan, {})); }
 
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) { return linear_shapes(shape_of(plan, {}), true); }
 

@@ -19,6 +19,7 @@ namespace penstock {
 struct ModelPlan {
   ModelConfig config;
   ModelCut cut;
+  Recompute recompute = Recompute::none;
   OptimizerConfig optimizer;
   std::uint64_t seed = 0;
   std::int64_t micro = 1;     ///< samples a microbatch
@@ -89,6 +90,9 @@ class RankModel {
   TensorView first_samples_;     ///< [microbatches] uint64, as bytes
   HostMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
 };
+
+/// What the policy adds to one block's passes of one microbatch, on any rank.
+RecomputeCost recompute_cost(const ModelPlan& plan);
 
 /// The layers with products of any rank: what is measured before a run.
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan);

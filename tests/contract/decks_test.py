@@ -55,6 +55,27 @@ class TinyDecksTest(ContractTest):
             self.assertEqual(sum(r["bytes"][use] for use in uses), r["bytes"]["total"])
             self.assertGreater(r["parameters"], 0)
 
+    def test_check_tells_what_recomputation_costs(self):
+        def check(policy):
+            settings = [f"recompute.policy={policy}", "mesh.pipeline=2", "mesh.tensor=2", "schedule.backward=fused"]
+            words = [word for setting in settings for word in ("--set", setting)]
+            out = self.penstock("check", SOURCE / "input/tiny.toml", "--set", "data.train=x", *words, "--json").out
+            told = json.loads(out)
+            self.assertEqual(told["recompute"], policy)
+            return told
+
+        none = check("none")
+        for policy in ("none", "attention", "block", "block-local"):
+            told = check(policy)
+            for r, plain in zip(told["ranks"], none["ranks"]):
+                cost = r["recompute"]
+                self.assertEqual(cost["bytes"], r["bytes"]["total"] - plain["bytes"]["total"])
+                self.assertEqual(cost["flops"] > 0, policy != "none")
+                self.assertEqual(cost["bytes_sent"] > 0, policy == "block")
+            if policy != "none":
+                self.assertLess(told["ranks"][0]["recompute"]["bytes"], 0)
+                self.assertGreater(told["schedule"]["makespan"], none["schedule"]["makespan"])
+
 
 if __name__ == "__main__":
     main()

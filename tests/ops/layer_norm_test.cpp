@@ -169,6 +169,27 @@ TEST(ResidualLayerNorm, IsTheReference) {
     }
 }
 
+TEST(ResidualLayerNorm, HasTheBitsOfTheTwoOneAfterTheOther) {
+  RandomTensors random;
+  Queue queue;
+  for (const Size& size : sizes)
+    for (const ResidualCase& c : residual_cases()) {
+      SCOPED_TRACE(describe(size, c));
+      const TestTensor bias = random.normal(DType::float32, {size.C});
+      const TestTensor weight = random.normal(DType::float32, {size.C}),
+                       norm_bias = random.normal(DType::float32, {size.C});
+      const ResidualTensors fused(random, size, c, bias), apart(fused, c.out);
+      const NormOutputs fused_norm(c.type, size), norm(c.type, size);
+      ops::residual_layer_norm(queue, {fused.arguments, fused_norm.arguments({}, weight, norm_bias)});
+      ops::residual(queue, apart.arguments);
+      ops::layer_norm(queue, norm.arguments(apart.arguments.out, weight, norm_bias));
+      EXPECT_TRUE(test::same_bits(fused.arguments.out, apart.arguments.out));
+      EXPECT_TRUE(test::same_bits(fused_norm.y, norm.y));
+      EXPECT_TRUE(test::same_bits(fused_norm.mean, norm.mean));
+      EXPECT_TRUE(test::same_bits(fused_norm.rstd, norm.rstd));
+    }
+}
+
 TEST(Residual, MasksOfACutTensorAreThoseOfTheWhole) {
   RandomTensors random;
   const Shared first_sample(far_sample);

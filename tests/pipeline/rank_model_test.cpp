@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "pipeline/tiny_model.hpp"
+#include "schedule/tables.hpp"
 
 namespace penstock {
 namespace {
@@ -17,13 +18,16 @@ std::vector<TinySetup> setups() {
         for (const bool sequence_parallel : {true, false})
           for (const bool shard : {true, false})
             for (const DType compute : {DType::float32, DType::bfloat16})
-              all.push_back({.data = data,
-                             .pipeline = pipeline,
-                             .tensor = tensor,
-                             .sequence_parallel = sequence_parallel,
-                             .shard = shard,
-                             .microbatches = 8,
-                             .compute = compute});
+              for (const Recompute recompute :
+                   {Recompute::none, Recompute::attention, Recompute::block, Recompute::block_local})
+                all.push_back({.data = data,
+                               .pipeline = pipeline,
+                               .tensor = tensor,
+                               .sequence_parallel = sequence_parallel,
+                               .shard = shard,
+                               .microbatches = 8,
+                               .compute = compute,
+                               .recompute = recompute});
   return all;
 }
 
@@ -89,6 +93,59 @@ TEST(RankModel, ActivationsAreTheFormula) {
   EXPECT_EQ(activations(plan, "mlp"), blocks * tokens * (4 * width + 4 * width) * 4) << "before and after GELU";
   // x, its norm, the middle, its norm, two statistics each; and the last block's output.
   EXPECT_EQ(activations(plan, "outside"), (blocks * tokens * (4 * width + 4) + tokens * width) * 4);
+}
+
+/// Bytes of the blocks: activations without the head's, and what is computed again or held instead, as the buffers
+/// that the policy adds.
+struct BlockBytes {
+  std::size_t kept = 0;
+  std::size_t buffers = 0;
+};
+BlockBytes block_bytes(ModelPlan plan, Recompute policy) {
+  plan.recompute = policy;
+  const MemoryPlan memory = plan_memory(plan, {}, 1);
+  plan.recompute = Recompute::none;
+  const std::size_t without = plan_memory(plan, {}, 1).of(MemoryUse::buffers);
+  return {.kept = memory.of(MemoryUse::activations) - memory.activations.at("head"),
+          .buffers = memory.of(MemoryUse::buffers) - without};
+}
+
+ModelPlan plan_with_four_in_flight(Backward backward) {
+  const std::string backwards = backward == Backward::fused ? "0B0 0B1 0B2 0B3" : "0I0 0W0 0I1 0W1 0I2 0W2 0I3 0W3";
+  ModelPlan plan = round_plan(1, true);
+  plan.schedule = lower(test::table(1, 4, {"0F0 0F1 0F2 0F3 " + backwards}, false), {.tied = true});
+  return plan;
+}
+
+TEST(RankModel, RecomputedBlocksKeepTheirInputsAndShareOneBlocksBuffers) {
+  const ModelPlan plan = plan_with_four_in_flight(Backward::fused);
+  const std::size_t row = 128 * 4, tokens = 4 * 64, blocks = 4, in_flight = 4, statistics = 4 * 4, log_sum_exp = 4 * 4;
+  const BlockBytes none = block_bytes(plan, Recompute::none), attention = block_bytes(plan, Recompute::attention),
+                   block = block_bytes(plan, Recompute::block);
+  EXPECT_EQ(none.buffers, 0U);
+  EXPECT_EQ(attention.buffers, tokens * (row + log_sum_exp));
+  EXPECT_EQ(none.kept - attention.kept, in_flight * blocks * tokens * (row + log_sum_exp));
+  EXPECT_EQ(block.kept, in_flight * tokens * (blocks + 1) * row) << "inputs of the blocks, output of the last";
+  EXPECT_EQ(block.buffers, tokens * (15 * row + statistics + log_sum_exp)) << "all else, of one block";
+  EXPECT_LE(static_cast<double>(block.kept + block.buffers), 0.35 * static_cast<double>(none.kept));
+}
+
+TEST(RankModel, ASplitBackwardHoldsWhatItsWeightGradientsRead) {
+  const std::size_t row = 128 * 4, tokens = 4 * 64, blocks = 4, statistics = 4 * 4, log_sum_exp = 4 * 4;
+  const BlockBytes fused = block_bytes(plan_with_four_in_flight(Backward::fused), Recompute::block),
+                   split = block_bytes(plan_with_four_in_flight(Backward::split), Recompute::block);
+  EXPECT_EQ(split.kept, fused.kept);
+  // Two norms, the attention's output, the MLP before and after GELU; what belongs to the same parts comes with them.
+  EXPECT_EQ(split.buffers - fused.buffers, blocks * tokens * (11 * row + statistics + log_sum_exp));
+}
+
+TEST(RankModel, AFusedBackwardHoldsOneBlocksGradients) {
+  const auto buffers = [](Backward backward) {
+    return plan_memory(plan_with_four_in_flight(backward), {}, 1).of(MemoryUse::buffers);
+  };
+  const std::size_t row = 128 * 4, tokens = 4 * 64, other_blocks = 3;
+  EXPECT_EQ(buffers(Backward::split) - buffers(Backward::fused), other_blocks * tokens * 5 * row)
+      << "of both branches, and of qkv";
 }
 
 TEST(RankModel, ActivationsGrowWithTheMicrobatch) {

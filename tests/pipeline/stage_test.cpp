@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "pipeline/tiny_model.hpp"
+#include "schedule/tables.hpp"
 #include "support/test_world.hpp"
 
 namespace penstock {
@@ -149,7 +150,9 @@ TEST(Stage, GradientsAreTheLosssDifferencesWithWholeRows) { expect_gradients_are
 void expect_halves_have_the_same_bits(double dropout, bool sequence_parallel, DType compute) {
   TinySetup setup = setup_with(dropout, sequence_parallel);
   setup.compute = compute;
-  TinyRank rank(test_world(), setup);
+  // One stage alone would be planned with a fused backward.
+  const Schedule computing = test::table(1, microbatches, {"0F0 0I0 0W0 0F1 0I1 0W1"}, false);
+  TinyRank rank(test_world(), setup, &computing);
   const TinyBatch batch(microbatches, 1000);
   const double together = forward_and_backward(rank, batch, Halves::together);
   std::vector<std::vector<std::byte>> kept;

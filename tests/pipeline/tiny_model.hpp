@@ -24,12 +24,13 @@ struct TinySetup {
   DType compute = DType::float32;
   ScheduleName schedule = ScheduleName::one_forward_one_backward;
   Backward backward = Backward::split;
+  Recompute recompute = Recompute::none;
 
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
-    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {}", data, pipeline, tensor, stages,
-                       sequence_parallel ? "sequence-parallel" : "whole rows", shard, penstock::text(schedule),
-                       penstock::text(backward));
+    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} recompute {}", data, pipeline,
+                       tensor, stages, sequence_parallel ? "sequence-parallel" : "whole rows", shard, name_of(compute),
+                       penstock::text(schedule), penstock::text(backward), penstock::text(recompute));
   }
 };
 
@@ -51,6 +52,7 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   ModelPlan plan;
   plan.config = tiny_config(setup.dropout);
   plan.cut = {.tensor = setup.tensor, .sequence_parallel = setup.sequence_parallel, .compute = setup.compute};
+  plan.recompute = setup.recompute;
   // An epsilon of the size of the gradients makes an update a smooth function of them: with the usual one the first
   // update is the gradient's sign, and a rounding turns that of an element whose gradient is zero in truth.
   plan.optimizer = {.learning_rate = 0.01, .epsilon = 1e-3, .shard = setup.shard};
@@ -130,6 +132,7 @@ class TinyRank {
   ParameterSet& parameters() { return model_->parameters(); }
   Executor& executor() { return *executor_; }
   Queue& queue() { return queue_; }
+  const Communicators& communicators() const { return *communicators_; }
   const Arena& arena() const { return *arena_; }
 
   StepResult train(const TinyBatch& batch, std::int64_t update) {
