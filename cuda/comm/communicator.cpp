@@ -282,6 +282,21 @@ Event Communicator::receive(TensorView tensor, int from, int) {
   return b.launch("a receive", [&] { return ncclRecv(tensor.raw(), tensor.bytes(), ncclUint8, from, b.nccl, b.lane); });
 }
 
+std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) {
+  Backend& b = *backend_;
+  for (const Message& m : messages)
+    if (m.way == Message::Way::send) b.bytes_sent += m.tensor.bytes();
+  const Event all = b.launch("transfers", [&] {
+    b.check(ncclGroupStart());
+    for (const Message& m : messages)
+      b.check(m.way == Message::Way::send
+                  ? ncclSend(m.tensor.raw(), m.tensor.bytes(), ncclUint8, m.peer, b.nccl, b.lane)
+                  : ncclRecv(m.tensor.raw(), m.tensor.bytes(), ncclUint8, m.peer, b.nccl, b.lane));
+    return ncclGroupEnd();
+  });
+  return std::vector<Event>(messages.size(), all);  // whoever waits for one of them waits for all
+}
+
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int) {
   Backend& b = *backend_;
   b.bytes_sent += outgoing.bytes();

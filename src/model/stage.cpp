@@ -7,7 +7,7 @@ Stage::Stage(ModelContext& context, const StagePart& part, const StageSlots& slo
   const ModelShape& shape = context.shape();
   for (int i = 0; i < part.blocks; ++i) blocks_.emplace_back(context, part.first_block + i);
   if (part.embedding) embedding_.emplace(context, arena);
-  if (part.head) head_.emplace(context, arena);
+  if (part.head) head_.emplace(context, slots.held, arena);
   for (int slot = 0; slot < slots.activations; ++slot) {
     auto& kept = slots_.emplace_back();
     for (int i = 0; i < part.blocks; ++i) kept.push_back(Block::take_activations(shape, arena));
@@ -37,8 +37,8 @@ void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held,
                            BackwardHalves halves, float loss_scale, double* loss_sum) const {
   const auto s = static_cast<std::size_t>(slot), h = static_cast<std::size_t>(held);
   if (head_) {
-    head_->input_gradient(microbatch, last_output_[s], loss_scale, gradient, loss_sum);
-    if (halves == BackwardHalves::fused) head_->weight_gradient();
+    head_->input_gradient(microbatch, last_output_[s], held, loss_scale, gradient, loss_sum);
+    if (halves == BackwardHalves::fused) head_->weight_gradient(held);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;)
     blocks_[i].input_gradient(microbatch, slots_[s][i], held_[h][i], gradient, halves);
@@ -47,7 +47,7 @@ void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held,
 
 void Stage::weight_gradient(int slot, int held) const {
   const auto s = static_cast<std::size_t>(slot), h = static_cast<std::size_t>(held);
-  if (head_) head_->weight_gradient();
+  if (head_) head_->weight_gradient(held);
   for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].weight_gradient(slots_[s][i], held_[h][i]);
 }
 

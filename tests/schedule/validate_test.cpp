@@ -26,13 +26,16 @@ void expect_in(std::string_view part, const Schedule& schedule) {
 }
 
 /// An independent judge, which knows nothing of `prerequisites`: it really runs the table. Ranks hold named values,
-/// computing turns values into values, a transfer copies one when BOTH ends stand at it, sums meet likewise.
+/// computing turns values into values, a transfer copies one when BOTH ends stand at it, sums meet likewise. Transfers
+/// that are launched together are stood at together. Messages between two ranks carry no names: the first receive gets
+/// what was sent first.
 class Machine {
  public:
   explicit Machine(const Schedule& schedule)
-      : s_(schedule), values_(schedule.rows.size()), at_(schedule.rows.size(), 0) {}
+      : s_(schedule), values_(schedule.rows.size()), at_(schedule.rows.size(), 0), open_(at_.size()), posted_(at_.size(), false) {}
 
   bool accepts() {
+    if (!launches_are_whole()) return false;
     while (progress()) {
     }
     for (std::size_t r = 0; r < at_.size(); ++r)
@@ -55,10 +58,63 @@ class Machine {
     return true;
   }
 
+  /// "+" stands at a transfer behind a transfer.
+  bool launches_are_whole() const {
+    for (const std::vector<Action>& row : s_.rows)
+      for (std::size_t i = 0; i < row.size(); ++i)
+        if (row[i].joined && (i == 0 || !is_transfer(row[i].work) || !is_transfer(row[i - 1].work))) return false;
+    return true;
+  }
+
   bool progress() {
-    for (std::size_t rank = 0; rank < at_.size() && !wrong_; ++rank)
-      if (at_[rank] < s_.rows[rank].size() && step(rank, s_.rows[rank][at_[rank]])) return true;
+    for (std::size_t rank = 0; rank < at_.size() && !wrong_; ++rank) {
+      if (at_[rank] == s_.rows[rank].size()) continue;
+      const Action& a = s_.rows[rank][at_[rank]];
+      if (is_transfer(a.work) ? launch(rank) : step(rank, a)) return true;
+    }
     return false;
+  }
+
+  /// Posts what is launched here, once; copies what has met; goes on when all of it has.
+  bool launch(std::size_t rank) {
+    std::size_t end = at_[rank] + 1;
+    while (end < s_.rows[rank].size() && s_.rows[rank][end].joined) ++end;
+    bool moved = false;
+    if (open_[rank].empty() && !posted_[rank]) {
+      for (std::size_t i = at_[rank]; i < end; ++i) post(rank, s_.rows[rank][i]);
+      posted_[rank] = moved = true;
+    }
+    for (std::size_t peer = 0; peer < at_.size(); ++peer) moved |= meet(rank, peer);
+    if (!open_[rank].empty()) return moved;
+    posted_[rank] = false;
+    at_[rank] = end;
+    return true;
+  }
+
+  void post(std::size_t rank, const Action& a) {
+    const int peer = peer_stage(a);
+    wrong_ |= peer < 0 || peer >= s_.stages || s_.placement[static_cast<std::size_t>(a.stage)] != static_cast<int>(rank);
+    if (wrong_) return;
+    const auto to = static_cast<std::size_t>(s_.placement[static_cast<std::size_t>(peer)]);
+    const char* kind = letter(a.work) == 'F' ? "activation" : "gradient";
+    wrong_ |= to == rank || (is_send(a.work) && !has(rank, value(kind, a.stage, a.microbatch)));
+    open_[rank].push_back({to, is_send(a.work), value(kind, is_send(a.work) ? a.stage : peer, a.microbatch)});
+  }
+
+  /// The first open send of `from` to `to` meets the first open receive there.
+  bool meet(std::size_t from, std::size_t to) {
+    const auto first = [&](std::size_t rank, std::size_t peer, bool sends) {
+      return std::find_if(open_[rank].begin(), open_[rank].end(),
+                          [&](const Posted& p) { return p.peer == peer && p.sends == sends; });
+    };
+    const auto send = first(from, to, true);
+    const auto receive = first(to, from, false);
+    if (send == open_[from].end() || receive == open_[to].end()) return false;
+    wrong_ |= send->value != receive->value;
+    put(to, receive->value);
+    open_[from].erase(send);
+    open_[to].erase(receive);
+    return true;
   }
 
   bool step(std::size_t rank, const Action& a) {
@@ -67,13 +123,11 @@ class Machine {
     if (!is_whole_step(a.work) && s_.placement[static_cast<std::size_t>(s)] != static_cast<int>(rank)) return false;
     switch (letter(a.work)) {
       case 'F':
-        if (is_transfer(a.work)) return transfer(rank, a, 'F');
         if (!has(rank, "parameters") || (s > 0 && !has(rank, value("activation", s - 1, m)))) return false;
         put(rank, value("activation", s, m));
         put(rank, value("kept", s, m));
         return next(rank);
       case 'I':
-        if (is_transfer(a.work)) return transfer(rank, a, 'I');
         return input_gradient(rank, s, m) && next(rank);
       case 'B':
         return input_gradient(rank, s, m) && weight_gradient(rank, s, m) && next(rank);
@@ -95,20 +149,6 @@ class Machine {
     if (!has(rank, value("gradient", s, m)) || !has(rank, value("kept", s, m))) return false;
     put(rank, value("weights", s, m));
     return true;
-  }
-
-  /// Takes the send's side only; both ranks go on together.
-  bool transfer(std::size_t rank, const Action& a, char what) {
-    if (!is_send(a.work)) return false;
-    const int to_stage = what == 'F' ? a.stage + 1 : a.stage - 1;
-    if (to_stage < 0 || to_stage >= s_.stages) return false;
-    const auto to = static_cast<std::size_t>(s_.placement[static_cast<std::size_t>(to_stage)]);
-    const std::string v = value(what == 'F' ? "activation" : "gradient", a.stage, a.microbatch);
-    const std::string receive =
-        std::to_string(to_stage) + what + std::to_string(a.microbatch) + "<" + std::to_string(a.stage);
-    if (to == rank || !has(rank, v) || !stands_at(to, receive)) return false;
-    put(to, v);
-    return next(rank) && next(to);
   }
 
   bool all_weights(std::size_t rank) const {
@@ -152,9 +192,16 @@ class Machine {
     return true;
   }
 
+  struct Posted {
+    std::size_t peer;
+    bool sends;
+    std::string value;
+  };
   const Schedule& s_;
   std::vector<std::set<std::string>> values_;
   std::vector<std::size_t> at_;
+  std::vector<std::vector<Posted>> open_;  // of each rank, in the order in which they were posted
+  std::vector<char> posted_;
   bool wrong_ = false;
 };
 
