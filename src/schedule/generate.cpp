@@ -41,28 +41,6 @@ void check_chunks(const ScheduleRequest& request) {
   }
 }
 
-void check(const ScheduleRequest& request) {
-  const std::string_view name = text(request.name);
-  if (request.pipeline < 1)
-    throw_input_error("schedule {}: {} ranks; a pipeline has at least one rank, use 1 or more", name, request.pipeline);
-  if (request.microbatches < 1)
-    throw_input_error("schedule {}: {} microbatches; a step has at least one, use 1 or more", name,
-                      request.microbatches);
-  check_chunks(request);
-  const std::int64_t chunks = chunks_of(request);
-  constexpr std::int64_t most_actions = 1 << 20;
-  const auto too_many = [&](std::int64_t cells) { return cells > most_actions; };
-  if (too_many(request.pipeline) || too_many(request.microbatches) || too_many(chunks) ||
-      too_many(std::int64_t{request.pipeline} * request.microbatches) ||
-      too_many(std::int64_t{request.pipeline} * request.microbatches * chunks))
-    throw_input_error(
-        "schedule {}: {} ranks x {} microbatches x {} chunks is a table beyond what Penstock plans; use at most {} in all",
-        name, request.pipeline, request.microbatches, chunks, most_actions);
-  if (is_zero_bubble(request.name) && request.backward == Backward::fused)
-    throw_input_error(
-        "schedule {}: a fused backward has no weight gradients that could be moved; use backward = split, or 1f1b", name);
-}
-
 /// A row that is being written. Every stage takes its microbatches in ascending order.
 class RowWriter {
  public:
@@ -256,13 +234,35 @@ std::string_view nearest(std::string_view text) {
 
 }  // namespace
 
+void check_request(const ScheduleRequest& request) {
+  const std::string_view name = text(request.name);
+  if (request.pipeline < 1)
+    throw_input_error("schedule {}: {} ranks; a pipeline has at least one rank, use 1 or more", name, request.pipeline);
+  if (request.microbatches < 1)
+    throw_input_error("schedule {}: {} microbatches; a step has at least one, use 1 or more", name,
+                      request.microbatches);
+  check_chunks(request);
+  const std::int64_t chunks = chunks_of(request);
+  constexpr std::int64_t most_actions = 1 << 20;
+  const auto too_many = [&](std::int64_t cells) { return cells > most_actions; };
+  if (too_many(request.pipeline) || too_many(request.microbatches) || too_many(chunks) ||
+      too_many(std::int64_t{request.pipeline} * request.microbatches) ||
+      too_many(std::int64_t{request.pipeline} * request.microbatches * chunks))
+    throw_input_error(
+        "schedule {}: {} ranks x {} microbatches x {} chunks is a table beyond what Penstock plans; use at most {} in all",
+        name, request.pipeline, request.microbatches, chunks, most_actions);
+  if (is_zero_bubble(request.name) && request.backward == Backward::fused)
+    throw_input_error(
+        "schedule {}: a fused backward has no weight gradients that could be moved; use backward = split, or 1f1b", name);
+}
+
 int chunks_of(const ScheduleRequest& request) {
   if (request.chunks != 0) return request.chunks;
   return request.name == ScheduleName::zb_v ? 2 : 1;
 }
 
 Schedule generate(const ScheduleRequest& request) {
-  check(request);
+  check_request(request);
   Schedule schedule;
   schedule.name = text(request.name);
   schedule.stages = request.pipeline * chunks_of(request);

@@ -50,6 +50,9 @@ struct ScheduleRequest {
 /// fused backward.
 Schedule generate(const ScheduleRequest& request);
 
+/// Throws InputError where `generate` would, without making the table.
+void check_request(const ScheduleRequest& request);
+
 /// Stages a rank has in the table of a request.
 int chunks_of(const ScheduleRequest& request);
 

@@ -38,6 +38,12 @@ RunDeck read_deck(World& world, const TrainRequest& request) {
     for (const std::string& setting : request.settings) deck.set(setting);
     result = read_run_deck(deck);
   });
+  RunConfig::ScheduleChoice& schedule = result.config.schedule;
+  if (schedule.file.empty()) return result;
+  world.together([&] {
+    if (world.rank() == 0) schedule.table = read_schedule_file(schedule.file);
+  });
+  schedule.table = world.broadcast(schedule.table);
   return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
 
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/tiny_model.hpp"
@@ -151,16 +152,26 @@ std::vector<TinySetup> setups_of_this_world() {
   return all;
 }
 
+/// Every schedule, with enough layers for its stages and one more: uneven stages.
+std::vector<TinySetup> every_schedule(TinySetup setup) {
+  std::vector<TinySetup> all;
+  for (const ScheduleRequest& request : test::all_schedules({2, 3})) {
+    setup.schedule = request.name;
+    setup.backward = request.backward;
+    setup.chunks = request.chunks;
+    setup.layers = std::max(4, setup.pipeline * request.chunks + 1);
+    all.push_back(setup);
+  }
+  return all;
+}
+
 TEST(Executor, AnyScheduleOnAPipelineHasTheBitsOfThePlainLoop) {
-  for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
-    for (const Backward backward : {Backward::split, Backward::fused})
-      for (const bool shard : {true, false})
-        expect_bits_of_the_plain_loop({.pipeline = test_world().size(),
-                                       .shard = shard,
-                                       .dropout = 0.1,
-                                       .microbatches = global_microbatches,
-                                       .schedule = name,
-                                       .backward = backward});
+  for (const bool shard : {true, false})
+    for (const TinySetup& setup : every_schedule({.pipeline = test_world().size(),
+                                                  .shard = shard,
+                                                  .dropout = 0.1,
+                                                  .microbatches = global_microbatches}))
+      expect_bits_of_the_plain_loop(setup);
 }
 
 TEST(Executor, BfloatPipelineHasTheBitsOfThePlainLoop) {
@@ -198,19 +209,30 @@ TEST(Executor, EveryMeshHasTheNumbersOfThePlainLoop) {
 }
 
 TEST(Executor, SchedulesHaveTheSameBitsOnEveryMesh) {
-  for (TinySetup setup : setups_of_this_world()) {
-    std::vector<StepResult> results;
-    for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
-      for (const Backward backward : {Backward::split, Backward::fused}) {
-        setup.schedule = name;
-        setup.backward = backward;
-        TinyRank rank(test_world(), setup);
-        for (int update = 1; update < updates; ++update) rank.train(batch_of(update), update);
-        results.push_back(rank.train(batch_of(updates), updates));
-        EXPECT_EQ(results.back().loss, results.front().loss) << setup.text();
-        EXPECT_EQ(results.back().gradient_norm, results.front().gradient_norm) << setup.text();
-      }
+  for (const TinySetup& mesh : setups_of_this_world()) {
+    std::map<int, StepResult> results;  // by layers
+    for (const TinySetup& setup : every_schedule(mesh)) {
+      TinyRank rank(test_world(), setup);
+      for (int update = 1; update < updates; ++update) rank.train(batch_of(update), update);
+      const StepResult result = rank.train(batch_of(updates), updates);
+      const StepResult& first = results.emplace(setup.layers, result).first->second;
+      EXPECT_EQ(result.loss, first.loss) << setup.text();
+      EXPECT_EQ(result.gradient_norm, first.gradient_norm) << setup.text();
+    }
   }
+}
+
+TEST(Executor, OtherNumbersOfMicrobatchesHaveTheBitsOfThePlainLoop) {
+  // Fewer than stages, and not divisible by them. One step of each.
+  for (const int microbatches : {1, 2, 3, 7})
+    for (const TinySetup& setup :
+         every_schedule({.pipeline = test_world().size(), .dropout = 0.1, .microbatches = microbatches})) {
+      const TinyBatch batch(microbatches, first_sample);
+      TinyRank plain = TinyRank::alone(test_world(), setup), rank(test_world(), setup);
+      const StepResult expected = plain.train(batch, 1), result = rank.train(batch, 1);
+      EXPECT_EQ(result.loss, expected.loss) << setup.text() << " microbatches " << microbatches;
+      EXPECT_EQ(result.gradient_norm, expected.gradient_norm) << setup.text() << " microbatches " << microbatches;
+    }
 }
 
 TEST(Executor, AStepCanBeRepeated) {
@@ -245,6 +267,19 @@ TEST(Executor, EvaluationIsTheLossWithoutDropoutAndChangesNothing) {
     EXPECT_EQ(rank.train(batch, 1).loss, untouched.train(batch, 1).loss)
         << "training goes on as if there had been none, " << setup.text();
     EXPECT_LT(evaluate(), loss) << "the weights after the update are evaluated, " << setup.text();
+  }
+}
+
+TEST(Executor, EvaluationOnEverySchedulesStages) {
+  for (const TinySetup& setup :
+       every_schedule({.pipeline = test_world().size(), .microbatches = global_microbatches})) {
+    TinyRank rank(test_world(), setup), plain = TinyRank::alone(test_world(), setup);
+    const TinyBatch batch = batch_of(1);
+    const auto loss = [&](TinyRank& of) {
+      const Schedule schedule = evaluation_schedule(of.plan().schedule, global_microbatches);
+      return of.executor().evaluate(schedule, batch.all(), {.tokens = batch.tokens()});
+    };
+    EXPECT_EQ(loss(rank), loss(plain)) << setup.text();
   }
 }
 

@@ -16,7 +16,7 @@ struct TinySetup {
   int data = 1;
   int pipeline = 1;
   int tensor = 1;
-  int stages = 0;  ///< 0: one a pipeline rank
+  int stages = 0;  ///< with a table that is given; 0: as the schedule has
   bool sequence_parallel = true;
   bool shard = true;
   double dropout = 0;
@@ -24,19 +24,28 @@ struct TinySetup {
   DType compute = DType::float32;
   ScheduleName schedule = ScheduleName::one_forward_one_backward;
   Backward backward = Backward::split;
+  int chunks = 0;  ///< of the schedule; 0: its own number
+  int layers = 4;
 
+  ScheduleRequest request() const {
+    return {.name = schedule,
+            .pipeline = pipeline,
+            .microbatches = microbatches / data,
+            .chunks = chunks,
+            .backward = backward};
+  }
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
-    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {}", data, pipeline, tensor, stages,
-                       sequence_parallel ? "sequence-parallel" : "whole rows", shard, penstock::text(schedule),
-                       penstock::text(backward));
+    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} chunks {}", data, pipeline, tensor,
+                       stages, sequence_parallel ? "sequence-parallel" : "whole rows", shard, penstock::text(schedule),
+                       penstock::text(backward), chunks);
   }
 };
 
 inline constexpr std::int64_t tiny_micro = 2, tiny_sequence = 8;
 
-inline ModelConfig tiny_config(double dropout) {
-  return {.layers = 4,
+inline ModelConfig tiny_config(double dropout, int layers = 4) {
+  return {.layers = layers,
           .width = 16,
           .heads = 4,
           .vocabulary = 40,
@@ -49,7 +58,7 @@ inline ModelConfig tiny_config(double dropout) {
 /// With `computing` instead of a generated schedule, when there is one.
 inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr) {
   ModelPlan plan;
-  plan.config = tiny_config(setup.dropout);
+  plan.config = tiny_config(setup.dropout, setup.layers);
   plan.cut = {.tensor = setup.tensor, .sequence_parallel = setup.sequence_parallel, .compute = setup.compute};
   // An epsilon of the size of the gradients makes an update a smooth function of them: with the usual one the first
   // update is the gradient's sign, and a rounding turns that of an element whose gradient is zero in truth.
@@ -57,13 +66,9 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.seed = 11;
   plan.micro = tiny_micro;
   plan.sequence = tiny_sequence;
-  const int stages = setup.stages > 0 ? setup.stages : setup.pipeline;
+  const int stages = setup.stages > 0 ? setup.stages : setup.pipeline * chunks_of(setup.request());
   plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
-  const Schedule generated = generate({.name = setup.schedule,
-                                       .pipeline = setup.pipeline,
-                                       .microbatches = setup.microbatches / setup.data,
-                                       .backward = setup.backward});
-  plan.schedule = lower(computing ? *computing : generated, {.tied = true});
+  plan.schedule = lower(computing ? *computing : generate(setup.request()), {.tied = true});
   plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
   return plan;
 }
@@ -120,7 +125,8 @@ class TinyRank {
   /// The whole model on this rank alone, whatever the world's size.
   static TinyRank alone(World& world, TinySetup setup) {
     setup.data = setup.pipeline = setup.tensor = 1;
-    setup.stages = 0;
+    setup.stages = setup.chunks = 0;
+    setup.schedule = ScheduleName::one_forward_one_backward;
     return {world, tiny_plan(setup), Mesh({{"copy", world.size()}})};
   }
 
