@@ -52,10 +52,11 @@ Schedule computing_table(const ScheduleCommand& command) {
     throw_input_error("penstock schedule wants the name of a schedule ({}) or --file with a CSV table, one of both",
                       fmt::join(schedule_names(), ", "));
   if (!command.file.empty()) return read_table(command);
+  const ScheduleName name = parse_schedule_name(command.name);
   if (!command.stages || !command.microbatches)
     throw_input_error("schedule {}: {} is missing; say how large the table shall be, such as --stages 4 --microbatches 8",
                       command.name, command.stages ? "--microbatches" : "--stages");
-  return generate({.name = parse_schedule_name(command.name),
+  return generate({.name = name,
                    .pipeline = *command.stages,
                    .microbatches = *command.microbatches,
                    .chunks = command.chunks,

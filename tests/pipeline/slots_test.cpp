@@ -80,20 +80,30 @@ int overlap(const std::map<int, std::pair<int, int>>& interval_of_microbatch) {
   return most;
 }
 
-/// For each microbatch of a stage: the places in the row of the first and the last of some kinds of work.
+/// The first and the last place of those launched together with a place of the row.
+std::pair<int, int> launch_of(const Schedule& schedule, int rank, int place) {
+  const std::vector<Action>& row = schedule.row(rank);
+  int first = place;
+  while (row[static_cast<std::size_t>(first)].joined) --first;
+  return {first, static_cast<int>(schedule.launch_end(rank, static_cast<std::size_t>(first))) - 1};
+}
+
+/// For each microbatch of a stage: the places in the row of the first and the last of some kinds of work. What is
+/// launched together begins and ends together.
 std::map<int, std::pair<int, int>> intervals(const Schedule& schedule, int stage, const std::vector<Work>& from,
                                              const std::vector<Work>& to) {
   const auto among = [](const std::vector<Work>& works, Work work) {
     return std::find(works.begin(), works.end(), work) != works.end();
   };
-  const std::vector<Action>& row = schedule.row(schedule.rank_of_stage(stage));
+  const int rank = schedule.rank_of_stage(stage);
+  const std::vector<Action>& row = schedule.row(rank);
   std::map<int, std::pair<int, int>> found;
   for (int i = static_cast<int>(row.size()) - 1; i >= 0; --i)
     if (row[static_cast<std::size_t>(i)].stage == stage && among(from, row[static_cast<std::size_t>(i)].work))
-      found[row[static_cast<std::size_t>(i)].microbatch].first = i;
+      found[row[static_cast<std::size_t>(i)].microbatch].first = launch_of(schedule, rank, i).first;
   for (int i = 0; i < static_cast<int>(row.size()); ++i)
     if (row[static_cast<std::size_t>(i)].stage == stage && among(to, row[static_cast<std::size_t>(i)].work))
-      found[row[static_cast<std::size_t>(i)].microbatch].second = i;
+      found[row[static_cast<std::size_t>(i)].microbatch].second = launch_of(schedule, rank, i).second;
   return found;
 }
 
