@@ -25,7 +25,8 @@ void refuse_old_library() {
   ncclGetVersion(&version);
   if (version < oldest)
     throw_input_error(
-        "the NCCL library found at run time is version {}.{}.{}; Penstock needs 2.18 or newer: put a newer libnccl.so.2 "
+        "the NCCL library found at run time is version {}.{}.{}; Penstock needs 2.18 or newer: put a newer "
+        "libnccl.so.2 "
         "into LD_LIBRARY_PATH",
         version / 10000, version % 10000 / 100, version % 100);
 }
@@ -125,8 +126,7 @@ struct Communicator::Backend {
   void finish_call(ncclResult_t code, std::string_view what) {
     check(code);
     if (code != ncclInProgress) return;
-    world->wait_until([this] { return state() == ncclSuccess; },
-                      fmt::format("NCCL to start {} in {}", what, text()));
+    world->wait_until([this] { return state() == ncclSuccess; }, fmt::format("NCCL to start {} in {}", what, text()));
   }
 
   // Once `nccl` is there: what goes with it.

@@ -39,7 +39,8 @@ Schedule read_table(const ScheduleCommand& command) {
                                            std::filesystem::path(command.file).stem().string());
   const auto check = [&](const char* option, std::optional<int> asked, int found) {
     if (asked && *asked != found)
-      throw_input_error("{} {}: {} has {}; leave the option out, or change the table", option, *asked, command.file, found);
+      throw_input_error("{} {}: {} has {}; leave the option out, or change the table", option, *asked, command.file,
+                        found);
   };
   check("--stages", command.stages, table.pipeline);
   check("--microbatches", command.microbatches, table.microbatches);
@@ -54,8 +55,9 @@ Schedule computing_table(const ScheduleCommand& command) {
   if (!command.file.empty()) return read_table(command);
   const ScheduleName name = parse_schedule_name(command.name);
   if (!command.stages || !command.microbatches)
-    throw_input_error("schedule {}: {} is missing; say how large the table shall be, such as --stages 4 --microbatches 8",
-                      command.name, command.stages ? "--microbatches" : "--stages");
+    throw_input_error(
+        "schedule {}: {} is missing; say how large the table shall be, such as --stages 4 --microbatches 8",
+        command.name, command.stages ? "--microbatches" : "--stages");
   return generate({.name = name,
                    .pipeline = *command.stages,
                    .microbatches = *command.microbatches,

@@ -1,6 +1,6 @@
 #pragma once
-// SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with NCCL.
-// Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
+// SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with
+// NCCL. Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
 // Over MPI sums across ranks are ours: pieces are exchanged and added in coordinate order, so that neither the MPI
 // library's choice of algorithm nor the placement on hosts can change a bit. With NCCL sums are NCCL's.
 
@@ -21,8 +21,8 @@ struct Event {
   std::uint64_t ticket = 0;
 };
 
-/// One end of a message between two coordinates of a group. Messages of a pair with one tag arrive in the order they were
-/// sent.
+/// One end of a message between two coordinates of a group. Messages of a pair with one tag arrive in the order they
+/// were sent.
 struct Message {
   enum class Way : std::uint8_t { send, receive };
   Way way = Way::send;

@@ -163,8 +163,7 @@ Message Executor::message(const Action& action) {
                   .tag = 0};
   switch (action.work) {
     case Work::send_activation:
-      message.tensor =
-          memory.outputs[static_cast<std::size_t>(pools_.of(action.stage).outputs.of(action.microbatch))];
+      message.tensor = memory.outputs[static_cast<std::size_t>(pools_.of(action.stage).outputs.of(action.microbatch))];
       message.tag = activation_tag(peer);
       return message;
     case Work::receive_activation:

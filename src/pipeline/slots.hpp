@@ -40,13 +40,13 @@ struct StagePools {
   SlotPool activations;  ///< from the input's receive (or F, of the stage before where that is on this rank) to W or B
   SlotPool held;         ///< from I to W; one for each B while it runs
   SlotPool outputs{1};   ///< from F to its send; unused where nothing is sent
-  /// From the receive of the output's gradient (or the last stage's I, B) to the send of the input's gradient. Stages in
-  /// a chain hand one buffer down: it is the last stage's.
+  /// From the receive of the output's gradient (or the last stage's I, B) to the send of the input's gradient. Stages
+  /// in a chain hand one buffer down: it is the last stage's.
   SlotPool gradients;
 };
 
-/// Pools of the stages of a rank. Buffers that are sent from rest for one turn: the next microbatch need not wait for the
-/// send.
+/// Pools of the stages of a rank. Buffers that are sent from rest for one turn: the next microbatch need not wait for
+/// the send.
 class RankPools {
  public:
   RankPools() = default;
@@ -61,7 +61,8 @@ class RankPools {
   const std::map<int, StagePools>& stages() const { return stages_; }
   /// Whether the neighbour (which need not be there) lives on this rank: then nothing is sent.
   bool is_here(int stage) const { return stages_.contains(stage); }
-  /// The last one of the stages that follow each other on this rank, from `stage` on: whose buffers carry their gradient.
+  /// The last one of the stages that follow each other on this rank, from `stage` on: whose buffers carry their
+  /// gradient.
   int end_of_chain(int stage) const;
 
  private:

@@ -35,8 +35,8 @@ struct Action {
   Work work = Work::forward;
   int stage = whole_step;
   int microbatch = whole_step;
-  /// A transfer that is launched together with the one before it in the row: all of such a group are posted at once, and
-  /// the rank goes on when all are done. So a ring of ranks that all hand on at the same time takes one hop.
+  /// A transfer that is launched together with the one before it in the row: all of such a group are posted at once,
+  /// and the rank goes on when all are done. So a ring of ranks that all hand on at the same time takes one hop.
   bool joined = false;
 
   /// The text form; its grammar (no blanks; numbers are decimal, from 0):

@@ -27,12 +27,14 @@ void check_chunks(const ScheduleRequest& request) {
   switch (request.name) {
     case ScheduleName::ring:
     case ScheduleName::breadth_first:
-      if (chunks < 1) throw_input_error("schedule {}: {} chunks; a rank holds at least one stage, use 1 or more", name, chunks);
+      if (chunks < 1)
+        throw_input_error("schedule {}: {} chunks; a rank holds at least one stage, use 1 or more", name, chunks);
       return;
     case ScheduleName::zb_v:
       if (chunks != 2)
-        throw_input_error("schedule {}: {} chunk{}; it runs the first and the last stages on the same ranks, use chunks = 2",
-                          name, chunks, chunks == 1 ? "" : "s");
+        throw_input_error(
+            "schedule {}: {} chunk{}; it runs the first and the last stages on the same ranks, use chunks = 2", name,
+            chunks, chunks == 1 ? "" : "s");
       return;
     default:
       if (chunks != 1)
@@ -106,8 +108,7 @@ Turns turns_of(const ScheduleRequest& request, int rank, int group) {
 int forwards_ahead(const ScheduleRequest& request, int rank) {
   const int behind = request.pipeline - 1 - rank;
   const int chunks = chunks_of(request);
-  if (request.name == ScheduleName::ring && chunks > 1)
-    return 2 * behind + (chunks - 1) * request.pipeline;
+  if (request.name == ScheduleName::ring && chunks > 1) return 2 * behind + (chunks - 1) * request.pipeline;
   return behind;
 }
 
@@ -152,8 +153,8 @@ std::vector<Action> row_with_late_weights(const ScheduleRequest& request, int ra
   return row.take();
 }
 
-/// Stage `down` = r is met on the way from rank 0 to the last one, `up` = 2p-1-r on the way back: the loss is on rank 0.
-/// Written for at least 2p-1 microbatches, which fill the V; with fewer the rest of the rule falls away.
+/// Stage `down` = r is met on the way from rank 0 to the last one, `up` = 2p-1-r on the way back: the loss is on rank
+/// 0. Written for at least 2p-1 microbatches, which fill the V; with fewer the rest of the rule falls away.
 std::vector<Action> row_of_a_v(const ScheduleRequest& request, int rank) {
   RowWriter row(request);
   const int p = request.pipeline;
@@ -249,11 +250,13 @@ void check_request(const ScheduleRequest& request) {
       too_many(std::int64_t{request.pipeline} * request.microbatches) ||
       too_many(std::int64_t{request.pipeline} * request.microbatches * chunks))
     throw_input_error(
-        "schedule {}: {} ranks x {} microbatches x {} chunks is a table beyond what Penstock plans; use at most {} in all",
+        "schedule {}: {} ranks x {} microbatches x {} chunks is a table beyond what Penstock plans; use at most {} in "
+        "all",
         name, request.pipeline, request.microbatches, chunks, most_actions);
   if (is_zero_bubble(request.name) && request.backward == Backward::fused)
     throw_input_error(
-        "schedule {}: a fused backward has no weight gradients that could be moved; use backward = split, or 1f1b", name);
+        "schedule {}: a fused backward has no weight gradients that could be moved; use backward = split, or 1f1b",
+        name);
 }
 
 int chunks_of(const ScheduleRequest& request) {

@@ -212,10 +212,11 @@ std::optional<Problem> check_message_order(const Schedule& s) {
         const Action& send = s.row(sender)[sends[receiver][i].index];
         const Action& receive = s.row(arrivals[i].rank)[arrivals[i].index];
         if (!same_work(counterpart(send), receive))
-          return problem_at(s, arrivals[i].rank, arrivals[i].index,
-                            fmt::format("message {} from rank {} to rank {} is sent as {} (place {}) and received as {}; a "
-                                        "pair's messages are received in the order in which they are sent: swap receives",
-                                        i, sender, receiver, send.text(), sends[receiver][i].index, receive.text()));
+          return problem_at(
+              s, arrivals[i].rank, arrivals[i].index,
+              fmt::format("message {} from rank {} to rank {} is sent as {} (place {}) and received as {}; a "
+                          "pair's messages are received in the order in which they are sent: swap receives",
+                          i, sender, receiver, send.text(), sends[receiver][i].index, receive.text()));
       }
     }
   }
@@ -225,7 +226,8 @@ std::optional<Problem> check_message_order(const Schedule& s) {
 }  // namespace
 
 std::optional<Problem> find_problem(const Schedule& schedule) {
-  for (const auto check : {check_dimensions, check_cells, check_size, check_each_once, check_deadlock, check_message_order})
+  for (const auto check :
+       {check_dimensions, check_cells, check_size, check_each_once, check_deadlock, check_message_order})
     if (auto problem = check(schedule)) return problem;
   return std::nullopt;
 }

@@ -69,8 +69,9 @@ void RunConfig::describe(FieldTable& table) {
       .add("schedule.backward", schedule.backward,
            "split: a stage sends its input gradient before it computes weight gradients; fused: after")
       .one_of({"split", "fused"});
-  table.add("schedule.file", schedule.file,
-            "CSV file with a table of your own, in place of schedule.name: a line a pipeline rank, cells 2F0 2I0 2W0 2B0");
+  table.add(
+      "schedule.file", schedule.file,
+      "CSV file with a table of your own, in place of schedule.name: a line a pipeline rank, cells 2F0 2I0 2W0 2B0");
   table.add("schedule.partition", schedule.partition, "blocks of each stage; empty: balanced by cost")
       .unit("blocks")
       .at_least(1);
@@ -202,9 +203,10 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
   // What a file holds is not known here: make_plan looks at its stages.
   const bool generated = c.schedule.file.empty();
   const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
-  const std::int64_t chunks = generated && chosen ? chunks_of({.name = parse_schedule_name(c.schedule.name),
-                                                               .chunks = static_cast<int>(c.schedule.chunks)})
-                                                  : 1;
+  const std::int64_t chunks =
+      generated && chosen
+          ? chunks_of({.name = parse_schedule_name(c.schedule.name), .chunks = static_cast<int>(c.schedule.chunks)})
+          : 1;
   const std::int64_t stages = c.mesh.pipeline * chunks;
   if (c.mesh.pipeline > c.model.layers)
     mistakes.add(
@@ -366,21 +368,24 @@ namespace {
 void check_table(const RunConfig& config, const Schedule& table) {
   const std::string& file = config.schedule.file;
   if (table.pipeline != config.mesh.pipeline)
-    throw_input_error("{}: the table has {} line{}, one a pipeline rank, but mesh.pipeline = {}; set mesh.pipeline = {}, or "
-                      "write a line a rank",
-                      file, table.pipeline, table.pipeline == 1 ? "" : "s", config.mesh.pipeline, table.pipeline);
+    throw_input_error(
+        "{}: the table has {} line{}, one a pipeline rank, but mesh.pipeline = {}; set mesh.pipeline = {}, or "
+        "write a line a rank",
+        file, table.pipeline, table.pipeline == 1 ? "" : "s", config.mesh.pipeline, table.pipeline);
   if (table.microbatches != config.microbatches())
-    throw_input_error("{}: the table has {} microbatch{}, but batch.global / (batch.micro * mesh.data) = {} / ({} * {}) = "
-                      "{}; write a table of {} microbatches, or change the batch",
-                      file, table.microbatches, table.microbatches == 1 ? "" : "es", config.batch.global,
-                      config.batch.micro, config.mesh.data, config.microbatches(), config.microbatches());
+    throw_input_error(
+        "{}: the table has {} microbatch{}, but batch.global / (batch.micro * mesh.data) = {} / ({} * {}) = "
+        "{}; write a table of {} microbatches, or change the batch",
+        file, table.microbatches, table.microbatches == 1 ? "" : "es", config.batch.global, config.batch.micro,
+        config.mesh.data, config.microbatches(), config.microbatches());
   if (config.schedule.chunks != 0 && table.chunks() != config.schedule.chunks)
     throw_input_error("{}: the table has {} stages a rank, but schedule.chunks = {}; leave schedule.chunks out", file,
                       table.chunks(), config.schedule.chunks);
   if (table.stages > config.model.layers)
-    throw_input_error("{}: the table has {} stages, but model.layers = {}: every stage holds at least one block; write a "
-                      "table of at most {} stages, or use more layers",
-                      file, table.stages, config.model.layers, config.model.layers);
+    throw_input_error(
+        "{}: the table has {} stages, but model.layers = {}: every stage holds at least one block; write a "
+        "table of at most {} stages, or use more layers",
+        file, table.stages, config.model.layers, config.model.layers);
 }
 
 Schedule computing_table(const RunConfig& config) {

@@ -66,10 +66,8 @@ void take_device(World& world, const RunConfig& config) {
   });
   const std::vector<std::string> all = world.gather(mine);
   world.together([&] {
-    DeviceChoice choice{.rank_on_node = world.rank_on_node(),
-                        .visible = {},
-                        .nodes = world.nodes(),
-                        .share = config.device.share};
+    DeviceChoice choice{
+        .rank_on_node = world.rank_on_node(), .visible = {}, .nodes = world.nodes(), .share = config.device.share};
     for (int rank = 0; rank < world.size(); ++rank)
       if (world.node_of(rank) == world.node()) {
         std::istringstream names(all[static_cast<std::size_t>(rank)]);

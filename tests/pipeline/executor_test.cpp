@@ -5,11 +5,14 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/tiny_model.hpp"
+#include "schedule/prerequisites.hpp"
 #include "schedule/tables.hpp"
 #include "schedule/validate.hpp"
+#include "schedule/vandal.hpp"
 #include "support/test_world.hpp"
 
 namespace penstock {
@@ -52,9 +55,9 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
                                   1.0F / static_cast<float>(batch.tokens()), optimizer.loss_sum());
     }
     optimizer.reduce_gradients(rank.queue());
-    optimizer.begin_step(rank.queue(), {.number = update,
-                                        .learning_rate = rank.plan().optimizer.learning_rate,
-                                        .loss_tokens = batch.tokens()});
+    optimizer.begin_step(
+        rank.queue(),
+        {.number = update, .learning_rate = rank.plan().optimizer.learning_rate, .loss_tokens = batch.tokens()});
     optimizer.norm(rank.queue());
     PlainStep done{.result = optimizer.result(rank.queue()), .gradients = {}};
     for (const ParameterSpec& spec : rank.parameters().specs()) {
@@ -167,10 +170,8 @@ std::vector<TinySetup> every_schedule(TinySetup setup) {
 
 TEST(Executor, AnyScheduleOnAPipelineHasTheBitsOfThePlainLoop) {
   for (const bool shard : {true, false})
-    for (const TinySetup& setup : every_schedule({.pipeline = test_world().size(),
-                                                  .shard = shard,
-                                                  .dropout = 0.1,
-                                                  .microbatches = global_microbatches}))
+    for (const TinySetup& setup : every_schedule(
+             {.pipeline = test_world().size(), .shard = shard, .dropout = 0.1, .microbatches = global_microbatches}))
       expect_bits_of_the_plain_loop(setup);
 }
 
@@ -196,6 +197,46 @@ TEST(Executor, DeferredWeightGradientsHaveTheBitsOfThePlainLoop) {
       2, global_microbatches,
       {"0F0 0F1 0F2 0F3 0I0 0I1 0W0 0I2 0I3 0W1 0W2 0W3", "1F0 1B0 1F1 1I1 1W1 1F2 1F3 1B2 1I3 1W3"}, false);
   expect_bits_of_the_plain_loop({.pipeline = 2, .dropout = 0.1, .microbatches = global_microbatches}, &computing);
+}
+
+/// Whether each stage adds its gradients in the microbatches' order: only then the bits are the plain loop's.
+bool adds_in_order(const Schedule& schedule) {
+  std::map<std::pair<Work, int>, int> last;
+  for (const std::vector<Action>& row : schedule.rows)
+    for (const Action& action : row)
+      for (const Action& part : parts_of(action))
+        if (part.work == Work::input_gradient || part.work == Work::weight_gradient)
+          if (std::exchange(last[std::pair(part.work, part.stage)], part.microbatch) > part.microbatch) return false;
+  return true;
+}
+
+TEST(Executor, DamagedTablesThatAreAcceptedComeToTheSameResult) {
+  if (test_world().size() != 4) GTEST_SKIP() << "four ranks";
+  test::Vandal vandal(41);  // the same on all ranks
+  const TinyBatch batch = batch_of(1);
+  int run = 0;
+  for (const TinySetup& setup : every_schedule({.pipeline = 4, .dropout = 0.1, .microbatches = global_microbatches})) {
+    TinyRank plain = TinyRank::alone(test_world(), setup);
+    const StepResult expected = plain.train(batch, 1);
+    const Schedule whole = lower(generate(setup.request()), {.tied = true});
+    for (int accepted = 0; accepted < 14;) {
+      Schedule table = whole;
+      for (const test::Damage kind : {test::Damage::swap, test::Damage::move, test::Damage::launch})
+        vandal.damage(table, kind);
+      if (table == whole || find_problem(table)) continue;
+      ++accepted;
+      ++run;
+      TinyRank rank(test_world(), setup, nullptr, &table);
+      const StepResult result = rank.train(batch, 1);
+      const std::string where = setup.text() + "\n" + text(table);
+      EXPECT_NEAR(result.loss, expected.loss, loss_tolerance * expected.loss) << where;
+      EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, gradient_tolerance * expected.gradient_norm) << where;
+      if (!adds_in_order(table)) continue;
+      EXPECT_EQ(result.loss, expected.loss) << where;
+      EXPECT_EQ(result.gradient_norm, expected.gradient_norm) << where;
+    }
+  }
+  EXPECT_GE(run, 200);
 }
 
 TEST(Executor, EveryMeshHasTheNumbersOfThePlainLoop) {

@@ -220,8 +220,8 @@ TEST(StageNeeds, AChainHandsItsBuffersOn) {
   EXPECT_GT(ends[0].gradients, 0);
   EXPECT_EQ(ends[1].outputs, 0) << "the last stage";
   // All stages on one rank: one buffer goes down the whole chain.
-  const std::vector<StageNeeds> alone = stage_needs(
-      lower(generate({.name = ScheduleName::ring, .pipeline = 1, .microbatches = 3, .chunks = 3})), 0);
+  const std::vector<StageNeeds> alone =
+      stage_needs(lower(generate({.name = ScheduleName::ring, .pipeline = 1, .microbatches = 3, .chunks = 3})), 0);
   ASSERT_EQ(alone.size(), 3U);
   for (const StageNeeds& needs : alone) EXPECT_EQ(needs.outputs, 0);
   EXPECT_EQ(alone[0].gradients + alone[1].gradients, 0);

@@ -55,8 +55,9 @@ inline ModelConfig tiny_config(double dropout, int layers = 4) {
           .dropout_attention = dropout};
 }
 
-/// With `computing` instead of a generated schedule, when there is one.
-inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr) {
+/// With `computing` instead of a generated schedule, or `lowered` as it is, when there is one.
+inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr,
+                           const Schedule* lowered = nullptr) {
   ModelPlan plan;
   plan.config = tiny_config(setup.dropout, setup.layers);
   plan.cut = {.tensor = setup.tensor, .sequence_parallel = setup.sequence_parallel, .compute = setup.compute};
@@ -68,7 +69,7 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.sequence = tiny_sequence;
   const int stages = setup.stages > 0 ? setup.stages : setup.pipeline * chunks_of(setup.request());
   plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
-  plan.schedule = lower(computing ? *computing : generate(setup.request()), {.tied = true});
+  plan.schedule = lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = true});
   plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
   return plan;
 }
@@ -119,8 +120,8 @@ class TinyBatch {
 /// One rank of a running model, with everything it needs.
 class TinyRank {
  public:
-  TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr)
-      : TinyRank(world, tiny_plan(setup, computing), tiny_mesh(setup)) {}
+  TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr, const Schedule* lowered = nullptr)
+      : TinyRank(world, tiny_plan(setup, computing, lowered), tiny_mesh(setup)) {}
 
   /// The whole model on this rank alone, whatever the world's size.
   static TinyRank alone(World& world, TinySetup setup) {

@@ -52,10 +52,11 @@ TEST(Generate, OneRankIsFused) {
 }
 
 TEST(Generate, RingTakesAGroupOfMicrobatchesAChunk) {
-  EXPECT_EQ(text(generate({.name = ScheduleName::ring, .pipeline = 2, .microbatches = 2, .chunks = 2,
-                           .backward = Backward::fused})),
-            "rank 0: 0F0 0F1 2F0 2F1 2B0 2B1 0B0 0B1\n"
-            "rank 1: 1F0 1F1 3F0 3B0 3F1 3B1 1B0 1B1\n");
+  EXPECT_EQ(
+      text(generate(
+          {.name = ScheduleName::ring, .pipeline = 2, .microbatches = 2, .chunks = 2, .backward = Backward::fused})),
+      "rank 0: 0F0 0F1 2F0 2F1 2B0 2B1 0B0 0B1\n"
+      "rank 1: 1F0 1F1 3F0 3B0 3F1 3B1 1B0 1B1\n");
   EXPECT_EQ(generate({.name = ScheduleName::ring, .pipeline = 3, .microbatches = 5}).rows,
             make(ScheduleName::one_forward_one_backward, 3, 5, Backward::split).rows)
       << "with one chunk it is 1F1B";
@@ -64,7 +65,10 @@ TEST(Generate, RingTakesAGroupOfMicrobatchesAChunk) {
 TEST(Generate, BreadthFirstIsTheTableWrittenByHand) {
   for (const int pipeline : {2, 3})
     for (const int chunks : {2, 3})
-      EXPECT_EQ(generate({.name = ScheduleName::breadth_first, .pipeline = pipeline, .microbatches = 4, .chunks = chunks,
+      EXPECT_EQ(generate({.name = ScheduleName::breadth_first,
+                          .pipeline = pipeline,
+                          .microbatches = 4,
+                          .chunks = chunks,
                           .backward = Backward::fused})
                     .rows,
                 test::looped_table(pipeline, chunks, 4, true).rows);
@@ -167,8 +171,8 @@ TEST(Generate, RefusesSizes) {
   const auto chunked = [](ScheduleName name, int chunks) {
     return generate({.name = name, .pipeline = 2, .microbatches = 2, .chunks = chunks});
   };
-  for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward, ScheduleName::zb_h1,
-                                  ScheduleName::zb_h2}) {
+  for (const ScheduleName name :
+       {ScheduleName::fifo, ScheduleName::one_forward_one_backward, ScheduleName::zb_h1, ScheduleName::zb_h2}) {
     EXPECT_THROW(chunked(name, 2), InputError);
     EXPECT_THROW(chunked(name, -1), InputError);
     EXPECT_EQ(chunked(name, 0).chunks(), 1) << "as the schedule wants it";

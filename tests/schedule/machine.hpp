@@ -171,7 +171,8 @@ class Machine {
   bool step(std::size_t rank, const Action& a) {
     const int s = a.stage;
     const int m = a.microbatch;
-    if (!is_whole_step(a.work) && table().placement[static_cast<std::size_t>(s)] != static_cast<int>(rank)) return false;
+    if (!is_whole_step(a.work) && table().placement[static_cast<std::size_t>(s)] != static_cast<int>(rank))
+      return false;
     switch (letter(a.work)) {
       case 'F':
         if (!has(rank, "parameters") || (s > 0 && !has(rank, value("activation", s - 1, m)))) return false;
@@ -205,7 +206,8 @@ class Machine {
   bool all_weights(std::size_t rank) const {
     for (int s = 0; s < table().stages; ++s)
       for (int m = 0; m < table().microbatches; ++m)
-        if (table().placement[static_cast<std::size_t>(s)] == static_cast<int>(rank) && !has(rank, value("weights", s, m)))
+        if (table().placement[static_cast<std::size_t>(s)] == static_cast<int>(rank) &&
+            !has(rank, value("weights", s, m)))
           return false;
     return true;
   }

@@ -149,11 +149,9 @@ TEST(Validate, TransfersThatAreLaunchedTogetherDoNotWaitForEachOther) {
 }
 
 TEST(Validate, MessagesOfAPairKeepTheirOrder) {
-  const Schedule swapped =
-      test::table(2, 2,
-                  {"G 0F0 0F1 0F0>1 +0F1>1 0I0<1 0B0 0I1<1 0B1 R N U",
-                   "G 1F1<0 +1F0<0 1F0 1B0 1I0>0 1F1 1B1 1I1>0 R N U"},
-                  true);
+  const Schedule swapped = test::table(
+      2, 2, {"G 0F0 0F1 0F0>1 +0F1>1 0I0<1 0B0 0I1<1 0B1 R N U", "G 1F1<0 +1F0<0 1F0 1B0 1I0>0 1F1 1B1 1I1>0 R N U"},
+      true);
   expect_in("message 0 from rank 0 to rank 1 is sent as 0F0>1 (place 3) and received as 1F1<0", swapped);
   EXPECT_FALSE(test::Machine(swapped).accepts());
 }
