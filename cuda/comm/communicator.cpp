@@ -26,7 +26,8 @@ void refuse_old_library() {
   ncclGetVersion(&version);
   if (version < oldest)
     throw_input_error(
-        "the NCCL library found at run time is version {}.{}.{}; Penstock needs 2.18 or newer: put a newer libnccl.so.2 "
+        "the NCCL library found at run time is version {}.{}.{}; Penstock needs 2.18 or newer: put a newer "
+        "libnccl.so.2 "
         "into LD_LIBRARY_PATH",
         version / 10000, version % 10000 / 100, version % 100);
 }
@@ -131,8 +132,7 @@ struct Communicator::Backend {
   void finish_call(ncclResult_t code, std::string_view what) {
     check(code);
     if (code != ncclInProgress) return;
-    world->wait_until([this] { return state() == ncclSuccess; },
-                      fmt::format("NCCL to start {} in {}", what, text()));
+    world->wait_until([this] { return state() == ncclSuccess; }, fmt::format("NCCL to start {} in {}", what, text()));
   }
 
   // Once `nccl` is there: what goes with it.
@@ -286,6 +286,21 @@ Event Communicator::send(TensorView tensor, int to, int) {
 Event Communicator::receive(TensorView tensor, int from, int) {
   Backend& b = *backend_;
   return b.launch("a receive", [&] { return ncclRecv(tensor.raw(), tensor.bytes(), ncclUint8, from, b.nccl, b.lane); });
+}
+
+std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) {
+  Backend& b = *backend_;
+  for (const Message& m : messages)
+    if (m.way == Message::Way::send) b.bytes_sent += m.tensor.bytes();
+  const Event all = b.launch("transfers", [&] {
+    b.check(ncclGroupStart());
+    for (const Message& m : messages)
+      b.check(m.way == Message::Way::send
+                  ? ncclSend(m.tensor.raw(), m.tensor.bytes(), ncclUint8, m.peer, b.nccl, b.lane)
+                  : ncclRecv(m.tensor.raw(), m.tensor.bytes(), ncclUint8, m.peer, b.nccl, b.lane));
+    return ncclGroupEnd();
+  });
+  return std::vector<Event>(messages.size(), all);  // whoever waits for one of them waits for all
 }
 
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int) {

@@ -125,7 +125,8 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
 void check_command(const CheckRequest& request) {
   Deck deck = Deck::load(request.deck);
   for (const std::string& setting : request.settings) deck.set(setting);
-  const RunConfig config = read_run_deck(deck).config;
+  RunConfig config = read_run_deck(deck).config;
+  config.schedule.table = read_schedule_file(config.schedule.file);
   const ModelPlan plan = make_plan(config);
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;

@@ -40,15 +40,16 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_schedule(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("schedule", "generate, prove, simulate and draw a pipeline schedule");
+  auto* command = app.add_subcommand("schedule", "generate (or read), prove, simulate and draw a pipeline schedule");
   auto request = std::make_shared<ScheduleCommand>();
-  command->add_option("NAME", request->name, "fifo or 1f1b")->required();
-  command->add_option("--stages", request->stages, "pipeline ranks")->required();
-  command->add_option("--microbatches", request->microbatches, "microbatches of a step")->required();
-  command->add_option("--chunks", request->chunks, "stages a rank");
+  command->add_option("NAME", request->name, "fifo, 1f1b, ring, breadth-first, zb-h1, zb-h2 or zb-v");
+  command->add_option("--file", request->file, "instead: a CSV file with a table of your own, a line a rank");
+  command->add_option("--stages", request->stages, "pipeline ranks");
+  command->add_option("--microbatches", request->microbatches, "microbatches of a step");
+  command->add_option("--chunks", request->chunks, "stages a rank; 0: two with zb-v, else one");
   command->add_option("--backward", request->backward, "split or fused");
   command->add_option("--costs", request->costs,
-                      "F,I,W,HOP: times of forward, input gradient, weight gradient and a transfer");
+                      "F,I,W,HOP: times of a rank's forward, input gradient and weight gradient, and of a transfer");
   command->add_option("--csv", request->csv, "write the table to this file");
   command->add_option("--svg", request->svg, "draw the timeline into this file");
   command->add_flag("--json", request->json, "the figures as JSON");

@@ -1,6 +1,7 @@
 #pragma once
 // The command line: what stands on it, which subcommand runs, and how the program ends.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,17 +24,17 @@ struct CheckRequest {
 void check_command(const CheckRequest& request);
 
 struct ScheduleCommand {
-  std::string name;
-  int stages = 1;
-  int microbatches = 1;
-  int chunks = 1;
+  std::string name;  ///< of a schedule that is generated, unless a file is read
+  std::string file;  ///< CSV of a table
+  std::optional<int> stages, microbatches;
+  int chunks = 0;
   std::string backward = "split";
   std::string costs = "1,1,1,0";
   std::string csv;
   std::string svg;
   bool json = false;
 };
-/// `penstock schedule`: generates, proves, simulates and draws a table.
+/// `penstock schedule`: generates or reads, proves, simulates and draws a table.
 void schedule_command(const ScheduleCommand& command);
 
 struct TokenizeCommand {

@@ -1,5 +1,8 @@
+#include <fmt/ranges.h>
+
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "app/commands.hpp"
@@ -31,6 +34,37 @@ std::vector<double> parse_costs(const std::string& text) {
   return costs;
 }
 
+Schedule read_table(const ScheduleCommand& command) {
+  const Schedule table = schedule_from_csv(read_schedule_file(command.file), command.file,
+                                           std::filesystem::path(command.file).stem().string());
+  const auto check = [&](const char* option, std::optional<int> asked, int found) {
+    if (asked && *asked != found)
+      throw_input_error("{} {}: {} has {}; leave the option out, or change the table", option, *asked, command.file,
+                        found);
+  };
+  check("--stages", command.stages, table.pipeline);
+  check("--microbatches", command.microbatches, table.microbatches);
+  if (command.chunks != 0) check("--chunks", command.chunks, table.chunks());
+  return table;
+}
+
+Schedule computing_table(const ScheduleCommand& command) {
+  if (command.name.empty() == command.file.empty())
+    throw_input_error("penstock schedule wants the name of a schedule ({}) or --file with a CSV table, one of both",
+                      fmt::join(schedule_names(), ", "));
+  if (!command.file.empty()) return read_table(command);
+  const ScheduleName name = parse_schedule_name(command.name);
+  if (!command.stages || !command.microbatches)
+    throw_input_error(
+        "schedule {}: {} is missing; say how large the table shall be, such as --stages 4 --microbatches 8",
+        command.name, command.stages ? "--microbatches" : "--stages");
+  return generate({.name = name,
+                   .pipeline = *command.stages,
+                   .microbatches = *command.microbatches,
+                   .chunks = command.chunks,
+                   .backward = parse_backward(command.backward)});
+}
+
 void write_file(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::trunc);
   file << text;
@@ -41,11 +75,7 @@ void write_file(const std::string& path, const std::string& text) {
 }  // namespace
 
 void schedule_command(const ScheduleCommand& command) {
-  const Schedule computing = generate({.name = parse_schedule_name(command.name),
-                                       .pipeline = command.stages,
-                                       .microbatches = command.microbatches,
-                                       .chunks = command.chunks,
-                                       .backward = parse_backward(command.backward)});
+  const Schedule computing = computing_table(command);
   const std::vector<double> costs = parse_costs(command.costs);
   const Schedule schedule = lower(computing, {.tied = true});
   validate(schedule);

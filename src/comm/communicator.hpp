@@ -1,6 +1,6 @@
 #pragma once
-// SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with NCCL.
-// Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
+// SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with
+// NCCL. Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
 // Over MPI sums across ranks are ours: pieces are exchanged and added in coordinate order, so that neither the MPI
 // library's choice of algorithm nor the placement on hosts can change a bit. With NCCL sums are NCCL's.
 
@@ -19,6 +19,16 @@ namespace penstock {
 /// Something enqueued that ends later. A default Event is done.
 struct Event {
   std::uint64_t ticket = 0;
+};
+
+/// One end of a message between two coordinates of a group. Messages of a pair with one tag arrive in the order they
+/// were sent.
+struct Message {
+  enum class Way : std::uint8_t { send, receive };
+  Way way = Way::send;
+  TensorView tensor;
+  int peer = 0;
+  int tag = 0;
 };
 
 /// The ranks that differ from this one along a set of mesh axes. Move-only.
@@ -46,6 +56,10 @@ class Communicator {
   /// To and from one coordinate; messages of a pair with one tag arrive in the order they were sent.
   Event send(TensorView tensor, int to, int tag);
   Event receive(TensorView tensor, int from, int tag);
+  /// Sends and receives at once: each goes on whatever the others wait for. An Event a message, in their order. (Over
+  /// NCCL one launch, and all end together; its messages know no tags: between two coordinates they arrive in the order
+  /// in which they stand here and in earlier launches.)
+  std::vector<Event> transfer(const std::vector<Message>& messages);
   /// Both at once with one peer, which does the same.
   Event exchange(TensorView outgoing, TensorView incoming, int peer, int tag);
 

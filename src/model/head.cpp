@@ -6,16 +6,19 @@
 
 namespace penstock {
 
-Head::Head(ModelContext& context, Arena& arena) : context_(&context) {
+Head::Head(ModelContext& context, int held, Arena& arena) : context_(&context) {
   const ModelShape& shape = context.shape();
   const auto take = [&](DType type, const Shape& extents) {
     return arena.take(MemoryUse::activations, type, extents, "head");
   };
-  normalized_ = take(shape.cut.compute, {shape.rows(), shape.width()});
+  for (int i = 0; i < held; ++i) {
+    Held& place = held_.emplace_back();
+    place.normalized = take(shape.cut.compute, {shape.rows(), shape.width()});
+    if (shape.cut_rows()) place.gathered = take(shape.cut.compute, {shape.tokens(), shape.width()});
+    place.logits = take(shape.cut.compute, {shape.tokens(), shape.vocabulary_rows()});
+  }
   mean_ = take(DType::float32, {shape.rows()});
   rstd_ = take(DType::float32, {shape.rows()});
-  if (shape.cut_rows()) gathered_ = take(shape.cut.compute, {shape.tokens(), shape.width()});
-  logits_ = take(shape.cut.compute, {shape.tokens(), shape.vocabulary_rows()});
   statistics_ = take(DType::float32, {shape.cut.tensor, shape.tokens(), 3});
   loss_ = take(DType::float32, {shape.tokens()});
 }
@@ -29,38 +32,36 @@ ops::LinearShape Head::logits_product(const ModelShape& shape) {
           .dx = shape.partial()};
 }
 
-TensorView Head::normalized_tokens() const { return context_->shape().cut_rows() ? gathered_ : normalized_; }
-
 void Head::evaluate(const MicrobatchView& microbatch, TensorView x, double* loss_sum) const {
-  loss(microbatch, x, 1.0F, false, loss_sum);
+  loss(microbatch, x, held(0), 1.0F, false, loss_sum);
 }
 
-void Head::loss(const MicrobatchView& microbatch, TensorView x, float scale, bool with_gradient,
+void Head::loss(const MicrobatchView& microbatch, TensorView x, const Held& to, float scale, bool with_gradient,
                 double* loss_sum) const {
   const ModelShape& shape = context_->shape();
   Queue& queue = context_->queue();
   ops::layer_norm(queue, {.x = x,
                           .weight = context_->weight("final_norm.weight"),
                           .bias = context_->weight("final_norm.bias"),
-                          .y = normalized_,
+                          .y = to.normalized,
                           .mean = mean_,
                           .rstd = rstd_});
-  ops::linear(queue, {.x = context_->gather_rows(normalized_, gathered_),
+  ops::linear(queue, {.x = context_->gather_rows(to.normalized, to.gathered),
                       .weight = context_->weight("embedding.token.weight"),
                       .bias = {},
-                      .y = logits_,
+                      .y = to.logits,
                       .pre_activation = {}});
-  context_->record("logits", microbatch, logits_);
+  context_->record("logits", microbatch, to.logits);
 
   const std::int64_t part = shape.tokens() * 3;
   const TensorView own = statistics_.range(part * shape.tensor_coordinate, part).reshaped({shape.tokens(), 3});
-  ops::softmax_statistics(queue, {.logits = logits_,
+  ops::softmax_statistics(queue, {.logits = to.logits,
                                   .targets = microbatch.targets,
                                   .first_token = shape.first_token(),
                                   .columns = shape.vocabulary_columns(),
                                   .statistics = own});
   context_->exchange(own, statistics_);
-  ops::softmax_loss(queue, {.logits = logits_,
+  ops::softmax_loss(queue, {.logits = to.logits,
                             .targets = microbatch.targets,
                             .first_token = shape.first_token(),
                             .columns = shape.vocabulary_columns(),
@@ -72,11 +73,12 @@ void Head::loss(const MicrobatchView& microbatch, TensorView x, float scale, boo
   ops::add_sum(queue, loss_, loss_sum);
 }
 
-void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, float loss_scale, TensorView gradient,
-                          double* loss_sum) const {
-  loss(microbatch, x, loss_scale, true, loss_sum);
-  context_->record("logits.gradient", microbatch, logits_);
-  ops::linear_input_gradient(context_->queue(), {.dy = logits_,
+void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, int held_index, float loss_scale,
+                          TensorView gradient, double* loss_sum) const {
+  const Held& to = held(held_index);
+  loss(microbatch, x, to, loss_scale, true, loss_sum);
+  context_->record("logits.gradient", microbatch, to.logits);
+  ops::linear_input_gradient(context_->queue(), {.dy = to.logits,
                                                  .weight = context_->weight("embedding.token.weight"),
                                                  .dx = context_->scratch().partial,
                                                  .pre_activation = {}});
@@ -91,10 +93,11 @@ void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, float 
                                                .dbias = context_->gradient("final_norm.bias")});
 }
 
-void Head::weight_gradient() const {
+void Head::weight_gradient(int held_index) const {
+  const Held& from = held(held_index);
   constexpr std::size_t head_use = 1;
-  ops::linear_weight_gradient(context_->queue(), {.dy = logits_,
-                                                  .x = normalized_tokens(),
+  ops::linear_weight_gradient(context_->queue(), {.dy = from.logits,
+                                                  .x = context_->shape().cut_rows() ? from.gathered : from.normalized,
                                                   .dweight = context_->gradient("embedding.token.weight", head_use),
                                                   .dbias = {}});
 }

@@ -1,7 +1,10 @@
 #pragma once
 // The end of the model: final norm, logits by the tied token table (cut by vocabulary), cross-entropy.
-// It runs with the last stage's input gradient, not with its forward pass, so that one buffer of logits serves any
-// number of microbatches in flight. N tokens of the microbatch, R rows here, C channels, V local vocabulary rows.
+// It runs with the last stage's input gradient, not with its forward pass, so that logits are kept from there to the
+// weight gradient only: one buffer of them serves any number of microbatches in flight, unless the schedule defers
+// weight gradients. N tokens of the microbatch, R rows here, C channels, V local vocabulary rows.
+
+#include <vector>
 
 #include "model/model_context.hpp"
 #include "ops/linear.hpp"
@@ -10,28 +13,34 @@ namespace penstock {
 
 class Head {
  public:
-  Head(ModelContext& context, Arena& arena);
+  /// `held`: microbatches that wait for their weight gradient at once.
+  Head(ModelContext& context, int held, Arena& arena);
   /// The product with the token table.
   static ops::LinearShape logits_product(const ModelShape& shape);
 
   /// From x [R, C]: adds the microbatch's losses (nats, one a token) to *loss_sum (device memory).
   void evaluate(const MicrobatchView& microbatch, TensorView x, double* loss_sum) const;
   /// The same, and gradient [R, C]: of the loss times `loss_scale`, with respect to x. Adds to the final norm's
-  /// gradients.
-  void input_gradient(const MicrobatchView& microbatch, TensorView x, float loss_scale, TensorView gradient,
-                      double* loss_sum) const;
-  /// Adds to the token table's gradient, from what input_gradient left.
-  void weight_gradient() const;
+  /// gradients. Leaves what weight_gradient needs in place `held_index`.
+  void input_gradient(const MicrobatchView& microbatch, TensorView x, int held_index, float loss_scale,
+                      TensorView gradient, double* loss_sum) const;
+  /// Adds to the token table's gradient, from what input_gradient left in place `held_index`.
+  void weight_gradient(int held_index) const;
 
  private:
-  void loss(const MicrobatchView& microbatch, TensorView x, float scale, bool with_gradient, double* loss_sum) const;
-  TensorView normalized_tokens() const;
+  /// What is kept from the input gradient to the weight gradient.
+  struct Held {
+    TensorView normalized;  ///< [R, C]
+    TensorView gathered;    ///< [N, C] the normalized rows of all tensor ranks; absent where rows are not cut
+    TensorView logits;      ///< [N, V], then their gradient
+  };
+  const Held& held(int index) const { return held_[static_cast<std::size_t>(index)]; }
+  void loss(const MicrobatchView& microbatch, TensorView x, const Held& to, float scale, bool with_gradient,
+            double* loss_sum) const;
 
   ModelContext* context_;
-  TensorView normalized_;   ///< [R, C]
+  std::vector<Held> held_;
   TensorView mean_, rstd_;  ///< [R] float32
-  TensorView gathered_;     ///< [N, C] the normalized rows of all tensor ranks; absent where rows are not cut
-  TensorView logits_;       ///< [N, V], then their gradient
   TensorView statistics_;   ///< [tensor ranks, N, 3] float32
   TensorView loss_;         ///< [N] float32
 };

@@ -8,7 +8,7 @@ Stage::Stage(ModelContext& context, const StagePart& part, const StageSlots& slo
   const auto blocks = static_cast<std::size_t>(part.blocks);
   for (int i = 0; i < part.blocks; ++i) blocks_.emplace_back(context, part.first_block + i);
   if (part.embedding) embedding_.emplace(context, arena);
-  if (part.head) head_.emplace(context, arena);
+  if (part.head) head_.emplace(context, slots.held, arena);
   for (int slot = 0; slot < slots.activations; ++slot) {
     auto& kept = slots_.emplace_back();
     for (int i = 0; i < part.blocks; ++i)
@@ -46,8 +46,8 @@ void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held,
          "a stage that was planned with a fused backward has no room for gradients that wait");
   const auto s = static_cast<std::size_t>(slot), h = static_cast<std::size_t>(held);
   if (head_) {
-    head_->input_gradient(microbatch, last_output_[s], loss_scale, gradient, loss_sum);
-    if (halves == BackwardHalves::fused) head_->weight_gradient();
+    head_->input_gradient(microbatch, last_output_[s], held, loss_scale, gradient, loss_sum);
+    if (halves == BackwardHalves::fused) head_->weight_gradient(held);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;)
     blocks_[i].input_gradient(microbatch, slots_[s][i], held_[h][i], gradient, halves);
@@ -56,7 +56,7 @@ void Stage::input_gradient(const MicrobatchView& microbatch, int slot, int held,
 
 void Stage::weight_gradient(int slot, int held) const {
   const auto s = static_cast<std::size_t>(slot), h = static_cast<std::size_t>(held);
-  if (head_) head_->weight_gradient();
+  if (head_) head_->weight_gradient(held);
   for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].weight_gradient(slots_[s][i], held_[h][i]);
 }
 

@@ -6,7 +6,7 @@ namespace penstock {
 
 /// The table of an evaluation on the stages of a training schedule: G, each microbatch's forward passes with their
 /// transfers, and N, which sums the losses. Microbatches pass all stages in the same order, so every rank's transfers
-/// are in the order in which its neighbours' are.
+/// are in the order in which its neighbours' are, wherever the stages live.
 Schedule evaluation_schedule(const Schedule& training, int microbatches);
 
 }  // namespace penstock

@@ -29,11 +29,21 @@ StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, con
   running_ = {.schedule = &schedule, .values = values, .purpose = purpose};
   queue_->clear_marks();
   transfers_.clear();
-  for (const auto& [number, memory] : model_->stages()) transfers_[number].pools = stage_pools(schedule, number);
+  pools_ = RankPools(schedule, pipeline_rank_);
+  for (const auto& [stage, memory] : model_->stages()) {
+    pools_.of(stage).outputs.limit(memory.outputs.size());
+    pools_.of(stage).gradients.limit(memory.gradients.size());
+    transfers_[stage];
+  }
   load(tokens);
-  for (const Action& action : schedule.row(pipeline_rank_)) {
-    execute(action);
-    queue_->mark();
+  const std::vector<Action>& row = schedule.row(pipeline_rank_);
+  for (std::size_t begin = 0; begin < row.size();) {
+    const std::size_t end = schedule.launch_end(pipeline_rank_, begin);
+    if (is_transfer(row[begin].work))
+      transfer(begin, end);
+    else
+      execute(row[begin]);
+    for (; begin < end; ++begin) queue_->mark();
   }
   finish_transfers();
   return model_->optimizer().result(*queue_);
@@ -76,14 +86,6 @@ void Executor::execute(const Action& action) {
       return weight_gradient(action);
     case Work::backward:
       return input_gradient(action, BackwardHalves::fused);
-    case Work::send_activation:
-      return send_activation(action);
-    case Work::receive_activation:
-      return receive_activation(action);
-    case Work::send_gradient:
-      return send_gradient(action);
-    case Work::receive_gradient:
-      return receive_gradient(action);
     case Work::reduce_gradients:
       return optimizer.reduce_gradients(*queue_);
     case Work::tied_sum:
@@ -92,6 +94,8 @@ void Executor::execute(const Action& action) {
       return optimizer.norm(*queue_);
     case Work::update:
       return optimizer.update(*queue_);
+    default:
+      throw LogicError("a transfer is not computed");
   }
 }
 
@@ -102,82 +106,104 @@ void Executor::wait(std::map<int, Event>& events, int key) {
   events.erase(found);
 }
 
+TensorView Executor::output(const Action& forward) {
+  const int stage = forward.stage;
+  if (pools_.is_here(stage + 1))
+    return model_->stage(stage + 1).stage.input(pools_.of(stage + 1).activations.of(forward.microbatch));
+  if (!pools_.of(stage).outputs.has(forward.microbatch)) return {};
+  const int buffer = pools_.of(stage).outputs.of(forward.microbatch);
+  wait(transfers_.at(stage).sent_outputs, buffer);
+  return model_->stage(stage).outputs[static_cast<std::size_t>(buffer)];
+}
+
+int Executor::gradient_buffer(const Action& action) {
+  return pools_.of(pools_.end_of_chain(action.stage)).gradients.of(action.microbatch);
+}
+
+TensorView Executor::gradient(const Action& action) {
+  return model_->stage(pools_.end_of_chain(action.stage)).gradients[static_cast<std::size_t>(gradient_buffer(action))];
+}
+
 void Executor::forward(const Action& action) {
-  StageTransfers& transfers = transfers_.at(action.stage);
-  RankModel::StageMemory& memory = model_->stage(action.stage);
-  take_slots(*running_.schedule, action, transfers.pools);
-  wait(transfers.received_inputs, action.microbatch);
-  TensorView output;
-  if (transfers.pools.outputs.has(action.microbatch)) {
-    const int buffer = transfers.pools.outputs.of(action.microbatch);
-    wait(transfers.sent_outputs, buffer);
-    output = memory.outputs[static_cast<std::size_t>(buffer)];
-  }
-  memory.stage.forward(view(action.microbatch), transfers.pools.activations.of(action.microbatch), output,
-                       running_.purpose, model_->optimizer().loss_sum());
-  release_slots(*running_.schedule, action, transfers.pools);
-  if (running_.purpose == Purpose::evaluation)
-    transfers.pools.activations.release(action.microbatch);  // no backward will
+  StagePools& pools = pools_.of(action.stage);
+  pools_.take(action);
+  wait(transfers_.at(action.stage).received_inputs, action.microbatch);
+  model_->stage(action.stage)
+      .stage.forward(view(action.microbatch), pools.activations.of(action.microbatch), output(action), running_.purpose,
+                     model_->optimizer().loss_sum());
+  pools_.release(action);
+  if (running_.purpose == Purpose::evaluation) pools.activations.release(action.microbatch);  // no backward will
 }
 
 void Executor::input_gradient(const Action& action, BackwardHalves halves) {
-  StageTransfers& transfers = transfers_.at(action.stage);
-  RankModel::StageMemory& memory = model_->stage(action.stage);
-  take_slots(*running_.schedule, action, transfers.pools);
-  wait(transfers.received_gradients, action.microbatch);
-  const int buffer = transfers.pools.gradients.of(action.microbatch);
-  wait(transfers.sent_gradients, buffer);
-  memory.stage.input_gradient(view(action.microbatch), transfers.pools.activations.of(action.microbatch),
-                              transfers.pools.held.of(action.microbatch),
-                              memory.gradients[static_cast<std::size_t>(buffer)], halves,
-                              1.0F / static_cast<float>(running_.values.tokens), model_->optimizer().loss_sum());
-  release_slots(*running_.schedule, action, transfers.pools);
+  StagePools& pools = pools_.of(action.stage);
+  pools_.take(action);
+  wait(transfers_.at(action.stage).received_gradients, action.microbatch);
+  wait(transfers_.at(pools_.end_of_chain(action.stage)).sent_gradients, gradient_buffer(action));
+  model_->stage(action.stage)
+      .stage.input_gradient(view(action.microbatch), pools.activations.of(action.microbatch),
+                            pools.held.of(action.microbatch), gradient(action), halves,
+                            1.0F / static_cast<float>(running_.values.tokens), model_->optimizer().loss_sum());
+  pools_.release(action);
 }
 
 void Executor::weight_gradient(const Action& action) {
-  StageTransfers& transfers = transfers_.at(action.stage);
+  StagePools& pools = pools_.of(action.stage);
   model_->stage(action.stage)
-      .stage.weight_gradient(transfers.pools.activations.of(action.microbatch),
-                             transfers.pools.held.of(action.microbatch));
-  release_slots(*running_.schedule, action, transfers.pools);
+      .stage.weight_gradient(pools.activations.of(action.microbatch), pools.held.of(action.microbatch));
+  pools_.release(action);
 }
 
-void Executor::send_activation(const Action& action) {
-  StageTransfers& transfers = transfers_.at(action.stage);
-  const int buffer = transfers.pools.outputs.of(action.microbatch);
-  const int receiver = action.stage + 1;
-  transfers.sent_outputs[buffer] =
-      communicators_->pipeline.send(model_->stage(action.stage).outputs[static_cast<std::size_t>(buffer)],
-                                    coordinate_of(receiver), activation_tag(receiver));
-  release_slots(*running_.schedule, action, transfers.pools);
+Message Executor::message(const Action& action) {
+  RankModel::StageMemory& memory = model_->stage(action.stage);
+  const int peer = peer_stage(action);
+  Message message{.way = is_send(action.work) ? Message::Way::send : Message::Way::receive,
+                  .tensor = {},
+                  .peer = coordinate_of(peer),
+                  .tag = 0};
+  switch (action.work) {
+    case Work::send_activation:
+      message.tensor = memory.outputs[static_cast<std::size_t>(pools_.of(action.stage).outputs.of(action.microbatch))];
+      message.tag = activation_tag(peer);
+      return message;
+    case Work::receive_activation:
+      message.tensor = memory.stage.input(pools_.of(action.stage).activations.of(action.microbatch));
+      message.tag = activation_tag(action.stage);
+      return message;
+    case Work::send_gradient:
+      message.tensor = gradient(action);
+      message.tag = gradient_tag(peer);
+      return message;
+    default:
+      wait(transfers_.at(action.stage).sent_gradients, gradient_buffer(action));
+      message.tensor = gradient(action);
+      message.tag = gradient_tag(action.stage);
+      return message;
+  }
 }
 
-void Executor::receive_activation(const Action& action) {
-  StageTransfers& transfers = transfers_.at(action.stage);
-  take_slots(*running_.schedule, action, transfers.pools);
-  const TensorView landing = model_->stage(action.stage).stage.input(transfers.pools.activations.of(action.microbatch));
-  transfers.received_inputs[action.microbatch] =
-      communicators_->pipeline.receive(landing, coordinate_of(action.stage - 1), activation_tag(action.stage));
+Event& Executor::event_of(const Action& action) {
+  StageTransfers& own = transfers_.at(action.stage);
+  switch (action.work) {
+    case Work::send_activation:
+      return own.sent_outputs[pools_.of(action.stage).outputs.of(action.microbatch)];
+    case Work::receive_activation:
+      return own.received_inputs[action.microbatch];
+    case Work::send_gradient:
+      return transfers_.at(pools_.end_of_chain(action.stage)).sent_gradients[gradient_buffer(action)];
+    default:
+      return own.received_gradients[action.microbatch];
+  }
 }
 
-void Executor::send_gradient(const Action& action) {
-  StageTransfers& transfers = transfers_.at(action.stage);
-  const int buffer = transfers.pools.gradients.of(action.microbatch);
-  const int receiver = action.stage - 1;
-  transfers.sent_gradients[buffer] =
-      communicators_->pipeline.send(model_->stage(action.stage).gradients[static_cast<std::size_t>(buffer)],
-                                    coordinate_of(receiver), gradient_tag(receiver));
-  release_slots(*running_.schedule, action, transfers.pools);
-}
-
-void Executor::receive_gradient(const Action& action) {
-  StageTransfers& transfers = transfers_.at(action.stage);
-  take_slots(*running_.schedule, action, transfers.pools);
-  const int buffer = transfers.pools.gradients.of(action.microbatch);
-  wait(transfers.sent_gradients, buffer);
-  transfers.received_gradients[action.microbatch] =
-      communicators_->pipeline.receive(model_->stage(action.stage).gradients[static_cast<std::size_t>(buffer)],
-                                       coordinate_of(action.stage + 1), gradient_tag(action.stage));
+void Executor::transfer(std::size_t begin, std::size_t end) {
+  const std::vector<Action>& row = running_.schedule->row(pipeline_rank_);
+  for (std::size_t i = begin; i < end; ++i) pools_.take(row[i]);
+  std::vector<Message> messages;
+  for (std::size_t i = begin; i < end; ++i) messages.push_back(message(row[i]));
+  const std::vector<Event> events = communicators_->pipeline.transfer(messages);
+  for (std::size_t i = begin; i < end; ++i) event_of(row[i]) = events[i - begin];
+  for (std::size_t i = begin; i < end; ++i) pools_.release(row[i]);
 }
 
 void Executor::finish_transfers() {

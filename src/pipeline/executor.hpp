@@ -48,9 +48,8 @@ class Executor {
     StepValues values;
     Purpose purpose = Purpose::training;
   };
-  /// Transfers of one stage that may still be under way, by buffer.
+  /// Transfers of one stage that may still be under way.
   struct StageTransfers {
-    StagePools pools;
     std::map<int, Event> received_inputs;     ///< by microbatch
     std::map<int, Event> received_gradients;  ///< by microbatch
     std::map<int, Event> sent_outputs;        ///< by buffer
@@ -63,13 +62,19 @@ class Executor {
   void forward(const Action& action);
   void input_gradient(const Action& action, BackwardHalves halves);
   void weight_gradient(const Action& action);
-  void send_activation(const Action& action);
-  void receive_activation(const Action& action);
-  void send_gradient(const Action& action);
-  void receive_gradient(const Action& action);
+  /// The transfers [begin, end) of the row, which are launched together.
+  void transfer(std::size_t begin, std::size_t end);
+  Message message(const Action& action);
+  /// Where the Event of a transfer is kept until its buffer is used.
+  Event& event_of(const Action& action);
   void finish_transfers();
 
   MicrobatchView view(int microbatch) const;
+  /// Where a stage puts what it hands on; absent on the last one.
+  TensorView output(const Action& forward);
+  /// What carries the gradient through a stage, and its number among the buffers of the chain's last stage.
+  int gradient_buffer(const Action& action);
+  TensorView gradient(const Action& action);
   int coordinate_of(int stage) const { return running_.schedule->rank_of_stage(stage); }
   void wait(std::map<int, Event>& events, int key);
 
@@ -78,6 +83,7 @@ class Executor {
   Queue* queue_;
   int pipeline_rank_;
   Running running_;
+  RankPools pools_;
   std::map<int, StageTransfers> transfers_;  ///< by stage
 };
 

@@ -6,11 +6,13 @@ namespace penstock {
 
 int SlotPool::take(int key) {
   if (const auto found = taken_.find(key); found != taken_.end()) return found->second;
+  const bool all_used = static_cast<std::size_t>(slots_) == most_;
   int slot = slots_;
-  if (free_.size() > resting_) {
+  if (free_.size() > resting_ || (all_used && !free_.empty())) {
     slot = free_.front();
     free_.pop_front();
   } else {
+    ensure(!all_used, "the schedule uses more slots than were planned");
     ++slots_;
   }
   taken_.emplace(key, slot);
@@ -30,65 +32,64 @@ void SlotPool::release(int key) {
   taken_.erase(found);
 }
 
-namespace {
-
-// Whether a transfer stands between the stage and its neighbour.
-bool is_elsewhere(const Schedule& schedule, int stage, int neighbour) {
-  return neighbour >= 0 && neighbour < schedule.stages &&
-         schedule.rank_of_stage(stage) != schedule.rank_of_stage(neighbour);
+RankPools::RankPools(const Schedule& lowered, int rank) : last_stage_(lowered.stages - 1) {
+  for (const int stage : lowered.stages_of_rank(rank)) stages_[stage];
+  for (const int stage : lowered.stages_of_rank(rank))
+    if (stage > 0 && !is_here(stage - 1)) stages_[end_of_chain(stage)].gradients = SlotPool(1);
 }
 
-}  // namespace
-
-StagePools stage_pools(const Schedule& schedule, int stage) {
-  StagePools pools;
-  pools.outputs = SlotPool(1);
-  pools.gradients = SlotPool(is_elsewhere(schedule, stage, stage - 1) ? 1 : 0);
-  return pools;
+int RankPools::end_of_chain(int stage) const {
+  while (is_here(stage + 1)) ++stage;
+  return stage;
 }
 
-void take_slots(const Schedule& schedule, const Action& action, StagePools& pools) {
+void RankPools::take(const Action& action) {
+  const int stage = action.stage;
   const int microbatch = action.microbatch;
   switch (action.work) {
     case Work::receive_activation:
-      pools.activations.take(microbatch);
+      of(stage).activations.take(microbatch);
       break;
     case Work::forward:
-      pools.activations.take(microbatch);
-      if (is_elsewhere(schedule, action.stage, action.stage + 1)) pools.outputs.take(microbatch);
+      of(stage).activations.take(microbatch);
+      if (is_here(stage + 1))
+        of(stage + 1).activations.take(microbatch);  // the output is that stage's input
+      else if (stage < last_stage_)
+        of(stage).outputs.take(microbatch);
       break;
     case Work::receive_gradient:
-      pools.gradients.take(microbatch);
+      of(stage).gradients.take(microbatch);
       break;
     case Work::input_gradient:
     case Work::backward:
-      pools.gradients.take(microbatch);
-      pools.held.take(microbatch);
+      of(end_of_chain(stage)).gradients.take(microbatch);
+      of(stage).held.take(microbatch);
       break;
     default:
       break;
   }
 }
 
-void release_slots(const Schedule& schedule, const Action& action, StagePools& pools) {
+void RankPools::release(const Action& action) {
+  const int stage = action.stage;
   const int microbatch = action.microbatch;
   switch (action.work) {
     case Work::send_activation:
-      pools.outputs.release(microbatch);
+      of(stage).outputs.release(microbatch);
       break;
     case Work::send_gradient:
-      pools.gradients.release(microbatch);
+      of(end_of_chain(stage)).gradients.release(microbatch);
       break;
     case Work::weight_gradient:
-      pools.held.release(microbatch);
-      pools.activations.release(microbatch);
+      of(stage).held.release(microbatch);
+      of(stage).activations.release(microbatch);
       break;
     case Work::backward:
-      pools.held.release(microbatch);
-      pools.activations.release(microbatch);
+      of(stage).held.release(microbatch);
+      of(stage).activations.release(microbatch);
       [[fallthrough]];
     case Work::input_gradient:
-      if (!is_elsewhere(schedule, action.stage, action.stage - 1)) pools.gradients.release(microbatch);
+      if (stage == 0) of(end_of_chain(stage)).gradients.release(microbatch);
       break;
     default:
       break;
@@ -96,15 +97,16 @@ void release_slots(const Schedule& schedule, const Action& action, StagePools& p
 }
 
 std::vector<StageNeeds> stage_needs(const Schedule& lowered, int rank) {
-  std::map<int, StagePools> pools;
-  for (const int stage : lowered.stages_of_rank(rank)) pools.emplace(stage, stage_pools(lowered, stage));
-  for (const Action& action : lowered.row(rank)) {
-    if (is_whole_step(action.work)) continue;
-    take_slots(lowered, action, pools.at(action.stage));
-    release_slots(lowered, action, pools.at(action.stage));
+  RankPools pools(lowered, rank);
+  const std::vector<Action>& row = lowered.row(rank);
+  for (std::size_t begin = 0; begin < row.size();) {
+    const std::size_t end = lowered.launch_end(rank, begin);
+    for (std::size_t i = begin; i < end; ++i) pools.take(row[i]);
+    for (std::size_t i = begin; i < end; ++i) pools.release(row[i]);
+    begin = end;
   }
   std::vector<StageNeeds> needs;
-  for (const auto& [stage, p] : pools)
+  for (const auto& [stage, p] : pools.stages())
     needs.push_back({stage, p.activations.slots(), p.held.slots(), p.outputs.slots(), p.gradients.slots()});
   return needs;
 }

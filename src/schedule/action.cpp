@@ -126,13 +126,15 @@ std::string Action::text() const {
   if (is_whole_step(work)) return std::string(1, letter(work));
   const std::string carried = fmt::format("{}{}{}", stage, letter(work), microbatch);
   if (is_compute(work)) return carried;
-  return fmt::format("{}{}{}", carried, is_send(work) ? '>' : '<', peer_stage(*this));
+  return fmt::format("{}{}{}{}", joined ? "+" : "", carried, is_send(work) ? '>' : '<', peer_stage(*this));
 }
 
 Action parse_action(std::string_view text) {
   if (text.size() == 1)
     if (const std::optional<Work> once = whole_step_work(text.front())) return {*once, whole_step, whole_step};
   std::string_view rest = text;
+  const bool joined = rest.starts_with('+');
+  if (joined) rest.remove_prefix(1);
   const std::optional<int> stage = take_number(rest);
   if (!stage) refuse(text, "it does not begin with the number of a stage");
   const std::optional<Work> work = rest.empty() ? std::nullopt : compute_work(rest.front());
@@ -140,8 +142,11 @@ Action parse_action(std::string_view text) {
   rest.remove_prefix(1);
   const std::optional<int> microbatch = take_number(rest);
   if (!microbatch) refuse(text, "no number of a microbatch follows the letter");
-  const Action action{*work, *stage, *microbatch};
-  return rest.empty() ? action : parse_transfer(text, action, rest);
+  Action action{*work, *stage, *microbatch};
+  if (!rest.empty()) action = parse_transfer(text, action, rest);
+  if (joined && !is_transfer(action.work)) refuse(text, "only transfers are launched together (+)");
+  action.joined = joined;
+  return action;
 }
 
 }  // namespace penstock

@@ -35,14 +35,18 @@ struct Action {
   Work work = Work::forward;
   int stage = whole_step;
   int microbatch = whole_step;
+  /// A transfer that is launched together with the one before it in the row: all of such a group are posted at once,
+  /// and the rank goes on when all are done. So a ring of ranks that all hand on at the same time takes one hop.
+  bool joined = false;
 
   /// The text form; its grammar (no blanks; numbers are decimal, from 0):
   ///   action     = compute | transfer | once
   ///   compute    = stage ("F" | "I" | "W" | "B") microbatch             "2F0": stage 2, forward, microbatch 0
-  ///   transfer   = stage ("F" | "I") microbatch (">" | "<") peer-stage  "2F0>3" is received as "3F0<2": an activation
-  ///                                                                     "2I0>1" is received as "1I0<2": a gradient
-  ///   once       = "G" | "R" | "T" | "N" | "U"                          of the whole step, without stage and
-  ///   microbatch
+  ///   transfer   = ["+"] stage ("F" | "I") microbatch (">" | "<") peer-stage
+  ///                                                "2F0>3" is received as "3F0<2": an activation
+  ///                                                "2I0>1" is received as "1I0<2": a gradient
+  ///                                                "+2I0>1" is launched together with the transfer before it
+  ///   once       = "G" | "R" | "T" | "N" | "U"     of the whole step, without stage and microbatch
   /// Activations go from a stage to the next one, gradients to the one before: any other peer is an error.
   std::string text() const;
 
@@ -70,7 +74,11 @@ std::string_view name(Work work);
 
 /// The stage at a transfer's other end.
 int peer_stage(const Action& transfer);
-/// The receive of a send, the send of a receive.
+/// The receive of a send, the send of a receive; not joined.
 Action counterpart(const Action& transfer);
+/// Whether both do the same, joined or not.
+constexpr bool same_work(const Action& a, const Action& b) {
+  return a.work == b.work && a.stage == b.stage && a.microbatch == b.microbatch;
+}
 
 }  // namespace penstock

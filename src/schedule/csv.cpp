@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/error.hpp"
+#include "schedule/prerequisites.hpp"
 #include "schedule/validate.hpp"
 
 namespace penstock {
@@ -78,6 +80,42 @@ std::vector<std::vector<Cell>> read_lines(std::string_view csv, std::string_view
   return rows;
 }
 
+/// The first cell of a stage.
+CellPlace place_of(const std::vector<Cell>& row, int stage) {
+  return std::find_if(row.begin(), row.end(), [&](const Cell& cell) { return cell.action.stage == stage; })->place;
+}
+
+/// Forwards and backwards belong together. Only what is there is looked at: what a mistyped number makes the table ask
+/// for is too much to be listed.
+void check_pairs(const std::vector<Cell>& row, std::string_view file) {
+  std::set<Action> there;
+  for (const Cell& cell : row)
+    for (const Action& part : parts_of(cell.action)) there.insert(part);
+  for (const Cell& cell : row)
+    for (const Work needed : {Work::forward, Work::input_gradient, Work::weight_gradient}) {
+      const Action& a = cell.action;
+      if (there.contains({needed, a.stage, a.microbatch})) continue;
+      const std::string cure =
+          needed == Work::input_gradient && !there.contains({Work::weight_gradient, a.stage, a.microbatch})
+              ? fmt::format("{0}B{1}, or {0}I{1} and {0}W{1}", a.stage, a.microbatch)
+              : Action{needed, a.stage, a.microbatch}.text();
+      refuse(file, cell.place,
+             fmt::format(
+                 "{}: its {} is missing: each microbatch goes forwards and backwards through each stage, add {} to "
+                 "this line",
+                 a.text(), needed == Work::forward ? "forward" : "backward", cure));
+    }
+}
+
+/// The cell with the highest number of a microbatch.
+CellPlace place_of_last(const std::vector<std::vector<Cell>>& rows) {
+  const Cell* last = nullptr;
+  for (const std::vector<Cell>& row : rows)
+    for (const Cell& cell : row)
+      if (!last || cell.action.microbatch > last->action.microbatch) last = &cell;
+  return last ? last->place : CellPlace{1, 1};
+}
+
 /// The rank of each stage, by the lines that the stages stand in.
 std::vector<int> read_placement(const std::vector<std::vector<Cell>>& rows, std::string_view file) {
   std::map<int, int> ranks;
@@ -93,8 +131,10 @@ std::vector<int> read_placement(const std::vector<std::vector<Cell>>& rows, std:
   std::vector<int> placement;
   for (const auto& [stage, rank] : ranks) {
     if (stage != static_cast<int>(placement.size()))
-      throw_input_error("{}: stage {} is missing, but there is a stage {}; stages count from 0 without a gap, add it",
-                        file, placement.size(), stage);
+      refuse(file, place_of(rows[static_cast<std::size_t>(rank)], stage),
+             fmt::format("stage {} is missing, but there is a stage {}; stages count from 0 without a gap: add {}, or "
+                         "correct the number here",
+                         placement.size(), stage, placement.size()));
     placement.push_back(rank);
   }
   return placement;
@@ -133,8 +173,9 @@ Schedule schedule_from_csv(std::string_view csv, std::string_view file, std::str
   const std::vector<std::vector<Cell>> rows = read_lines(csv, file);
   if (rows.empty()) throw_input_error("{}: no rows; write a line a rank, with cells like 0F0,0B0", file);
   Schedule schedule = to_schedule(rows, file, name);
+  for (const std::vector<Cell>& row : rows) check_pairs(row, file);
   if (const std::optional<Problem> problem = find_problem(schedule)) {
-    if (problem->rank < 0) throw_input_error("{}: {}", file, problem->message);
+    if (problem->rank < 0) refuse(file, place_of_last(rows), problem->message);
     const std::vector<Cell>& row = rows[static_cast<std::size_t>(problem->rank)];
     if (row.empty()) throw_input_error("{}: {}", file, problem->message);
     // What is missing is reported at its line's last cell.

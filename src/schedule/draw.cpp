@@ -90,6 +90,30 @@ std::string draw_box(const Schedule& schedule, int rank, const Action& action, c
   return box + "</g>\n";
 }
 
+/// A step of 1, 2 or 5 times a power of ten, of which about ten make the whole.
+double nice_step(double whole) {
+  const double tenth = std::pow(10, std::floor(std::log10(whole / 10)));
+  for (const double times : {1.0, 2.0, 5.0})
+    if (whole / (times * tenth) <= 15) return times * tenth;
+  return 10 * tenth;
+}
+
+/// Ticks and times below the rows.
+std::string draw_axis(double y, double makespan, double scale) {
+  std::string out = fmt::format(R"(<path d="M{:.2f} {:.2f}H{:.2f}" stroke="#333" fill="none"/>)"
+                                "\n",
+                                left, y, left + makespan * scale);
+  const double step = nice_step(makespan);
+  for (int tick = 0; tick * step <= makespan; ++tick) {
+    const double x = left + tick * step * scale;
+    out += fmt::format(
+        R"(<path d="M{:.2f} {:.2f}v5" stroke="#333"/><text x="{:.2f}" y="{:.2f}" text-anchor="middle">{:.6g}</text>)"
+        "\n",
+        x, y, x, y + 17, tick * step);
+  }
+  return out;
+}
+
 std::string draw_legend(double y) {
   std::string out;
   double x = left;
@@ -119,7 +143,8 @@ std::string draw_svg(const Schedule& schedule, const Simulation& simulation) {
   const double width =
       std::clamp(40.0 * (3.0 * schedule.microbatches * schedule.chunks() + schedule.pipeline), 600.0, 20000.0);
   const double scale = width / simulation.makespan;
-  const double legend_top = top + schedule.pipeline * row_height + 8;
+  const double axis_top = top + schedule.pipeline * row_height + 2;
+  const double legend_top = axis_top + 28;
   std::string out = fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" width="{:.0f}" height="{:.0f}")"
       R"( font-family="sans-serif" font-size="11">)"
@@ -135,7 +160,7 @@ std::string draw_svg(const Schedule& schedule, const Simulation& simulation) {
       if (const Action& action = schedule.row(rank)[i]; is_compute(action.work))
         out += draw_box(schedule, rank, action, spans[i], scale);
   }
-  return out + draw_legend(legend_top) + "</svg>\n";
+  return out + draw_axis(axis_top, simulation.makespan, scale) + draw_legend(legend_top) + "</svg>\n";
 }
 
 }  // namespace penstock

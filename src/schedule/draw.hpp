@@ -13,7 +13,7 @@ namespace penstock {
 /// its letter stays and the microbatch loses its first digits.
 std::string draw_text(const Schedule& schedule, const Simulation& simulation, int columns = 100);
 
-/// A standalone SVG: a row a rank, a box an action (its text form and times in the box's title), a legend.
+/// A standalone SVG: a row a rank, a box an action (its text form and times in the box's title), a time axis, a legend.
 std::string draw_svg(const Schedule& schedule, const Simulation& simulation);
 
 }  // namespace penstock

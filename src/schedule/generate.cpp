@@ -14,55 +14,202 @@
 namespace penstock {
 namespace {
 
-constexpr std::array<std::string_view, 2> names{"fifo", "1f1b"};  // in the order of ScheduleName
-constexpr std::array<std::string_view, 5> planned_names{"ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"};
+// In the order of ScheduleName.
+constexpr std::array<std::string_view, 7> names{"fifo", "1f1b", "ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"};
 
-void check(const ScheduleRequest& request) {
+bool is_zero_bubble(ScheduleName name) {
+  return name == ScheduleName::zb_h1 || name == ScheduleName::zb_h2 || name == ScheduleName::zb_v;
+}
+
+void check_chunks(const ScheduleRequest& request) {
   const std::string_view name = text(request.name);
-  if (request.pipeline < 1)
-    throw_input_error("schedule {}: {} ranks; a pipeline has at least one rank, use 1 or more", name, request.pipeline);
-  if (request.microbatches < 1)
-    throw_input_error("schedule {}: {} microbatches; a step has at least one, use 1 or more", name,
-                      request.microbatches);
-  constexpr std::int64_t most_actions = 1 << 20;
-  if (static_cast<std::int64_t>(request.pipeline) * request.microbatches > most_actions)
-    throw_input_error(
-        "schedule {}: {} ranks x {} microbatches is a table beyond what Penstock plans; use at most {} in all", name,
-        request.pipeline, request.microbatches, most_actions);
-  if (request.chunks != 1)
-    throw_input_error("schedule {}: {} chunks; {} runs one stage a rank, use chunks = 1", name, request.chunks, name);
-}
-
-/// Appends the backward of one stage and microbatch.
-void add_backward(const ScheduleRequest& request, int stage, int microbatch, std::vector<Action>& row) {
-  const bool nobody_waits = stage == 0 || request.pipeline == 1;
-  if (request.backward == Backward::fused || nobody_waits) {
-    row.push_back({Work::backward, stage, microbatch});
-    return;
+  const int chunks = chunks_of(request);
+  switch (request.name) {
+    case ScheduleName::ring:
+    case ScheduleName::breadth_first:
+      if (chunks < 1)
+        throw_input_error("schedule {}: {} chunks; a rank holds at least one stage, use 1 or more", name, chunks);
+      return;
+    case ScheduleName::zb_v:
+      if (chunks != 2)
+        throw_input_error(
+            "schedule {}: {} chunk{}; it runs the first and the last stages on the same ranks, use chunks = 2", name,
+            chunks, chunks == 1 ? "" : "s");
+      return;
+    default:
+      if (chunks != 1)
+        throw_input_error("schedule {}: {} chunks; it runs one stage a rank: use chunks = 1, or ring or breadth-first",
+                          name, chunks);
   }
-  row.push_back({Work::input_gradient, stage, microbatch});
-  row.push_back({Work::weight_gradient, stage, microbatch});
 }
 
-/// Forwards that a rank is ahead of its backwards: its distance to the last stage in 1F1B, all of them in FIFO.
-int forwards_ahead(const ScheduleRequest& request, int stage) {
-  const int ahead = request.name == ScheduleName::fifo ? request.microbatches : request.pipeline - 1 - stage;
-  return std::min(ahead, request.microbatches);
+/// A row that is being written. Every stage takes its microbatches in ascending order.
+class RowWriter {
+ public:
+  explicit RowWriter(const ScheduleRequest& request) : request_(request), next_(stages()) {}
+
+  void forward(int stage) { add(Work::forward, stage, next(stage).forward++); }
+  void input_gradient(int stage) { add(Work::input_gradient, stage, next(stage).input_gradient++); }
+  void weight_gradient(int stage) { add(Work::weight_gradient, stage, next(stage).weight_gradient++); }
+  /// I and W, or B where that is wanted or nobody waits for I.
+  void backward(int stage) {
+    if (request_.backward == Backward::split && stage > 0 && request_.pipeline > 1) {
+      input_gradient(stage);
+      weight_gradient(stage);
+      return;
+    }
+    add(Work::backward, stage, next(stage).input_gradient++);
+    ++next(stage).weight_gradient;
+  }
+
+  int forwards(int stage) { return next(stage).forward; }
+  int held(int stage) { return next(stage).input_gradient - next(stage).weight_gradient; }
+  std::vector<Action> take() { return std::move(actions_); }
+
+ private:
+  struct Next {
+    int forward = 0;
+    int input_gradient = 0;
+    int weight_gradient = 0;
+  };
+  std::size_t stages() const { return static_cast<std::size_t>(request_.pipeline * chunks_of(request_)); }
+  Next& next(int stage) { return next_[static_cast<std::size_t>(stage)]; }
+  /// Microbatches behind the last one are left out: rules may be written for more than there are.
+  void add(Work work, int stage, int microbatch) {
+    if (microbatch < request_.microbatches) actions_.push_back({work, stage, microbatch});
+  }
+
+  const ScheduleRequest& request_;
+  std::vector<Next> next_;  // [stages]
+  std::vector<Action> actions_;
+};
+
+/// The stages of a rank's forwards in their order, `group` microbatches a chunk before the next chunk has its turn.
+/// Backwards go through the same groups, from the last chunk to the first. The last group is whole, too: what is in it
+/// behind the last microbatch is left out when it is written (a smaller group has orders that never end).
+struct Turns {
+  std::vector<int> forwards, backwards;
+};
+
+Turns turns_of(const ScheduleRequest& request, int rank, int group) {
+  Turns turns;
+  const int chunks = chunks_of(request);
+  for (int first = 0; first < request.microbatches; first += group)
+    for (int c = 0; c < chunks; ++c)
+      for (int i = 0; i < group; ++i) {
+        turns.forwards.push_back(c * request.pipeline + rank);
+        turns.backwards.push_back((chunks - 1 - c) * request.pipeline + rank);
+      }
+  return turns;
 }
 
-/// FIFO and 1F1B are one rule: `ahead` forwards, then a forward (while there are any) and a backward in turn.
+/// Forwards of a rank before its first backward may come. 1F1B: its distance to the last stage. Ring: the chunks before
+/// the last one, and twice the distance, as long as a microbatch needs to come back to the rank.
+int forwards_ahead(const ScheduleRequest& request, int rank) {
+  const int behind = request.pipeline - 1 - rank;
+  const int chunks = chunks_of(request);
+  if (request.name == ScheduleName::ring && chunks > 1) return 2 * behind + (chunks - 1) * request.pipeline;
+  return behind;
+}
+
+/// `ahead` forwards, then a forward (while there are any) and a backward in turn.
 /// Backwards go in the order of the forwards, in FIFO too (GPipe has them reversed): the buffers are let go in the
-/// order in which they were taken, so a ring of slots serves both, and each weight's gradient is summed over
-/// microbatches in the same order in every schedule, which keeps the bits of a step free of the schedule's name.
-std::vector<Action> row_of(const ScheduleRequest& request, int stage) {
-  std::vector<Action> row;
-  int forwards = 0;
-  for (; forwards < forwards_ahead(request, stage); ++forwards) row.push_back({Work::forward, stage, forwards});
-  for (int backwards = 0; backwards < request.microbatches; ++backwards) {
-    if (forwards < request.microbatches) row.push_back({Work::forward, stage, forwards++});
-    add_backward(request, stage, backwards, row);
+/// order in which they were taken, and each weight's gradient is summed over microbatches in the same order in every
+/// schedule, which keeps the bits of a step free of the schedule's name.
+std::vector<Action> row_in_turns(const ScheduleRequest& request, int rank, int group, int ahead) {
+  RowWriter row(request);
+  const Turns turns = turns_of(request, rank, group);
+  std::size_t forwards = 0;
+  const auto forward = [&] {
+    if (forwards < turns.forwards.size()) row.forward(turns.forwards[forwards++]);
+  };
+  for (int i = 0; i < ahead; ++i) forward();
+  for (const int stage : turns.backwards) {
+    forward();
+    row.backward(stage);
   }
-  return row;
+  return row.take();
+}
+
+/// 1F1B whose weight gradients come `late` microbatches behind their input gradients: those left over fill the time at
+/// the end in which a rank waits for the gradients of the ranks behind it. H1 is late by the rank's distance from rank
+/// 0, which keeps as many microbatches as 1F1B does on rank 0. H2 has twice as many forwards ahead, so that
+/// nobody waits between its first forward and its first backward, and is late by twice the distance.
+std::vector<Action> row_with_late_weights(const ScheduleRequest& request, int rank) {
+  RowWriter row(request);
+  const int times = request.name == ScheduleName::zb_h2 ? 2 : 1;
+  const int late = times * rank;
+  for (int i = 0; i < std::min(times * (request.pipeline - 1 - rank), request.microbatches); ++i) row.forward(rank);
+  for (int m = 0; m < request.microbatches; ++m) {
+    row.forward(rank);
+    if (late == 0) {
+      row.backward(rank);
+      continue;
+    }
+    row.input_gradient(rank);
+    if (row.held(rank) > late) row.weight_gradient(rank);
+  }
+  while (row.held(rank) > 0) row.weight_gradient(rank);
+  return row.take();
+}
+
+/// Stage `down` = r is met on the way from rank 0 to the last one, `up` = 2p-1-r on the way back: the loss is on rank
+/// 0. Written for at least 2p-1 microbatches, which fill the V; with fewer the rest of the rule falls away.
+std::vector<Action> row_of_a_v(const ScheduleRequest& request, int rank) {
+  RowWriter row(request);
+  const int p = request.pipeline;
+  const int down = rank;
+  const int up = 2 * p - 1 - rank;
+  const int microbatches = std::max(request.microbatches, 2 * p - 1);
+  // As many forwards as fit before the first microbatch is back from the last rank, then in turn with its way up.
+  for (int i = 0; i < 2 * (p - rank) - 1; ++i) row.forward(down);
+  for (int i = 0; i < rank; ++i) {
+    row.forward(up);
+    row.forward(down);
+  }
+  for (int i = 0; i < p - rank; ++i) {
+    row.forward(up);
+    row.backward(up);
+  }
+  while (row.forwards(up) < microbatches) {
+    if (row.forwards(down) < microbatches) row.forward(down);
+    row.backward(down);
+    row.forward(up);
+    row.backward(up);
+  }
+  // The end: input gradients first, as other ranks wait for them; weight gradients fill what is left.
+  for (int i = 0; i < rank; ++i) {
+    row.input_gradient(down);
+    row.input_gradient(up);
+  }
+  for (int i = 0; i < p - rank; ++i) {
+    if (rank == 0) {
+      row.backward(down);
+      continue;
+    }
+    row.input_gradient(down);
+    row.weight_gradient(down);
+  }
+  while (row.held(up) > 0) row.weight_gradient(up);
+  while (row.held(down) > 0) row.weight_gradient(down);
+  return row.take();
+}
+
+std::vector<Action> row_of(const ScheduleRequest& request, int rank) {
+  switch (request.name) {
+    case ScheduleName::fifo:
+    case ScheduleName::breadth_first:
+      return row_in_turns(request, rank, request.microbatches, request.microbatches * chunks_of(request));
+    case ScheduleName::one_forward_one_backward:
+    case ScheduleName::ring:
+      return row_in_turns(request, rank, request.pipeline, forwards_ahead(request, rank));
+    case ScheduleName::zb_h1:
+    case ScheduleName::zb_h2:
+      return row_with_late_weights(request, rank);
+    case ScheduleName::zb_v:
+      return row_of_a_v(request, rank);
+  }
+  return {};
 }
 
 /// Insertions, deletions and changes of letters between two words (Levenshtein).
@@ -88,14 +235,44 @@ std::string_view nearest(std::string_view text) {
 
 }  // namespace
 
+void check_request(const ScheduleRequest& request) {
+  const std::string_view name = text(request.name);
+  if (request.pipeline < 1)
+    throw_input_error("schedule {}: {} ranks; a pipeline has at least one rank, use 1 or more", name, request.pipeline);
+  if (request.microbatches < 1)
+    throw_input_error("schedule {}: {} microbatches; a step has at least one, use 1 or more", name,
+                      request.microbatches);
+  check_chunks(request);
+  const std::int64_t chunks = chunks_of(request);
+  constexpr std::int64_t most_actions = 1 << 20;
+  const auto too_many = [&](std::int64_t cells) { return cells > most_actions; };
+  if (too_many(request.pipeline) || too_many(request.microbatches) || too_many(chunks) ||
+      too_many(std::int64_t{request.pipeline} * request.microbatches) ||
+      too_many(std::int64_t{request.pipeline} * request.microbatches * chunks))
+    throw_input_error(
+        "schedule {}: {} ranks x {} microbatches x {} chunks is a table beyond what Penstock plans; use at most {} in "
+        "all",
+        name, request.pipeline, request.microbatches, chunks, most_actions);
+  if (is_zero_bubble(request.name) && request.backward == Backward::fused)
+    throw_input_error(
+        "schedule {}: a fused backward has no weight gradients that could be moved; use backward = split, or 1f1b",
+        name);
+}
+
+int chunks_of(const ScheduleRequest& request) {
+  if (request.chunks != 0) return request.chunks;
+  return request.name == ScheduleName::zb_v ? 2 : 1;
+}
+
 Schedule generate(const ScheduleRequest& request) {
-  check(request);
+  check_request(request);
   Schedule schedule;
   schedule.name = text(request.name);
-  schedule.stages = request.pipeline * request.chunks;
+  schedule.stages = request.pipeline * chunks_of(request);
   schedule.pipeline = request.pipeline;
   schedule.microbatches = request.microbatches;
-  schedule.placement = looped_placement(schedule.stages, schedule.pipeline);
+  schedule.placement = request.name == ScheduleName::zb_v ? folded_placement(schedule.pipeline)
+                                                          : looped_placement(schedule.stages, schedule.pipeline);
   for (int rank = 0; rank < request.pipeline; ++rank) schedule.rows.push_back(row_of(request, rank));
   return schedule;
 }
@@ -103,13 +280,13 @@ Schedule generate(const ScheduleRequest& request) {
 ScheduleName parse_schedule_name(std::string_view text) {
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return static_cast<ScheduleName>(found - names.begin());
-  if (std::find(planned_names.begin(), planned_names.end(), text) != planned_names.end())
-    throw_input_error("schedule {}: this version does not generate it yet; use {}", text, fmt::join(names, " or "));
   throw_input_error("schedule '{}': there is no such schedule; there are {}; did you mean {}?", text,
-                    fmt::join(names, " and "), nearest(text));
+                    fmt::join(names, ", "), nearest(text));
 }
 
 std::string_view text(ScheduleName name) { return names[static_cast<std::size_t>(name)]; }
+
+std::vector<std::string> schedule_names() { return {names.begin(), names.end()}; }
 
 Backward parse_backward(std::string_view text) {
   if (text == "split") return Backward::split;

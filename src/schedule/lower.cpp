@@ -1,50 +1,87 @@
 #include "schedule/lower.hpp"
 
-#include <map>
-#include <optional>
-#include <utility>
+#include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "base/error.hpp"
 #include "schedule/prerequisites.hpp"
+#include "schedule/simulate.hpp"
 #include "schedule/validate.hpp"
-#include "schedule/walk.hpp"
 
 namespace penstock {
 namespace {
 
-/// Sends by the work that makes what they carry: F or I.
-using SendsOf = std::map<Action, Action>;
+using Times = std::vector<std::vector<Span>>;  // [pipeline][row]
 
-std::vector<Action> receives_of(const Action& action, int rank, const Schedule& schedule) {
-  std::vector<Action> receives;
-  for (const Need& need : prerequisites(action, rank, schedule))
-    if (is_receive(need.action.work)) receives.push_back(need.action);
-  return receives;
+/// One end of a transfer, to be put into a row.
+struct TransferEnd {
+  double moment = 0;  // when what it carries is made
+  Action action;
+  /// Both ends of a transfer sort alike on their ranks: by the moment, then by what the sender does.
+  auto order() const {
+    const Action send = is_send(action.work) ? action : counterpart(action);
+    return std::tuple(moment, send.work, send.stage, send.microbatch);
+  }
+};
+
+/// When what is sent is made, by ActionIds: the ends of F, I and B.
+std::vector<double> ends_of_parts(const Schedule& schedule, const Times& times, const ActionIds& ids) {
+  std::vector<double> ends(ids.size(), 0);
+  for (int rank = 0; rank < schedule.pipeline; ++rank)
+    for (std::size_t i = 0; i < schedule.row(rank).size(); ++i)
+      for (const Action& part : parts_of(schedule.row(rank)[i]))
+        ends[ids.id(rank, part)] = times[static_cast<std::size_t>(rank)][i].end;
+  return ends;
 }
 
-SendsOf find_sends(const Schedule& schedule) {
-  SendsOf sends;
+/// What has to be done before a send is launched.
+Need made_before(const Action& send, int sender, const Schedule& schedule) {
+  for (const Need& need : prerequisites(send, sender, schedule))
+    if (need.until == Until::done) return need;
+  throw LogicError("lower: a send of nothing");
+}
+
+/// The transfers of each rank, in the order in which it launches them.
+std::vector<std::vector<TransferEnd>> find_transfers(const Schedule& schedule, const Times& times) {
+  const ActionIds ids(schedule);
+  const std::vector<double> ends = ends_of_parts(schedule, times, ids);
+  std::vector<std::vector<TransferEnd>> transfers(static_cast<std::size_t>(schedule.pipeline));
   for (int rank = 0; rank < schedule.pipeline; ++rank)
     for (const Action& action : schedule.row(rank))
-      for (const Action& receive : receives_of(action, rank, schedule)) {
-        const Action send = counterpart(receive);
+      for (const Need& need : prerequisites(action, rank, schedule)) {
+        if (!is_receive(need.action.work)) continue;
+        const Action send = counterpart(need.action);
         const int sender = schedule.rank_of_stage(send.stage);
-        for (const Need& need : prerequisites(send, sender, schedule))
-          if (need.until == Until::done) sends.emplace(need.action, send);
+        const Need made = made_before(send, sender, schedule);
+        const double moment = ends[ids.id(made.rank, made.action)];
+        transfers[static_cast<std::size_t>(rank)].push_back({moment, need.action});
+        transfers[static_cast<std::size_t>(sender)].push_back({moment, send});
       }
-  return sends;
+  for (std::vector<TransferEnd>& of_rank : transfers)
+    std::sort(of_rank.begin(), of_rank.end(),
+              [](const TransferEnd& a, const TransferEnd& b) { return a.order() < b.order(); });
+  return transfers;
 }
 
-/// Receives right before their use, sends right behind their work: what one would write down first.
-std::vector<Action> with_transfers(const Schedule& schedule, int rank, const SendsOf& sends) {
+/// A row with its transfers: each before the first action that does not begin before the transfer's moment.
+std::vector<Action> with_transfers(const std::vector<Action>& computing, const std::vector<Span>& times,
+                                   const std::vector<TransferEnd>& transfers) {
   std::vector<Action> row;
-  for (const Action& action : schedule.row(rank)) {
-    for (const Action& receive : receives_of(action, rank, schedule)) row.push_back(receive);
-    row.push_back(action);
-    for (const Action& part : parts_of(action))
-      if (const auto send = sends.find(part); send != sends.end()) row.push_back(send->second);
+  row.reserve(computing.size() + transfers.size() + 5);
+  auto next = transfers.begin();
+  const auto launch_until = [&](auto&& due) {
+    for (double last = -1; next != transfers.end() && due(next->moment); ++next) {
+      row.push_back(next->action);
+      row.back().joined = next->moment == last;
+      last = next->moment;
+    }
+  };
+  for (std::size_t i = 0; i < computing.size(); ++i) {
+    launch_until([&](double moment) { return moment <= times[i].start; });
+    row.push_back(computing[i]);
   }
+  launch_until([](double) { return true; });
   return row;
 }
 
@@ -58,44 +95,22 @@ void add_whole_step(Schedule& schedule, int rank) {
   row.push_back(once(Work::update));
 }
 
-/// The send of a circle of waits whose receive shall be taken early.
-std::optional<Action> send_to_meet(const Walk& walk) {
-  const WaitChain chain = walk.wait_chain();
-  std::optional<Action> chosen;
-  for (std::size_t i = chain.cycle; i < chain.waits.size(); ++i) {
-    const Wait& wait = chain.waits[i];
-    const Action& stuck = walk.schedule().row(wait.rank)[wait.index];
-    if (is_send(stuck.work) && (!chosen || stuck < *chosen)) chosen = stuck;  // activations stand before gradients
-  }
-  return chosen;
-}
-
-Schedule untangle(Schedule schedule) {
-  Walk walk(std::move(schedule));
-  for (walk.run(); !walk.finished(); walk.run()) {
-    const std::optional<Action> send = send_to_meet(walk);
-    // A circle without a send would be one of the computing alone, and that was checked before.
-    ensure(send.has_value(), "lower: a circle of waits without a send");
-    const Action receive = counterpart(*send);
-    walk.move_here(walk.schedule().rank_of_stage(receive.stage), receive);
-  }
-  return walk.schedule();
-}
-
 }  // namespace
 
 Schedule lower(const Schedule& schedule, const LowerOptions& options) {
   ensure(!schedule.lowered, "lower: the table is lowered already");
   validate(schedule);
+  const Times times = computing_times(schedule);
   Schedule lowered = schedule;
   lowered.lowered = true;
   lowered.tied = options.tied;
-  const SendsOf sends = find_sends(lowered);
+  const std::vector<std::vector<TransferEnd>> transfers = find_transfers(lowered, times);
   for (int rank = 0; rank < lowered.pipeline; ++rank) {
-    lowered.rows[static_cast<std::size_t>(rank)] = with_transfers(lowered, rank, sends);
+    const auto r = static_cast<std::size_t>(rank);
+    lowered.rows[r] = with_transfers(schedule.row(rank), times[r], transfers[r]);
     add_whole_step(lowered, rank);
   }
-  return untangle(std::move(lowered));
+  return lowered;
 }
 
 }  // namespace penstock

@@ -10,13 +10,15 @@ struct LowerOptions {
   bool tied = false;
 };
 
-/// Adds to each row: G in front; where a neighbour stage lives on another rank, a send right behind the work that makes
-/// what it carries and a receive right before its use; R, T (see LowerOptions), N and U behind.
-/// That order alone would hang: in 1F1B's steady state rank r sends an activation to r+1 while r+1 sends a gradient
-/// to r, and with rendezvous both wait forever. So `lower` walks the table, and where ranks wait for each other in
-/// a circle one of them takes a receive earlier, right before what it stands at; activations first: they were made long
-/// before, while a gradient is what its receiver is waiting for. The order it ends with has been walked to its
-/// end, and that is its proof for any table, not only the known ones.
+/// Adds to each row: G in front; where a neighbour stage lives on another rank, the transfers between them; R, T (see
+/// LowerOptions), N and U behind.
+/// Transfers are placed by a clock: the table's computing is timed with F = I = W, without hops. A transfer belongs to
+/// the moment in which what it carries is made: its sender launches it there, its receiver when it next comes to a new
+/// action. Transfers of the same moment that stand side by side are launched together (Action::joined), so that ranks
+/// which all hand on at once do not do so one after the other.
+/// Why this cannot hang, whatever actions take in truth: put all ranks' actions in the order of that clock, a transfer
+/// being ONE event of its two ranks before what begins in its moment. Every row is a part of this order, and in it
+/// everything comes before what needs it; so under rendezvous the first event that has not happened can always happen.
 /// Throws InputError where the table is wrong (validate). The table must not be lowered yet.
 Schedule lower(const Schedule& schedule, const LowerOptions& options = {});
 

@@ -43,6 +43,14 @@ std::vector<int> Schedule::stages_of_rank(int rank) const {
   return out;
 }
 
+std::size_t Schedule::launch_end(int rank, std::size_t index) const {
+  const std::vector<Action>& actions = row(rank);
+  std::size_t end = index + 1;
+  if (is_transfer(actions[index].work))
+    while (end < actions.size() && is_transfer(actions[end].work) && actions[end].joined) ++end;
+  return end;
+}
+
 bool Schedule::sums_tied(int rank) const {
   const int first = rank_of_stage(0);
   const int last = rank_of_stage(stages - 1);
@@ -66,6 +74,13 @@ std::uint64_t Schedule::hash() const {
 std::vector<int> looped_placement(int stages, int pipeline) {
   std::vector<int> placement;
   for (int stage = 0; stage < stages; ++stage) placement.push_back(stage % pipeline);
+  return placement;
+}
+
+std::vector<int> folded_placement(int pipeline) {
+  std::vector<int> placement;
+  for (int rank = 0; rank < pipeline; ++rank) placement.push_back(rank);
+  for (int rank = pipeline - 1; rank >= 0; --rank) placement.push_back(rank);
   return placement;
 }
 

@@ -31,6 +31,9 @@ struct Schedule {
 
   int rank_of_stage(int stage) const { return placement.at(static_cast<std::size_t>(stage)); }
   const std::vector<Action>& row(int rank) const { return rows.at(static_cast<std::size_t>(rank)); }
+  /// Behind the last of the actions that are launched together with `index` of a row: joined transfers behind a
+  /// transfer, else the next place.
+  std::size_t launch_end(int rank, std::size_t index) const;
   /// Stages a rank.
   int chunks() const { return stages / pipeline; }
   /// In ascending order: a rank's chunk c is the c-th of them.
@@ -51,6 +54,8 @@ struct Schedule {
 
 /// Stage s on rank s % pipeline: [stages].
 std::vector<int> looped_placement(int stages, int pipeline);
+/// Stages s and 2 * pipeline - 1 - s on rank s, there and back: [2 * pipeline].
+std::vector<int> folded_placement(int pipeline);
 
 /// A line a rank: "rank 0: G 0F0 0F0>1 ...". For people and logs; the form for files is CSV (csv.hpp).
 std::string text(const Schedule& schedule);

@@ -80,6 +80,7 @@ class Clock {
   bool advance(int rank) {
     std::vector<Span>& spans = spans_[static_cast<std::size_t>(rank)];
     if (spans.size() == schedule_.row(rank).size()) return false;
+    post_sends(rank, spans.size());
     const Action& action = schedule_.row(rank)[spans.size()];
     const std::optional<Span> span = span_of(action, rank);
     if (!span) return false;
@@ -87,6 +88,13 @@ class Clock {
     if (!is_transfer(action.work)) free_[static_cast<std::size_t>(rank)] = span->end;
     spans.push_back(*span);
     return true;
+  }
+
+  /// The sends that are launched together with a transfer do not wait for it.
+  void post_sends(int rank, std::size_t index) {
+    if (!is_transfer(schedule_.row(rank)[index].work)) return;
+    for (std::size_t i = index + 1; i < schedule_.launch_end(rank, index); ++i)
+      if (const Action& action = schedule_.row(rank)[i]; is_send(action.work)) span_of(action, rank);
   }
 
   std::optional<Span> span_of(const Action& action, int rank) {
@@ -124,6 +132,11 @@ Costs equal_costs(const Schedule& schedule, const StageCosts& whole, double hop)
   return {.stages = std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), chunk),
           .hop = hop,
           .whole_step = {}};
+}
+
+std::vector<std::vector<Span>> computing_times(const Schedule& schedule) {
+  ensure(!schedule.lowered, "computing_times: the table is lowered");
+  return Clock(schedule, {std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages)), 0}).run();
 }
 
 Simulation simulate(const Schedule& schedule, const Costs& costs) {

@@ -47,4 +47,8 @@ struct Simulation {
 /// 0.
 Simulation simulate(const Schedule& schedule, const Costs& costs);
 
+/// Start and end of every action of a valid table that is not lowered, where F, I and W of every stage take one unit of
+/// time and transfers none: whole numbers, the same on every machine. [pipeline][row]
+std::vector<std::vector<Span>> computing_times(const Schedule& schedule);
+
 }  // namespace penstock

@@ -43,7 +43,8 @@ std::optional<Problem> check_dimensions(const Schedule& s) {
   return std::nullopt;
 }
 
-std::optional<std::string> wrong_cell(const Schedule& s, int rank, const Action& action) {
+std::optional<std::string> wrong_cell(const Schedule& s, int rank, std::size_t index) {
+  const Action& action = s.row(rank)[index];
   if (!s.lowered && !is_compute(action.work))
     return "a table that is not lowered holds F, I, W and B only: leave it out, lower adds it";
   if (!ActionIds(s).covers(action))
@@ -51,13 +52,15 @@ std::optional<std::string> wrong_cell(const Schedule& s, int rank, const Action&
                        s.microbatches - 1);
   if (!is_whole_step(action.work) && s.rank_of_stage(action.stage) != rank)
     return fmt::format("stage {} lives on rank {}: move it there", action.stage, s.rank_of_stage(action.stage));
+  if (action.joined && (!is_transfer(action.work) || index == 0 || !is_transfer(s.row(rank)[index - 1].work)))
+    return "it is launched together with the transfer before it (+), but there is none: leave the + out";
   return std::nullopt;
 }
 
 std::optional<Problem> check_cells(const Schedule& s) {
   for (int rank = 0; rank < s.pipeline; ++rank)
     for (std::size_t i = 0; i < s.row(rank).size(); ++i)
-      if (const auto wrong = wrong_cell(s, rank, s.row(rank)[i]))
+      if (const auto wrong = wrong_cell(s, rank, i))
         return problem_at(s, rank, i, fmt::format("{} in the row of rank {}: {}", s.row(rank)[i].text(), rank, *wrong));
   return std::nullopt;
 }
@@ -146,7 +149,7 @@ std::size_t index_of(const Schedule& s, const Need& need) {
   const std::vector<Action>& row = s.row(need.rank);
   const auto found = std::find_if(row.begin(), row.end(), [&](const Action& action) {
     const std::vector<Action> parts = parts_of(action);
-    return std::find(parts.begin(), parts.end(), need.action) != parts.end();
+    return std::any_of(parts.begin(), parts.end(), [&](const Action& part) { return same_work(part, need.action); });
   });
   return static_cast<std::size_t>(found - row.begin());
 }
@@ -181,10 +184,50 @@ std::optional<Problem> check_deadlock(const Schedule& s) {
                             : "Move one of the awaited actions before the one that waits in its row.")};
 }
 
+struct Place {
+  int rank = 0;
+  std::size_t index = 0;
+};
+
+/// Transfers of a row by the rank at their other end.
+std::vector<std::vector<Place>> transfers_by_peer(const Schedule& s, int rank, bool (*wanted)(Work)) {
+  std::vector<std::vector<Place>> places(static_cast<std::size_t>(s.pipeline));
+  for (std::size_t i = 0; i < s.row(rank).size(); ++i)
+    if (const Action& action = s.row(rank)[i]; wanted(action.work))
+      places[static_cast<std::size_t>(s.rank_of_stage(peer_stage(action)))].push_back({rank, i});
+  return places;
+}
+
+/// Messages of a pair of ranks carry no names everywhere (NCCL's do not): they are received in the order in which they
+/// are sent. Only transfers that are launched together could differ here and not hang.
+std::optional<Problem> check_message_order(const Schedule& s) {
+  if (!s.lowered) return std::nullopt;
+  std::vector<std::vector<std::vector<Place>>> receives;  // [receiver][sender]
+  for (int rank = 0; rank < s.pipeline; ++rank) receives.push_back(transfers_by_peer(s, rank, is_receive));
+  for (int sender = 0; sender < s.pipeline; ++sender) {
+    const auto sends = transfers_by_peer(s, sender, is_send);
+    for (std::size_t receiver = 0; receiver < sends.size(); ++receiver) {
+      const std::vector<Place>& arrivals = receives[receiver][static_cast<std::size_t>(sender)];
+      for (std::size_t i = 0; i < sends[receiver].size(); ++i) {
+        const Action& send = s.row(sender)[sends[receiver][i].index];
+        const Action& receive = s.row(arrivals[i].rank)[arrivals[i].index];
+        if (!same_work(counterpart(send), receive))
+          return problem_at(
+              s, arrivals[i].rank, arrivals[i].index,
+              fmt::format("message {} from rank {} to rank {} is sent as {} (place {}) and received as {}; a "
+                          "pair's messages are received in the order in which they are sent: swap receives",
+                          i, sender, receiver, send.text(), sends[receiver][i].index, receive.text()));
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<Problem> find_problem(const Schedule& schedule) {
-  for (const auto check : {check_dimensions, check_cells, check_size, check_each_once, check_deadlock})
+  for (const auto check :
+       {check_dimensions, check_cells, check_size, check_each_once, check_deadlock, check_message_order})
     if (auto problem = check(schedule)) return problem;
   return std::nullopt;
 }

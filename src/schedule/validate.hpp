@@ -21,7 +21,9 @@ struct Problem {
 ///  - that each action that the step needs stands there exactly once, and no other. The step needs U on every rank
 ///    (W of all, where the table is not lowered) and what `prerequisites` reaches from there;
 ///  - that all rows come to their ends when every rank takes its row in order and a send completes only when its
-///    receive is posted (rendezvous: the hardest semantics MPI and NCCL allow).
+///    receive is posted (rendezvous: the hardest semantics MPI and NCCL allow), and a rank waits for its transfers
+///    where they stand (one communication lane, whatever runs beside it);
+///  - that the messages from one rank to another are received in the order in which they are sent.
 /// A deadlock's message is the chain of waits down to the circle at its root, with each rank's row.
 std::optional<Problem> find_problem(const Schedule& schedule);
 

@@ -1,14 +1,28 @@
 #include "train/run_config.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "config/suggest.hpp"
+#include "schedule/csv.hpp"
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
 #include "schedule/validate.hpp"
 #include "train/taps.hpp"
 
 namespace penstock {
+
+namespace {
+
+// Bounds of single keys; products of several have bounds of their own in check_products.
+constexpr std::int64_t most_ranks = 1 << 20;
+constexpr std::int64_t most_layers = 4096;
+constexpr std::int64_t most_extent = 1 << 30;
+constexpr std::int64_t most_width = 1 << 24;
+
+}  // namespace
 
 void RunConfig::describe(FieldTable& table) {
   table.add("run.steps", run.steps, "updates in all lives together; the learning rate ends there")
@@ -39,12 +53,25 @@ void RunConfig::describe(FieldTable& table) {
   table.add("batch.micro", batch.micro, "samples of a microbatch").unit("samples").required().at_least(1);
 
   table.add("schedule.name", schedule.name, "order of forward and backward passes in the pipeline")
-      .one_of({"fifo", "1f1b"});
-  table.add("schedule.chunks", schedule.chunks, "stages a pipeline rank holds").unit("stages").one_of({1});
+      .one_of({"fifo", "1f1b", "ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"})
+      .advanced(
+          "fifo: all forwards, then all backwards. 1f1b: in turn, with least memory. ring: 1f1b with several stages a "
+          "rank. breadth-first: fifo with several. zb-h1: 1f1b's memory, with weight gradients where ranks would wait. "
+          "zb-h2: less waiting, about twice the memory. zb-v: least waiting with 1f1b's memory, two stages a rank. "
+          "`penstock schedule` draws them.");
+  table
+      .add("schedule.chunks", schedule.chunks,
+           "stages a pipeline rank holds; 0: what the schedule is made for, two with zb-v, else one")
+      .unit("stages")
+      .at_least(0)
+      .at_most(most_layers);
   table
       .add("schedule.backward", schedule.backward,
            "split: a stage sends its input gradient before it computes weight gradients; fused: after")
       .one_of({"split", "fused"});
+  table.add(
+      "schedule.file", schedule.file,
+      "CSV file with a table of your own, in place of schedule.name: a line a pipeline rank, cells 2F0 2I0 2W0 2B0");
   table.add("schedule.partition", schedule.partition, "blocks of each stage; empty: balanced by cost")
       .unit("blocks")
       .at_least(1);
@@ -128,13 +155,15 @@ std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const
   return pairs;
 }
 
-namespace {
+ScheduleRequest RunConfig::schedule_request() const {
+  return {.name = parse_schedule_name(schedule.name),
+          .pipeline = static_cast<int>(mesh.pipeline),
+          .microbatches = static_cast<int>(microbatches()),
+          .chunks = static_cast<int>(schedule.chunks),
+          .backward = parse_backward(schedule.backward)};
+}
 
-// Bounds of single keys; products of several have bounds of their own in check_products.
-constexpr std::int64_t most_ranks = 1 << 20;
-constexpr std::int64_t most_layers = 4096;
-constexpr std::int64_t most_extent = 1 << 30;
-constexpr std::int64_t most_width = 1 << 24;
+namespace {
 
 void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.heads"})) return;
@@ -184,17 +213,44 @@ void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mista
 
 void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.layers", "mesh.pipeline"})) return;
+  // What a file holds is not known here: make_plan looks at its stages.
+  const bool generated = c.schedule.file.empty();
+  const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
+  const std::int64_t chunks =
+      generated && chosen
+          ? chunks_of({.name = parse_schedule_name(c.schedule.name), .chunks = static_cast<int>(c.schedule.chunks)})
+          : 1;
+  const std::int64_t stages = c.mesh.pipeline * chunks;
   if (c.mesh.pipeline > c.model.layers)
     mistakes.add(
         "{}: mesh.pipeline = {} is more stages than blocks, model.layers = {}; every stage holds at least one block: "
         "use at most {}",
         table.where("mesh.pipeline"), c.mesh.pipeline, c.model.layers, c.model.layers);
-  else if (table.usable({"schedule.partition"}) && !c.schedule.partition.empty()) {
+  else if (stages > c.model.layers)
+    mistakes.add(
+        "{}: mesh.pipeline * schedule.chunks = {} * {} = {} is more stages than blocks, model.layers = {}; every stage "
+        "holds at least one block: use {}, fewer pipeline ranks, or more layers",
+        table.where("schedule.chunks"), c.mesh.pipeline, chunks, stages, c.model.layers,
+        c.schedule.name == "zb-v" ? "another schedule, as zb-v has two chunks a rank"
+                                  : fmt::format("at most {} chunks", c.model.layers / c.mesh.pipeline));
+  else if (generated && table.usable({"schedule.partition"}) && !c.schedule.partition.empty()) {
     try {
-      given_partition(static_cast<int>(c.model.layers), static_cast<int>(c.mesh.pipeline), c.schedule.partition);
+      given_partition(static_cast<int>(c.model.layers), static_cast<int>(stages), c.schedule.partition);
     } catch (const InputError& error) {
       mistakes.add("{}: {}", table.where("schedule.partition"), error.what());
     }
+  }
+}
+
+// Whether the named schedule runs with these chunks and this backward.
+void check_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!c.schedule.file.empty() || !table.usable({"schedule.name", "schedule.chunks", "schedule.backward"})) return;
+  try {
+    check_request({.name = parse_schedule_name(c.schedule.name),
+                   .chunks = static_cast<int>(c.schedule.chunks),
+                   .backward = parse_backward(c.schedule.backward)});
+  } catch (const InputError& error) {
+    mistakes.add("{}: {}", table.where("schedule.name"), error.what());
   }
 }
 
@@ -227,9 +283,10 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
     at_most("mesh.data * mesh.pipeline * mesh.tensor",
             number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), most_ranks, "mesh.data");
   if (table.usable({"batch.global", "batch.micro", "mesh.data", "mesh.pipeline"}))
-    at_most("microbatches * mesh.pipeline",
-            number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline), 1 << 20,
-            "batch.global");
+    at_most("microbatches * mesh.pipeline * schedule.chunks",
+            number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
+                number(std::max(c.schedule.chunks, std::int64_t{c.schedule.name == "zb-v" ? 2 : 1})),
+            1 << 20, "batch.global");
   if (!table.usable({"model.width", "model.layers", "model.vocabulary", "model.positions"})) return;
   const double width = number(c.model.width);
   at_most("the number of parameters",
@@ -294,12 +351,65 @@ RunDeck read_run_deck(const Deck& deck) {
   check_batch(config, table, mistakes);
   check_sequence(config, table, mistakes);
   check_stages(config, table, mistakes);
+  check_schedule(config, table, mistakes);
   check_writing(config, table, mistakes);
   if (!is_too_large(config, table, mistakes)) check_capture(config, table, mistakes);
   mistakes.throw_if_any();
   result.effective = table.echo();
   return result;
 }
+
+std::string read_schedule_file(const std::string& path) {
+  if (path.empty()) return "";
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error))
+    throw_input_error("the schedule's file {} {}; name a CSV file, or a schedule instead", path,
+                      std::filesystem::exists(path, error) ? "is not a file" : "does not exist");
+  constexpr std::uintmax_t most_bytes = 256 << 20;
+  if (std::filesystem::file_size(path, error) > most_bytes)
+    throw_input_error("the schedule's file {} is larger than any table that Penstock plans; name a CSV file", path);
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file) throw_input_error("the schedule's file {} cannot be read; check its permissions", path);
+  return text.str();
+}
+
+namespace {
+
+// A user's table has to be of the deck's sizes.
+void check_table(const RunConfig& config, const Schedule& table) {
+  const std::string& file = config.schedule.file;
+  if (table.pipeline != config.mesh.pipeline)
+    throw_input_error(
+        "{}: the table has {} line{}, one a pipeline rank, but mesh.pipeline = {}; set mesh.pipeline = {}, or "
+        "write a line a rank",
+        file, table.pipeline, table.pipeline == 1 ? "" : "s", config.mesh.pipeline, table.pipeline);
+  if (table.microbatches != config.microbatches())
+    throw_input_error(
+        "{}: the table has {} microbatch{}, but batch.global / (batch.micro * mesh.data) = {} / ({} * {}) = "
+        "{}; write a table of {} microbatches, or change the batch",
+        file, table.microbatches, table.microbatches == 1 ? "" : "es", config.batch.global, config.batch.micro,
+        config.mesh.data, config.microbatches(), config.microbatches());
+  if (config.schedule.chunks != 0 && table.chunks() != config.schedule.chunks)
+    throw_input_error("{}: the table has {} stages a rank, but schedule.chunks = {}; leave schedule.chunks out", file,
+                      table.chunks(), config.schedule.chunks);
+  if (table.stages > config.model.layers)
+    throw_input_error(
+        "{}: the table has {} stages, but model.layers = {}: every stage holds at least one block; write a "
+        "table of at most {} stages, or use more layers",
+        file, table.stages, config.model.layers, config.model.layers);
+}
+
+Schedule computing_table(const RunConfig& config) {
+  if (config.schedule.file.empty()) return generate(config.schedule_request());
+  const Schedule table = schedule_from_csv(config.schedule.table, config.schedule.file,
+                                           std::filesystem::path(config.schedule.file).stem().string());
+  check_table(config, table);
+  return table;
+}
+
+}  // namespace
 
 ModelPlan make_plan(const RunConfig& config) {
   ModelPlan plan;
@@ -312,16 +422,11 @@ ModelPlan make_plan(const RunConfig& config) {
   plan.seed = static_cast<std::uint64_t>(config.run.seed);
   plan.micro = config.batch.micro;
   plan.sequence = config.data.sequence;
-  const int stages = static_cast<int>(config.mesh.pipeline * config.schedule.chunks);
+  const Schedule computing = computing_table(config);
   const int blocks = static_cast<int>(config.model.layers);
   plan.parts = config.schedule.partition.empty()
-                   ? balanced_partition(blocks, stages, part_costs(config.model, config.data.sequence))
-                   : given_partition(blocks, stages, config.schedule.partition);
-  const Schedule computing = generate({.name = parse_schedule_name(config.schedule.name),
-                                       .pipeline = static_cast<int>(config.mesh.pipeline),
-                                       .microbatches = static_cast<int>(config.microbatches()),
-                                       .chunks = static_cast<int>(config.schedule.chunks),
-                                       .backward = parse_backward(config.schedule.backward)});
+                   ? balanced_partition(blocks, computing.stages, part_costs(config.model, config.data.sequence))
+                   : given_partition(blocks, computing.stages, config.schedule.partition);
   plan.schedule = lower(computing, {.tied = true});
   validate(plan.schedule);
   plan.parameters = gpt2_parameters(config.model, plan.cut, plan.parts);

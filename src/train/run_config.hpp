@@ -11,6 +11,7 @@
 #include "model/model_config.hpp"
 #include "optim/optimizer_config.hpp"
 #include "pipeline/rank_model.hpp"
+#include "schedule/generate.hpp"
 
 namespace penstock {
 
@@ -32,8 +33,10 @@ struct RunConfig {
   } batch;
   struct ScheduleChoice {
     std::string name = "1f1b";
-    std::int64_t chunks = 1;
+    std::int64_t chunks = 0;
     std::string backward = "split";
+    std::string file;
+    std::string table;  ///< what the file holds (read_schedule_file); no key of a deck
     std::vector<std::int64_t> partition;
   } schedule;
   struct Recompute {
@@ -75,6 +78,8 @@ struct RunConfig {
   std::int64_t microbatches() const { return batch.global / (batch.micro * mesh.data); }
   /// checkpoint.mpi_io_hints as pairs. Throws InputError for one that is not "name=value".
   std::vector<std::pair<std::string, std::string>> mpi_io_hints() const;
+  /// What is asked of `generate`, unless the deck names a file.
+  ScheduleRequest schedule_request() const;
   std::int64_t tokens_per_step() const { return batch.global * data.sequence; }
 };
 
@@ -87,8 +92,11 @@ struct RunDeck {
 /// Throws one InputError that holds every mistake: of single keys, and of keys that do not fit each other.
 RunDeck read_run_deck(const Deck& deck);
 
+/// The text of a schedule.file; empty without one. Throws InputError where it cannot be read.
+std::string read_schedule_file(const std::string& path);
+
 /// Everything that follows from the config and is the same on every rank: partition, schedule (lowered and proved),
-/// parameters. Throws InputError.
+/// parameters. With a schedule.file its text is in `schedule.table`. Throws InputError.
 ModelPlan make_plan(const RunConfig& config);
 
 MeshPlace place_of(const Mesh& mesh, int rank);

@@ -38,6 +38,12 @@ RunDeck read_deck(World& world, const TrainRequest& request) {
     for (const std::string& setting : request.settings) deck.set(setting);
     result = read_run_deck(deck);
   });
+  RunConfig::ScheduleChoice& schedule = result.config.schedule;
+  if (schedule.file.empty()) return result;
+  world.together([&] {
+    if (world.rank() == 0) schedule.table = read_schedule_file(schedule.file);
+  });
+  schedule.table = world.broadcast(schedule.table);
   return result;
 }
 
@@ -60,10 +66,8 @@ void take_device(World& world, const RunConfig& config) {
   });
   const std::vector<std::string> all = world.gather(mine);
   world.together([&] {
-    DeviceChoice choice{.rank_on_node = world.rank_on_node(),
-                        .visible = {},
-                        .nodes = world.nodes(),
-                        .share = config.device.share};
+    DeviceChoice choice{
+        .rank_on_node = world.rank_on_node(), .visible = {}, .nodes = world.nodes(), .share = config.device.share};
     for (int rank = 0; rank < world.size(); ++rank)
       if (world.node_of(rank) == world.node()) {
         std::istringstream names(all[static_cast<std::size_t>(rank)]);

@@ -129,6 +129,32 @@ class InputTest(Refusal):
         self.refuse("schedule.partition", "4", settings={"schedule.partition": [1, 2]})
         self.refuse("schedule.partition", "2", settings={"schedule.partition": [1, 2, 1]})
 
+    def test_chunks_that_do_not_fit(self):
+        self.refuse("mesh.pipeline * schedule.chunks = 2 * 3 = 6", "model.layers = 4", "at most 2 chunks",
+                    settings={"schedule.name": "ring", "schedule.chunks": 3})
+        self.refuse("schedule fifo: 2 chunks", "ring or breadth-first", settings={"schedule.chunks": 2,
+                                                                                  "schedule.name": "fifo"})
+        self.refuse("schedule zb-h1", "backward = split",
+                    settings={"schedule.name": "zb-h1", "schedule.backward": "fused"})
+
+    def test_table_with_mistakes(self):
+        table = self.folder / "table.csv"
+        for text, parts in (("0F0,0B0\n1F0,1X0\n", ("table.csv:2: cell 2: '1X0' is no action", "like 2F0")),
+                            ("0F0,0B0,7F0\n1F0,1B0\n", ("table.csv:1: cell 3: stage 2 is missing", "there is a stage 7")),
+                            ("0F0,0B0\n1F0\n", ("table.csv:2: cell 1: 1F0: its backward is missing", "add 1B0")),
+                            ("0F0,0B0\n1F0,1B0\n", ("table.csv: the table has 1 microbatch,", "batch.global")),
+                            ("0F0,0B0\n", ("table.csv: the table has 1 line,", "mesh.pipeline = 2"))):
+            table.write_text(text)
+            self.refuse(*parts, settings={"schedule.file": str(table)})
+        table.write_text("0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n")
+        result = self.finish(self.start(self.command(deck=self.deck, mesh=Mesh(1, 2, 1),
+                                                     settings={"schedule.file": str(table)}), cwd=self.place))
+        self.assertEqual(result.code, 2, result.err)
+        self.assertIn("table.csv:1: cell 2: ", result.err)
+        self.assertIn("rank 0 at 1: 0B0 waits for rank 1 at 2: 1B0", result.err)
+        self.assertIn("waits for itself: a circle", result.err)
+        self.refuse("none.csv", "does not exist", settings={"schedule.file": str(self.folder / "none.csv")})
+
     def test_batch_that_is_not_divisible(self):
         self.refuse("batch.global = 9 is not divisible by batch.micro * mesh.data = 2 * 1 = 2", "multiple of 2",
                     settings={"batch.global": 9, "batch.micro": 2})

@@ -84,10 +84,14 @@ TEST(EvaluationSchedule, ReceivesBeforeAndSendsBehindEveryForward) {
     for (const std::vector<Action>& row : schedule.rows)
       for (std::size_t i = 0; i < row.size(); ++i) {
         if (row[i].work != Work::forward) continue;
-        if (row[i].stage > 0 && schedule.pipeline > 1) {
+        const auto elsewhere = [&](int neighbour) {
+          return neighbour >= 0 && neighbour < schedule.stages &&
+                 schedule.rank_of_stage(neighbour) != schedule.rank_of_stage(row[i].stage);
+        };
+        if (elsewhere(row[i].stage - 1)) {
           EXPECT_EQ(row[i - 1], (Action{Work::receive_activation, row[i].stage, row[i].microbatch}));
         }
-        if (row[i].stage + 1 < schedule.stages && schedule.pipeline > 1) {
+        if (elsewhere(row[i].stage + 1)) {
           EXPECT_EQ(row[i + 1], (Action{Work::send_activation, row[i].stage, row[i].microbatch}));
         }
       }

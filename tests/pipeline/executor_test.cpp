@@ -4,11 +4,15 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/tiny_model.hpp"
+#include "schedule/prerequisites.hpp"
 #include "schedule/tables.hpp"
 #include "schedule/validate.hpp"
+#include "schedule/vandal.hpp"
 #include "support/test_world.hpp"
 
 namespace penstock {
@@ -51,9 +55,9 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
                                   1.0F / static_cast<float>(batch.tokens()), optimizer.loss_sum());
     }
     optimizer.reduce_gradients(rank.queue());
-    optimizer.begin_step(rank.queue(), {.number = update,
-                                        .learning_rate = rank.plan().optimizer.learning_rate,
-                                        .loss_tokens = batch.tokens()});
+    optimizer.begin_step(
+        rank.queue(),
+        {.number = update, .learning_rate = rank.plan().optimizer.learning_rate, .loss_tokens = batch.tokens()});
     optimizer.norm(rank.queue());
     PlainStep done{.result = optimizer.result(rank.queue()), .gradients = {}};
     for (const ParameterSpec& spec : rank.parameters().specs()) {
@@ -151,16 +155,24 @@ std::vector<TinySetup> setups_of_this_world() {
   return all;
 }
 
+/// Every schedule, with enough layers for its stages and one more: uneven stages.
+std::vector<TinySetup> every_schedule(TinySetup setup) {
+  std::vector<TinySetup> all;
+  for (const ScheduleRequest& request : test::all_schedules({2, 3})) {
+    setup.schedule = request.name;
+    setup.backward = request.backward;
+    setup.chunks = request.chunks;
+    setup.layers = std::max(4, setup.pipeline * request.chunks + 1);
+    all.push_back(setup);
+  }
+  return all;
+}
+
 TEST(Executor, AnyScheduleOnAPipelineHasTheBitsOfThePlainLoop) {
-  for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
-    for (const Backward backward : {Backward::split, Backward::fused})
-      for (const bool shard : {true, false})
-        expect_bits_of_the_plain_loop({.pipeline = test_world().size(),
-                                       .shard = shard,
-                                       .dropout = 0.1,
-                                       .microbatches = global_microbatches,
-                                       .schedule = name,
-                                       .backward = backward});
+  for (const bool shard : {true, false})
+    for (const TinySetup& setup : every_schedule(
+             {.pipeline = test_world().size(), .shard = shard, .dropout = 0.1, .microbatches = global_microbatches}))
+      expect_bits_of_the_plain_loop(setup);
 }
 
 TEST(Executor, BfloatPipelineHasTheBitsOfThePlainLoop) {
@@ -187,6 +199,46 @@ TEST(Executor, DeferredWeightGradientsHaveTheBitsOfThePlainLoop) {
   expect_bits_of_the_plain_loop({.pipeline = 2, .dropout = 0.1, .microbatches = global_microbatches}, &computing);
 }
 
+/// Whether each stage adds its gradients in the microbatches' order: only then the bits are the plain loop's.
+bool adds_in_order(const Schedule& schedule) {
+  std::map<std::pair<Work, int>, int> last;
+  for (const std::vector<Action>& row : schedule.rows)
+    for (const Action& action : row)
+      for (const Action& part : parts_of(action))
+        if (part.work == Work::input_gradient || part.work == Work::weight_gradient)
+          if (std::exchange(last[std::pair(part.work, part.stage)], part.microbatch) > part.microbatch) return false;
+  return true;
+}
+
+TEST(Executor, DamagedTablesThatAreAcceptedComeToTheSameResult) {
+  if (test_world().size() != 4) GTEST_SKIP() << "four ranks";
+  test::Vandal vandal(41);  // the same on all ranks
+  const TinyBatch batch = batch_of(1);
+  int run = 0;
+  for (const TinySetup& setup : every_schedule({.pipeline = 4, .dropout = 0.1, .microbatches = global_microbatches})) {
+    TinyRank plain = TinyRank::alone(test_world(), setup);
+    const StepResult expected = plain.train(batch, 1);
+    const Schedule whole = lower(generate(setup.request()), {.tied = true});
+    for (int accepted = 0; accepted < 14;) {
+      Schedule table = whole;
+      for (const test::Damage kind : {test::Damage::swap, test::Damage::move, test::Damage::launch})
+        vandal.damage(table, kind);
+      if (table == whole || find_problem(table)) continue;
+      ++accepted;
+      ++run;
+      TinyRank rank(test_world(), setup, nullptr, &table);
+      const StepResult result = rank.train(batch, 1);
+      const std::string where = setup.text() + "\n" + text(table);
+      EXPECT_NEAR(result.loss, expected.loss, loss_tolerance * expected.loss) << where;
+      EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, gradient_tolerance * expected.gradient_norm) << where;
+      if (!adds_in_order(table)) continue;
+      EXPECT_EQ(result.loss, expected.loss) << where;
+      EXPECT_EQ(result.gradient_norm, expected.gradient_norm) << where;
+    }
+  }
+  EXPECT_GE(run, 200);
+}
+
 TEST(Executor, EveryMeshHasTheNumbersOfThePlainLoop) {
   for (TinySetup setup : setups_of_this_world())
     for (const bool sequence_parallel : {true, false})
@@ -198,19 +250,30 @@ TEST(Executor, EveryMeshHasTheNumbersOfThePlainLoop) {
 }
 
 TEST(Executor, SchedulesHaveTheSameBitsOnEveryMesh) {
-  for (TinySetup setup : setups_of_this_world()) {
-    std::vector<StepResult> results;
-    for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
-      for (const Backward backward : {Backward::split, Backward::fused}) {
-        setup.schedule = name;
-        setup.backward = backward;
-        TinyRank rank(test_world(), setup);
-        for (int update = 1; update < updates; ++update) rank.train(batch_of(update), update);
-        results.push_back(rank.train(batch_of(updates), updates));
-        EXPECT_EQ(results.back().loss, results.front().loss) << setup.text();
-        EXPECT_EQ(results.back().gradient_norm, results.front().gradient_norm) << setup.text();
-      }
+  for (const TinySetup& mesh : setups_of_this_world()) {
+    std::map<int, StepResult> results;  // by layers
+    for (const TinySetup& setup : every_schedule(mesh)) {
+      TinyRank rank(test_world(), setup);
+      for (int update = 1; update < updates; ++update) rank.train(batch_of(update), update);
+      const StepResult result = rank.train(batch_of(updates), updates);
+      const StepResult& first = results.emplace(setup.layers, result).first->second;
+      EXPECT_EQ(result.loss, first.loss) << setup.text();
+      EXPECT_EQ(result.gradient_norm, first.gradient_norm) << setup.text();
+    }
   }
+}
+
+TEST(Executor, OtherNumbersOfMicrobatchesHaveTheBitsOfThePlainLoop) {
+  // Fewer than stages, and not divisible by them. One step of each.
+  for (const int microbatches : {1, 2, 3, 7})
+    for (const TinySetup& setup :
+         every_schedule({.pipeline = test_world().size(), .dropout = 0.1, .microbatches = microbatches})) {
+      const TinyBatch batch(microbatches, first_sample);
+      TinyRank plain = TinyRank::alone(test_world(), setup), rank(test_world(), setup);
+      const StepResult expected = plain.train(batch, 1), result = rank.train(batch, 1);
+      EXPECT_EQ(result.loss, expected.loss) << setup.text() << " microbatches " << microbatches;
+      EXPECT_EQ(result.gradient_norm, expected.gradient_norm) << setup.text() << " microbatches " << microbatches;
+    }
 }
 
 TEST(Executor, AStepCanBeRepeated) {
@@ -245,6 +308,19 @@ TEST(Executor, EvaluationIsTheLossWithoutDropoutAndChangesNothing) {
     EXPECT_EQ(rank.train(batch, 1).loss, untouched.train(batch, 1).loss)
         << "training goes on as if there had been none, " << setup.text();
     EXPECT_LT(evaluate(), loss) << "the weights after the update are evaluated, " << setup.text();
+  }
+}
+
+TEST(Executor, EvaluationOnEverySchedulesStages) {
+  for (const TinySetup& setup :
+       every_schedule({.pipeline = test_world().size(), .microbatches = global_microbatches})) {
+    TinyRank rank(test_world(), setup), plain = TinyRank::alone(test_world(), setup);
+    const TinyBatch batch = batch_of(1);
+    const auto loss = [&](TinyRank& of) {
+      const Schedule schedule = evaluation_schedule(of.plan().schedule, global_microbatches);
+      return of.executor().evaluate(schedule, batch.all(), {.tokens = batch.tokens()});
+    };
+    EXPECT_EQ(loss(rank), loss(plain)) << setup.text();
   }
 }
 

@@ -175,6 +175,18 @@ TEST(RankModel, SchedulesDecideHowManyMicrobatchesAreKept) {
       << "two of any number";
 }
 
+TEST(RankModel, TheHeadKeepsLogitsOfEveryDeferredWeightGradient) {
+  const auto head = [](ScheduleName name) {
+    const TinySetup setup{.pipeline = 4, .microbatches = 8, .schedule = name};
+    return plan_memory(test::tiny_plan(setup), {.pipeline = 3}, 1).activations.at("head");
+  };
+  const std::size_t one = head(ScheduleName::one_forward_one_backward);
+  const std::size_t four = head(ScheduleName::zb_h1);  // the last rank of four is three microbatches late
+  const std::size_t seven = head(ScheduleName::zb_h2);
+  EXPECT_GT(four, one);
+  EXPECT_EQ(seven - four, four - one) << "three more of logits and normalized rows each";
+}
+
 TEST(RankModel, APlaceHoldsItsStagesOnly) {
   const ModelPlan plan = test::tiny_plan({.pipeline = 4});
   Arena arena;

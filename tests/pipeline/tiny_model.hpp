@@ -16,7 +16,7 @@ struct TinySetup {
   int data = 1;
   int pipeline = 1;
   int tensor = 1;
-  int stages = 0;  ///< 0: one a pipeline rank
+  int stages = 0;  ///< with a table that is given; 0: as the schedule has
   bool sequence_parallel = true;
   bool shard = true;
   double dropout = 0;
@@ -25,19 +25,28 @@ struct TinySetup {
   ScheduleName schedule = ScheduleName::one_forward_one_backward;
   Backward backward = Backward::split;
   Recompute recompute = Recompute::none;
+  int chunks = 0;  ///< of the schedule; 0: its own number
+  int layers = 4;
 
+  ScheduleRequest request() const {
+    return {.name = schedule,
+            .pipeline = pipeline,
+            .microbatches = microbatches / data,
+            .chunks = chunks,
+            .backward = backward};
+  }
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
-    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} recompute {}", data, pipeline,
+    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} chunks {} recompute {}", data, pipeline,
                        tensor, stages, sequence_parallel ? "sequence-parallel" : "whole rows", shard, name_of(compute),
-                       penstock::text(schedule), penstock::text(backward), penstock::text(recompute));
+                       penstock::text(schedule), penstock::text(backward), chunks, penstock::text(recompute));
   }
 };
 
 inline constexpr std::int64_t tiny_micro = 2, tiny_sequence = 8;
 
-inline ModelConfig tiny_config(double dropout) {
-  return {.layers = 4,
+inline ModelConfig tiny_config(double dropout, int layers = 4) {
+  return {.layers = layers,
           .width = 16,
           .heads = 4,
           .vocabulary = 40,
@@ -47,10 +56,11 @@ inline ModelConfig tiny_config(double dropout) {
           .dropout_attention = dropout};
 }
 
-/// With `computing` instead of a generated schedule, when there is one.
-inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr) {
+/// With `computing` instead of a generated schedule, or `lowered` as it is, when there is one.
+inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr,
+                           const Schedule* lowered = nullptr) {
   ModelPlan plan;
-  plan.config = tiny_config(setup.dropout);
+  plan.config = tiny_config(setup.dropout, setup.layers);
   plan.cut = {.tensor = setup.tensor, .sequence_parallel = setup.sequence_parallel, .compute = setup.compute};
   plan.recompute = setup.recompute;
   // An epsilon of the size of the gradients makes an update a smooth function of them: with the usual one the first
@@ -59,13 +69,9 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.seed = 11;
   plan.micro = tiny_micro;
   plan.sequence = tiny_sequence;
-  const int stages = setup.stages > 0 ? setup.stages : setup.pipeline;
+  const int stages = setup.stages > 0 ? setup.stages : setup.pipeline * chunks_of(setup.request());
   plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
-  const Schedule generated = generate({.name = setup.schedule,
-                                       .pipeline = setup.pipeline,
-                                       .microbatches = setup.microbatches / setup.data,
-                                       .backward = setup.backward});
-  plan.schedule = lower(computing ? *computing : generated, {.tied = true});
+  plan.schedule = lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = true});
   plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
   return plan;
 }
@@ -116,13 +122,14 @@ class TinyBatch {
 /// One rank of a running model, with everything it needs.
 class TinyRank {
  public:
-  TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr)
-      : TinyRank(world, tiny_plan(setup, computing), tiny_mesh(setup)) {}
+  TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr, const Schedule* lowered = nullptr)
+      : TinyRank(world, tiny_plan(setup, computing, lowered), tiny_mesh(setup)) {}
 
   /// The whole model on this rank alone, whatever the world's size.
   static TinyRank alone(World& world, TinySetup setup) {
     setup.data = setup.pipeline = setup.tensor = 1;
-    setup.stages = 0;
+    setup.stages = setup.chunks = 0;
+    setup.schedule = ScheduleName::one_forward_one_backward;
     return {world, tiny_plan(setup), Mesh({{"copy", world.size()}})};
   }
 

@@ -55,15 +55,25 @@ TEST(Csv, ErrorsNameFileLineAndCell) {
   expect_in("my.csv:3: cell 2: 0B0: stage 0 stands in the row of rank 0 too", "0F0\n\n1F0,0B0,1B0\n");
   expect_in("my.csv:1: cell 3: ", "0F0,0B0,0B0\n");
   expect_in("a second time", "0F0,0I0,0B0\n");
-  expect_in("my.csv:1: cell 2: ", "0F0,0I0\n");
-  expect_in("rank 0 lacks 0W0 (weight gradient): add it", "0F0,0I0\n");
+  expect_in("my.csv:1: cell 1: 0F0: its backward is missing", "0F0,0I0\n");
+  expect_in("add 0W0 to this line", "0F0,0I0\n");
+  expect_in(
+      "my.csv:2: cell 1: 1F0: its backward is missing: each microbatch goes forwards and backwards through each "
+      "stage, add 1B0, or 1I0 and 1W0 to this line",
+      "0F0,0B0\n1F0\n");
+  expect_in("my.csv:2: cell 1: 1B0: its forward is missing", "0F0,0B0\n1B0\n");
+  expect_in("my.csv:1: cell 3: stage 2 is missing, but there is a stage 7", "0F0,0B0,7F0\n1F0,1B0\n");
+  expect_in("my.csv:2: cell 3: ", "0F0,0B0,0F1,0B1\n1F0,1B0,1F2,1B2\n");
   expect_in("my.csv: no rows", "\n \n");
   expect_in("stage 1 is missing", "0F0,0B0\n2F0,2B0\n");
-  expect_in("my.csv: schedule mine (3 stages on 2 ranks, 1 microbatches): a table has at least",
-            "0F0,1F0,1B0,0B0\n2F0,2B0\n");
+  expect_in("schedule mine (3 stages on 2 ranks, 1 microbatches): a table has at least", "0F0,1F0,1B0,0B0\n2F0,2B0\n");
 }
 
-TEST(Csv, AMistypedNumberDoesNotAskForAllMemory) { expect_in("correct the highest", "0F0,0B0,0F999999\n"); }
+TEST(Csv, AMistypedNumberDoesNotAskForAllMemory) {
+  expect_in("my.csv:1: cell 3: 0F999999: its backward is missing", "0F0,0B0,0F999999\n");
+  expect_in("my.csv:1: cell 3: ", "0F0,0B0,0F999999,0B999999\n");
+  expect_in("correct the highest", "0F0,0B0,0F999999,0B999999\n");
+}
 
 TEST(Csv, AnOrderThatCannotEndIsRefusedWithItsChain) {
   expect_in("my.csv:1: cell 1: ", "0B0,0F0\n");

@@ -22,10 +22,10 @@ TEST(Lower, OneRankHasNoTransfersAndNoTiedSum) {
             "rank 0: G 0F0 0B0 0F1 0B1 R N U\n");
 }
 
-TEST(Lower, SteadyStateTakesTheNextActivationBeforeItsGradientLeaves) {
+TEST(Lower, SteadyStateExchangesWhatIsMadeAtOnce) {
   EXPECT_EQ(text(lower(generate({.pipeline = 2, .microbatches = 3}), {.tied = true})),
-            "rank 0: G 0F0 0F0>1 0F1 0F1>1 0I0<1 0B0 0F2 0F2>1 0I1<1 0B1 0I2<1 0B2 R T N U\n"
-            "rank 1: G 1F0<0 1F0 1I0 1F1<0 1I0>0 1W0 1F1 1I1 1F2<0 1I1>0 1W1 1F2 1I2 1I2>0 1W2 R T N U\n");
+            "rank 0: G 0F0 0F0>1 0F1 0F1>1 0I0<1 0B0 0F2 0F2>1 +0I1<1 0B1 0I2<1 0B2 R T N U\n"
+            "rank 1: G 1F0<0 1F0 1F1<0 1I0 1I0>0 1W0 1F1 1I1 1F2<0 +1I1>0 1W1 1F2 1I2 1I2>0 1W2 R T N U\n");
 }
 
 TEST(Lower, FifoStaysAsOneWouldWriteIt) {
@@ -33,6 +33,29 @@ TEST(Lower, FifoStaysAsOneWouldWriteIt) {
                 generate({.name = ScheduleName::fifo, .pipeline = 2, .microbatches = 2, .backward = Backward::fused}))),
             "rank 0: G 0F0 0F0>1 0F1 0F1>1 0I0<1 0B0 0I1<1 0B1 R N U\n"
             "rank 1: G 1F0<0 1F0 1F1<0 1F1 1B0 1I0>0 1B1 1I1>0 R N U\n");
+}
+
+TEST(Lower, ARingHandsOnAllAtOnce) {
+  // In a ring's steady state every rank sends an activation to the next one and receives one from the one before.
+  const Schedule lowered =
+      lower(generate({.name = ScheduleName::ring, .pipeline = 4, .microbatches = 4, .chunks = 2}), {.tied = true});
+  for (int rank = 0; rank < 4; ++rank) {
+    int both = 0;
+    const std::vector<Action>& row = lowered.row(rank);
+    for (std::size_t i = 0; i + 1 < row.size(); ++i)
+      if (lowered.launch_end(rank, i) == i + 2) both += row[i].work != row[i + 1].work;
+    EXPECT_GE(both, 2) << text(lowered);
+  }
+}
+
+TEST(Lower, WithoutLaunchingTogetherItWouldEndToo) {
+  // The proof does not rest on joined transfers: they only make it faster.
+  for (const ScheduleRequest& request : test::requests({2, 3, 4}, 6)) {
+    Schedule lowered = lower(generate(request), {.tied = true});
+    for (std::vector<Action>& row : lowered.rows)
+      for (Action& action : row) action.joined = false;
+    EXPECT_FALSE(find_problem(lowered)) << test::title(request);
+  }
 }
 
 TEST(Lower, EveryTableComesOutValidWithItsComputingUntouched) {
@@ -44,13 +67,17 @@ TEST(Lower, EveryTableComesOutValidWithItsComputingUntouched) {
       EXPECT_EQ(lowered.peak_activations(), s.peak_activations());
       const auto problem = find_problem(lowered);
       ASSERT_FALSE(problem) << test::title(request) << problem->message;
+      int transfers = 0;
+      for (int stage = 1; stage < s.stages; ++stage) transfers += s.rank_of_stage(stage) != s.rank_of_stage(stage - 1);
+      int sends = 0;
+      int receives = 0;
       for (int rank = 0; rank < s.pipeline; ++rank) {
-        const int m = request.microbatches;
-        EXPECT_EQ(count(lowered, rank, Work::receive_activation), rank > 0 ? m : 0);
-        EXPECT_EQ(count(lowered, rank, Work::send_gradient), rank > 0 ? m : 0);
-        EXPECT_EQ(count(lowered, rank, Work::tied_sum),
-                  tied && s.pipeline > 1 && (rank == 0 || rank == s.pipeline - 1) ? 1 : 0);
+        sends += count(lowered, rank, Work::send_activation);
+        receives += count(lowered, rank, Work::receive_gradient);
+        EXPECT_EQ(count(lowered, rank, Work::tied_sum), lowered.sums_tied(rank));
       }
+      EXPECT_EQ(sends, transfers * request.microbatches);
+      EXPECT_EQ(receives, transfers * request.microbatches);
     }
 }
 

@@ -9,20 +9,37 @@
 
 namespace penstock::test {
 
-/// Every schedule that is generated today, for a few sizes.
-inline std::vector<ScheduleRequest> requests(const std::vector<int>& pipelines, int most_microbatches) {
+/// Every schedule, with one chunk a rank where it has a choice.
+inline std::vector<ScheduleRequest> all_schedules(const std::vector<int>& chunks) {
   std::vector<ScheduleRequest> out;
   for (const ScheduleName name : {ScheduleName::fifo, ScheduleName::one_forward_one_backward})
     for (const Backward backward : {Backward::fused, Backward::split})
-      for (const int pipeline : pipelines)
-        for (int m = 1; m <= most_microbatches; ++m)
-          out.push_back({.name = name, .pipeline = pipeline, .microbatches = m, .backward = backward});
+      out.push_back({.name = name, .chunks = 1, .backward = backward});
+  for (const ScheduleName name : {ScheduleName::ring, ScheduleName::breadth_first})
+    for (const Backward backward : {Backward::fused, Backward::split})
+      for (const int v : chunks) out.push_back({.name = name, .chunks = v, .backward = backward});
+  for (const ScheduleName name : {ScheduleName::zb_h1, ScheduleName::zb_h2}) out.push_back({.name = name, .chunks = 1});
+  out.push_back({.name = ScheduleName::zb_v, .chunks = 2});
+  return out;
+}
+
+/// Every schedule for a few sizes.
+inline std::vector<ScheduleRequest> requests(const std::vector<int>& pipelines, int most_microbatches,
+                                             const std::vector<int>& chunks = {1, 2, 3}) {
+  std::vector<ScheduleRequest> out;
+  for (ScheduleRequest request : all_schedules(chunks))
+    for (const int pipeline : pipelines)
+      for (int m = 1; m <= most_microbatches; ++m) {
+        request.pipeline = pipeline;
+        request.microbatches = m;
+        out.push_back(request);
+      }
   return out;
 }
 
 inline std::string title(const ScheduleRequest& r) {
-  return std::string(text(r.name)) + " " + std::string(text(r.backward)) + " p " + std::to_string(r.pipeline) + " m " +
-         std::to_string(r.microbatches);
+  return std::string(text(r.name)) + " " + std::string(text(r.backward)) + " p " + std::to_string(r.pipeline) + " v " +
+         std::to_string(r.chunks) + " m " + std::to_string(r.microbatches);
 }
 
 /// "0F0 0B0" -> a row.
@@ -46,8 +63,8 @@ inline Schedule table(int stages, int microbatches, const std::vector<std::strin
   return schedule;
 }
 
-/// Tables with several stages a rank, which no name generates today: all forwards chunk by chunk, then all backwards
-/// from the last chunk to the first.
+/// A table with several stages a rank, written down apart from `generate`: all forwards chunk by chunk, then all
+/// backwards from the last chunk to the first.
 inline Schedule looped_table(int pipeline, int chunks, int microbatches, bool fused) {
   Schedule schedule =
       table(pipeline * chunks, microbatches, std::vector<std::string>(static_cast<std::size_t>(pipeline)), false);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "schedule/csv.hpp"
 
 namespace penstock {
 namespace {
@@ -151,6 +152,16 @@ TEST(RunDeck, AnUnknownKeyIsRefusedWithTheNearest) {
 TEST(RunDeck, ChoicesAreNamed) {
   expect_refused({"schedule.name=gpipe"}, {"schedule.name", "fifo", "1f1b"});
   expect_refused({"schedule.backward=both"}, {"split", "fused"});
+  expect_refused({"schedule.name=zb-h1", "schedule.backward=fused"}, {"schedule zb-h1", "backward = split"});
+  expect_refused({"schedule.name=fifo", "schedule.chunks=2"}, {"schedule fifo: 2 chunks", "ring or breadth-first"});
+  expect_refused({"schedule.name=zb-v", "schedule.chunks=3"}, {"schedule zb-v: 3 chunks", "chunks = 2"});
+  expect_refused({"mesh.pipeline=4", "schedule.name=ring", "schedule.chunks=3"},
+                 {"mesh.pipeline * schedule.chunks = 4 * 3 = 12", "model.layers = 8", "at most 2 chunks"});
+  expect_refused({"mesh.pipeline=8", "schedule.name=zb-v"}, {"8 * 2 = 16", "zb-v has two chunks a rank"});
+  expect_refused({"mesh.pipeline=2", "schedule.name=ring", "schedule.chunks=2", "schedule.partition=[4, 4]"},
+                 {"4 stages", "8 blocks"});
+  EXPECT_EQ(refusal({"mesh.pipeline=2", "schedule.name=ring", "schedule.chunks=2", "schedule.partition=[1, 3, 3, 1]"}),
+            "");
   expect_refused({"precision.compute=float16"}, {"float32", "bfloat16"});
   expect_refused({"optimizer.decay=step"}, {"cosine", "linear"});
 }
@@ -207,6 +218,43 @@ TEST(MakePlan, TakesTheGivenPartition) {
   ASSERT_EQ(plan.parts.size(), 3U);
   EXPECT_EQ(plan.parts[1].blocks, 5);
   EXPECT_EQ(plan.parts[2].first_block, 6);
+}
+
+TEST(MakePlan, TakesATableOfTheUsersOwn) {
+  RunConfig config = read({"mesh.pipeline=2", "batch.global=8", "schedule.file=my.csv"}).config;
+  const std::string csv = to_csv(generate({.name = ScheduleName::zb_v, .pipeline = 2, .microbatches = 4}));
+  config.schedule.table = csv;
+  const ModelPlan plan = make_plan(config);
+  EXPECT_EQ(plan.schedule.name, "my");
+  EXPECT_EQ(plan.parts.size(), 4U);
+  EXPECT_EQ(plan.schedule.placement, (std::vector<int>{0, 1, 1, 0}));
+  EXPECT_EQ(to_csv(plan.schedule), csv);
+
+  const auto refusal_of = [&](const std::string& table, auto&& change) {
+    RunConfig other = config;
+    other.schedule.table = table;
+    change(other);
+    try {
+      make_plan(other);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const auto expect_in = [](const char* part, const std::string& text) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  const auto nothing = [](RunConfig&) {};
+  expect_in("my.csv: the table has 2 lines, one a pipeline rank, but mesh.pipeline = 4; set mesh.pipeline = 2",
+            refusal_of(csv, [](RunConfig& c) { c.mesh.pipeline = 4; }));
+  expect_in("my.csv: the table has 4 microbatches, but batch.global / (batch.micro * mesh.data) = 16 / (2 * 1) = 8",
+            refusal_of(csv, [](RunConfig& c) { c.batch.global = 16; }));
+  expect_in("my.csv: the table has 4 stages, but model.layers = 3",
+            refusal_of(csv, [](RunConfig& c) { c.model.layers = 3; }));
+  expect_in("2 stages a rank, but schedule.chunks = 1", refusal_of(csv, [](RunConfig& c) { c.schedule.chunks = 1; }));
+  expect_in("schedule.partition = [8] must name 4 stages",
+            refusal_of(csv, [](RunConfig& c) { c.schedule.partition = {8}; }));
+  expect_in("my.csv:2: cell 2: '1X0' is no action", refusal_of("0F0,0B0\n1F0,1X0\n", nothing));
 }
 
 TEST(MakePlan, TheMeshDoesNotChangeWhatIsTrained) {

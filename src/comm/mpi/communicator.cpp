@@ -236,6 +236,17 @@ Event Communicator::receive(TensorView tensor, int from, int tag) {
   return {backend_->next_ticket++};
 }
 
+std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) {
+  std::vector<Event> events(messages.size());
+  // Receives first: what arrives finds its place.
+  for (const Message::Way way : {Message::Way::receive, Message::Way::send})
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      const auto& [its_way, tensor, peer, tag] = messages[i];
+      if (its_way == way) events[i] = way == Message::Way::send ? send(tensor, peer, tag) : receive(tensor, peer, tag);
+    }
+  return events;
+}
+
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int tag) {
   std::vector<MPI_Request> requests;
   backend_->post_receive(requests, incoming.raw(), incoming.bytes(), peer, first_transfer_tag + tag);
