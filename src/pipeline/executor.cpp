@@ -28,6 +28,7 @@ StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, con
                          Purpose purpose) {
   running_ = {.schedule = &schedule, .values = values, .purpose = purpose};
   queue_->clear_marks();
+  queue_->mark();
   transfers_.clear();
   pools_ = RankPools(schedule, pipeline_rank_);
   for (const auto& [stage, memory] : model_->stages()) {
@@ -39,11 +40,16 @@ StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, con
   const std::vector<Action>& row = schedule.row(pipeline_rank_);
   for (std::size_t begin = 0; begin < row.size();) {
     const std::size_t end = schedule.launch_end(pipeline_rank_, begin);
-    if (is_transfer(row[begin].work))
+    if (is_transfer(row[begin].work)) {
       transfer(begin, end);
-    else
+      for (std::size_t i = begin; i < end; ++i) mark_span();
+    } else {
+      await(row[begin]);
+      queue_->mark();
       execute(row[begin]);
-    for (; begin < end; ++begin) queue_->mark();
+      queue_->mark();
+    }
+    begin = end;
   }
   finish_transfers();
   return model_->optimizer().result(*queue_);
@@ -71,6 +77,34 @@ MicrobatchView Executor::view(int microbatch) const {
           .tokens = model_->tokens(microbatch),
           .targets = model_->targets(microbatch),
           .first_sample = model_->first_sample(microbatch)};
+}
+
+// A transfer is only handed over: it takes no time of the computing lane.
+void Executor::mark_span() {
+  queue_->mark();
+  queue_->mark();
+}
+
+std::vector<Span> Executor::spans() const {
+  const std::vector<double> marks = queue_->mark_seconds();
+  std::vector<Span> spans;
+  for (std::size_t i = 1; i + 1 < marks.size(); i += 2) spans.push_back({marks[i], marks[i + 1]});
+  return spans;
+}
+
+// What an action needs before it can begin: memory of its own, and transfers that have ended.
+void Executor::await(const Action& action) {
+  if (!is_compute(action.work) || action.work == Work::weight_gradient) return;
+  pools_.take(action);
+  if (action.work == Work::forward) {
+    wait(transfers_.at(action.stage).received_inputs, action.microbatch);
+    const StagePools& pools = pools_.of(action.stage);
+    if (!pools_.is_here(action.stage + 1) && pools.outputs.has(action.microbatch))
+      wait(transfers_.at(action.stage).sent_outputs, pools.outputs.of(action.microbatch));
+    return;
+  }
+  wait(transfers_.at(action.stage).received_gradients, action.microbatch);
+  wait(transfers_.at(pools_.end_of_chain(action.stage)).sent_gradients, gradient_buffer(action));
 }
 
 void Executor::execute(const Action& action) {
@@ -112,7 +146,6 @@ TensorView Executor::output(const Action& forward) {
     return model_->stage(stage + 1).stage.input(pools_.of(stage + 1).activations.of(forward.microbatch));
   if (!pools_.of(stage).outputs.has(forward.microbatch)) return {};
   const int buffer = pools_.of(stage).outputs.of(forward.microbatch);
-  wait(transfers_.at(stage).sent_outputs, buffer);
   return model_->stage(stage).outputs[static_cast<std::size_t>(buffer)];
 }
 
@@ -126,8 +159,6 @@ TensorView Executor::gradient(const Action& action) {
 
 void Executor::forward(const Action& action) {
   StagePools& pools = pools_.of(action.stage);
-  pools_.take(action);
-  wait(transfers_.at(action.stage).received_inputs, action.microbatch);
   model_->stage(action.stage)
       .stage.forward(view(action.microbatch), pools.activations.of(action.microbatch), output(action), running_.purpose,
                      model_->optimizer().loss_sum());
@@ -137,9 +168,6 @@ void Executor::forward(const Action& action) {
 
 void Executor::input_gradient(const Action& action, BackwardHalves halves) {
   StagePools& pools = pools_.of(action.stage);
-  pools_.take(action);
-  wait(transfers_.at(action.stage).received_gradients, action.microbatch);
-  wait(transfers_.at(pools_.end_of_chain(action.stage)).sent_gradients, gradient_buffer(action));
   model_->stage(action.stage)
       .stage.input_gradient(view(action.microbatch), pools.activations.of(action.microbatch),
                             pools.held.of(action.microbatch), gradient(action), halves,
@@ -213,10 +241,16 @@ void Executor::finish_transfers() {
       while (!events->empty()) wait(*events, events->begin()->first);
 }
 
+// Behind the step's first mark each action has two.
+std::size_t Executor::actions_passed() const {
+  const std::uint64_t marks = queue_->marks_passed();
+  return marks == 0 ? 0 : (marks - 1) / 2;
+}
+
 std::string Executor::place() const {
   if (!running_.schedule) return "before the first step";
   return fmt::format("at update {}, {}", running_.values.update,
-                     row_with_mark(*running_.schedule, pipeline_rank_, queue_->marks_passed()));
+                     row_with_mark(*running_.schedule, pipeline_rank_, actions_passed()));
 }
 
 }  // namespace penstock

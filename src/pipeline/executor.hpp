@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pipeline/rank_model.hpp"
+#include "schedule/simulate.hpp"
 
 namespace penstock {
 
@@ -39,6 +40,10 @@ class Executor {
   /// Forward passes only (a table of evaluation_schedule), without dropout; the mean loss over `values.tokens` tokens.
   double evaluate(const Schedule& schedule, const StepTokens& tokens, const StepValues& values);
 
+  /// When the actions of the row that ran last began and ended on the device, without what they waited for; seconds
+  /// since the step's begin.
+  std::vector<Span> spans() const;
+
   /// Where in the row this rank's device is, with its row around the place; for reports.
   std::string place() const;
 
@@ -58,7 +63,10 @@ class Executor {
 
   StepResult run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values, Purpose purpose);
   void load(const StepTokens& tokens);
+  void await(const Action& action);
   void execute(const Action& action);
+  void mark_span();
+  std::size_t actions_passed() const;
   void forward(const Action& action);
   void input_gradient(const Action& action, BackwardHalves halves);
   void weight_gradient(const Action& action);

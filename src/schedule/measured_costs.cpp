@@ -20,7 +20,12 @@ double median(std::vector<double> values) {
 void raise(double& cost, double seconds) { cost = std::max(cost, seconds); }
 
 void count(Costs& costs, const Action& action, double seconds) {
-  if (is_whole_step(action.work)) return raise(costs.whole_step[action.work], seconds);
+  if (is_whole_step(action.work)) {
+    const auto [cost, first] = costs.whole_step.emplace(action.work, seconds);
+    if (first) return;
+    cost->second = action.work == Work::update ? std::max(cost->second, seconds) : std::min(cost->second, seconds);
+    return;
+  }
   StageCosts& stage = costs.stages.at(static_cast<std::size_t>(action.stage));
   switch (action.work) {
     case Work::forward:

@@ -121,7 +121,8 @@ void RunConfig::describe(FieldTable& table) {
   table.add("capture.steps", capture.steps, "steps whose values are captured").at_least(1);
   table.add("capture.taps", capture.taps, "places of the model to capture, such as \"blocks.*.mlp\" or \"loss\"");
 
-  table.add("trace.steps", trace.steps, "steps to trace; this version writes no trace yet: only [] is accepted");
+  table.add("trace.steps", trace.steps, "steps whose actions go to trace.json, foretold (from step 11 of a life on) beside measured")
+      .at_least(1);
   table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended")
       .unit("seconds")
       .above(0);
@@ -299,9 +300,17 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
           1e13, "batch.micro");
 }
 
+void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t>& steps, const RunConfig& c,
+                                 const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({key, "run.steps"})) return;
+  for (const std::int64_t step : steps)
+    if (step > c.run.steps)
+      mistakes.add("{}: {} names step {}, but the run ends at run.steps = {}; name an earlier step", table.where(key), key,
+                   step, c.run.steps);
+}
+
 void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
-  if (!c.trace.steps.empty())
-    mistakes.add("{}: trace.steps: this version writes no trace; leave the key out", table.where("trace.steps"));
+  refuse_steps_beyond_the_end("trace.steps", c.trace.steps, c, table, mistakes);
   if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > most_ranks) return;  // told of by check_sizes
   const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
   if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
@@ -319,10 +328,7 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
   if (!c.capture.steps.empty() && c.capture.taps.empty())
     mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"",
                  table.where("capture.steps"));
-  for (const std::int64_t step : c.capture.steps)
-    if (table.usable({"run.steps"}) && step > c.run.steps)
-      mistakes.add("{}: capture.steps names step {}, but the run ends at run.steps = {}; name an earlier step",
-                   table.where("capture.steps"), step, c.run.steps);
+  refuse_steps_beyond_the_end("capture.steps", c.capture.steps, c, table, mistakes);
   if (!table.usable({"model.layers"})) return;
   for (const std::string& pattern : c.capture.taps)
     if (expand_taps({pattern}, c.model.layers).empty())

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 #include <thread>
 
 #include "base/log.hpp"
@@ -22,9 +23,9 @@ namespace penstock {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 int threads_of_rank(const RunConfig& config, World& world) {
   const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says
@@ -63,7 +64,8 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
         return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_);
       })),
       executor_(*model_, communicators_, queue_, place_.pipeline),
-      layouts_(layouts_of_all(setup_.plan, setup_.mesh)) {
+      layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
+      forecast_(setup_.plan.schedule, place_.pipeline) {
   world.together([this] {  // all of it now: nothing is allocated inside a step
     queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
   });
@@ -280,6 +282,7 @@ MetricsRow Trainer::step() {
   ++step_;
   samples_ += static_cast<std::uint64_t>(config_.batch.global);
   const double seconds = seconds_since(start);
+  foretell(step_, start);
   if (recorder) {
     model_->context().set_taps(nullptr);
     const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(),
@@ -297,6 +300,57 @@ MetricsRow Trainer::step() {
           .seconds = seconds,
           .tokens_per_second = static_cast<double>(config_.tokens_per_step()) / seconds,
           .validation_loss = {}};
+}
+
+// What the step took, for the forecast and for the trace.
+void Trainer::foretell(std::int64_t step, Clock::time_point begin) {
+  const std::vector<Span> spans = executor_.spans();
+  const bool knew = forecast_.foretold().has_value();
+  forecast_.add(*world_, spans);
+  if (!knew && forecast_.foretold() && world_->rank() == 0) {
+    progress_->clear();
+    spdlog::info("{}", forecast_.text());
+  }
+  if (!trace_due(step)) return;
+  if (traced_.empty()) first_traced_ = begin;
+  trace(step, std::chrono::duration<double>(begin - first_traced_).count(), spans);
+}
+
+void Trainer::trace(std::int64_t step, double begin, const std::vector<Span>& spans) {
+  std::string mine;
+  for (const Span& span : spans) mine += fmt::format("{:.9g} {:.9g} ", span.start, span.end);
+  const std::vector<std::string> all = world_->gather(mine);
+  if (world_->rank() != 0) return;
+  TracedStep traced{.step = step, .begin = begin, .measured = {}, .foretold = {}};
+  for (const std::string& text : all) {
+    std::istringstream numbers(text);
+    traced.measured.emplace_back();
+    for (Span span; numbers >> span.start >> span.end;) traced.measured.back().push_back(span);
+  }
+  if (forecast_.foretold()) traced.foretold = forecast_.foretold()->spans;
+  traced_.push_back(std::move(traced));
+  try {
+    folder_.write_trace(trace_json({.schedule = &setup_.plan.schedule,
+                                    .mesh = &setup_.mesh,
+                                    .transfer_bytes = static_cast<std::size_t>(model_->shape().rows() *
+                                                                               model_->shape().width()) *
+                                                      bytes_of(setup_.plan.cut.compute)},
+                                   traced_));
+  } catch (const std::exception& error) {
+    spdlog::warn("{}; training goes on", error.what());
+  }
+}
+
+bool Trainer::trace_due(std::int64_t step) const {
+  return std::find(config_.trace.steps.begin(), config_.trace.steps.end(), step) != config_.trace.steps.end();
+}
+
+// Afterwards: where the time of each rank's steps went, beside what was foretold.
+void Trainer::tell_steps() const {
+  const std::vector<std::string> lines = world_->gather(forecast_.line());
+  constexpr std::size_t most_lines = 8;
+  for (std::size_t rank = 0; rank < std::min(lines.size(), most_lines); ++rank)
+    if (!lines[rank].empty()) spdlog::info("  rank {}: {}", rank, lines[rank]);
 }
 
 void Trainer::report(MetricsRow row) {
@@ -446,7 +500,9 @@ int Trainer::finish() {
   spdlog::info("  metrics      {}", folder_.metrics().string());
   spdlog::info("  checkpoints  {}", folder_.checkpoints().string());
   if (!config_.capture.steps.empty()) spdlog::info("  captures     {}", folder_.captures().string());
+  if (!config_.trace.steps.empty()) spdlog::info("  trace        {}", folder_.trace().string());
   tell_memory();
+  tell_steps();
   return done ? exit_done : exit_stopped;
 }
 

@@ -16,8 +16,10 @@
 #include "train/metrics.hpp"
 #include "train/run_config.hpp"
 #include "train/run_folder.hpp"
+#include "train/step_forecast.hpp"
 #include "train/step_report.hpp"
 #include "train/stop_request.hpp"
+#include "train/trace.hpp"
 
 namespace penstock {
 
@@ -55,6 +57,8 @@ class Trainer {
   int run();
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   std::string choose_products(const std::optional<std::string>& restart);
   void refuse_earlier_steps() const;
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
@@ -68,6 +72,9 @@ class Trainer {
 
   int train();
   MetricsRow step();
+  void foretell(std::int64_t step, Clock::time_point begin);
+  void trace(std::int64_t step, double begin, const std::vector<Span>& spans);
+  void tell_steps() const;
   void report(MetricsRow row);
   double evaluate();
   StepTokens tokens_of(const StepBatch& batch) const;
@@ -78,6 +85,7 @@ class Trainer {
   bool save_due() const;
   bool evaluation_due() const;
   bool capture_due() const;
+  bool trace_due(std::int64_t step) const;
   std::int64_t last_step() const;
   /// All ranks agree: some rank was asked to stop.
   bool stop_agreed();
@@ -107,6 +115,9 @@ class Trainer {
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
+  StepForecast forecast_;
+  std::vector<TracedStep> traced_;      ///< rank 0
+  Clock::time_point first_traced_;
   bool stopping_ = false;
   bool guard_lost_ = false;  ///< another life has the folder: nothing more may be written
 };

@@ -38,7 +38,7 @@ TEST(MeasuredCosts, AreMediansOverMicrobatchesAndSteps) {
 TEST(MeasuredCosts, TheSlowestOfEqualRanksCounts) {
   Schedule schedule;
   schedule.stages = 2;
-  const std::vector<std::string> texts{"0F0 1 0B0 6 N 0.1", "0F0 2 0B0 5 N 0.2", "1F0 3 1I0 4 1W0 5 "};
+  const std::vector<std::string> texts{"0F0 1 0B0 6 N 0.1 U 0.3", "0F0 2 0B0 5 N 0.2 U 0.4", "1F0 3 1I0 4 1W0 5 "};
   const Costs costs = costs_of(schedule, texts);
   EXPECT_EQ(costs.stages[0].forward, 2);
   EXPECT_EQ(costs.stages[0].input_gradient, 3);  // a fused backward's halves are alike
@@ -46,7 +46,8 @@ TEST(MeasuredCosts, TheSlowestOfEqualRanksCounts) {
   EXPECT_EQ(costs.stages[1].forward, 3);
   EXPECT_EQ(costs.stages[1].input_gradient, 4);
   EXPECT_EQ(costs.stages[1].weight_gradient, 5);
-  EXPECT_EQ(costs.whole_step.at(Work::norm), 0.2);
+  EXPECT_EQ(costs.whole_step.at(Work::norm), 0.1);  // the other rank waited for this one
+  EXPECT_EQ(costs.whole_step.at(Work::update), 0.4);
 }
 
 TEST(MeasuredCosts, WorkOfTheWholeStepLengthensIt) {
