@@ -1,5 +1,6 @@
 """The layout never changes the result: one deck on all meshes, with all schedules, and other cuts of the same work."""
 import itertools
+import os
 
 from penstock import DROPOUT, MESHES, ONE, ContractTest, Mesh, curve, main, rows, write_tokens
 
@@ -26,6 +27,30 @@ class MeshParityTest(ContractTest):
                 worst = self.assert_same_curve(reference, run, LOSS, NORM)
                 print(f"{mesh} {schedule} shard={shard}: loss {worst['loss']:.1e} norm {worst['gradient_norm']:.1e}")
                 if mesh.data == mesh.tensor == 1:  # stages add nothing up that one rank would add in another order
+                    self.assertEqual(curve(run), curve(reference))
+
+
+class ScheduleParityTest(ContractTest):
+    """Every schedule with every recomputation; PENSTOCK_ALL_MESHES=1: on all of (pipeline 1, 2, 4) x (tensor 1, 2)."""
+
+    def test_schedules_and_recomputation(self):
+        common = {**DROPOUT, "run.steps": 4}
+        meshes = [Mesh(1, 4, 1), Mesh(1, 2, 2)]
+        if os.environ.get("PENSTOCK_ALL_MESHES"):
+            meshes = [Mesh(1, pipeline, tensor) for pipeline in (1, 2, 4) for tensor in (1, 2)]
+        reference = self.folder / "reference"
+        self.train(settings=common, run=reference)
+        schedules = ("fifo", "1f1b", "ring", "breadth-first", "zb-h1", "zb-h2", "zb-v")
+        policies = ("none", "attention", "block", "block-local")
+        for mesh, schedule, policy in itertools.product(meshes, schedules, policies):
+            with self.subTest(mesh=str(mesh), schedule=schedule, policy=policy):
+                run = self.folder / f"{mesh}-{schedule}-{policy}"
+                chunks = 2 if schedule in ("ring", "breadth-first", "zb-v") else 1
+                self.train(mesh=mesh, run=run, settings={**common, "schedule.name": schedule, "schedule.chunks": chunks,
+                                                         "recompute.policy": policy})
+                worst = self.assert_same_curve(reference, run, LOSS, NORM)
+                print(f"{mesh} {schedule} {policy}: loss {worst['loss']:.1e} norm {worst['gradient_norm']:.1e}")
+                if mesh.tensor == 1:
                     self.assertEqual(curve(run), curve(reference))
 
 

@@ -40,6 +40,7 @@ if(PENSTOCK_CUDA)
 endif()
 
 penstock_contract_test(parity_test CASE MeshParityTest LABELS parity RANKS 8 TIMEOUT 1800)
+penstock_contract_test(parity_test CASE ScheduleParityTest LABELS parity RANKS 4 TIMEOUT 1200)
 penstock_contract_test(parity_test CASE ChoiceParityTest LABELS parity RANKS 8 TIMEOUT 1200)
 penstock_contract_test(exactness_test CASE RestartTest LABELS exactness RANKS 8 TIMEOUT 1200)
 penstock_contract_test(exactness_test CASE LifeTest LABELS exactness RANKS 8 TIMEOUT 900)
