@@ -5,11 +5,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <memory>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -45,8 +45,8 @@ void check_graph(frontend::error_t status, const std::string& what,
     return;
   const cudaError_t code = cudaGetLastError();
   throw SystemError(fmt::format(
-      "{}:{}: {}: cuDNN {}: {} (code {}; CUDA: {}); is the device's memory full, or a part of cuDNN missing or of another "
-      "version (LD_LIBRARY_PATH)? A program built with -DPENSTOCK_CUDNN=OFF does without it",
+      "{}:{}: {}: cuDNN {}: {} (code {}; CUDA: {}); is the device's memory full, or a part of cuDNN missing or of "
+      "another version (LD_LIBRARY_PATH)? A program built with -DPENSTOCK_CUDNN=OFF does without it",
       where.file_name(), where.line(), what, cudnnGetVersion(), status.get_message(),
       static_cast<int>(status.get_code()), cudaGetErrorName(code)));
 }
@@ -150,25 +150,37 @@ frontend::error_t build(Graph& graph, cudnnHandle_t handle) {
   if (status.is_good()) status = graph.build_operation_graph(handle);
   if (status.is_good()) status = graph.create_execution_plans({frontend::HeurMode_t::A});
   if (status.is_good()) status = graph.check_support(handle);
-  if (status.is_good()) status = graph.build_plans(handle);  // the heuristic's first that can be built: none is measured
+  if (status.is_good()) status = graph.build_plans(handle);  // the heuristic's first that can be: nothing is measured
   return status;
 }
 
-/// Whether the text names a status of cuDNN that another start, with more memory or a whole library, may not meet.
-bool names_passing_failure(const std::string& text) {
-  return std::ranges::any_of(
-      std::array{"CUDNN_STATUS_INTERNAL_ERROR", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
-                 "CUDNN_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_SUBLIBRARY", "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY",
-                 "CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE"},
-      [&](const char* name) { return text.find(name) != std::string::npos; });
+/// The library's statuses that a text of the frontend names, without the words that they all begin with.
+std::vector<std::string> statuses_in(const std::string& text) {
+  static constexpr std::string_view begin = "CUDNN_STATUS_";
+  static constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+  std::vector<std::string> statuses;
+  for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at)) {
+    at += begin.size();
+    const std::size_t end = std::min(text.find_first_not_of(letters, at), text.size());
+    statuses.push_back(text.substr(at, end - at));
+  }
+  return statuses;
+}
+
+/// Whether every start on this device meets this status again, however much memory there is. What the library lacks of
+/// itself may be there next time.
+bool is_lasting(const std::string& status) {
+  if (status.starts_with("NOT_SUPPORTED_SUBLIBRARY") || status.starts_with("NOT_SUPPORTED_RUNTIME")) return false;
+  return status == "SUCCESS" || status.starts_with("NOT_SUPPORTED") || status.starts_with("BAD_PARAM") ||
+         status == "ARCH_MISMATCH" || status == "INTERNAL_ERROR_COMPILATION_FAILED";
 }
 
 /// Whether cuDNN has said that it has nothing for such a graph on this device, and would say so at every start. The
 /// frontend gives one code to all that keeps an engine from a plan; the library's own status stands in the text.
 bool is_not_supported(frontend::error_t status) {
   using Code = frontend::error_code_t;
-  const std::string text = status.get_message();
-  if (names_passing_failure(text)) return false;
+  const std::vector<std::string> said = statuses_in(status.get_message());
+  if (!std::ranges::all_of(said, is_lasting)) return false;
   switch (status.get_code()) {
     case Code::ATTRIBUTE_NOT_SET:
     case Code::SHAPE_DEDUCTION_FAILED:
@@ -177,7 +189,7 @@ bool is_not_supported(frontend::error_t status) {
     case Code::GRAPH_EXECUTION_PLAN_CREATION_FAILED:
       return true;
     case Code::CUDNN_BACKEND_API_FAILED:
-      return text.find("CUDNN_STATUS_NOT_SUPPORTED") != std::string::npos;
+      return !said.empty();
     default:
       return false;
   }
@@ -346,8 +358,7 @@ bool attention_gradient_by_cudnn(Queue& queue, const AttentionGradient& argument
 std::size_t prepare_attention_by_cudnn(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout) {
   if (dropout.active() || !fits(shape, type)) return 0;
   std::size_t bytes = plan_of(queue, cudnn_attention, whole(shape)).workspace_bytes;
-  for (const Launch& launch : launches_of_gradient(queue, shape))
-    bytes = std::max(bytes, launch.plan->workspace_bytes);
+  for (const Launch& launch : launches_of_gradient(queue, shape)) bytes = std::max(bytes, launch.plan->workspace_bytes);
   return bytes;
 }
 

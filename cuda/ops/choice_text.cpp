@@ -117,9 +117,7 @@ class LineReader {
     return result;
   }
 
-  [[noreturn]] void fail(const std::string& what) const {
-    fail_at_line(number_, what);
-  }
+  [[noreturn]] void fail(const std::string& what) const { fail_at_line(number_, what); }
 
  private:
   template <typename Number>

@@ -225,9 +225,8 @@ void multiply_and_finish(Queue& queue, const Product& product, const FinishedOpe
   const ProductWay* way = lie_as_chosen(operands) ? way_of(queue, product) : nullptr;
   if (way) {
     if (!enqueue(queue, product, operands, way->variant, *way->plan))
-      throw SystemError("cuBLASLt " + std::to_string(library_version()) +
-                        " does not make the product " + text_of(product) + ", " +
-                        (way->variant == Variant::fused ? "fused" : "separate") +
+      throw SystemError("cuBLASLt " + std::to_string(library_version()) + " does not make the product " +
+                        text_of(product) + ", " + (way->variant == Variant::fused ? "fused" : "separate") +
                         ", with the algorithm that was chosen for it: " + refusal_of(*way->plan) +
                         "; where it says so at every start, delete the run's file of choices: they are measured again "
                         "then, and bits may change");

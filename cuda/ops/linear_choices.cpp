@@ -201,8 +201,8 @@ ProductWay way_of(Queue& queue, const ProductChoice& choice) {
   ProductWay way{variant, plan_with(queue, product_of(choice.product, variant), choice.of(variant)->algorithm)};
   if (const std::string& refusal = refusal_of(*way.plan); !refusal.empty())
     throw_input_error(
-        "line {} of the choices of matrix products is damaged: its algorithm is not one for the product m {}, n {}, k {} "
-        "with cuBLASLt {} ({}); delete the file, and they are measured again",
+        "line {} of the choices of matrix products is damaged: its algorithm is not one for the product m {}, n {}, k "
+        "{} with cuBLASLt {} ({}); delete the file, and they are measured again",
         choice.line, choice.product.m, choice.product.n, choice.product.k, library_version(), refusal);
   return way;
 }

@@ -208,9 +208,9 @@ std::string objection_to(const cublasLtMatmulAlgo_t& algorithm, std::size_t work
   if (status != CUBLAS_STATUS_SUCCESS)
     return fmt::format("its reduction scheme cannot be read: {}", cublasLtGetStatusString(status));
   if ((scheme & ~allowed_schemes) != 0)
-    return fmt::format(
-        "its reduction scheme {} adds the pieces of a sum as they come, or not in float32; allowed are {} and {}", scheme,
-        static_cast<int>(CUBLASLT_REDUCTION_SCHEME_NONE), static_cast<int>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    return fmt::format("its reduction scheme {} adds pieces of a sum as they come, or not in float32; {} and {} do not",
+                       scheme, static_cast<int>(CUBLASLT_REDUCTION_SCHEME_NONE),
+                       static_cast<int>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   if (workspace > most_product_workspace)
     return fmt::format("it asks for {} bytes of workspace, and {} are the most", workspace, most_product_workspace);
   return {};

@@ -74,7 +74,7 @@ using Algorithm = std::array<std::uint64_t, 8>;
 /// expects most of comes first. None: the library has none.
 std::vector<Algorithm> algorithms_of(Queue& queue, const Product& product, int count);
 
-/// A plan that uses this algorithm, or one with a refusal where cuBLASLt does not take it for the product, or sums would
+/// A plan that uses this algorithm; one with a refusal where cuBLASLt does not take it for the product, or sums would
 /// not be float32 or not in one order with it.
 std::shared_ptr<ProductPlan> plan_with(Queue& queue, const Product& product, const Algorithm& algorithm);
 
