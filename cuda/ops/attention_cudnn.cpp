@@ -223,7 +223,7 @@ std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
     plan->graph = std::move(graph);
     return plan;
   }
-  if (!is_not_supported(status)) check_graph(status, what);
+  if (!is_not_supported(status) || cudaPeekAtLastError() == cudaErrorMemoryAllocation) check_graph(status, what);
   cudaGetLastError();  // what cuDNN tried in vain is no error of the next launch
   spdlog::info("{}: cuDNN has no plan ({}); Penstock's own kernels do it", what, status.get_message());
   return plan;

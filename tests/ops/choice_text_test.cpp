@@ -106,7 +106,7 @@ TEST(ChoiceText, ThatIsNotWholeIsRefused) {
   expect_refused(text.substr(0, text.size() - 1), "the text ends inside it");
   expect_refused(without_last_line(text) + "end\t3\n", "there are 3 products, and there are 2 before it");
   expect_refused(without_last_line(text) + "end\tmany\n", "line 4 ");
-  expect_refused(text + text, "line 5 ");
+  expect_refused(text + text, "there are 2 products, and there are 6 before it");
   expect_refused(text.substr(1), "line 1 ");
 }
 

@@ -269,5 +269,22 @@ TEST(LinearChoices, DamagedTextIsRefusedByItsLine) {
   EXPECT_NO_THROW(ops::use_linear_choices(queue, text));
 }
 
+TEST(LinearChoices, AlgorithmThatAddsInNoOrderIsRefused) {
+  Queue queue;
+  const std::vector<ops::LinearShape> shapes = {shape_of(16, 32, 24, DType::bfloat16, DType::bfloat16)};
+  const std::string text = ops::measure_linear_choices(queue, shapes, "");
+  if (text.empty()) GTEST_SKIP() << no_choices;
+  // The last digit of an algorithm's third word is its reduction scheme; 1 is "in place".
+  const std::string in_place = edited(text, [](const Cells& names, Cells& cells) {
+    std::string& algorithm = cells[column(names, "separate")];
+    if (algorithm == "-") return;
+    cells[column(names, "way")] = "separate";
+    algorithm[3 * 16 - 1] = '1';
+  });
+  const std::string message = message_of([&] { ops::use_linear_choices(queue, in_place); });
+  EXPECT_NE(message.find("line 2 "), std::string::npos) << message;
+  EXPECT_NE(message.find("its algorithm is not one"), std::string::npos) << message;
+}
+
 }  // namespace
 }  // namespace penstock
