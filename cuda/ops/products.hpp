@@ -87,8 +87,8 @@ std::size_t workspace_bytes(const ProductPlan& plan);
 /// cuBLASLt's version.
 std::size_t library_version();
 
-/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. False, and the result is
-/// not there, when cuBLASLt does not make it with the algorithm of a plan_with, whatever it says (see refusal_of); a
+/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. False, and the result
+/// is not there, when cuBLASLt does not make it with the algorithm of a plan_with, whatever it says (see refusal_of); a
 /// plan_of is made another way where its algorithm is not supported. Throws SystemError for other failures, and for
 /// those of the device behind which nothing runs any more.
 bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Operands& operands, std::byte* workspace);
