@@ -58,24 +58,47 @@ endfunction()
 
 # The frontend is headers only, and comes as a Python package: they lie beside the packages of a Python, or are taken
 # from the package (a zip archive) into the build folder.
+find_program(PENSTOCK_PYTHON NAMES python3 python)
+mark_as_advanced(PENSTOCK_PYTHON)
+set(fetched_folder ${CMAKE_BINARY_DIR}/cudnn-frontend)
 if(NOT CUDNN_FRONTEND_INCLUDE_DIR)
-  find_program(PENSTOCK_PYTHON NAMES python3 python)
-  mark_as_advanced(PENSTOCK_PYTHON)
   set(python_folders "")
   if(PENSTOCK_PYTHON)
     execute_process(COMMAND ${PENSTOCK_PYTHON} -c "import site, sysconfig; print(';'.join(p + '/include' for p in \
 [sysconfig.get_path('purelib'), sysconfig.get_path('platlib'), site.getusersitepackages()]))"
                     OUTPUT_VARIABLE python_folders OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
-  set(fetched_folder ${CMAKE_BINARY_DIR}/cudnn-frontend)
   find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h
             HINTS ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS} ${python_folders} ${fetched_folder}/include)
 endif()
 penstock_cudnn_frontend_version("${CUDNN_FRONTEND_INCLUDE_DIR}" cudnn_frontend_version)
 
+# What is wrong with them, where something is.
+if(cudnn_frontend_version VERSION_GREATER_EQUAL cudnn_frontend_oldest)
+  set(what "")
+elseif(cudnn_frontend_version)
+  set(what "${CUDNN_FRONTEND_INCLUDE_DIR} holds version ${cudnn_frontend_version} of cuDNN's frontend: Penstock "
+           "needs ${cudnn_frontend_oldest} or newer.")
+elseif(NOT CUDNN_FRONTEND_INCLUDE_DIR)
+  set(what "The headers of cuDNN's frontend (cudnn_frontend.h) were not found.")
+elseif(NOT EXISTS "${CUDNN_FRONTEND_INCLUDE_DIR}")
+  set(what "CUDNN_FRONTEND_INCLUDE_DIR names ${CUDNN_FRONTEND_INCLUDE_DIR}, which is not there (any more): name "
+           "another folder, or have it looked for again with cmake -UCUDNN_FRONTEND_INCLUDE_DIR.")
+else()
+  set(what "CUDNN_FRONTEND_INCLUDE_DIR names ${CUDNN_FRONTEND_INCLUDE_DIR}, which does not hold the headers of "
+           "cuDNN's frontend (cudnn_frontend_version.h): name another folder, or have it looked for again with "
+           "cmake -UCUDNN_FRONTEND_INCLUDE_DIR.")
+endif()
+string(CONCAT what ${what})
+
 set(fetch_failure "")
-if(PENSTOCK_FETCH_CUDNN_FRONTEND AND NOT cudnn_frontend_version VERSION_GREATER_EQUAL cudnn_frontend_oldest)
-  message(STATUS "Fetching the headers of cuDNN's frontend ${cudnn_frontend_fetched}")
+if(PENSTOCK_FETCH_CUDNN_FRONTEND AND what)
+  if(NOT PENSTOCK_PYTHON)
+    message(FATAL_ERROR "-DPENSTOCK_FETCH_CUDNN_FRONTEND=ON fetches the headers of cuDNN's frontend with pip, and no "
+                        "python3 was found: install one with pip, or set CUDNN_FRONTEND_INCLUDE_DIR to the folder of "
+                        "cudnn_frontend.h")
+  endif()
+  message(STATUS "${what} Fetching ${cudnn_frontend_fetched}")
   file(MAKE_DIRECTORY ${fetched_folder})
   # The package of one Python, whichever runs here: the headers are the same in all of them.
   execute_process(COMMAND ${PENSTOCK_PYTHON} -m pip download --quiet --disable-pip-version-check --no-deps
@@ -93,13 +116,6 @@ if(PENSTOCK_FETCH_CUDNN_FRONTEND AND NOT cudnn_frontend_version VERSION_GREATER_
   endif()
 endif()
 if(NOT cudnn_frontend_version VERSION_GREATER_EQUAL cudnn_frontend_oldest)
-  if(cudnn_frontend_version)
-    set(what "${CUDNN_FRONTEND_INCLUDE_DIR} holds version ${cudnn_frontend_version} of cuDNN's frontend: Penstock "
-             "needs ${cudnn_frontend_oldest} or newer.")
-  else()
-    set(what "The headers of cuDNN's frontend (cudnn_frontend.h) were not found.")
-  endif()
-  string(CONCAT what ${what})
   message(FATAL_ERROR "${what}\n${fetch_failure}One of these helps:\n"
                       "  -DPENSTOCK_FETCH_CUDNN_FRONTEND=ON   fetches them with pip into the build folder (network)\n"
                       "  the Python package nvidia-cudnn-frontend, in the environment that is active here\n"

@@ -17,8 +17,18 @@
 
 namespace penstock {
 
-/// Everything that a library's plan depends on, as numbers; the first one says which operation it belongs to.
+/// Everything that a library's plan depends on, as numbers; the first one is a PlanKind.
 using PlanKey = std::array<std::int64_t, 10>;
+
+/// The first number of a PlanKey: each kind of handle and plan has one of its own.
+enum PlanKind : std::int64_t {
+  cublas_handle = 1,
+  cublas_product,
+  chosen_product_way,
+  cudnn_handle,
+  cudnn_attention,
+  cudnn_attention_gradient
+};
 
 struct PlanKeyHash {
   std::size_t operator()(const PlanKey& key) const {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -21,9 +22,6 @@ namespace {
 namespace frontend = cudnn_frontend;
 using frontend::graph::Graph;
 using Tensor = std::shared_ptr<frontend::graph::Tensor_attributes>;
-
-/// First numbers of this file's keys in the queue's plans; products.cu begins with 1.
-enum PlanKind : std::int64_t { cudnn_handle = 11, forward_plan = 12, backward_plan = 13 };
 
 /// Names of the tensors of both graphs.
 enum Name : std::int64_t { q = 1, k, v, out, log_sum_exp, dout, dq, dk, dv };
@@ -41,11 +39,16 @@ void check_cudnn(cudnnStatus_t status, std::source_location where = std::source_
       where.file_name(), where.line(), cudnnGetVersion(), cudnnGetErrorString(status), more));
 }
 
-void check_graph(frontend::error_t status, std::source_location where = std::source_location::current()) {
+void check_graph(frontend::error_t status, const std::string& what,
+                 std::source_location where = std::source_location::current()) {
   if (status.is_good()) [[likely]]
     return;
-  throw SystemError(fmt::format("{}:{}: cuDNN {}: {} (code {})", where.file_name(), where.line(), cudnnGetVersion(),
-                                status.get_message(), static_cast<int>(status.get_code())));
+  const cudaError_t code = cudaGetLastError();
+  throw SystemError(fmt::format(
+      "{}:{}: {}: cuDNN {}: {} (code {}; CUDA: {}); is the device's memory full, or a part of cuDNN missing or of "
+      "another version (LD_LIBRARY_PATH)? A program built with -DPENSTOCK_CUDNN=OFF does without it",
+      where.file_name(), where.line(), what, cudnnGetVersion(), status.get_message(),
+      static_cast<int>(status.get_code()), cudaGetErrorName(code)));
 }
 
 // ---- Plans ----------------------------------------------------------------------------------------------------------
@@ -135,42 +138,94 @@ void describe_backward(Graph& graph, const Part& part) {
   output_in_rows(of_v, dv, part, 3);
 }
 
-void require_device() {
+bool device_is_new_enough() {
   int device = 0, major = 0;
   check_cuda(cudaGetDevice(&device));
   check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  if (major < 8) throw SystemError("it needs a device of compute capability 8.0 or newer");
+  return major >= 8;
 }
 
-std::unique_ptr<Graph> build_graph(PlanKind kind, const Part& part, cudnnHandle_t handle) {
-  require_device();
-  auto graph = std::make_unique<Graph>();
-  graph->set_io_data_type(frontend::DataType_t::BFLOAT16)
+frontend::error_t build(Graph& graph, cudnnHandle_t handle) {
+  frontend::error_t status = graph.validate();
+  if (status.is_good()) status = graph.build_operation_graph(handle);
+  if (status.is_good()) status = graph.create_execution_plans({frontend::HeurMode_t::A});
+  if (status.is_good()) status = graph.check_support(handle);
+  if (status.is_good()) status = graph.build_plans(handle);  // the heuristic's first that can be: nothing is measured
+  return status;
+}
+
+/// The library's statuses that a text of the frontend names, without the words that they all begin with.
+std::vector<std::string> statuses_in(const std::string& text) {
+  static constexpr std::string_view begin = "CUDNN_STATUS_";
+  static constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+  std::vector<std::string> statuses;
+  for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at)) {
+    at += begin.size();
+    const std::size_t end = std::min(text.find_first_not_of(letters, at), text.size());
+    statuses.push_back(text.substr(at, end - at));
+  }
+  return statuses;
+}
+
+/// Whether every start on this device meets this status again, however much memory there is. What the library lacks of
+/// itself may be there next time.
+bool is_lasting(const std::string& status) {
+  if (status.starts_with("NOT_SUPPORTED_SUBLIBRARY") || status.starts_with("NOT_SUPPORTED_RUNTIME")) return false;
+  return status == "SUCCESS" || status.starts_with("NOT_SUPPORTED") || status.starts_with("BAD_PARAM") ||
+         status == "ARCH_MISMATCH" || status == "INTERNAL_ERROR_COMPILATION_FAILED";
+}
+
+/// Whether cuDNN has said that it has nothing for such a graph on this device, and would say so at every start. The
+/// frontend gives one code to all that keeps an engine from a plan; the library's own status stands in the text.
+bool is_not_supported(frontend::error_t status) {
+  using Code = frontend::error_code_t;
+  const std::vector<std::string> said = statuses_in(status.get_message());
+  if (!std::ranges::all_of(said, is_lasting)) return false;
+  switch (status.get_code()) {
+    case Code::ATTRIBUTE_NOT_SET:
+    case Code::SHAPE_DEDUCTION_FAILED:
+    case Code::GRAPH_NOT_SUPPORTED:
+    case Code::HEURISTIC_QUERY_FAILED:
+    case Code::GRAPH_EXECUTION_PLAN_CREATION_FAILED:
+      return true;
+    case Code::CUDNN_BACKEND_API_FAILED:
+      return !said.empty();
+    default:
+      return false;
+  }
+}
+
+frontend::error_t describe_and_build(Graph& graph, PlanKind kind, const Part& part, cudnnHandle_t handle) {
+  if (!device_is_new_enough())
+    return {frontend::error_code_t::GRAPH_NOT_SUPPORTED, "it needs a device of compute capability 8.0 or newer"};
+  graph.set_io_data_type(frontend::DataType_t::BFLOAT16)
       .set_intermediate_data_type(frontend::DataType_t::FLOAT)
       .set_compute_data_type(frontend::DataType_t::FLOAT);
-  kind == forward_plan ? describe_forward(*graph, part) : describe_backward(*graph, part);
-  check_graph(graph->validate());
-  check_graph(graph->build_operation_graph(handle));
-  check_graph(graph->create_execution_plans({frontend::HeurMode_t::A}));
-  check_graph(graph->check_support(handle));
-  check_graph(graph->build_plans(handle));  // the heuristic's first that can be built: nothing is measured
-  return graph;
+  kind == cudnn_attention ? describe_forward(graph, part) : describe_backward(graph, part);
+  try {
+    return build(graph, handle);
+  } catch (const frontend::cudnnException& error) {  // its text ends with the library's status
+    return {frontend::error_code_t::CUDNN_BACKEND_API_FAILED, error.what()};
+  }
 }
 
+/// Another path changes bits, and the next start must find it again: it is taken only where it will.
 std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
   auto plan = std::make_shared<Plan>();
   plan->handle = handle_of(queue);
-  try {
-    auto graph = build_graph(kind, part, raw(plan->handle));
+  auto graph = std::make_unique<Graph>();
+  frontend::error_t status = describe_and_build(*graph, kind, part, raw(plan->handle));
+  const std::string what = fmt::format("attention{} of {}", kind == cudnn_attention ? "" : "_gradient", part.text());
+  if (status.is_good()) {
     std::int64_t bytes = 0;
-    check_graph(graph->get_workspace_size(bytes));
+    check_graph(graph->get_workspace_size(bytes), what);
     plan->workspace_bytes = static_cast<std::size_t>(bytes);
     plan->graph = std::move(graph);
-  } catch (const std::exception& error) {
-    cudaGetLastError();  // what cuDNN tried in vain is no error of the next launch
-    spdlog::info("attention{} of {}: cuDNN has no plan ({}); Penstock's own kernels do it",
-                 kind == forward_plan ? "" : "_gradient", part.text(), error.what());
+    return plan;
   }
+  if (!is_not_supported(status) || cudaPeekAtLastError() == cudaErrorMemoryAllocation) check_graph(status, what);
+  cudaGetLastError();  // what cuDNN tried in vain is no error of the next launch
+  spdlog::info("{}: cuDNN has no plan ({}); Penstock's own kernels do it", what, status.get_message());
   return plan;
 }
 
@@ -186,7 +241,9 @@ using Places = std::unordered_map<std::int64_t, void*>;
 
 void execute(Queue& queue, Plan& plan, Places places) {
   std::byte* workspace = queue.workspace(plan.workspace_bytes);
-  check_graph(plan.graph->execute(raw(plan.handle), places, workspace));
+  frontend::error_t status = plan.graph->execute(raw(plan.handle), places, workspace);
+  if (status.is_bad()) [[unlikely]]
+    check_graph(status, "attention");
 }
 
 // ---- Where it fits --------------------------------------------------------------------------------------------------
@@ -241,7 +298,7 @@ std::vector<Launch> launches_of_gradient(Queue& queue, const AttentionShape& sha
       Part part = most;
       part.samples = std::min(most.samples, shape.samples - sample);
       part.heads = std::min(most.heads, shape.heads - head);
-      Plan& plan = plan_of(queue, backward_plan, part);
+      Plan& plan = plan_of(queue, cudnn_attention_gradient, part);
       if (!plan.graph) return {};
       launches.push_back({&plan, sample, head});
     }
@@ -277,7 +334,7 @@ bool attention_by_cudnn(Queue& queue, const Attention& arguments) {
   const AttentionShape& shape = arguments.shape;
   if (arguments.dropout.active() || !fits(shape, arguments.qkv.type())) return false;
   if (!are_aligned({&arguments.qkv, &arguments.out, &arguments.log_sum_exp})) return false;
-  Plan& plan = plan_of(queue, forward_plan, whole(shape));
+  Plan& plan = plan_of(queue, cudnn_attention, whole(shape));
   if (!plan.graph) return false;
   const std::int64_t width = shape.heads * shape.channels;
   execute(queue, plan,
@@ -296,6 +353,13 @@ bool attention_gradient_by_cudnn(Queue& queue, const AttentionGradient& argument
   const std::vector<Launch> launches = launches_of_gradient(queue, arguments.shape);
   for (const Launch& launch : launches) launch_gradient(queue, arguments, launch);
   return !launches.empty();
+}
+
+std::size_t prepare_attention_by_cudnn(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout) {
+  if (dropout.active() || !fits(shape, type)) return 0;
+  std::size_t bytes = plan_of(queue, cudnn_attention, whole(shape)).workspace_bytes;
+  for (const Launch& launch : launches_of_gradient(queue, shape)) bytes = std::max(bytes, launch.plan->workspace_bytes);
+  return bytes;
 }
 
 std::size_t attention_workspace_of_cudnn(const AttentionShape& shape, DType type) {

@@ -18,9 +18,13 @@
 namespace penstock::ops {
 
 /// Enqueues the operation and returns true where cuDNN has a plan for it; else does nothing and returns false. Throws
-/// SystemError where cuDNN cannot start, or fails at a plan that it made.
+/// SystemError where cuDNN cannot start, fails at a plan that it made, or makes none for a reason that may pass (no
+/// memory, a part of it that is missing): the next start would take the other path, and bits would change.
 bool attention_by_cudnn(Queue& queue, const Attention& arguments);
 bool attention_gradient_by_cudnn(Queue& queue, const AttentionGradient& arguments);
+
+/// Makes the handle and the plans of both. Returns the bytes of workspace that the plans ask for; 0 without plans.
+std::size_t prepare_attention_by_cudnn(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout);
 
 /// Bytes of the queue's workspace that the two above take, 0 where they never apply: for the heads of one launch the
 /// gradients of the scores, T (to whole tiles of 64) times T (of 128) times 2 bytes, and T row sums in float32. That is

@@ -284,6 +284,10 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   });
 }
 
+void prepare_attention(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout) {
+  queue.workspace(std::max(delta_bytes(shape), prepare_attention_by_cudnn(queue, shape, type, dropout)));
+}
+
 /// Our own gradient keeps dout . out there, cuDNN's more; the threads of the host do not matter.
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int) {
   return std::max(delta_bytes(shape), attention_workspace_of_cudnn(shape, type));

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -21,6 +22,8 @@ constexpr std::array<std::string_view, 5> epilogue_names{"none", "bias", "gelu",
 constexpr std::array<std::string_view, 2> variant_names{"separate", "fused"};
 constexpr std::string_view no_variant = "default";
 constexpr std::string_view nothing = "-";
+constexpr std::string_view end_mark = "end";
+constexpr std::string_view cure = "delete the file, and they are measured again";
 
 // ---- Writing ------------------------------------------------------------------------------------------------------
 
@@ -46,7 +49,9 @@ std::string line_of(const ChoiceOrigin& origin, const ProductChoice& choice) {
                      fmt::join(fused, "\t"));
 }
 
-std::string header() { return fmt::format("{}\n", fmt::join(columns, "\t")); }
+std::string header() { return fmt::format("{}", fmt::join(columns, "\t")); }
+
+std::string footer(std::size_t products) { return fmt::format("{}\t{}", end_mark, products); }
 
 // ---- Reading ------------------------------------------------------------------------------------------------------
 
@@ -60,10 +65,14 @@ std::vector<std::string_view> split(std::string_view text, char at) {
   }
 }
 
+[[noreturn]] void fail_at_line(std::size_t number, std::string_view what) {
+  throw_input_error("line {} of the choices of matrix products is damaged: {}; {}", number, what, cure);
+}
+
 /// One line being read; what is wrong with it is said with its number.
 class LineReader {
  public:
-  LineReader(std::string_view line, int number) : cells_(split(line, '\t')), number_(number) {
+  LineReader(std::string_view line, std::size_t number) : cells_(split(line, '\t')), number_(number) {
     if (cells_.size() != columns.size())
       fail(fmt::format("it has {} cells, not the {} of the line that names them", cells_.size(), columns.size()));
   }
@@ -108,11 +117,7 @@ class LineReader {
     return result;
   }
 
-  [[noreturn]] void fail(const std::string& what) const {
-    throw_input_error(
-        "line {} of the choices of matrix products is damaged: {}; delete the file, and they are measured again",
-        number_, what);
-  }
+  [[noreturn]] void fail(const std::string& what) const { fail_at_line(number_, what); }
 
  private:
   template <typename Number>
@@ -129,10 +134,10 @@ class LineReader {
   }
 
   std::vector<std::string_view> cells_;
-  int number_;
+  std::size_t number_;
 };
 
-ProductChoice read_choice(const LineReader& line, int number) {
+ProductChoice read_choice(const LineReader& line, std::size_t number) {
   constexpr std::array<std::string_view, 4> transposes{"nn", "nt", "tn", "tt"};
   constexpr std::array<std::string_view, 2> sums{"new", "added"};
   constexpr std::array<std::string_view, 3> ways{variant_names[0], variant_names[1], no_variant};
@@ -158,37 +163,48 @@ ProductChoice read_choice(const LineReader& line, int number) {
   return choice;
 }
 
-}  // namespace
-
-std::string text_of(const ChoiceOrigin& origin, const std::vector<ProductChoice>& choices) {
-  if (choices.empty()) return {};
-  std::string text = header();
-  for (const ProductChoice& choice : choices) text += line_of(origin, choice);
-  return text;
+/// The lines of the products. The first line must name the columns, and the last one count the others.
+std::vector<std::string_view> product_lines(const std::string& text) {
+  std::vector<std::string_view> lines = split(text, '\n');
+  if (!lines.back().empty()) fail_at_line(lines.size(), "the text ends inside it");
+  lines.pop_back();
+  if (lines.front() != header()) fail_at_line(1, "it does not name the columns of this version");
+  const std::vector<std::string_view> last = split(lines.back(), '\t');
+  if (last.size() != 2 || last.front() != end_mark)
+    fail_at_line(lines.size(), fmt::format("the text ends with it, and the last line of a whole one says '{}' and how "
+                                           "many products there are",
+                                           end_mark));
+  const std::size_t products = lines.size() - 2;
+  if (lines.back() != footer(products))
+    fail_at_line(lines.size(),
+                 fmt::format("it says that there are {} products, and there are {} before it", last.back(), products));
+  return {lines.begin() + 1, lines.end() - 1};
 }
 
-std::vector<ProductChoice> choices_in(const std::string& text, const ChoiceOrigin& origin) {
-  if (text.empty()) return {};
-  std::vector<std::string_view> lines = split(text, '\n');
-  if (!lines.back().empty())
-    throw_input_error(
-        "line {} of the choices of matrix products is damaged: the text ends inside it; delete the file, and they are "
-        "measured again",
-        lines.size());
-  lines.pop_back();
-  std::string first(lines.front());
-  if (first + "\n" != header())
-    throw_input_error(
-        "line 1 of the choices of matrix products is damaged: it does not name the columns of this version; delete the "
-        "file, and they are measured again");
-  std::vector<ProductChoice> choices;
-  for (std::size_t i = 1; i < lines.size(); ++i) {
-    const int number = static_cast<int>(i) + 1;
-    const LineReader line(lines[i], number);
-    if (ChoiceOrigin{std::string(line.cell(0)), std::string(line.cell(1))} != origin) continue;
-    choices.push_back(read_choice(line, number));
+}  // namespace
+
+std::string text_of(const ChoiceOrigin& origin, const ChoiceTable& table) {
+  const std::size_t kept = std::min(table.foreign.size(), most_foreign_lines);
+  const std::size_t products = table.own.size() + kept;
+  if (products == 0) return {};
+  std::string text = header() + "\n";
+  for (const ProductChoice& choice : table.own) text += line_of(origin, choice);
+  for (std::size_t i = 0; i < kept; ++i) text += table.foreign[i] + "\n";
+  return text + footer(products) + "\n";
+}
+
+ChoiceTable choices_in(const std::string& text, const ChoiceOrigin& origin) {
+  ChoiceTable table;
+  if (text.empty()) return table;
+  std::size_t number = 1;
+  for (const std::string_view text_line : product_lines(text)) {
+    const LineReader line(text_line, ++number);
+    if (line.cell(0) == origin.card && line.cell(1) == origin.library)
+      table.own.push_back(read_choice(line, number));
+    else
+      table.foreign.emplace_back(text_line);
   }
-  return choices;
+  return table;
 }
 
 }  // namespace penstock::ops

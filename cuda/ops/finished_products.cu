@@ -166,11 +166,8 @@ bool enqueue_fused(Queue& queue, const Product& product, const FinishedOperands&
   return multiply(queue, plan, product, given, workspace + landing);
 }
 
-/// First number of this file's keys in the queue's plans.
-constexpr std::int64_t chosen_way = 21;
-
 PlanKey key_of_way(const Product& product) {
-  return {chosen_way,
+  return {chosen_product_way,
           product.m,
           product.n,
           product.k,
@@ -188,7 +185,7 @@ const ProductWay* way_of(Queue& queue, const Product& product) {
 bool lie_as_chosen(const FinishedOperands& operands) {
   for (const void* place : {operands.a, operands.b, static_cast<const void*>(operands.d),
                             static_cast<const void*>(operands.pre_activation)})
-    if (alignment_of(place) < choice_alignment) return false;
+    if (alignment_of(place) < arena_alignment) return false;
   return true;
 }
 
@@ -228,10 +225,11 @@ void multiply_and_finish(Queue& queue, const Product& product, const FinishedOpe
   const ProductWay* way = lie_as_chosen(operands) ? way_of(queue, product) : nullptr;
   if (way) {
     if (!enqueue(queue, product, operands, way->variant, *way->plan))
-      throw SystemError("cuBLASLt " + std::to_string(library_version()) +
-                        " refuses the algorithm that was chosen for the product " + text_of(product) + ", " +
-                        (way->variant == Variant::fused ? "fused" : "separate") +
-                        "; delete the run's file of choices, and they are measured again");
+      throw SystemError("cuBLASLt " + std::to_string(library_version()) + " does not make the product " +
+                        text_of(product) + ", " + (way->variant == Variant::fused ? "fused" : "separate") +
+                        ", with the algorithm that was chosen for it: " + refusal_of(*way->plan) +
+                        "; where it says so at every start, delete the run's file of choices: they are measured again "
+                        "then, and bits may change");
     return;
   }
   const bool landed = product.epilogue == Epilogue::slope;
@@ -243,12 +241,17 @@ void multiply_and_finish(Queue& queue, const Product& product, const FinishedOpe
   enqueue(queue, product, operands, Variant::separate, plan);
 }
 
+void prepare_product(Queue& queue, const Product& product) {
+  if (product.m * product.n == 0 || way_of(queue, product)) return;
+  plan_of(queue, product_of(product, Variant::separate), {arena_alignment, arena_alignment, arena_alignment});
+}
+
 void choose_way(Queue& queue, const Product& product, const ProductWay& way) {
   queue.backend().plans[key_of_way(product)] = std::make_shared<ProductWay>(way);
 }
 
 void forget_ways(Queue& queue) {
-  std::erase_if(queue.backend().plans, [](const auto& entry) { return entry.first[0] == chosen_way; });
+  std::erase_if(queue.backend().plans, [](const auto& entry) { return entry.first[0] == chosen_product_way; });
 }
 
 }  // namespace penstock::ops

@@ -30,13 +30,17 @@ Product product_of(const Product& product, Variant variant);
 /// Bytes of the queue's workspace that making the product needs at most, in either variant.
 std::size_t finished_product_workspace(const Product& product);
 
-/// Enqueues the product by this plan of product_of(product, variant). False when cuBLASLt refuses the plan's algorithm.
+/// Enqueues the product by this plan of product_of(product, variant). False when cuBLASLt does not make it with the
+/// plan's algorithm (see refusal_of): the result is not there then.
 bool enqueue(Queue& queue, const Product& product, const FinishedOperands& operands, Variant variant,
              ProductPlan& plan);
 
-/// Enqueues the product as the queue has chosen it for operands of choice_alignment, else as by default. Throws
+/// Enqueues the product as the queue has chosen it for operands of arena_alignment, else as by default. Throws
 /// SystemError when cuBLASLt refuses what was chosen.
 void multiply_and_finish(Queue& queue, const Product& product, const FinishedOperands& operands);
+
+/// Makes the plan that multiply_and_finish takes for operands that lie as in an arena, unless it is there.
+void prepare_product(Queue& queue, const Product& product);
 
 /// How a product is made.
 struct ProductWay {

@@ -148,6 +148,11 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
                     queue.workspace(column_sum_bytes(shape.rows, shape.outputs)));
 }
 
+void prepare_linears(Queue& queue, std::span<const LinearShape> shapes) {
+  for (const LinearShape& shape : shapes)
+    for (const Product& product : linear_products(shape)) prepare_product(queue, product);
+}
+
 std::size_t linear_workspace(const LinearShape& shape, int) {
   std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
   for (const Product& product : linear_products(shape)) bytes = std::max(bytes, finished_product_workspace(product));

@@ -141,8 +141,8 @@ class Trials {
     const Clock::time_point end = Clock::now() + time_for_a_variant;
     for (const Algorithm& algorithm : algorithms) {
       if (best && Clock::now() >= end) break;
+      // What cuBLASLt does not make, for whatever reason, is not the one; only a device that has failed ends all.
       const std::shared_ptr<ProductPlan> plan = plan_with(*queue_, asked, algorithm);
-      if (!plan) continue;
       const auto run = [&] { return enqueue(*queue_, product, operands.operands(), variant, *plan); };
       // The first call of a kernel loads it.
       if (!run()) continue;
@@ -154,16 +154,18 @@ class Trials {
 
   /// An idle card takes a while to reach its clock.
   void warm_up(const Product& product, const TrialOperands& operands, Variant variant, const Algorithm& algorithm) {
-    if (std::exchange(warm_, true)) return;
+    if (warm_) return;
     const std::shared_ptr<ProductPlan> plan = plan_with(*queue_, product_of(product, variant), algorithm);
     const Clock::time_point end = Clock::now() + std::chrono::milliseconds(100);
-    while (plan && Clock::now() < end) {
+    while (Clock::now() < end) {
       if (!enqueue(*queue_, product, operands.operands(), variant, *plan)) return;
       check_cuda(cudaStreamSynchronize(stream_of(*queue_)));
     }
+    warm_ = true;
   }
 
-  /// The median of up to five runs from a cold cache; none when the first is clearly slower than the best so far.
+  /// The median of up to five runs from a cold cache; none when the first is clearly slower than the best so far, or
+  /// one is refused.
   template <typename Run>
   std::optional<double> median_time(Run&& run, const TrialOperands& operands, Clock::time_point end, double best) {
     constexpr std::size_t runs = 5;
@@ -172,7 +174,7 @@ class Trials {
     while (times.empty() || (times.size() < runs && Clock::now() < end)) {
       operands.empty_cache(*queue_);
       start_.record(*queue_);
-      run();
+      if (!run()) return std::nullopt;
       stop_.record(*queue_);
       times.push_back(stop_.microseconds_since(start_));
       if (best > 0 && times.front() > clearly_slower * best) return std::nullopt;
@@ -197,11 +199,11 @@ bool is_among(const std::vector<ProductChoice>& choices, const Product& product)
 ProductWay way_of(Queue& queue, const ProductChoice& choice) {
   const Variant variant = *choice.variant;
   ProductWay way{variant, plan_with(queue, product_of(choice.product, variant), choice.of(variant)->algorithm)};
-  if (!way.plan)
+  if (const std::string& refusal = refusal_of(*way.plan); !refusal.empty())
     throw_input_error(
-        "line {} of the choices of matrix products is damaged: cuBLASLt {} does not take its algorithm for the product "
-        "m {}, n {}, k {}; delete the file, and they are measured again",
-        choice.line, library_version(), choice.product.m, choice.product.n, choice.product.k);
+        "line {} of the choices of matrix products is damaged: its algorithm is not one for the product m {}, n {}, k "
+        "{} with cuBLASLt {} ({}); delete the file, and they are measured again",
+        choice.line, choice.product.m, choice.product.n, choice.product.k, library_version(), refusal);
   return way;
 }
 
@@ -209,17 +211,18 @@ ProductWay way_of(Queue& queue, const ProductChoice& choice) {
 
 std::string measure_linear_choices(Queue& queue, std::span<const LinearShape> shapes, const std::string& known) {
   const ChoiceOrigin origin = this_origin();
-  std::vector<ProductChoice> choices = choices_in(known, origin);
+  ChoiceTable choices = choices_in(known, origin);
   Trials trials(queue);
   for (const LinearShape& shape : shapes)
     for (const Product& product : linear_products(shape))
-      if (!is_empty(product) && !is_among(choices, product)) choices.push_back(trials.choose(product));
+      if (!is_empty(product) && !is_among(choices.own, product)) choices.own.push_back(trials.choose(product));
   return text_of(origin, choices);
 }
 
 void use_linear_choices(Queue& queue, const std::string& choices) {
   std::vector<std::pair<Product, ProductWay>> ways;
-  for (const ProductChoice& choice : choices_in(choices, this_origin()))
+  const ChoiceTable table = choices_in(choices, this_origin());
+  for (const ProductChoice& choice : table.own)
     if (choice.variant) ways.emplace_back(choice.product, way_of(queue, choice));
   forget_ways(queue);
   for (const auto& [product, way] : ways) choose_way(queue, product, way);

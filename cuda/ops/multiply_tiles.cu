@@ -10,8 +10,7 @@ namespace {
 constexpr int tile = 32;
 constexpr int tile_lines = 8;  ///< lines of threads that work on a tile
 
-/// A block makes 32 x 32 of D; a thread 4 of
-/// them.
+/// A block makes 32 x 32 of D; a thread 4 of them.
 template <typename T, typename Result>
 __global__ void __launch_bounds__(tile* tile_lines)
     multiply_tiles(const T* a, const T* b, Result* d, Product product, std::int64_t tiles_m) {

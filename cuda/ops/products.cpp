@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <source_location>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct ProductPlan {
   std::size_t workspace_bytes = 0;
   bool has_epilogue = false;
   bool has_algorithm = false;
-  bool given = false;  ///< by whoever asked for the plan, not by the heuristic
+  bool given = false;   ///< by whoever asked for the plan, not by the heuristic
+  std::string refusal;  ///< of a given algorithm
 
   ProductPlan() = default;
   ProductPlan(const ProductPlan&) = delete;
@@ -44,9 +46,6 @@ void check_cublas(cublasStatus_t status, std::source_location where = std::sourc
     throw SystemError(
         fmt::format("{}:{}: cuBLASLt: {}", where.file_name(), where.line(), cublasLtGetStatusString(status)));
 }
-
-/// First numbers of this file's keys in the queue's plans.
-enum PlanKind : std::int64_t { cublas_handle = 1, cublas_product = 2 };
 
 cublasLtHandle_t handle_of(Queue& queue) {
   std::shared_ptr<void>& place = queue.backend().plans[PlanKey{cublas_handle}];
@@ -109,9 +108,9 @@ void set_epilogue(cublasLtMatmulDesc_t operation, const Product& product) {
   const cublasLtEpilogue_t epilogue = cublas_epilogue(product.epilogue);
   check_cublas(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
   if (has_bias(product.epilogue))
-    set_pointer(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, some_place(choice_alignment));
+    set_pointer(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, some_place(arena_alignment));
   if (!has_gelu(product.epilogue)) return;
-  set_pointer(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, some_place(choice_alignment));
+  set_pointer(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, some_place(arena_alignment));
   check_cublas(
       cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &product.m, sizeof product.m));
 }
@@ -131,6 +130,10 @@ std::shared_ptr<ProductPlan> describe(const Product& product) {
   return plan;
 }
 
+/// Pieces of a split K are added in their order, in float32; "in place" would add them in the order they finish in, and
+/// in the type of D.
+constexpr std::uint32_t allowed_schemes = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+
 using Preference = std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, cublasStatus_t (*)(cublasLtMatmulPreference_t)>;
 
 Preference make_preference(const Alignments& alignments) {
@@ -138,9 +141,7 @@ Preference make_preference(const Alignments& alignments) {
   check_cublas(cublasLtMatmulPreferenceCreate(&made));
   Preference preference(made, &cublasLtMatmulPreferenceDestroy);
   set_preference(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_product_workspace);
-  // Pieces of a split K are added in their order, in float32; "in place" would add them in the order they finish in.
-  set_preference(made, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                 static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  set_preference(made, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, allowed_schemes);
   set_preference(made, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments[0]);
   set_preference(made, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments[1]);
   set_preference(made, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments[2]);
@@ -148,7 +149,7 @@ Preference make_preference(const Alignments& alignments) {
   return preference;
 }
 
-/// Whether a call of cuBLASLt came back with: this algorithm is not for that product.
+/// Whether a call of cuBLASLt came back with: this is not for that product.
 bool refuses(cublasStatus_t status) {
   return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
          status == CUBLAS_STATUS_ARCH_MISMATCH;
@@ -186,6 +187,35 @@ std::shared_ptr<ProductPlan> make_plan(Queue& queue, const Product& product, con
   return plan;
 }
 
+/// What cuBLASLt says to an algorithm that it refuses. What its attempt left behind is no error of the next launch;
+/// throws when the device has failed for good.
+std::string refusal(Queue& queue, cublasStatus_t status) {
+  cudaGetLastError();
+  const cudaError_t code = cudaStreamQuery(stream_of(queue));
+  if (code == cudaErrorNotReady)
+    cudaGetLastError();
+  else
+    check_cuda(code);
+  return cublasLtGetStatusString(status);
+}
+
+/// What Penstock has against an algorithm that cuBLASLt takes; empty: nothing.
+std::string objection_to(const cublasLtMatmulAlgo_t& algorithm, std::size_t workspace) {
+  std::uint32_t scheme = 0;
+  std::size_t written = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+                                                                     &scheme, sizeof scheme, &written);
+  if (status != CUBLAS_STATUS_SUCCESS)
+    return fmt::format("its reduction scheme cannot be read: {}", cublasLtGetStatusString(status));
+  if ((scheme & ~allowed_schemes) != 0)
+    return fmt::format("its reduction scheme {} adds pieces of a sum as they come, or not in float32; {} and {} do not",
+                       scheme, static_cast<int>(CUBLASLT_REDUCTION_SCHEME_NONE),
+                       static_cast<int>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  if (workspace > most_product_workspace)
+    return fmt::format("it asks for {} bytes of workspace, and {} are the most", workspace, most_product_workspace);
+  return {};
+}
+
 }  // namespace
 
 ProductPlan& plan_of(Queue& queue, const Product& product, const Alignments& alignments) {
@@ -211,31 +241,32 @@ std::vector<Algorithm> algorithms_of(Queue& queue, const Product& product, int c
   const std::shared_ptr<ProductPlan> plan = describe(product);
   std::vector<Algorithm> algorithms;
   for (const cublasLtMatmulHeuristicResult_t& candidate :
-       ask_heuristic(handle_of(queue), *plan, {choice_alignment, choice_alignment, choice_alignment}, count))
+       ask_heuristic(handle_of(queue), *plan, {arena_alignment, arena_alignment, arena_alignment}, count))
     std::memcpy(algorithms.emplace_back().data(), &candidate.algo, sizeof candidate.algo);
   return algorithms;
 }
 
 std::shared_ptr<ProductPlan> plan_with(Queue& queue, const Product& product, const Algorithm& algorithm) {
   std::shared_ptr<ProductPlan> plan = describe(product);
+  plan->given = true;
   cublasLtMatmulAlgo_t given;
   std::memcpy(&given, algorithm.data(), sizeof given);
   cublasLtMatmulHeuristicResult_t result{};
   const cublasStatus_t status =
       cublasLtMatmulAlgoCheck(handle_of(queue), plan->operation, plan->a, plan->b, plan->d, plan->d, &given, &result);
-  if (refuses(status)) return nullptr;
-  check_cublas(status);
-  if (result.workspaceSize > most_product_workspace) return nullptr;
-  take_algorithm(given, result.workspaceSize, *plan);
-  plan->given = true;
+  plan->refusal = status == CUBLAS_STATUS_SUCCESS ? objection_to(given, result.workspaceSize) : refusal(queue, status);
+  if (plan->refusal.empty()) take_algorithm(given, result.workspaceSize, *plan);
   return plan;
 }
+
+const std::string& refusal_of(const ProductPlan& plan) { return plan.refusal; }
 
 std::size_t workspace_bytes(const ProductPlan& plan) { return plan.workspace_bytes; }
 
 std::size_t library_version() { return cublasLtGetVersion(); }
 
 bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Operands& operands, std::byte* workspace) {
+  if (plan.given && !plan.has_algorithm) return false;
   if (plan.has_algorithm) {
     if (has_bias(product.epilogue)) set_pointer(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
     if (has_gelu(product.epilogue))
@@ -245,7 +276,11 @@ bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Ope
                                                  operands.b, plan.b, &beta, operands.d, plan.d, operands.d, plan.d,
                                                  &plan.algorithm, workspace, plan.workspace_bytes, stream_of(queue));
     if (status == CUBLAS_STATUS_SUCCESS) return true;
-    if (plan.given && refuses(status)) return false;
+    std::string said = refusal(queue, status);
+    if (plan.given) {
+      plan.refusal = std::move(said);
+      return false;
+    }
     if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_cublas(status);
     plan.has_algorithm = false;  // the heuristic promised too much; it will do so on a restart too
   }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "device/queue.hpp"
@@ -47,9 +48,12 @@ struct Operands {
 /// The alignments of A, B and D, in bytes.
 using Alignments = std::array<std::uint32_t, 3>;
 
-/// The largest power of two, up to 256, that divides the address: what cuBLASLt asks for.
+/// Operands lie at multiples of so many bytes in an arena. Algorithms are chosen for that.
+inline constexpr std::uint32_t arena_alignment = 128;
+
+/// The largest power of two, up to that of an arena, that divides the address: what cuBLASLt asks for.
 inline std::uint32_t alignment_of(const void* address) {
-  const auto number = reinterpret_cast<std::uintptr_t>(address) | 256U;
+  const auto number = reinterpret_cast<std::uintptr_t>(address) | arena_alignment;
   return static_cast<std::uint32_t>(number & (~number + 1));
 }
 
@@ -66,15 +70,16 @@ ProductPlan& plan_of(Queue& queue, const Product& product, const Alignments& ali
 /// cuBLASLt's own description of an algorithm, which the same version of it on the same card understands again.
 using Algorithm = std::array<std::uint64_t, 8>;
 
-/// An algorithm that was chosen works on operands that lie as an arena lays them, in bytes.
-inline constexpr std::uint32_t choice_alignment = 128;
-
-/// At most `count` algorithms for operands of choice_alignment, with their epilogue inside; what cuBLASLt's heuristic
+/// At most `count` algorithms for operands of arena_alignment, with their epilogue inside; what cuBLASLt's heuristic
 /// expects most of comes first. None: the library has none.
 std::vector<Algorithm> algorithms_of(Queue& queue, const Product& product, int count);
 
-/// The plan that uses this algorithm; null when cuBLASLt does not take it for the product.
+/// A plan that uses this algorithm; one with a refusal where cuBLASLt does not take it for the product, or sums would
+/// not be float32 or not in one order with it.
 std::shared_ptr<ProductPlan> plan_with(Queue& queue, const Product& product, const Algorithm& algorithm);
+
+/// Why the algorithm of a plan_with was refused, when its plan was made or at the last call; empty where it was not.
+const std::string& refusal_of(const ProductPlan& plan);
 
 /// Bytes of workspace that the plan's algorithm needs: at most most_product_workspace.
 std::size_t workspace_bytes(const ProductPlan& plan);
@@ -82,8 +87,10 @@ std::size_t workspace_bytes(const ProductPlan& plan);
 /// cuBLASLt's version.
 std::size_t library_version();
 
-/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. False, and nothing is
-/// enqueued, when cuBLASLt refuses the algorithm of a plan_with; a plan_of is made another way then.
+/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. False, and the result
+/// is not there, when cuBLASLt does not make it with the algorithm of a plan_with, whatever it says (see refusal_of); a
+/// plan_of is made another way where its algorithm is not supported. Throws SystemError for other failures, and for
+/// those of the device behind which nothing runs any more.
 bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Operands& operands, std::byte* workspace);
 
 }  // namespace penstock::ops

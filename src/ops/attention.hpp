@@ -39,6 +39,12 @@ struct AttentionGradient {
 };
 void attention_gradient(Queue& queue, const AttentionGradient& arguments);
 
+/// Makes what both operations need besides their operands before step 1, for operands that lie as an arena lays them:
+/// the library's handle and plans (and with them loads its parts), and a workspace as large as those plans really ask
+/// for. Without it each comes at its operation's first call. Nothing to do on the CPU. Throws SystemError where the
+/// library cannot start.
+void prepare_attention(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout);
+
 /// Bytes of the queue's workspace that attention and its gradient need at most, with `threads` threads; no device is
 /// asked. On CUDA it is cuDNN's share where cuDNN may do it (bfloat16): gradients of scores, at most 1 GiB of them
 /// unless those of one head are more; with dropout it is not touched.

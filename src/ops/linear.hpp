@@ -2,6 +2,8 @@
 // Products with a weight matrix. N rows (tokens), K inputs, M outputs. Matrices are float32 or bfloat16; every sum is
 // float32. Where the inputs are bfloat16 an output may be either type (float32 for sums that go on across ranks).
 
+#include <span>
+
 #include "device/queue.hpp"
 #include "tensor/tensor_view.hpp"
 
@@ -53,6 +55,12 @@ struct LinearShape {
 
   bool operator==(const LinearShape&) const = default;
 };
+
+/// Makes what the operations of these shapes need besides their operands before step 1, for operands that lie as an
+/// arena lays them (128 bytes): the library's handle, and its plans. What `use_linear_choices` chose is there already:
+/// it comes first. Without it each comes at its operation's first call. Nothing to do on the CPU, whose primitives are
+/// made for a shape at its first call.
+void prepare_linears(Queue& queue, std::span<const LinearShape> shapes);
 
 /// Bytes of the queue's workspace that the three operations need at most, with `threads` threads.
 std::size_t linear_workspace(const LinearShape& shape, int threads);

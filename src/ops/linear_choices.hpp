@@ -9,16 +9,17 @@
 
 namespace penstock::ops {
 
-/// Times how the products of these shapes can be made and returns the fastest ways, after a line that names the columns
-/// one line a product. Lines of `known` (what an earlier call returned, or empty) stay as they are, and their products
-/// are not timed again; when another card or library version wrote them they are left out. Waits for the device and
-/// takes memory of it for the while: for the time before step 1. Empty where the backend has nothing to choose (the
-/// CPU's). Throws InputError naming the line when `known` is damaged.
+/// Times how the products of these shapes can be made and returns the fastest ways: a line that names the columns, one
+/// line a product, and a last line with their number. Lines of `known` (what an earlier call returned, or empty:
+/// nothing is known) stay as they are, and their products are not timed again; those that another card or library
+/// version wrote stay, too, behind the others (up to 1000 of them), so that a run which comes back there goes on as
+/// before. Waits for the device and takes memory of it for the while: for the time before step 1. Empty where the
+/// backend has nothing to choose (the CPU's). Throws InputError naming the line when `known` is damaged or not whole.
 std::string measure_linear_choices(Queue& queue, std::span<const LinearShape> shapes, const std::string& known);
 
 /// From here on the queue's products are made as the text says, and those it does not name as by default. Lines of
-/// other cards and library versions are passed over. Throws InputError naming the line when the text is damaged or the
-/// library does not take its algorithm.
+/// other cards and library versions are passed over. Throws InputError naming the line when the text is damaged or not
+/// whole, the library does not take its algorithm, or the order of a sum would not be fixed with it.
 void use_linear_choices(Queue& queue, const std::string& choices);
 
 }  // namespace penstock::ops

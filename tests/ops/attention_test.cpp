@@ -311,6 +311,28 @@ void expect_bits_ignore_old_memory(RandomTensors& random, Queue& queue, const At
       test::ignores_old_memory(queue, {&tensors.dqkv}, [&] { ops::attention_gradient(queue, tensors.backward()); }));
 }
 
+TEST(Attention, PreparedIsTheSameInBits) {
+  RandomTensors random;
+  for (const double probability : {0.0, 0.1})
+    for (const AttentionShape& shape : fused_shapes) {
+      SCOPED_TRACE(describe(shape, DType::bfloat16, probability));
+      const Tensors got(random, shape, DType::bfloat16, probability), expected = got;
+      Queue prepared, other;
+      ops::prepare_attention(prepared, shape, DType::bfloat16, got.dropout);
+      const std::size_t workspace = prepared.workspace_bytes();
+      ops::attention(prepared, got.forward());
+      ops::attention_gradient(prepared, got.backward());
+      // A backend that prepares (the CPU's does not) leaves nothing to allocate inside a step.
+      if (workspace > 0) {
+        EXPECT_EQ(prepared.workspace_bytes(), workspace);
+      }
+      ops::attention(other, expected.forward());
+      ops::attention_gradient(other, expected.backward());
+      EXPECT_EQ(test::relative_difference(got.out, expected.out), 0);
+      EXPECT_EQ(test::relative_difference(got.dqkv, expected.dqkv), 0);
+    }
+}
+
 TEST(Attention, BitsIgnoreOldMemory) {
   RandomTensors random;
   Queue queue;

@@ -1,4 +1,4 @@
-"""scripts/quickstart --what with made-up nvidia-smi and nvcc: what it would compute on, and the meshes."""
+"""scripts/quickstart --what with made-up nvidia-smi and nvcc: what it would compute on and prepare, and the meshes."""
 
 import shutil
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "quickstart"
 TOOLS = ("bash", "dirname", "sed", "head")
-CPU_MESHES = ["program: build/cpu/penstock", "first life: 1x2x2, 4 ranks", "second life: 2x1x1, 2 ranks"]
+ON_THE_CPU = ["packages: build", "program: build/cpu/penstock", "first life: 1x2x2, 4 ranks",
+              "second life: 2x1x1, 2 ranks"]
 
 
 class Quickstart(unittest.TestCase):
@@ -53,21 +54,22 @@ class Quickstart(unittest.TestCase):
         self.assertEqual(result.stdout, "")
 
     def assert_cuda(self, count, first, second, **environment):
-        self.assert_what([f"computing on: {count} x NVIDIA H200 (preset cuda)", "program: build/cuda/penstock",
-                          f"first life: {first}", f"second life: {second}"], **environment)
+        self.assert_what([f"computing on: {count} x NVIDIA H200 (preset cuda)", "packages: build cuda",
+                          "program: build/cuda/penstock", f"first life: {first}", f"second life: {second}"],
+                         **environment)
 
     def test_without_a_gpu_it_takes_the_cpu(self):
         self.toolkit()
-        self.assert_what(["computing on: the CPU (no GPU here)", *CPU_MESHES])
+        self.assert_what(["computing on: the CPU (no GPU here)", *ON_THE_CPU])
 
     def test_a_driver_without_a_gpu_is_no_gpu(self):
         self.toolkit()
         self.program(self.bin / "nvidia-smi", "echo 'No devices found.'; exit 6")
-        self.assert_what(["computing on: the CPU (no GPU here)", *CPU_MESHES])
+        self.assert_what(["computing on: the CPU (no GPU here)", *ON_THE_CPU])
 
     def test_a_gpu_without_the_toolkit_is_left_and_named(self):
         self.gpus(2)
-        self.assert_what(["computing on: the CPU (a GPU is here, but no CUDA toolkit: nvcc)", *CPU_MESHES])
+        self.assert_what(["computing on: the CPU (a GPU is here, but no CUDA toolkit: nvcc)", *ON_THE_CPU])
 
     def test_four_gpus_and_more_take_the_meshes_of_the_cpu(self):
         self.toolkit()
@@ -96,7 +98,7 @@ class Quickstart(unittest.TestCase):
         self.gpus(4)
         self.assert_cuda(2, "1x2x1, 2 ranks", "2x1x1, 2 ranks", CUDA_VISIBLE_DEVICES="1,3")
         for none in ("", "-1"):
-            self.assert_what(["computing on: the CPU (no GPU here)", *CPU_MESHES], CUDA_VISIBLE_DEVICES=none)
+            self.assert_what(["computing on: the CPU (no GPU here)", *ON_THE_CPU], CUDA_VISIBLE_DEVICES=none)
 
     def test_instances_of_a_cut_gpu_are_not_counted(self):
         self.toolkit()
@@ -109,7 +111,7 @@ class Quickstart(unittest.TestCase):
     def test_the_user_may_say_cpu(self):
         self.toolkit()
         self.gpus(4)
-        expected = ["computing on: the CPU (as you said)", *CPU_MESHES]
+        expected = ["computing on: the CPU (as you said)", *ON_THE_CPU]
         self.assert_what(expected, "--backend", "cpu")
         self.assert_what(expected, "--backend=cpu", "some-text.c")
         self.assert_what(expected, QUICKSTART_BACKEND="cpu")
@@ -117,7 +119,7 @@ class Quickstart(unittest.TestCase):
     def test_the_option_is_stronger_than_the_environment(self):
         self.toolkit()
         self.gpus(1)
-        self.assert_what(["computing on: the CPU (as you said)", *CPU_MESHES], "--backend", "cpu",
+        self.assert_what(["computing on: the CPU (as you said)", *ON_THE_CPU], "--backend", "cpu",
                          QUICKSTART_BACKEND="cuda")
 
     def test_cuda_is_refused_where_it_cannot_be(self):

@@ -137,6 +137,8 @@ void attention(Queue& queue, const Attention& arguments) {
   });
 }
 
+void prepare_attention(Queue&, const AttentionShape&, DType, const Dropout&) {}
+
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int threads) {
   return with_type(type, [&]<typename T>(T) {
     using Units = UnitsOf<T>;

@@ -194,6 +194,8 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
               [&]<typename T>(T) { sum_columns<T>(queue, arguments.dy, arguments.dbias, arguments.accumulate); });
 }
 
+void prepare_linears(Queue&, std::span<const LinearShape>) {}
+
 std::size_t linear_workspace(const LinearShape& shape, int threads) {
   Queue queue({.threads = threads});  // oneDNN says what it needs when a product is compiled
   std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
