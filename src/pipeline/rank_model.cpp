@@ -91,19 +91,25 @@ std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) { return line
 
 namespace {
 
+bool has_head(const ModelPlan& plan, const MeshPlace& place) {
+  const std::vector<int> stages = plan.schedule.stages_of_rank(place.pipeline);
+  return std::any_of(stages.begin(), stages.end(),
+                     [&](int stage) { return plan.parts.at(static_cast<std::size_t>(stage)).head; });
+}
+
+ops::AttentionShape attention_shape(const ModelShape& shape) {
+  return {.samples = shape.samples,
+          .sequence = shape.sequence,
+          .heads = shape.heads(),
+          .channels = shape.config.head_channels()};
+}
+
 // The one workspace of a rank's queue: what the operation that asks for most asks for.
 std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const ParameterLayout& layout, int threads) {
   const ModelShape shape = shape_of(plan, place);
-  const std::vector<int> stages = plan.schedule.stages_of_rank(place.pipeline);
-  const bool head = std::any_of(stages.begin(), stages.end(),
-                                [&](int stage) { return plan.parts.at(static_cast<std::size_t>(stage)).head; });
-  std::size_t most = ops::attention_workspace({.samples = shape.samples,
-                                               .sequence = shape.sequence,
-                                               .heads = shape.heads(),
-                                               .channels = plan.config.head_channels()},
-                                              plan.cut.compute, threads);
+  std::size_t most = ops::attention_workspace(attention_shape(shape), plan.cut.compute, threads);
   most = std::max(most, ops::layer_norm_workspace(shape.rows(), shape.width(), threads));
-  for (const ops::LinearShape& linear : linear_shapes(shape, head))
+  for (const ops::LinearShape& linear : linear_shapes(shape, has_head(plan, place)))
     most = std::max(most, ops::linear_workspace(linear, threads));
   for (const OwnedBox& owned : layout.owned())
     most = std::max(most, ops::squared_norm_workspace(owned.box.elements()));
@@ -111,6 +117,13 @@ std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const
 }
 
 }  // namespace
+
+void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place) {
+  const ModelShape shape = shape_of(plan, place);
+  ops::prepare_attention(queue, attention_shape(shape), plan.cut.compute,
+                         {.probability = plan.config.dropout_attention, .key = {}});
+  ops::prepare_linears(queue, linear_shapes(shape, has_head(plan, place)));
+}
 
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads) {
   Arena arena;

@@ -97,6 +97,9 @@ RecomputeCost recompute_cost(const ModelPlan& plan);
 /// The layers with products of any rank: what is measured before a run.
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan);
 
+/// Makes the handles and plans of libraries that a rank's operations need, before step 1.
+void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place);
+
 /// Bytes that rank `place` will hold, foretold without memory.
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads);
 

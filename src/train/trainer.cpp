@@ -66,8 +66,9 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       executor_(*model_, communicators_, queue_, place_.pipeline),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
       forecast_(setup_.plan.schedule, place_.pipeline) {
-  world.together([this] {  // all of it now: nothing is allocated inside a step
+  world.together([this] {  // all of it now: nothing is made inside a step
     queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
+    prepare_operations(queue_, setup_.plan, place_);
   });
   world.set_deadline(config_.watchdog.seconds);
   start_state(restart);
@@ -84,11 +85,15 @@ std::string Trainer::choose_products(const std::optional<std::string>& restart) 
     if (world_->rank() != 0) return;
     const bool names_file = restart && *restart != "latest";
     const auto file = folder_.product_choices_for(names_file ? std::optional<std::filesystem::path>(*restart) : std::nullopt);
-    const auto measure = [&](const std::string& known) {
-      return ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), known);
+    const auto measure = [&](const std::string& text) {
+      return ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), text);
     };
+    const std::string known = file ? read_text(*file) : "";
+    if (file && known.empty())
+      throw_input_error("{} is empty: a write did not come to its end; remove it, and products are measured again",
+                        file->string());
     try {
-      choices = measure(file ? read_text(*file) : "");
+      choices = measure(known);
     } catch (const InputError& error) {
       throw_input_error("{}: {}", file ? file->string() : "", error.what());
     }
