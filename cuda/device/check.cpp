@@ -21,7 +21,8 @@ std::string_view cure(cudaError_t code) {
       return "; a kernel has failed: start again with CUDA_LAUNCH_BLOCKING=1 to see which one, and report it";
     case cudaErrorSystemNotReady:
     case cudaErrorSystemDriverMismatch:
-      return "; the driver's services on this node are not in order (nvidia-fabricmanager, or a driver that was updated "
+      return "; the driver's services on this node are not in order (nvidia-fabricmanager, or a driver that was "
+             "updated "
              "without a restart)";
     default:
       return "";

@@ -15,9 +15,7 @@ void copy_to_host(Queue& queue, const void* device, void* host, std::size_t byte
 HostMirror::HostMirror(void* device, std::size_t bytes)
     : device_(static_cast<std::byte*>(device)), bytes_(device ? bytes : 0), host_(bytes_) {}
 
-void HostMirror::fetch(Queue& queue) const {
-  copy_to_host(queue, device_, host_.data(), bytes_);
-}
+void HostMirror::fetch(Queue& queue) const { copy_to_host(queue, device_, host_.data(), bytes_); }
 
 void HostMirror::publish(Queue& queue) const {
   if (bytes_ == 0) return;

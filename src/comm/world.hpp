@@ -42,9 +42,9 @@ class CollectiveFailure : public std::runtime_error {
 };
 
 /// Starts and ends MPI (MPI_THREAD_MULTIPLE). All waiting for other ranks in this process goes through `wait`, because
-/// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, looks whether the processes
-/// of this host's ranks still live, and knows a deadline.
-/// "Collective" methods are called by all ranks in the same order, on the thread that made the World.
+/// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, looks whether the
+/// processes of this host's ranks still live, and knows a deadline. "Collective" methods are called by all ranks in the
+/// same order, on the thread that made the World.
 class World {
  public:
   /// Throws InputError when srun started the ranks as singletons (SLURM_STEP_NUM_TASKS > 1 and no PMI).
@@ -75,8 +75,8 @@ class World {
                   const std::function<std::uint64_t()>& progress = {});
 
   void set_deadline(double seconds) { deadline_seconds_ = seconds; }
-  /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty when
-  /// there are none. Processes that cannot be seen (another PID namespace) are taken for alive.
+  /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty
+  /// when there are none. Processes that cannot be seen (another PID namespace) are taken for alive.
   std::string lost_ranks() const;
 
   /// Says where in the schedule this rank is, for the report of a wait that lasts too long.

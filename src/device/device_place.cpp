@@ -13,7 +13,8 @@ namespace {
   for (const std::vector<std::string>& visible : choice.visible) all.insert(visible.begin(), visible.end());
   const std::size_t devices = all.size(), ranks = choice.visible.size();
   throw_input_error(
-      "{} ranks on this node, but {} GPU{} to be seen: a rank computes on a GPU of its own; start {} rank{} a node, or say "
+      "{} ranks on this node, but {} GPU{} to be seen: a rank computes on a GPU of its own; start {} rank{} a node, or "
+      "say "
       "device.share = true (for tests: several ranks on one GPU)",
       ranks, devices, devices == 1 ? " is" : "s are", devices, devices == 1 ? "" : "s");
 }
@@ -37,7 +38,8 @@ DevicePlace place_on_device(const DeviceChoice& choice) {
   }
   if (shared && choice.nodes > 1)
     throw_input_error(
-        "device.share = true puts several ranks on one GPU, which NCCL bears on a single node only; this job has {} nodes: "
+        "device.share = true puts several ranks on one GPU, which NCCL bears on a single node only; this job has {} "
+        "nodes: "
         "start one rank a GPU",
         choice.nodes);
   mine.shared = shared;

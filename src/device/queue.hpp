@@ -10,8 +10,8 @@
 
 namespace penstock {
 
-/// How a host thread waits: returns when `done` says so. `progress`, where there is one, changes as long as things move;
-/// `what` is for the report of a wait that lasts too long.
+/// How a host thread waits: returns when `done` says so. `progress`, where there is one, changes as long as things
+/// move; `what` is for the report of a wait that lasts too long.
 using HostWait = std::function<void(const std::function<bool()>& done, std::string_view what,
                                     const std::function<std::uint64_t()>& progress)>;
 
@@ -35,8 +35,8 @@ class Queue {
   /// The host waits until all that was enqueued has run.
   void drain(std::string_view what);
 
-  /// A mark behind what was enqueued so far. `marks_passed` of them the device has passed since `clear_marks`, which may
-  /// be called on a drained queue only.
+  /// A mark behind what was enqueued so far. `marks_passed` of them the device has passed since `clear_marks`, which
+  /// may be called on a drained queue only.
   void mark();
   void clear_marks();
   std::uint64_t marks_passed();

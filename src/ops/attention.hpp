@@ -10,17 +10,17 @@
 namespace penstock::ops {
 
 struct AttentionShape {
-  std::int64_t samples = 1;    ///< B
-  std::int64_t sequence = 1;   ///< T
-  std::int64_t heads = 1;      ///< H, local
-  std::int64_t channels = 1;   ///< D, of a head; any positive number
-  std::int64_t first_head = 0; ///< global index of local head 0, for the dropout masks
+  std::int64_t samples = 1;     ///< B
+  std::int64_t sequence = 1;    ///< T
+  std::int64_t heads = 1;       ///< H, local
+  std::int64_t channels = 1;    ///< D, of a head; any positive number
+  std::int64_t first_head = 0;  ///< global index of local head 0, for the dropout masks
 };
 
 struct Attention {
   AttentionShape shape;
-  TensorView qkv;  ///< [B * T, 3 * H * D]: a row holds q of all heads, then k, then v; float32 or bfloat16
-  TensorView out;  ///< [B * T, H * D], type of qkv
+  TensorView qkv;          ///< [B * T, 3 * H * D]: a row holds q of all heads, then k, then v; float32 or bfloat16
+  TensorView out;          ///< [B * T, H * D], type of qkv
   TensorView log_sum_exp;  ///< [B, H, T] float32, of the scaled scores, kept for the backward pass
   Dropout dropout;
   const std::uint64_t* first_sample = nullptr;  ///< device memory: sample number of sample 0

@@ -73,11 +73,10 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue
 RankModel::HostInputs RankModel::host_inputs(int microbatch) const {
   const auto first = static_cast<std::size_t>(shape().tokens() * microbatch);
   const auto place = [&](const HostMirror& mirror, std::size_t bytes) { return mirror.data() + bytes; };
-  return {
-      .tokens = reinterpret_cast<std::int32_t*>(place(tokens_on_host_, first * sizeof(std::int32_t))),
-      .targets = reinterpret_cast<std::int32_t*>(place(targets_on_host_, first * sizeof(std::int32_t))),
-      .first_sample = reinterpret_cast<std::uint64_t*>(
-          place(first_samples_on_host_, static_cast<std::size_t>(microbatch) * sizeof(std::uint64_t)))};
+  return {.tokens = reinterpret_cast<std::int32_t*>(place(tokens_on_host_, first * sizeof(std::int32_t))),
+          .targets = reinterpret_cast<std::int32_t*>(place(targets_on_host_, first * sizeof(std::int32_t))),
+          .first_sample = reinterpret_cast<std::uint64_t*>(
+              place(first_samples_on_host_, static_cast<std::size_t>(microbatch) * sizeof(std::uint64_t)))};
 }
 
 void RankModel::publish_inputs(Queue& queue) const {
@@ -111,8 +110,7 @@ std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const
   most = std::max(most, ops::layer_norm_workspace(shape.rows(), shape.width(), threads));
   for (const ops::LinearShape& linear : linear_shapes(shape, has_head(plan, place)))
     most = std::max(most, ops::linear_workspace(linear, threads));
-  for (const OwnedBox& owned : layout.owned())
-    most = std::max(most, ops::squared_norm_workspace(owned.box.elements()));
+  for (const OwnedBox& owned : layout.owned()) most = std::max(most, ops::squared_norm_workspace(owned.box.elements()));
   return most;
 }
 

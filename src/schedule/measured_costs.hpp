@@ -27,8 +27,8 @@ class MeasuredCosts {
 };
 
 /// The costs of all stages, from the texts of all ranks. Ranks that compute the same stage wait for each other: the
-/// longest counts. In sums across ranks the last to come does not wait: there the shortest counts. A fused backward was not measured in halves: they share it equally. Stages that nobody measured cost
-/// nothing.
+/// longest counts. In sums across ranks the last to come does not wait: there the shortest counts. A fused backward was
+/// not measured in halves: they share it equally. Stages that nobody measured cost nothing.
 Costs costs_of(const Schedule& schedule, std::span<const std::string> texts);
 
 }  // namespace penstock

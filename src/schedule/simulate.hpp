@@ -17,8 +17,8 @@ struct StageCosts {
 };
 
 struct Costs {
-  std::vector<StageCosts> stages;  // [stages], each of a rank's chunks for itself
-  double hop = 0;                  // seconds from the end of a send's work until the receiver can use it
+  std::vector<StageCosts> stages;       // [stages], each of a rank's chunks for itself
+  double hop = 0;                       // seconds from the end of a send's work until the receiver can use it
   std::map<Work, double> whole_step{};  // of G, R, T, N, U; what is not there takes no time
 };
 
@@ -42,9 +42,9 @@ struct Simulation {
 /// Every rank computes in its row's order, each action as soon as its prerequisites are done. A transfer begins when
 /// the work behind it ends, takes one hop and delays only its receiver; a send takes no time of its sender, and
 /// transfers do not wait for each other: what `validate` proves of their order keeps them from hanging, here it costs
-/// nothing. Work of the whole step keeps its rank, and is not counted as busy. (The rules of the Zero Bubble paper's figures, arXiv 2401.10241.)
-/// The table is lowered and valid. Throws InputError for costs that are no finite numbers of at least 0 or whose sum is
-/// 0.
+/// nothing. Work of the whole step keeps its rank, and is not counted as busy. (The rules of the Zero Bubble paper's
+/// figures, arXiv 2401.10241.) The table is lowered and valid. Throws InputError for costs that are no finite numbers
+/// of at least 0 or whose sum is 0.
 Simulation simulate(const Schedule& schedule, const Costs& costs);
 
 /// Start and end of every action of a valid table that is not lowered, where F, I and W of every stage take one unit of

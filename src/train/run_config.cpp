@@ -121,7 +121,9 @@ void RunConfig::describe(FieldTable& table) {
   table.add("capture.steps", capture.steps, "steps whose values are captured").at_least(1);
   table.add("capture.taps", capture.taps, "places of the model to capture, such as \"blocks.*.mlp\" or \"loss\"");
 
-  table.add("trace.steps", trace.steps, "steps whose actions go to trace.json, foretold (from step 11 of a life on) beside measured")
+  table
+      .add("trace.steps", trace.steps,
+           "steps whose actions go to trace.json, foretold (from step 11 of a life on) beside measured")
       .at_least(1);
   table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended")
       .unit("seconds")
@@ -305,8 +307,8 @@ void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t
   if (!table.usable({key, "run.steps"})) return;
   for (const std::int64_t step : steps)
     if (step > c.run.steps)
-      mistakes.add("{}: {} names step {}, but the run ends at run.steps = {}; name an earlier step", table.where(key), key,
-                   step, c.run.steps);
+      mistakes.add("{}: {} names step {}, but the run ends at run.steps = {}; name an earlier step", table.where(key),
+                   key, step, c.run.steps);
 }
 
 void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {

@@ -43,8 +43,9 @@ void StepForecast::add(World& world, const std::vector<Span>& spans) {
 
 std::string StepForecast::text() const {
   if (!foretold_) return "";
-  return fmt::format("a step should take {:.4f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life)",
-                     foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed);
+  return fmt::format(
+      "a step should take {:.4f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life)",
+      foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed);
 }
 
 std::string StepForecast::line() const {

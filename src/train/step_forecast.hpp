@@ -39,8 +39,8 @@ class StepForecast {
   /// "a step should take ...": what a log says once it is foretold.
   std::string text() const;
 
-  /// This rank's line at the end: medians of the steps behind the timed ones beside what was foretold; empty where there
-  /// were none.
+  /// This rank's line at the end: medians of the steps behind the timed ones beside what was foretold; empty where
+  /// there were none.
   std::string line() const;
 
  private:

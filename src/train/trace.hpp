@@ -1,6 +1,6 @@
 #pragma once
-// trace.json: what was foretold of traced steps beside what was measured, as Chrome trace events (the Trace Event Format
-// that Perfetto and chrome://tracing read).
+// trace.json: what was foretold of traced steps beside what was measured, as Chrome trace events (the Trace Event
+// Format that Perfetto and chrome://tracing read).
 
 #include <cstdint>
 #include <filesystem>

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <sstream>
 #include <thread>
 
 #include "base/log.hpp"
@@ -23,9 +22,9 @@ namespace penstock {
 
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+using Clock = StepTracer::Clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 int threads_of_rank(const RunConfig& config, World& world) {
   const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says
@@ -37,6 +36,11 @@ int threads_of_rank(const RunConfig& config, World& world) {
 HostWait wait_of(World& world) {
   return [&world](const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress) { world.wait_until(done, what, progress); };
+}
+
+// Of an activation or gradient between two stages.
+std::size_t transfer_bytes(const ModelShape& shape) {
+  return static_cast<std::size_t>(shape.rows() * shape.width()) * bytes_of(shape.cut.compute);
 }
 
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
@@ -60,9 +64,8 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
       product_choices_(choose_products(restart)),
       arena_(world.make_together([this] { return Arena(arena_bytes(setup_.plan, place_)); })),
-      model_(world.make_together([this] {
-        return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_);
-      })),
+      model_(world.make_together(
+          [this] { return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_); })),
       executor_(*model_, communicators_, queue_, place_.pipeline),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
       forecast_(setup_.plan.schedule, place_.pipeline) {
@@ -70,6 +73,10 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
     queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
     prepare_operations(queue_, setup_.plan, place_);
   });
+  tracer_.emplace(
+      TraceSubject{
+          .schedule = &setup_.plan.schedule, .mesh = &setup_.mesh, .transfer_bytes = transfer_bytes(model_->shape())},
+      folder_, config_.trace.steps);
   world.set_deadline(config_.watchdog.seconds);
   start_state(restart);
   list_ranks();
@@ -84,7 +91,8 @@ std::string Trainer::choose_products(const std::optional<std::string>& restart) 
   world_->together([&] {
     if (world_->rank() != 0) return;
     const bool names_file = restart && *restart != "latest";
-    const auto file = folder_.product_choices_for(names_file ? std::optional<std::filesystem::path>(*restart) : std::nullopt);
+    const auto file =
+        folder_.product_choices_for(names_file ? std::optional<std::filesystem::path>(*restart) : std::nullopt);
     const auto measure = [&](const std::string& text) {
       return ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), text);
     };
@@ -287,7 +295,7 @@ MetricsRow Trainer::step() {
   ++step_;
   samples_ += static_cast<std::uint64_t>(config_.batch.global);
   const double seconds = seconds_since(start);
-  foretell(step_, start);
+  time_step(start);
   if (recorder) {
     model_->context().set_taps(nullptr);
     const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(),
@@ -308,7 +316,7 @@ MetricsRow Trainer::step() {
 }
 
 // What the step took, for the forecast and for the trace.
-void Trainer::foretell(std::int64_t step, Clock::time_point begin) {
+void Trainer::time_step(StepTracer::Clock::time_point begin) {
   const std::vector<Span> spans = executor_.spans();
   const bool knew = forecast_.foretold().has_value();
   forecast_.add(*world_, spans);
@@ -316,38 +324,9 @@ void Trainer::foretell(std::int64_t step, Clock::time_point begin) {
     progress_->clear();
     spdlog::info("{}", forecast_.text());
   }
-  if (!trace_due(step)) return;
-  if (traced_.empty()) first_traced_ = begin;
-  trace(step, std::chrono::duration<double>(begin - first_traced_).count(), spans);
-}
-
-void Trainer::trace(std::int64_t step, double begin, const std::vector<Span>& spans) {
-  std::string mine;
-  for (const Span& span : spans) mine += fmt::format("{:.9g} {:.9g} ", span.start, span.end);
-  const std::vector<std::string> all = world_->gather(mine);
-  if (world_->rank() != 0) return;
-  TracedStep traced{.step = step, .begin = begin, .measured = {}, .foretold = {}};
-  for (const std::string& text : all) {
-    std::istringstream numbers(text);
-    traced.measured.emplace_back();
-    for (Span span; numbers >> span.start >> span.end;) traced.measured.back().push_back(span);
-  }
-  if (forecast_.foretold()) traced.foretold = forecast_.foretold()->spans;
-  traced_.push_back(std::move(traced));
-  try {
-    folder_.write_trace(trace_json({.schedule = &setup_.plan.schedule,
-                                    .mesh = &setup_.mesh,
-                                    .transfer_bytes = static_cast<std::size_t>(model_->shape().rows() *
-                                                                               model_->shape().width()) *
-                                                      bytes_of(setup_.plan.cut.compute)},
-                                   traced_));
-  } catch (const std::exception& error) {
-    spdlog::warn("{}; training goes on", error.what());
-  }
-}
-
-bool Trainer::trace_due(std::int64_t step) const {
-  return std::find(config_.trace.steps.begin(), config_.trace.steps.end(), step) != config_.trace.steps.end();
+  if (tracer_->wants(step_))
+    tracer_->add(*world_, step_, begin, spans,
+                 forecast_.foretold() ? forecast_.foretold()->spans : std::vector<std::vector<Span>>());
 }
 
 // Afterwards: where the time of each rank's steps went, beside what was foretold.

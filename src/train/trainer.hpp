@@ -18,8 +18,8 @@
 #include "train/run_folder.hpp"
 #include "train/step_forecast.hpp"
 #include "train/step_report.hpp"
+#include "train/step_tracer.hpp"
 #include "train/stop_request.hpp"
-#include "train/trace.hpp"
 
 namespace penstock {
 
@@ -57,8 +57,6 @@ class Trainer {
   int run();
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   std::string choose_products(const std::optional<std::string>& restart);
   void refuse_earlier_steps() const;
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
@@ -72,8 +70,7 @@ class Trainer {
 
   int train();
   MetricsRow step();
-  void foretell(std::int64_t step, Clock::time_point begin);
-  void trace(std::int64_t step, double begin, const std::vector<Span>& spans);
+  void time_step(StepTracer::Clock::time_point begin);
   void tell_steps() const;
   void report(MetricsRow row);
   double evaluate();
@@ -85,7 +82,6 @@ class Trainer {
   bool save_due() const;
   bool evaluation_due() const;
   bool capture_due() const;
-  bool trace_due(std::int64_t step) const;
   std::int64_t last_step() const;
   /// All ranks agree: some rank was asked to stop.
   bool stop_agreed();
@@ -116,8 +112,7 @@ class Trainer {
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
   StepForecast forecast_;
-  std::vector<TracedStep> traced_;      ///< rank 0
-  Clock::time_point first_traced_;
+  std::optional<StepTracer> tracer_;
   bool stopping_ = false;
   bool guard_lost_ = false;  ///< another life has the folder: nothing more may be written
 };

@@ -1,5 +1,5 @@
-// Rank 1 is killed; rank 0, which waits for it, says so and ends the job long before its deadline. tests.cmake holds the
-// output against what the report must say.
+// Rank 1 is killed; rank 0, which waits for it, says so and ends the job long before its deadline. tests.cmake holds
+// the output against what the report must say.
 
 #include <gtest/gtest.h>
 

@@ -14,8 +14,8 @@ using Visible = std::vector<std::vector<std::string>>;
 std::vector<std::string> taken(const Visible& visible, bool share = false, int nodes = 1) {
   std::vector<std::string> names;
   for (std::size_t rank = 0; rank < visible.size(); ++rank) {
-    const DevicePlace place = place_on_device(
-        {.rank_on_node = static_cast<int>(rank), .visible = visible, .nodes = nodes, .share = share});
+    const DevicePlace place =
+        place_on_device({.rank_on_node = static_cast<int>(rank), .visible = visible, .nodes = nodes, .share = share});
     names.push_back(visible[rank].at(static_cast<std::size_t>(place.index)) + (place.shared ? " shared" : ""));
   }
   return names;

@@ -37,9 +37,10 @@ struct TinySetup {
   }
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
-    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} chunks {} recompute {}", data, pipeline,
-                       tensor, stages, sequence_parallel ? "sequence-parallel" : "whole rows", shard, name_of(compute),
-                       penstock::text(schedule), penstock::text(backward), chunks, penstock::text(recompute));
+    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} chunks {} recompute {}", data,
+                       pipeline, tensor, stages, sequence_parallel ? "sequence-parallel" : "whole rows", shard,
+                       name_of(compute), penstock::text(schedule), penstock::text(backward), chunks,
+                       penstock::text(recompute));
   }
 };
 

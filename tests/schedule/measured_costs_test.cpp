@@ -20,8 +20,11 @@ std::vector<Span> spans_of(const std::vector<double>& seconds) {
 }
 
 TEST(MeasuredCosts, AreMediansOverMicrobatchesAndSteps) {
-  const std::vector<Action> row{{Work::forward, 0, 0}, {Work::forward, 0, 1}, {Work::input_gradient, 0, 0},
-                                {Work::weight_gradient, 0, 0}, {Work::update}};
+  const std::vector<Action> row{{Work::forward, 0, 0},
+                                {Work::forward, 0, 1},
+                                {Work::input_gradient, 0, 0},
+                                {Work::weight_gradient, 0, 0},
+                                {Work::update}};
   MeasuredCosts measured;
   measured.add(row, spans_of({1, 3, 10, 20, 0.5}));
   measured.add(row, spans_of({2, 100, 11, 21, 0.25}));

@@ -22,8 +22,8 @@ std::vector<Span> spans_of(const std::vector<Action>& row, double factor) {
 }
 
 TEST(StepShare, SeparatesComputingWaitingAndCommunication) {
-  const std::vector<Action> row{{Work::gather_parameters}, {Work::forward, 0, 0}, {Work::backward, 0, 0}, {Work::norm},
-                                {Work::update}};
+  const std::vector<Action> row{
+      {Work::gather_parameters}, {Work::forward, 0, 0}, {Work::backward, 0, 0}, {Work::norm}, {Work::update}};
   const StepShare share = share_of(row, std::vector<Span>{{0, 1}, {3, 5}, {5, 9}, {10, 10.5}, {10.5, 11}});
   EXPECT_EQ(share.step, 11);
   EXPECT_EQ(share.busy, 6);

@@ -14,7 +14,8 @@ namespace {
 TEST(Trace, HoldsEveryActionOfEveryRankOnceMeasuredAndOnceForetold) {
   const Mesh mesh({{"pipeline", 2}, {"data", 2}});
   const Schedule schedule = lower(generate({.pipeline = 2, .microbatches = 3}), {});
-  TracedStep step{.step = 12, .begin = 1.5, .measured = {}, .foretold = simulate(schedule, equal_costs(schedule, {}, 0)).spans};
+  TracedStep step{
+      .step = 12, .begin = 1.5, .measured = {}, .foretold = simulate(schedule, equal_costs(schedule, {}, 0)).spans};
   for (int rank = 0; rank < mesh.size(); ++rank) {
     std::vector<Span> spans;
     for (std::size_t i = 0; i < schedule.row(mesh.coordinate(rank, "pipeline")).size(); ++i)
@@ -22,7 +23,8 @@ TEST(Trace, HoldsEveryActionOfEveryRankOnceMeasuredAndOnceForetold) {
     step.measured.push_back(spans);
   }
 
-  const auto json = nlohmann::json::parse(trace_json({.schedule = &schedule, .mesh = &mesh, .transfer_bytes = 640}, {step}));
+  const auto json =
+      nlohmann::json::parse(trace_json({.schedule = &schedule, .mesh = &mesh, .transfer_bytes = 640}, {step}));
   std::map<std::string, int> process;
   std::map<std::pair<int, int>, std::vector<std::string>> seen;  // by process and thread
   for (const auto& event : json.at("traceEvents")) {

@@ -250,7 +250,8 @@ void World::abort(std::string_view message) {
   const std::string lost = lost_ranks();
   if (!lost.empty() && report.find(lost) == std::string::npos) report += fmt::format("\nhas ended before: {}", lost);
   if (place_) report += fmt::format("\n{}", place_());
-  std::fprintf(stderr, "penstock: rank %d on %s, process %d: %s\n", rank_, World::host().c_str(), getpid(), report.c_str());
+  std::fprintf(stderr, "penstock: rank %d on %s, process %d: %s\n", rank_, World::host().c_str(), getpid(),
+               report.c_str());
   std::fflush(stderr);
   // MPI_Abort itself can hang behind a cut link: this process ends by itself then.
   std::thread([] {

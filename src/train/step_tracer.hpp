@@ -1,0 +1,37 @@
+#pragma once
+// Gathers the traced steps of all ranks and writes them.
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "comm/world.hpp"
+#include "train/run_folder.hpp"
+#include "train/trace.hpp"
+
+namespace penstock {
+
+class StepTracer {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// `subject` and `folder` outlive it. `steps`: numbers of the steps to trace.
+  StepTracer(const TraceSubject& subject, const RunFolder& folder, std::vector<std::int64_t> steps)
+      : subject_(subject), folder_(&folder), steps_(std::move(steps)) {}
+
+  bool wants(std::int64_t step) const;
+
+  /// Collective: adds a step to the trace and writes the file anew (rank 0). A file that cannot be written costs a
+  /// warning, not the run. `foretold` may be empty.
+  void add(World& world, std::int64_t step, Clock::time_point begin, const std::vector<Span>& spans,
+           const std::vector<std::vector<Span>>& foretold);
+
+ private:
+  TraceSubject subject_;
+  const RunFolder* folder_;
+  std::vector<std::int64_t> steps_;
+  std::vector<TracedStep> traced_;  ///< rank 0
+  Clock::time_point first_begin_;
+};
+
+}  // namespace penstock
