@@ -1,10 +1,14 @@
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
 #include "app/schedule_text.hpp"
+#include "pipeline/part_times.hpp"
 #include "schedule/report.hpp"
 #include "train/memory_text.hpp"
+#include "train/run_folder.hpp"
+#include "train/step_forecast.hpp"
 
 namespace penstock {
 
@@ -66,6 +70,17 @@ Costs counted_costs(const ModelPlan& plan) {
                             .weight_gradient = part.blocks + head});
   }
   return costs;
+}
+
+Costs measured_costs(const std::string& path, const RunConfig& config, const ModelPlan& plan) {
+  if (!std::filesystem::exists(path))
+    throw_input_error("{} does not exist; a run of more than {} steps writes costs.json into its folder", path,
+                      StepForecast::last_timed);
+  try {
+    return costs_of(plan.parts, read_part_times(read_text(path), times_subject(config)));
+  } catch (const InputError& error) {
+    throw_input_error("{}: {}", path, error.what());
+  }
 }
 
 void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
@@ -131,10 +146,13 @@ void check_command(const CheckRequest& request) {
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
   const std::vector<RankPlan> ranks = plan_ranks(plan, mesh, threads);
-  const Simulation simulation = simulate(plan.schedule, counted_costs(plan));
+  const Simulation simulation = simulate(
+      plan.schedule, request.costs.empty() ? counted_costs(plan) : measured_costs(request.costs, config, plan));
   const ScheduleReport costs = report(plan.schedule, simulation);
   const std::string unit =
-      "schedule, in forward passes of one block (floating-point operations counted, not measured):\n";
+      request.costs.empty()
+          ? "schedule, in forward passes of one block (floating-point operations counted, not measured):\n"
+          : fmt::format("schedule, in seconds, from {}:\n", request.costs);
   if (request.json)
     print_json(config, plan, mesh, ranks, costs);
   else

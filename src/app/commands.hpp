@@ -18,6 +18,7 @@ int train_command(const TrainRequest& request);
 struct CheckRequest {
   std::string deck;
   std::vector<std::string> settings;
+  std::string costs;  ///< costs.json of a run, for times in seconds
   bool json = false;
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks.

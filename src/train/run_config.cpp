@@ -441,6 +441,12 @@ ModelPlan make_plan(const RunConfig& config) {
   return plan;
 }
 
+std::string times_subject(const RunConfig& config) {
+  return fmt::format("width {}, {} heads, vocabulary {}, {} x {} tokens a microbatch, {}, tensor {}, recomputation {}",
+                     config.model.width, config.model.heads, config.model.vocabulary, config.batch.micro,
+                     config.data.sequence, config.precision.compute, config.mesh.tensor, config.recompute.policy);
+}
+
 MeshPlace place_of(const Mesh& mesh, int rank) {
   return {.data = mesh.coordinate(rank, "data"),
           .pipeline = mesh.coordinate(rank, "pipeline"),

@@ -95,6 +95,9 @@ RunDeck read_run_deck(const Deck& deck);
 /// The text of a schedule.file; empty without one. Throws InputError where it cannot be read.
 std::string read_schedule_file(const std::string& path);
 
+/// What measured times of a deck's parts hold for: all that decides how long a block takes, in words.
+std::string times_subject(const RunConfig& config);
+
 /// Everything that follows from the config and is the same on every rank: partition, schedule (lowered and proved),
 /// parameters. With a schedule.file its text is in `schedule.table`. Throws InputError.
 ModelPlan make_plan(const RunConfig& config);

@@ -105,6 +105,8 @@ std::optional<std::filesystem::path> RunFolder::product_choices_for(
   return std::nullopt;
 }
 
+void RunFolder::write_costs(const std::string& json) const { write_text(costs(), json); }
+
 void RunFolder::write_trace(const std::string& json) const { write_text(trace(), json); }
 
 void RunFolder::write_product_choices(const std::string& text) const { write_text(product_choices(), text); }

@@ -26,6 +26,8 @@ class RunFolder {
   std::filesystem::path captures() const { return path_ / "captures"; }
   /// Chrome trace events of the traced steps.
   std::filesystem::path trace() const { return path_ / "trace.json"; }
+  /// Measured seconds of the model's parts (pipeline/part_times.hpp).
+  std::filesystem::path costs() const { return path_ / "costs.json"; }
   /// Which process each rank of this life is: rank,host,process,device.
   std::filesystem::path ranks() const { return path_ / "ranks.csv"; }
   /// How the products of this run are made (ops/linear_choices.hpp), where that was measured.
@@ -44,6 +46,7 @@ class RunFolder {
   /// The file that lies in this folder (from the life before, or put there to have the bits of another run), or else in
   /// the folder of the run that wrote the checkpoint `restart`.
   std::optional<std::filesystem::path> product_choices_for(const std::optional<std::filesystem::path>& restart) const;
+  void write_costs(const std::string& json) const;
   void write_trace(const std::string& json) const;
   void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.

@@ -37,7 +37,10 @@ void StepForecast::add(World& world, const std::vector<Span>& spans) {
   const std::vector<Action>& row = schedule_->row(pipeline_rank_);
   ++steps_;
   if (steps_ >= first_timed && steps_ <= last_timed) costs_.add(row, spans);
-  if (steps_ == last_timed) foretold_ = simulate(*schedule_, costs_of(*schedule_, world.gather(costs_.text())));
+  if (steps_ == last_timed) {
+    stage_costs_ = costs_of(*schedule_, world.gather(costs_.text()));
+    foretold_ = simulate(*schedule_, stage_costs_);
+  }
   if (steps_ > last_timed) later_.push_back(share_of(row, spans));
 }
 

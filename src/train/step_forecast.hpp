@@ -36,6 +36,8 @@ class StepForecast {
 
   /// What was foretold, by the same rule on every rank; empty before the last timed step.
   const std::optional<Simulation>& foretold() const { return foretold_; }
+  /// What it was foretold from; of the same moment.
+  const Costs& costs() const { return stage_costs_; }
   /// "a step should take ...": what a log says once it is foretold.
   std::string text() const;
 
@@ -48,6 +50,7 @@ class StepForecast {
   int pipeline_rank_;
   int steps_ = 0;
   MeasuredCosts costs_;
+  Costs stage_costs_;
   std::optional<Simulation> foretold_;
   std::vector<StepShare> later_;
 };

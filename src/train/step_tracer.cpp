@@ -24,7 +24,9 @@ std::vector<Span> spans_of(const std::string& text) {
 
 }  // namespace
 
-bool StepTracer::wants(std::int64_t step) const { return std::find(steps_.begin(), steps_.end(), step) != steps_.end(); }
+bool StepTracer::wants(std::int64_t step) const {
+  return std::find(steps_.begin(), steps_.end(), step) != steps_.end();
+}
 
 void StepTracer::add(World& world, std::int64_t step, Clock::time_point begin, const std::vector<Span>& spans,
                      const std::vector<std::vector<Span>>& foretold) {

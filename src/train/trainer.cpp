@@ -13,6 +13,7 @@
 #include "device/device.hpp"
 #include "ops/linear_choices.hpp"
 #include "pipeline/evaluation_schedule.hpp"
+#include "pipeline/part_times.hpp"
 #include "train/capture_recorder.hpp"
 #include "train/cores.hpp"
 #include "train/memory_text.hpp"
@@ -323,10 +324,22 @@ void Trainer::time_step(StepTracer::Clock::time_point begin) {
   if (!knew && forecast_.foretold() && world_->rank() == 0) {
     progress_->clear();
     spdlog::info("{}", forecast_.text());
+    write_costs();
   }
   if (tracer_->wants(step_))
     tracer_->add(*world_, step_, begin, spans,
                  forecast_.foretold() ? forecast_.foretold()->spans : std::vector<std::vector<Span>>());
+}
+
+// For `penstock check --costs`: what other schedules of this deck would take.
+void Trainer::write_costs() const {
+  const ModelPlan& plan = setup_.plan;
+  try {
+    folder_.write_costs(part_times_json(
+        part_times(plan.parts, part_costs(plan.config, plan.sequence), forecast_.costs()), times_subject(config_)));
+  } catch (const std::exception& error) {
+    spdlog::warn("{}", error.what());
+  }
 }
 
 // Afterwards: where the time of each rank's steps went, beside what was foretold.

@@ -71,6 +71,7 @@ class Trainer {
   int train();
   MetricsRow step();
   void time_step(StepTracer::Clock::time_point begin);
+  void write_costs() const;
   void tell_steps() const;
   void report(MetricsRow row);
   double evaluate();
