@@ -47,7 +47,7 @@ void StepForecast::add(World& world, const std::vector<Span>& spans) {
 std::string StepForecast::text() const {
   if (!foretold_) return "";
   return fmt::format(
-      "a step should take {:.4f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life)",
+      "a step should take {:.6f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life)",
       foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed);
 }
 
@@ -56,7 +56,7 @@ std::string StepForecast::line() const {
   const auto rank = static_cast<std::size_t>(pipeline_rank_);
   const double step = median_of(later_, &StepShare::step), busy = median_of(later_, &StepShare::busy);
   return fmt::format(
-      "a step took {:.4f} s (foretold {:.4f}), idle {:.1f} % ({:.1f}), waiting {:.4f} s, communication {:.4f} s", step,
+      "a step took {:.6f} s (foretold {:.6f}), idle {:.1f} % ({:.1f}), waiting {:.6f} s, communication {:.6f} s", step,
       foretold_->makespan, percent(step - busy, step), percent(foretold_->idle[rank], foretold_->makespan),
       median_of(later_, &StepShare::waiting), median_of(later_, &StepShare::communication));
 }

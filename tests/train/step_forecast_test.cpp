@@ -44,7 +44,7 @@ TEST(StepForecast, ForetellsFromItsTimedStepsAndHoldsTheLaterOnesAgainstIt) {
   EXPECT_DOUBLE_EQ(forecast.foretold()->makespan, expected);
   EXPECT_EQ(forecast.line(), "");
   forecast.add(test_world(), spans_of(row, 2));
-  EXPECT_NE(forecast.line().find(fmt::format("a step took {:.4f} s (foretold {:.4f})", 2 * expected, expected)),
+  EXPECT_NE(forecast.line().find(fmt::format("a step took {:.6f} s (foretold {:.6f})", 2 * expected, expected)),
             std::string::npos)
       << forecast.line();
 }
