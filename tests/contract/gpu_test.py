@@ -86,6 +86,33 @@ class GpuMeshTest(GpuTest):
         self.assert_close_datasets(capture(self.folder / "one", 2), capture(self.folder / "four", 2), CAPTURES)
 
 
+class GpuScheduleTest(GpuTest):
+    """Every schedule (ring: transfers in groups) and every recomputation gives the plain run's numbers."""
+
+    def test_schedules(self):
+        settings = {**self.common, "device.measure": False}
+        self.train(settings=settings, run=self.folder / "reference")
+        for mesh in (Mesh(1, 2, 1), Mesh(1, 4, 1)):
+            for schedule in ("ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"):
+                with self.subTest(mesh=str(mesh), schedule=schedule):
+                    run = self.folder / f"{mesh}-{schedule}"
+                    chunks = 2 if schedule in ("ring", "breadth-first", "zb-v") else 1
+                    self.train(mesh=mesh, run=run,
+                               settings={**settings, "schedule.name": schedule, "schedule.chunks": chunks})
+                    self.assert_same_curve(self.folder / "reference", run, LOSS, NORM)
+
+    def test_recomputation(self):
+        for compute in ("float32", "bfloat16"):
+            settings = {**self.common, "device.measure": False, "precision.compute": compute}
+            reference = self.folder / f"reference-{compute}"
+            self.train(settings=settings, run=reference)
+            for policy in ("attention", "block", "block-local"):
+                with self.subTest(compute=compute, policy=policy):
+                    run = self.folder / f"{compute}-{policy}"
+                    self.train(settings={**settings, "recompute.policy": policy}, run=run)
+                    self.assertEqual(curve(run), curve(reference))  # the same operations on the same values
+
+
 class GpuRestartTest(GpuTest):
     """Stop at 4, go on to 8: the bits of the straight run."""
 

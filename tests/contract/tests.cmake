@@ -33,7 +33,7 @@ function(penstock_contract_test name)
 endfunction()
 
 if(PENSTOCK_CUDA)
-  foreach(case GpuMeshTest GpuRestartTest GpuAndCpuTest GpuErrorsTest)
+  foreach(case GpuMeshTest GpuScheduleTest GpuRestartTest GpuAndCpuTest GpuErrorsTest)
     penstock_contract_test(gpu_test CASE ${case} LABELS gpu RANKS 8 TIMEOUT 1200)
   endforeach()
   return()
