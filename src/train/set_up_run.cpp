@@ -49,13 +49,12 @@ RunDeck read_deck(World& world, const TrainRequest& request) {
 
 void check_world_size(const RunConfig& config, int ranks) {
   const RunConfig::MeshSizes& m = config.mesh;
-  if (m.data * m.pipeline * m.tensor != ranks)
-    throw_input_error(
-        "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start "
-        "{} ranks (mpiexec "
-        "-n {}), or change the mesh",
-        ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, m.data * m.pipeline * m.tensor,
-        m.data * m.pipeline * m.tensor, m.data * m.pipeline * m.tensor);
+  const std::int64_t wanted = m.data * m.pipeline * m.tensor;
+  if (wanted == ranks) return;
+  throw_input_error(
+      "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start {} "
+      "rank{} (mpiexec -n {}), or change the mesh",
+      ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, wanted, wanted, wanted == 1 ? "" : "s", wanted);
 }
 
 // Which devices the ranks of this node can see decides who takes which.

@@ -83,7 +83,7 @@ class CheckpointFileTest(ContractTest):
         run = self.folder / "run"
         self.train(deck=self.small_deck(checkpoint={"every": 2}), mesh=Mesh(1, 2, 1), run=run)
         names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-        self.assertEqual(names, {"deck.toml", "metrics.csv", "end.json"} |
+        self.assertEqual(names, {"deck.toml", "metrics.csv", "end.json", "ranks.csv", "costs.json"} |
                          {f"checkpoints/step-000000{step}.h5" for step in (16, 18, 20)})
 
 
