@@ -70,6 +70,21 @@ Latest find_latest(World& world, IoThread& io, const std::filesystem::path& fold
   return latest;
 }
 
+std::vector<std::filesystem::path> set_aside_later(const std::filesystem::path& folder, std::int64_t step) {
+  std::vector<std::filesystem::path> moved;
+  for (const CheckpointFile& file : checkpoint_files(folder)) {
+    if (file.step <= step) continue;
+    const std::filesystem::path aside = folder / ("left-at-" + std::to_string(step));
+    std::filesystem::create_directories(aside);
+    std::filesystem::path target = aside / file.path.filename();
+    for (int copy = 2; std::filesystem::exists(target); ++copy)
+      target = aside / (file.path.stem().string() + "-" + std::to_string(copy) + ".h5");
+    std::filesystem::rename(file.path, target);
+    moved.push_back(target);
+  }
+  return moved;
+}
+
 std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep) {
   std::vector<std::filesystem::path> removed;
   if (keep < 1) return removed;

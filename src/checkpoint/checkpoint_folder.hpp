@@ -39,6 +39,11 @@ struct Latest {
 Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder,
                    double quiet_seconds = default_quiet_seconds);
 
+/// After a restart from an older file the later ones belong to a branch that the run leaves: `latest` must not go back
+/// to it, nor may it push the run's own checkpoints out. Moves the files beyond `step` to "left-at-<step>" in the
+/// folder; nothing there is overwritten. Returns where they are now.
+std::vector<std::filesystem::path> set_aside_later(const std::filesystem::path& folder, std::int64_t step);
+
 /// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: none goes). Files that do not open as
 /// whole checkpoints (structure, digest, complete) are neither counted nor removed, so the last whole one always stays.
 /// Returns what was removed. Runs on the I/O thread, on rank 0 alone, or in a process that has none.

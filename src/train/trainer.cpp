@@ -159,7 +159,10 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     folder_.create();
     if (!guard_) guard_ = std::make_unique<RunGuard>(folder_.path());
     if (!restart) refuse_earlier_steps();
-    if (restart && *restart != "latest") set_aside_later_checkpoints();
+    if (restart && *restart != "latest")
+      for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
+        spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_,
+                     aside.parent_path().string());
     remove_temporaries(folder_.checkpoints());
     remove_temporaries(folder_.captures());
     folder_.write_deck(setup_.deck.effective);
@@ -449,21 +452,6 @@ void Trainer::remove_old_checkpoints() {
              "old checkpoints being removed");
   } catch (const std::exception& error) {
     spdlog::warn("old checkpoints could not be removed: {}", error.what());
-  }
-}
-
-// After a restart from an older file the later ones belong to a branch that this run leaves: `latest` must not go back
-// to it, nor may it push this run's own checkpoints out. They are kept, out of the way.
-void Trainer::set_aside_later_checkpoints() {
-  for (const CheckpointFile& file : checkpoint_files(folder_.checkpoints())) {
-    if (file.step <= step_) continue;
-    const std::filesystem::path aside = file.path.parent_path() / ("left-at-" + std::to_string(step_));
-    std::filesystem::create_directories(aside);
-    std::filesystem::path target = aside / file.path.filename();
-    for (int copy = 2; std::filesystem::exists(target); ++copy)
-      target = aside / (file.path.stem().string() + "-" + std::to_string(copy) + ".h5");
-    std::filesystem::rename(file.path, target);
-    spdlog::info("{} is beyond step {}: moved to {}", file.path.filename().string(), step_, aside.string());
   }
 }
 

@@ -78,7 +78,6 @@ class Trainer {
   StepTokens tokens_of(const StepBatch& batch) const;
   void save();
   void remove_old_checkpoints();
-  void set_aside_later_checkpoints();
   void record(LifeEnd end, int exit_code, const std::string& message);
   bool save_due() const;
   bool evaluation_due() const;
