@@ -85,17 +85,14 @@ std::vector<std::filesystem::path> set_aside_later(const std::filesystem::path& 
   return moved;
 }
 
-std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep) {
-  std::vector<std::filesystem::path> removed;
-  if (keep < 1) return removed;
+std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep,
+                                               const std::function<void()>& ensure_mine) {
+  std::vector<std::filesystem::path> old;
   int whole = 0;
-  for (const CheckpointFile& file : checkpoint_files(folder)) {
-    if (!opens_as_whole(file.path)) continue;
-    if (++whole <= keep) continue;
-    discard(file.path);
-    removed.push_back(file.path);
-  }
-  return removed;
+  for (const CheckpointFile& file : checkpoint_files(folder))
+    if (keep > 0 && opens_as_whole(file.path) && ++whole > keep) old.push_back(file.path);
+  remove_guarded(old, ensure_mine);
+  return old;
 }
 
 }  // namespace penstock

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,7 +47,9 @@ std::vector<std::filesystem::path> set_aside_later(const std::filesystem::path& 
 
 /// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: none goes). Files that do not open as
 /// whole checkpoints (structure, digest, complete) are neither counted nor removed, so the last whole one always stays.
-/// Returns what was removed. Runs on the I/O thread, on rank 0 alone, or in a process that has none.
-std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep);
+/// Returns what was removed. `ensure_mine` throws when this life may not write any more. Runs on the I/O thread, on
+/// rank 0 alone, or in a process that has none.
+std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep,
+                                               const std::function<void()>& ensure_mine = {});
 
 }  // namespace penstock

@@ -16,7 +16,7 @@ namespace penstock {
 
 namespace {
 
-constexpr std::string_view temporary_mark = ".h5.tmp-";
+constexpr std::string_view temporary_mark = ".tmp-";
 
 [[noreturn]] void fail(const std::filesystem::path& path, std::string_view what, int reason) {
   throw SystemError(fmt::format("{}: {}: {}", path.string(), what, std::strerror(reason)));
@@ -24,7 +24,7 @@ constexpr std::string_view temporary_mark = ".h5.tmp-";
 
 class Descriptor {
  public:
-  Descriptor(const std::filesystem::path& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC)) {
+  Descriptor(const std::filesystem::path& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {
     if (descriptor_ < 0) fail(path, "cannot be opened", errno);
   }
   ~Descriptor() { close(descriptor_); }
@@ -57,10 +57,31 @@ int remove_temporaries(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
     if (name.front() != '.' || name.find(temporary_mark) == std::string::npos) continue;
-    discard(entry.path());
+    std::filesystem::remove_all(entry.path(), error);
+    if (error) spdlog::warn("{}: cannot be removed: {}", entry.path().string(), error.message());
     ++removed;
   }
   return removed;
+}
+
+void remove_guarded(const std::vector<std::filesystem::path>& files, const std::function<void()>& ensure_mine) {
+  if (files.empty()) return;
+  const std::filesystem::path going = temporary_name(files.front().parent_path() / "going");
+  std::error_code error;
+  std::filesystem::create_directory(going, error);
+  if (error) throw SystemError(fmt::format("{}: cannot be made: {}", going.string(), error.message()));
+  const auto move_away = [&] {
+    if (ensure_mine) ensure_mine();
+    for (const std::filesystem::path& file : files)
+      if (rename(file.c_str(), (going / file.filename()).c_str()) != 0) fail(file, "cannot be removed", errno);
+  };
+  try {
+    move_away();
+  } catch (...) {
+    std::filesystem::remove_all(going, error);
+    throw;
+  }
+  std::filesystem::remove_all(going, error);
 }
 
 void reserve_space(const std::filesystem::path& path, std::uint64_t bytes) {
@@ -78,6 +99,17 @@ void give_back_space(const std::filesystem::path& path) {
   struct stat status {};
   if (fstat(file.get(), &status) != 0) fail(path, "cannot be looked at", errno);
   if (ftruncate(file.get(), status.st_size) != 0) fail(path, "the reserved space cannot be given back", errno);
+}
+
+void write_file(const std::filesystem::path& path, const std::string& text) {
+  const Descriptor file(path, O_CREAT | O_TRUNC | O_WRONLY);
+  for (std::size_t written = 0; written < text.size();) {
+    const ssize_t more = write(file.get(), text.data() + written, text.size() - written);
+    if (more < 0 && errno == EINTR) continue;
+    if (more < 0) fail(path, "cannot be written", errno);
+    written += static_cast<std::size_t>(more);
+  }
+  if (fsync(file.get()) != 0) fail(path, "cannot be written to the device", errno);
 }
 
 void sync(const std::filesystem::path& path) {

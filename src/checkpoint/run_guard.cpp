@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "checkpoint/durable_file.hpp"
 
 namespace penstock {
 
@@ -84,6 +85,17 @@ double folder_clock(const std::filesystem::path& folder, const std::string& life
   return seconds_of(status.st_mtim);
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+// "cluster/4711"; job numbers are of a cluster.
+std::string slurm_job() {
+  const std::string job = variable("SLURM_JOB_ID");
+  return job.empty() ? "" : variable("SLURM_CLUSTER_NAME") + "/" + job;
+}
+
 [[noreturn]] void refuse(const std::filesystem::path& guard, const GuardHolder& holder) {
   throw_input_error(
       "{}: another run writes in this folder: process {} on {}, since {}; two writers destroy each other's work: end "
@@ -92,14 +104,15 @@ double folder_clock(const std::filesystem::path& folder, const std::string& life
       guard.parent_path().string(), holder.process, holder.host, holder.started, holder.process);
 }
 
-// Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave.
-void wait_for_leaving(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times) {
+// Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave. Whether it has left.
+bool leaves(const GuardHolder& holder, const GuardTimes& times) {
   const auto start = std::chrono::steady_clock::now();
   while (ticks_of(holder.process) == holder.start_ticks) {
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > times.leaving_seconds)
-      refuse(guard, holder);
+      return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  return true;
 }
 
 // Watches a guard of another machine. Returns when it is stale or gone; throws when somebody touches it.
@@ -123,16 +136,17 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
 }  // namespace
 
 std::string GuardHolder::json() const {
-  return nlohmann::ordered_json{{"host", host}, {"boot", boot},      {"process", process}, {"start_ticks", start_ticks},
-                                {"life", life}, {"started", started}}
+  return nlohmann::ordered_json{
+             {"host", host},       {"boot", boot},   {"process", process}, {"start_ticks", start_ticks}, {"life", life},
+             {"started", started}, {"epoch", epoch}, {"job", job},         {"requeues", requeues}}
              .dump() +
          "\n";
 }
 
 std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
   const nlohmann::json json = nlohmann::json::parse(text);
-  return GuardHolder{json.at("host"),        json.at("boot"), json.at("process"),
-                     json.at("start_ticks"), json.at("life"), json.at("started")};
+  return GuardHolder{json.at("host"),    json.at("boot"),  json.at("process"), json.at("start_ticks"), json.at("life"),
+                     json.at("started"), json.at("epoch"), json.at("job"),     json.at("requeues")};
 } catch (const nlohmann::json::exception&) {
   return std::nullopt;
 }
@@ -142,13 +156,26 @@ GuardHolder GuardHolder::this_process() {
   gethostname(host, sizeof(host) - 1);
   std::string boot = text_of_file("/proc/sys/kernel/random/boot_id");
   boot.erase(boot.find_last_not_of(" \n") + 1);
-  return {host, boot, getpid(), ticks_of(getpid()).value_or(0), new_life(), local_time()};
+  return {.host = host,
+          .boot = boot,
+          .process = getpid(),
+          .start_ticks = ticks_of(getpid()).value_or(0),
+          .life = new_life(),
+          .started = local_time(),
+          .epoch = 1,
+          .job = slurm_job(),
+          .requeues = std::atoll(variable("SLURM_RESTART_COUNT").c_str())};
 }
 
 // Containers of one machine share the boot id and not the process numbers: there the heartbeat has to tell.
 HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now) {
   if (other.boot == me.boot && ticks_now == other.start_ticks) return HolderState::alive;
   return other.host == me.host ? HolderState::dead : HolderState::unknown;
+}
+
+// Slurm counts the starts of a job, and begins the next one when it holds the last one for ended.
+bool supersedes(const GuardHolder& me, const GuardHolder& other) {
+  return !me.job.empty() && me.job == other.job && me.requeues > other.requeues;
 }
 
 RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder me)
@@ -159,12 +186,14 @@ RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder m
       throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
     const std::string text = text_of_file(file_);
     const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
-    const GuardHolder holder = parsed.value_or(GuardHolder{"an unknown machine", "", 0, 0, "", "an unknown time"});
+    const GuardHolder holder = parsed.value_or(GuardHolder{.host = "an unknown machine", .started = "an unknown time"});
     const HolderState state = parsed ? judge(holder, me_, ticks_of(holder.process)) : HolderState::unknown;
-    if (state == HolderState::alive) wait_for_leaving(file_, holder, times_);
-    if (state == HolderState::unknown) watch(file_, holder, times_, me_.life);
+    const bool superseded = supersedes(me_, holder);
+    if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder);
+    if (state == HolderState::unknown && !superseded) watch(file_, holder, times_, me_.life);
     take_over(text);
   }
+  remove_what_others_began();
   heart_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
 }
 
@@ -197,37 +226,76 @@ void RunGuard::take_over(const std::string& stale) {
   if (rename(file_.c_str(), aside.c_str()) != 0) return;
   const std::string moved = text_of_file(aside);
   if (moved == stale) {
-    const auto holder = GuardHolder::parse(stale);
-    spdlog::warn("{}: taken over from process {} on {}, since {}, which ended without leaving", file_.string(),
-                 holder ? holder->process : 0, holder ? holder->host : "an unknown machine",
-                 holder ? holder->started : "?");
+    const GuardHolder holder = GuardHolder::parse(stale).value_or(GuardHolder{.host = "an unknown machine"});
+    me_.epoch = holder.epoch + 1;
+    spdlog::warn(
+        "{}: taken over from process {} on {}, since {}, which {}", file_.string(), holder.process, holder.host,
+        holder.started,
+        supersedes(me_, holder) ? "is an earlier life of this job and may write no more" : "ended without leaving");
   } else if (link(aside.c_str(), file_.c_str()) != 0) {
     spdlog::warn("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
   }
   unlink(aside.c_str());
 }
 
+// Of the folder and those in it: checkpoints, captures.
+void RunGuard::remove_what_others_began() const {
+  const std::filesystem::path folder = file_.parent_path();
+  remove_temporaries(folder);
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.is_directory(error)) remove_temporaries(entry.path());
+}
+
+void RunGuard::end_by(std::function<void(const std::string&)> end) {
+  const std::lock_guard lock(mutex_);
+  end_ = std::move(end);
+}
+
 void RunGuard::beat(const std::stop_token& stop) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](double count) {
+    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
+  };
   std::unique_lock lock(mutex_);
-  const auto pause = std::chrono::duration<double>(times_.heartbeat_seconds);
+  Clock::time_point touch = Clock::now(), end = Clock::time_point::max();
   while (!stop.stop_requested()) {
-    stopped_.wait_for(lock, stop, pause, [] { return false; });
-    futimens(descriptor_, nullptr);
+    stopped_.wait_for(lock, stop, seconds(std::min(times_.look_seconds, times_.heartbeat_seconds)),
+                      [] { return false; });
+    if (Clock::now() >= touch) {
+      futimens(descriptor_, nullptr);
+      touch = Clock::now() + seconds(times_.heartbeat_seconds);
+    }
+    still_mine();
+    if (lost_ && end == Clock::time_point::max()) {
+      spdlog::error("{}", loss());
+      end = Clock::now() + seconds(times_.ending_seconds);
+    }
+    if (Clock::now() < end || !end_ || stop.stop_requested()) continue;
+    end_(loss());
+    return;
   }
 }
 
-bool RunGuard::still_mine() const {
-  const auto holder = GuardHolder::parse(text_of_file(file_));
-  return holder && holder->life == me_.life;
+std::optional<GuardHolder> RunGuard::look() const {
+  std::optional<GuardHolder> holder = GuardHolder::parse(text_of_file(file_));
+  if (holder && holder->life != me_.life) lost_ = true;
+  return holder;
+}
+
+bool RunGuard::still_mine() const { return look().has_value() && !lost_; }
+
+// A guard that is gone may come back (a network file system that hesitates); one that is another's does not.
+std::string RunGuard::loss() const {
+  const std::optional<GuardHolder> holder = look();
+  return fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(),
+                     holder ? fmt::format(" to process {} on {}, since {} (epoch {}, this life is of epoch {})",
+                                          holder->process, holder->host, holder->started, holder->epoch, me_.epoch)
+                            : std::string(": the guard is gone"));
 }
 
 void RunGuard::ensure_mine() const {
-  if (still_mine()) return;
-  const auto holder = GuardHolder::parse(text_of_file(file_));
-  throw SystemError(
-      fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(),
-                  holder ? fmt::format(" to process {} on {}, since {}", holder->process, holder->host, holder->started)
-                         : std::string(": the guard is gone")));
+  if (!still_mine()) throw SystemError(loss());
 }
 
 }  // namespace penstock

@@ -1,6 +1,12 @@
 #include "train/metrics.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <fstream>
 #include <string>
 
 #include "base/error.hpp"
@@ -38,41 +44,42 @@ std::string text(const MetricsRow& row) {
                      row.validation_loss ? fmt::format("{:.17g}", *row.validation_loss) : "");
 }
 
-Metrics::Metrics(std::filesystem::path path, std::int64_t last_step) : path_(std::move(path)) {
-  const std::string kept = last_step > 0 ? rows_up_to(path_, last_step) : "";
-  const std::filesystem::path temporary = path_.string() + ".tmp";
-  {
-    std::ofstream file(temporary, std::ios::trunc);
-    file << header << "\n" << kept;
-    if (!file.flush()) throw SystemError(fmt::format("{}: could not be written; is the disk full?", path_.string()));
+// The descriptor is that of the file before it has its name: whoever gives that name to another file afterwards has it
+// for himself.
+Metrics::Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine)
+    : path_(std::move(path)) {
+  const std::string text = std::string(header) + "\n" + (last_step > 0 ? rows_up_to(path_, last_step) : "");
+  const std::filesystem::path temporary = temporary_name(path_);
+  try {
+    write_file(temporary, text);
+    descriptor_ = open(temporary.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (descriptor_ < 0) throw SystemError(fmt::format("{}: cannot be opened", temporary.string()));
+    if (ensure_mine) ensure_mine();
+    publish(temporary, path_);
+  } catch (const std::exception&) {
+    if (descriptor_ >= 0) close(descriptor_);
+    discard(temporary);
+    throw;
   }
-  sync(temporary);
-  publish(temporary, path_);
-  file_.open(path_, std::ios::app);
-  whole_bytes_ = std::filesystem::file_size(path_);
+  whole_bytes_ = text.size();
 }
 
+Metrics::~Metrics() { close(descriptor_); }
+
+// A write that failed may have left a part of a line: it is cut off, and written again with the next row.
 void Metrics::append(const MetricsRow& row) {
   waiting_ += text(row) + "\n";
-  file_ << waiting_ << std::flush;
-  if (file_) {
+  const ssize_t written = write(descriptor_, waiting_.data(), waiting_.size());
+  if (written == static_cast<ssize_t>(waiting_.size())) {
     whole_bytes_ += waiting_.size();
     waiting_.clear();
     return;
   }
-  if (!told_)
-    spdlog::warn("{}: step {} could not be written (is the disk full?); training goes on", path_.string(), row.step);
+  const int reason = written < 0 ? errno : ENOSPC;
+  if (ftruncate(descriptor_, static_cast<off_t>(whole_bytes_)) != 0 || !told_)
+    spdlog::warn("{}: step {} could not be written: {}; training goes on, and the row comes with a later one",
+                 path_.string(), row.step, std::strerror(reason));
   told_ = true;
-  drop_half_line();
-}
-
-// A write that failed may have left a part of a line; the stream would write all of it again behind that part.
-void Metrics::drop_half_line() {
-  file_.close();
-  std::error_code error;
-  std::filesystem::resize_file(path_, whole_bytes_, error);
-  file_.clear();
-  file_.open(path_, std::ios::app);
 }
 
 }  // namespace penstock

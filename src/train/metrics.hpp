@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -26,17 +26,21 @@ class Metrics {
       "step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second,validation_loss";
 
   /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
-  /// Throws SystemError.
-  Metrics(std::filesystem::path path, std::int64_t last_step);
-  /// Appends and flushes; a disk that is full is told once, and training goes on. Rows that could not be written wait
-  /// for the next one; a part of a row is never left behind.
+  /// `ensure_mine` throws when this life may not write in the folder any more. Throws SystemError.
+  Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine = {});
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+  /// Appends; a disk that is full is told once, and training goes on. Rows that could not be written wait for the next
+  /// one; a part of a row is never left behind. Another life that has the folder has a file of its own by this name:
+  /// this one's rows do not reach it.
   void append(const MetricsRow& row);
+  /// Rows that are not in the file.
+  bool behind() const { return !waiting_.empty(); }
 
  private:
-  void drop_half_line();
-
   std::filesystem::path path_;
-  std::ofstream file_;
+  int descriptor_ = -1;
   std::string waiting_;             ///< rows that are not in the file yet
   std::uintmax_t whole_bytes_ = 0;  ///< of the file's whole rows
   bool told_ = false;

@@ -1,6 +1,5 @@
 #include "train/run_folder.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -26,22 +25,6 @@ std::string_view name_of(LifeEnd end) {
       return "failed";
   }
   return "?";
-}
-
-// Readers see the old text or the new one, never half of it.
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  const std::filesystem::path temporary = path.string() + ".tmp";
-  std::ofstream file(temporary, std::ios::trunc);
-  file << text;
-  file.close();
-  try {
-    if (!file) throw SystemError("a write failed");
-    sync(temporary);
-    publish(temporary, path);
-  } catch (const std::exception&) {
-    discard(temporary);
-    throw SystemError(fmt::format("{}: could not be written; is the disk full?", path.string()));
-  }
 }
 
 }  // namespace
@@ -90,6 +73,19 @@ void RunFolder::create() const {
     if (error)
       throw_input_error("the run folder {} cannot be made: {}; choose another with --run", path_.string(),
                         error.message());
+  }
+}
+
+// Readers see the old text or the new one, never half of it.
+void RunFolder::write_text(const std::filesystem::path& path, const std::string& text) const {
+  const std::filesystem::path temporary = temporary_name(path);
+  try {
+    write_file(temporary, text);
+    if (ensure_mine_) ensure_mine_();
+    publish(temporary, path);
+  } catch (const std::exception&) {
+    discard(temporary);
+    throw;
   }
 }
 

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace penstock {
@@ -20,6 +22,8 @@ class RunFolder {
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   const std::filesystem::path& path() const { return path_; }
+  /// What is asked before a file gets its name: throws when this life may not write any more (RunGuard::ensure_mine).
+  void ask_before_naming(std::function<void()> ensure_mine) { ensure_mine_ = std::move(ensure_mine); }
   std::filesystem::path deck() const { return path_ / "deck.toml"; }
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
@@ -55,7 +59,10 @@ class RunFolder {
   void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const;
 
  private:
+  void write_text(const std::filesystem::path& path, const std::string& text) const;
+
   std::filesystem::path path_;
+  std::function<void()> ensure_mine_;
 };
 
 }  // namespace penstock

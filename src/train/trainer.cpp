@@ -121,9 +121,16 @@ std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::str
     folder_.check();
     if (!restart) refuse_earlier_steps();
     if (!std::filesystem::exists(folder_.path())) return;
-    guard = std::make_unique<RunGuard>(folder_.path());
+    guard = take_guard();
     if (!restart) refuse_earlier_steps();  // what another life wrote before it left
   });
+  return guard;
+}
+
+std::unique_ptr<RunGuard> Trainer::take_guard() {
+  auto guard = std::make_unique<RunGuard>(folder_.path());
+  guard->end_by([world = world_](const std::string& message) { world->abort(message); });
+  folder_.ask_before_naming([guard = guard.get()] { guard->ensure_mine(); });
   return guard;
 }
 
@@ -157,18 +164,16 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.create();
-    if (!guard_) guard_ = std::make_unique<RunGuard>(folder_.path());
+    if (!guard_) guard_ = take_guard();
     if (!restart) refuse_earlier_steps();
     if (restart && *restart != "latest")
       for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
         spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_,
                      aside.parent_path().string());
-    remove_temporaries(folder_.checkpoints());
-    remove_temporaries(folder_.captures());
     folder_.write_deck(setup_.deck.effective);
     if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
     folder_.record(LifeEnd::running, step_, 0, "");
-    metrics_.emplace(folder_.metrics(), step_);
+    metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
     progress_.emplace(step_ + 1, last_step());
   });
   world_->together([&] {
@@ -412,7 +417,20 @@ bool Trainer::capture_due() const {
 
 bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0; }
 
-bool Trainer::stop_agreed() { return world_->largest(stop_->signal()) != 0; }
+// A run whose folder another life has taken ends here, on all ranks.
+bool Trainer::stop_agreed() {
+  constexpr std::int64_t lost_folder = 1 << 20;  // above all signals
+  const std::int64_t asked = world_->largest(guard_ && guard_->lost() ? lost_folder : stop_->signal());
+  if (asked == lost_folder) end_without_folder();
+  return asked != 0;
+}
+
+void Trainer::end_without_folder() {
+  guard_lost_ = true;
+  world_->together([this] {
+    if (guard_) guard_->ensure_mine();
+  });
+}
 
 void Trainer::save() {
   tried_step_ = step_;
@@ -429,10 +447,7 @@ void Trainer::save() {
       save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_,
                       memory_of(model_->parameters()), {.before_rename = [this] { guard_->ensure_mine(); }});
   if (!outcome.ok) {
-    guard_lost_ = world_->largest(guard_ && !guard_->still_mine() ? 1 : 0) != 0;
-    if (guard_lost_)
-      throw CollectiveFailure(
-          {1, fmt::format("step {} was not saved: {}; this run ends here", step_, outcome.message)});
+    if (world_->largest(guard_ && !guard_->still_mine() ? 1 : 0) != 0) end_without_folder();
     if (world_->rank() == 0)
       spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", step_,
                    outcome.message);
@@ -446,9 +461,11 @@ void Trainer::save() {
 
 void Trainer::remove_old_checkpoints() {
   try {
-    wait_for(*world_, io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep)] {
-      return keep_newest(folder, keep);
-    }),
+    wait_for(*world_,
+             io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep),
+                      ensure_mine = std::function<void()>([this] { guard_->ensure_mine(); })] {
+               return keep_newest(folder, keep, ensure_mine);
+             }),
              "old checkpoints being removed");
   } catch (const std::exception& error) {
     spdlog::warn("old checkpoints could not be removed: {}", error.what());

@@ -60,6 +60,7 @@ class Trainer {
   std::string choose_products(const std::optional<std::string>& restart);
   void refuse_earlier_steps() const;
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
+  std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;
@@ -85,6 +86,7 @@ class Trainer {
   std::int64_t last_step() const;
   /// All ranks agree: some rank was asked to stop.
   bool stop_agreed();
+  void end_without_folder();
   int finish();
   void check_finite(const StepResult& result);
 

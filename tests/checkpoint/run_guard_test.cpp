@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "base/error.hpp"
+#include "checkpoint/durable_file.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
 namespace penstock {
@@ -20,7 +21,14 @@ namespace {
 constexpr GuardTimes brisk{
     .heartbeat_seconds = 0.02, .stale_seconds = 0.4, .leaving_seconds = 0.2, .patience_seconds = 1};
 
-GuardHolder elsewhere() { return {"node17", "another-boot", 4242, 99, "life-of-node17", "2026-11-01 10:00:00"}; }
+GuardHolder elsewhere() {
+  return {.host = "node17",
+          .boot = "another-boot",
+          .process = 4242,
+          .start_ticks = 99,
+          .life = "life-of-node17",
+          .started = "2026-11-01 10:00:00"};
+}
 
 void write_guard(const std::filesystem::path& folder, const std::string& text, double age_seconds = 0) {
   std::ofstream(folder / "guard") << text;
@@ -55,6 +63,21 @@ TEST(GuardHolderTest, IsJudgedByBootProcessAndHost) {
   EXPECT_EQ(judge({"here", "boot-1", 9, 400, "", ""}, me, 400), HolderState::dead) << "the machine was started again";
   EXPECT_EQ(judge({"there", "boot-1", 9, 400, "", ""}, me, 400), HolderState::unknown);
   EXPECT_EQ(judge({"container", "boot-2", 9, 400, "", ""}, me, std::nullopt), HolderState::unknown);
+}
+
+GuardHolder of_job(std::string job, std::int64_t requeues) {
+  GuardHolder holder = elsewhere();
+  holder.job = std::move(job);
+  holder.requeues = requeues;
+  return holder;
+}
+
+TEST(GuardHolderTest, OnlyALaterLifeOfTheSameJobSupersedes) {
+  EXPECT_TRUE(supersedes(of_job("big/7", 2), of_job("big/7", 1)));
+  EXPECT_FALSE(supersedes(of_job("big/7", 1), of_job("big/7", 1)));
+  EXPECT_FALSE(supersedes(of_job("big/7", 0), of_job("big/7", 1))) << "an orphan that comes late";
+  EXPECT_FALSE(supersedes(of_job("big/7", 2), of_job("small/7", 1)));
+  EXPECT_FALSE(supersedes(of_job("", 2), of_job("", 1))) << "without Slurm";
 }
 
 TEST(RunGuardTest, HoldsTheFolderForItsLifetime) {
@@ -146,6 +169,80 @@ TEST(RunGuardTest, KnowsThatItLostTheFolder) {
     }
   }
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "guard")) << "it is somebody else's";
+}
+
+// The first life goes on, on another machine as far as the second one can tell, and tries to write.
+class TwoLives : public testing::Test {
+ protected:
+  static GuardHolder life(std::int64_t requeues) {
+    GuardHolder holder = GuardHolder::this_process();
+    holder.host = "node" + std::to_string(requeues);
+    holder.boot = "boot" + std::to_string(requeues);
+    holder.job = "big/7";
+    holder.requeues = requeues;
+    return holder;
+  }
+
+  std::filesystem::path begun(const std::string& name) const {
+    const std::filesystem::path temporary = temporary_name(checkpoints_ / name);
+    write_file(temporary, "of the first life");
+    return temporary;
+  }
+
+  TemporaryFolder folder_;
+  std::filesystem::path checkpoints_ = folder_.path() / "checkpoints";
+  bool made_ = std::filesystem::create_directory(checkpoints_);
+  RunGuard first_{folder_.path(), brisk, life(0)};
+};
+
+TEST_F(TwoLives, TheSecondTakesTheFolderAtOnceAndTheFirstLearnsOfIt) {
+  const RunGuard second(folder_.path(), {.heartbeat_seconds = 0.02, .patience_seconds = 1e9}, life(1));
+  EXPECT_EQ(second.holder().epoch, first_.holder().epoch + 1);
+  EXPECT_TRUE(second.still_mine());
+  for (int wait = 0; wait < 1000 && !first_.lost(); ++wait) usleep(10000);
+  EXPECT_TRUE(first_.lost()) << "without having been asked to write";
+  EXPECT_THROW(first_.ensure_mine(), SystemError);
+  EXPECT_TRUE(second.still_mine());
+  EXPECT_FALSE(second.lost());
+}
+
+TEST_F(TwoLives, WhatTheFirstHasBegunGetsNoNameAnyMore) {
+  const std::filesystem::path temporary = begun("step-00000003.h5");
+  first_.ensure_mine();  // and here the first life is stopped for a while
+  const RunGuard second(folder_.path(), brisk, life(1));
+  EXPECT_THROW(publish(temporary, checkpoints_ / "step-00000003.h5"), SystemError);
+  EXPECT_TRUE(std::filesystem::is_empty(checkpoints_));
+}
+
+TEST_F(TwoLives, WhatTheFirstWantedToRemoveStays) {
+  write_file(checkpoints_ / "step-00000001.h5", "good");
+  std::unique_ptr<RunGuard> second;
+  const auto ask_and_be_stopped = [&] {
+    first_.ensure_mine();
+    second = std::make_unique<RunGuard>(folder_.path(), brisk, life(1));
+  };
+  EXPECT_THROW(remove_guarded({checkpoints_ / "step-00000001.h5"}, ask_and_be_stopped), SystemError);
+  EXPECT_TRUE(std::filesystem::exists(checkpoints_ / "step-00000001.h5"));
+  remove_guarded({checkpoints_ / "step-00000001.h5"}, [&] { second->ensure_mine(); });
+  EXPECT_TRUE(std::filesystem::is_empty(checkpoints_));
+}
+
+TEST_F(TwoLives, AFirstLifeThatDoesNotEndIsEnded) {
+  GuardTimes soon = brisk;
+  soon.ending_seconds = 0.05;
+  const TemporaryFolder other;
+  RunGuard stuck(other.path(), soon, life(0));
+  std::atomic<bool> ended = false;
+  stuck.end_by([&](const std::string& message) { ended = message.find("node1") != std::string::npos; });
+  const RunGuard second(other.path(), brisk, life(1));
+  for (int wait = 0; wait < 1000 && !ended; ++wait) usleep(10000);
+  EXPECT_TRUE(ended);
+}
+
+TEST_F(TwoLives, AnEarlierLifeThatComesLateIsRefused) {
+  const RunGuard second(folder_.path(), brisk, life(1));
+  EXPECT_THROW(RunGuard(folder_.path(), brisk, life(0)), InputError);
+  EXPECT_TRUE(second.still_mine());
 }
 
 TEST(RunGuardTest, ItsHeartBeats) {

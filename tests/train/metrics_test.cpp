@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <sstream>
 #include <vector>
@@ -50,6 +51,27 @@ std::vector<std::string> cells(const std::string& line) {
   return out;
 }
 
+/// A limit on the size of files stands for a disk that is full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(std::uintmax_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &former_);
+    rlimit limit = former_;
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &former_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit former_{};
+  void (*handler_)(int);
+};
+
 TEST(MetricsText, BeginsAsTheContractSays) {
   EXPECT_TRUE(header_line.starts_with("step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second"));
   EXPECT_EQ(cells(Metrics::header).size(), cells(text(row_of(1))).size());
@@ -84,7 +106,24 @@ TEST(Metrics, WritesARowAStepAndFlushesEach) {
   EXPECT_EQ(read(path), header_line + line_of(1)) << "before the object ends";
   metrics.append(row_of(2));
   EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2));
-  EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1) << "nothing beside it";
+}
+
+TEST(Metrics, RowsOfALifeThatLostTheFileDoNotReachTheOther) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  Metrics first(path, 0);
+  first.append(row_of(1));
+  Metrics second(path, 1);
+  first.append(row_of(2));
+  second.append(row_of(2));
+  {
+    const FileSizeLimit full(10);
+    first.append(row_of(3));
+  }
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2));
+  EXPECT_THROW(Metrics(path, 1, [] { throw SystemError("lost"); }), SystemError);
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2));
 }
 
 TEST(Metrics, KeepsRowsUpToTheStepItRestartsFrom) {
@@ -123,27 +162,6 @@ TEST(Metrics, WithoutAFileARestartHasNoRows) {
 }
 
 TEST(Metrics, WithoutAFolderFails) { EXPECT_THROW(Metrics("no/such/folder/metrics.csv", 0), SystemError); }
-
-/// A limit on the size of files stands for a disk that is full.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(std::uintmax_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &former_);
-    rlimit limit = former_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &former_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit former_{};
-  void (*handler_)(int);
-};
 
 TEST(Metrics, AFullDiskLeavesNoHalfRowsAndNoHoles) {
   const TemporaryFolder folder;
