@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "ops/kernel.cuh"
+#include "ops/piece_list.cuh"
 
 namespace penstock::ops {
 namespace {
 
 constexpr std::int64_t elements_of_a_block = 8 * block_threads;
 
-/// A piece as the kernel sees it; its blocks are numbered on from those of the piece before.
+/// A piece as the kernel sees it.
 struct DevicePiece {
   float* master;
   const float* gradient;
@@ -30,20 +31,13 @@ struct PieceList {
 };
 static_assert(sizeof(PieceList) < 3900);
 
-/// The piece that a block belongs to: the last whose first block is not behind it.
-__device__ const DevicePiece& piece_of_block(const PieceList& list, int block) {
-  int piece = 0;
-  while (piece + 1 < list.count && list.pieces[piece + 1].first_block <= block) ++piece;
-  return list.pieces[piece];
-}
-
 /// Sums of products name their fused operations, so that an element's bits do not depend on where a piece begins.
 __global__ void update(const __grid_constant__ PieceList list, AdamWConstants constants, const AdamWStep* step_values) {
   const AdamWStep step = *step_values;
   if (!step.apply) return;
   const auto block = static_cast<int>(blockIdx.x);
-  const DevicePiece& piece = piece_of_block(list, block);
-  const std::int64_t begin = (block - piece.first_block) * elements_of_a_block;
+  const DevicePiece& piece = list.pieces[piece_of_block(list.pieces, list.count, block)];
+  const std::int64_t begin = static_cast<std::int64_t>(block - piece.first_block) * elements_of_a_block;
   const std::int64_t end = begin + elements_of_a_block < piece.elements ? begin + elements_of_a_block : piece.elements;
 #pragma unroll 4
   for (std::int64_t i = begin + threadIdx.x; i < end; i += block_threads) {

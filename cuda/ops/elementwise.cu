@@ -5,8 +5,6 @@
 namespace penstock::ops {
 namespace {
 
-constexpr std::int64_t norm_block = 4096;
-
 template <typename From, typename To>
 __global__ void cast_elements(const From* from, To* to, std::int64_t n, bool aligned) {
   const std::int64_t first = grid_thread() * eight;
@@ -25,25 +23,6 @@ __global__ void zero_bytes(std::byte* to, std::int64_t bytes, std::int64_t offse
   }
   for (std::int64_t i = first; i < first + 16; ++i)
     if (i >= 0 && i < bytes) to[i] = std::byte{0};
-}
-
-/// sums[b] = the sum of squares of elements [4096 b, 4096 b + 4096).
-__global__ void squares_of_blocks(const float* from, std::int64_t n, double* sums) {
-  const std::int64_t begin = blockIdx.x * norm_block;
-  const std::int64_t end = begin + norm_block < n ? begin + norm_block : n;
-  double sum = 0;
-#pragma unroll 4
-  for (std::int64_t i = begin + threadIdx.x; i < end; i += block_threads) {
-    const auto value = static_cast<double>(from[i]);
-    sum += value * value;
-  }
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
-}
-
-__global__ void add_sums_of_blocks(const double* sums, std::int64_t n, double* to) {
-  const double sum = sum_in_order(sums, n);
-  if (threadIdx.x == 0) *to += sum;
 }
 
 }  // namespace
@@ -69,21 +48,6 @@ void zero(Queue& queue, TensorView tensor) {
   zero_bytes<<<grid_of(bytes + offset, 16 * block_threads), block_threads, 0, stream_of(queue)>>>(
       static_cast<std::byte*>(tensor.raw()), bytes, offset);
   check_launch();
-}
-
-void add_squared_norm(Queue& queue, TensorView tensor, double* sum) {
-  const std::int64_t n = tensor.elements();
-  if (n == 0) return;
-  const std::int64_t blocks = parts_of(n, norm_block);
-  auto* sums = reinterpret_cast<double*>(queue.workspace(squared_norm_workspace(n)));
-  squares_of_blocks<<<grid_of(n, norm_block), block_threads, 0, stream_of(queue)>>>(tensor.data<float>(), n, sums);
-  check_launch();
-  add_sums_of_blocks<<<1, block_threads, 0, stream_of(queue)>>>(sums, blocks, sum);
-  check_launch();
-}
-
-std::size_t squared_norm_workspace(std::int64_t elements) {
-  return static_cast<std::size_t>(parts_of(elements, norm_block)) * sizeof(double);
 }
 
 }  // namespace penstock::ops

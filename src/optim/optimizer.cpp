@@ -23,7 +23,8 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
   scalars_ = take(sizeof(ops::StepScalars));
   inputs_on_host_ = HostMirror(inputs_.raw(), inputs_.bytes());
   scalars_on_host_ = HostMirror(scalars_.raw(), scalars_.bytes());
-  pieces_ = pieces();
+  update_pieces_ = update_pieces();
+  norm_pieces_ = norm_pieces();
 }
 
 TensorView Optimizer::own_gradient(std::size_t bucket) const {
@@ -32,7 +33,7 @@ TensorView Optimizer::own_gradient(std::size_t bucket) const {
 }
 
 // One piece for each parameter that meets the own range.
-std::vector<ops::AdamWPiece> Optimizer::pieces() const {
+std::vector<ops::AdamWPiece> Optimizer::update_pieces() const {
   std::vector<ops::AdamWPiece> pieces;
   const auto& buckets = parameters_->layout().buckets();
   for (std::size_t b = 0; b < buckets.size(); ++b) {
@@ -53,9 +54,19 @@ std::vector<ops::AdamWPiece> Optimizer::pieces() const {
   return pieces;
 }
 
+// The counted boxes of the own range, in the order of parameters: up to three of one, side by side.
+std::vector<ops::NormPiece> Optimizer::norm_pieces() const {
+  std::vector<ops::NormPiece> pieces;
+  for (const OwnedBox& owned : parameters_->layout().owned())
+    if (owned.counted)
+      pieces.push_back({.tensor = own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()),
+                        .sum = totals_.range(1 + static_cast<std::int64_t>(owned.parameter), 1)});
+  return pieces;
+}
+
 void Optimizer::publish(Queue& queue) {
   parameters_->publish_state(queue);
-  for (const ops::AdamWPiece& piece : pieces_)
+  for (const ops::AdamWPiece& piece : update_pieces_)
     if (piece.weight.present()) ops::cast(queue, piece.master, piece.weight);
 }
 
@@ -121,12 +132,8 @@ void Optimizer::sum_tied(Queue& queue) {
 
 void Optimizer::norm(Queue& queue) {
   ops::zero(queue, totals_);
-  double* totals = totals_.data<double>();
-  if (brings_loss_) copy_on_device(queue, loss_sum(), totals, sizeof(double));
-  for (const OwnedBox& owned : parameters_->layout().owned())
-    if (owned.counted)
-      ops::add_squared_norm(queue, own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()),
-                            totals + 1 + owned.parameter);
+  if (brings_loss_) copy_on_device(queue, loss_sum(), totals_.data<double>(), sizeof(double));
+  ops::add_squared_norms(queue, norm_pieces_);
   communicators_->all.wait(communicators_->all.all_reduce(totals_));
   ops::finish_step(queue, {.totals = totals_, .clip = config_.clip, .inputs = inputs()}, scalars());
 }
@@ -136,7 +143,7 @@ void Optimizer::update(Queue& queue) {
                                       .beta2 = static_cast<float>(config_.beta2),
                                       .epsilon = static_cast<float>(config_.epsilon),
                                       .weight_decay = static_cast<float>(config_.weight_decay)};
-  ops::adamw(queue, constants, &scalars()->adamw, pieces_);
+  ops::adamw(queue, constants, &scalars()->adamw, update_pieces_);
 }
 
 StepResult Optimizer::result(Queue& queue) const {

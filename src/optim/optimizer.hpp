@@ -7,6 +7,7 @@
 
 #include "comm/communicators.hpp"
 #include "ops/adamw.hpp"
+#include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
 #include "optim/optimizer_config.hpp"
 #include "parameter/parameter_set.hpp"
@@ -60,12 +61,15 @@ class Optimizer {
   double* loss_sum() const { return &scalars()->loss_sum; }
   /// What the last norm came to. The host waits for the device.
   StepResult result(Queue& queue) const;
+  /// Bytes of the queue's workspace that the actions need.
+  std::size_t workspace_bytes() const { return ops::squared_norms_workspace(norm_pieces_); }
 
  private:
   TensorView own_gradient(std::size_t bucket) const;
   ops::StepInputs* inputs() const { return static_cast<ops::StepInputs*>(inputs_.raw()); }
   ops::StepScalars* scalars() const { return static_cast<ops::StepScalars*>(scalars_.raw()); }
-  std::vector<ops::AdamWPiece> pieces() const;
+  std::vector<ops::AdamWPiece> update_pieces() const;
+  std::vector<ops::NormPiece> norm_pieces() const;
 
   OptimizerConfig config_;
   ParameterSet* parameters_;
@@ -73,7 +77,8 @@ class Optimizer {
   TiedPeers tied_;
   TensorView tied_landing_;  ///< own range of the tied bucket, from the peer
   TensorView totals_;        ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares
-  std::vector<ops::AdamWPiece> pieces_;
+  std::vector<ops::AdamWPiece> update_pieces_;
+  std::vector<ops::NormPiece> norm_pieces_;
   TensorView inputs_;   ///< one ops::StepInputs
   TensorView scalars_;  ///< one ops::StepScalars
   HostMirror inputs_on_host_, scalars_on_host_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "model/linear_shapes.hpp"
-#include "ops/elementwise.hpp"
 #include "ops/layer_norm.hpp"
 
 namespace penstock {
@@ -104,14 +103,13 @@ ops::AttentionShape attention_shape(const ModelShape& shape) {
 }
 
 // The one workspace of a rank's queue: what the operation that asks for most asks for.
-std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const ParameterLayout& layout, int threads) {
-  const ModelShape shape = shape_of(plan, place);
+std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const RankModel& model, int threads) {
+  const ModelShape& shape = model.shape();
   std::size_t most = ops::attention_workspace(attention_shape(shape), plan.cut.compute, threads);
   most = std::max(most, ops::layer_norm_workspace(shape.rows(), shape.width(), threads));
   for (const ops::LinearShape& linear : linear_shapes(shape, has_head(plan, place)))
     most = std::max(most, ops::linear_workspace(linear, threads));
-  for (const OwnedBox& owned : layout.owned()) most = std::max(most, ops::squared_norm_workspace(owned.box.elements()));
-  return most;
+  return std::max(most, model.optimizer().workspace_bytes());
 }
 
 }  // namespace
@@ -127,7 +125,7 @@ MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int thread
   Arena arena;
   const RankModel model(plan, place, nullptr, nullptr, arena);
   const ModelShape& shape = model.shape();
-  arena.count(MemoryUse::workspace, workspace_bytes(plan, place, model.parameters().layout(), threads));
+  arena.count(MemoryUse::workspace, workspace_bytes(plan, place, model, threads));
   // What the communicators take to receive what they add: products on the tensor axis, gradients on the data axis.
   std::size_t tensor_scratch = 0, data_scratch = 0;
   const auto tensor_sum = [&](std::size_t bytes) {

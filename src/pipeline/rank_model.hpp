@@ -52,6 +52,7 @@ class RankModel {
   ParameterSet& parameters() { return parameters_; }
   const ParameterSet& parameters() const { return parameters_; }
   Optimizer& optimizer() { return optimizer_; }
+  const Optimizer& optimizer() const { return optimizer_; }
   ModelContext& context() { return context_; }
   const ModelShape& shape() const { return context_.shape(); }
 

@@ -17,6 +17,7 @@
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
 #include "ops/softmax_loss.hpp"
+#include "ops/squared_norm.hpp"
 #include "tensor/arena.hpp"
 
 namespace penstock::ops {
@@ -226,8 +227,9 @@ void bench_squared_norm(benchmark::State& state, const Model& model) {
   Queue queue;
   Tensors tensors;
   const TensorView all = tensors.make(DType::float32, {12 * model.layers * model.width * model.width});
-  double sum = 0;
-  measure(state, Bound::bytes, static_cast<double>(all.bytes()), [&] { add_squared_norm(queue, all, &sum); });
+  const NormPiece piece{.tensor = all, .sum = tensors.make(DType::float64, {1})};
+  measure(state, Bound::bytes, static_cast<double>(all.bytes()),
+          [&] { add_squared_norms(queue, std::span(&piece, 1)); });
 }
 
 /// The bound of the memory-bound operations: a copy of as many bytes as a stream of activations has.

@@ -11,7 +11,6 @@ namespace penstock {
 namespace {
 
 using test::RandomTensors;
-using test::Shared;
 using test::TestTensor;
 
 constexpr std::int64_t lengths[] = {1, 7, 8, 100, 4095, 4096, 4097, 20011};
@@ -81,54 +80,6 @@ TEST(Cast, OfAnyPartIsTheReference) {
       reference::cast(from.view().range(begin, 77), expected.view().range(target, 77));
       EXPECT_TRUE(test::same_bits(to, expected)) << begin << " to " << target;
     }
-}
-
-TEST(AddSquaredNorm, IsTheReference) {
-  RandomTensors random;
-  for (const std::int64_t n : {1, 7, 8, 100, 4095, 4096, 4097, 20011, 5000003})
-    for (const double before : {0.0, 1000.0}) {
-      Queue queue;
-      const TestTensor tensor = random.normal(DType::float32, {n});
-      const Shared sum(before);
-      double expected = before;
-      ops::add_squared_norm(queue, tensor, sum.get());
-      reference::add_squared_norm(tensor, &expected);
-      EXPECT_NEAR(*sum, expected, 1e-12 * expected) << n;  // sums in double: 1e-16 an addition, at random
-      EXPECT_EQ(queue.workspace_bytes(), ops::squared_norm_workspace(n));
-    }
-}
-
-TEST(AddSquaredNorm, AddsTheSumOfTheTensorAsAWhole) {
-  RandomTensors random;
-  Queue queue;
-  const TestTensor tensor = random.normal(DType::float32, {9001});
-  const Shared alone(0.0), added(0.125);
-  ops::add_squared_norm(queue, tensor, alone.get());
-  ops::add_squared_norm(queue, tensor, added.get());
-  EXPECT_EQ(*added, 0.125 + *alone);
-}
-
-TEST(AddSquaredNorm, BitsDoNotDependOnThreads) {
-  RandomTensors random;
-  const TestTensor tensor = random.normal(DType::float32, {100003});
-  std::vector<double> sums;
-  for (const int threads : {1, 2, 3}) {
-    Queue queue({.threads = threads});
-    const Shared sum(0.0);
-    ops::add_squared_norm(queue, tensor, sum.get());
-    sums.push_back(*sum);
-  }
-  EXPECT_EQ(sums[0], sums[1]);
-  EXPECT_EQ(sums[0], sums[2]);
-}
-
-TEST(AddSquaredNorm, OfLargeNumbersDoesNotOverflow) {
-  Queue queue;
-  const TestTensor tensor(DType::float32, {10});
-  reference::write(tensor, reference::Values(10, 1e30));
-  const Shared sum(0.0);
-  ops::add_squared_norm(queue, tensor, sum.get());
-  EXPECT_NEAR(*sum, 1e61, 1e55);  // 1e30 as a float32 is off by up to 6e-8
 }
 
 }  // namespace

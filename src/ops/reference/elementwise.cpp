@@ -12,8 +12,4 @@ void cast(TensorView from, TensorView to) { write(to, read(from)); }
 
 void zero(TensorView tensor) { std::memset(tensor.raw(), 0, tensor.bytes()); }
 
-void add_squared_norm(TensorView tensor, double* sum) {
-  for (const double value : read(tensor)) *sum += value * value;
-}
-
 }  // namespace penstock::reference

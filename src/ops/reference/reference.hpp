@@ -12,6 +12,7 @@
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
 #include "ops/softmax_loss.hpp"
+#include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
 
 namespace penstock::reference {
@@ -41,7 +42,8 @@ void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std
 
 void cast(TensorView from, TensorView to);
 void zero(TensorView tensor);
-void add_squared_norm(TensorView tensor, double* sum);
+
+void add_squared_norms(std::span<const ops::NormPiece> pieces);
 
 void finish_step(const ops::FinishStep& arguments, ops::StepScalars* scalars);
 

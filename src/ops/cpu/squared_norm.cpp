@@ -1,0 +1,67 @@
+#include "ops/squared_norm.hpp"
+
+#include <cstring>
+
+#include "ops/cpu/parallel.hpp"
+
+namespace penstock::ops {
+namespace {
+
+constexpr std::int64_t block_elements = 4096;
+
+std::int64_t blocks_of(const NormPiece& piece) { return pieces_of(piece.tensor.elements(), block_elements); }
+
+double sum_of_squares(const float* from, std::int64_t n) {
+  using Doubles [[gnu::vector_size(64)]] = double;
+  using HalfFloats [[gnu::vector_size(32)]] = float;
+  Doubles sums[2] = {};
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int half = 0; half < 2; ++half) {
+      HalfFloats values;
+      std::memcpy(&values, from + i + 8 * half, sizeof values);
+      const Doubles wide = __builtin_convertvector(values, Doubles);
+      sums[half] += wide * wide;
+    }
+  const Doubles both = sums[0] + sums[1];
+  double sum = ((both[0] + both[4]) + (both[2] + both[6])) + ((both[1] + both[5]) + (both[3] + both[7]));
+  for (; i < n; ++i) sum += static_cast<double>(from[i]) * static_cast<double>(from[i]);
+  return sum;
+}
+
+/// Of one of a piece's blocks.
+double sum_of_block(const NormPiece& piece, std::int64_t block) {
+  const std::int64_t begin = block * block_elements;
+  return sum_of_squares(piece.tensor.data<float>() + begin, std::min(block_elements, piece.tensor.elements() - begin));
+}
+
+}  // namespace
+
+void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces) {
+  constexpr int blocks_at_once = 8;
+  auto* sums = reinterpret_cast<double*>(queue.workspace(squared_norms_workspace(pieces)));
+#pragma omp parallel num_threads(queue.threads())
+  {
+    double* to = sums;
+    for (const NormPiece& piece :
+         pieces) {  // nothing waits between pieces: each has its own place for its blocks' sums
+      const std::int64_t blocks = blocks_of(piece);
+#pragma omp for schedule(dynamic, blocks_at_once) nowait
+      for (std::int64_t block = 0; block < blocks; ++block) to[block] = sum_of_block(piece, block);
+      to += blocks;
+    }
+  }
+  for (const NormPiece& piece : pieces) {
+    double sum = 0;
+    for (std::int64_t block = 0; block < blocks_of(piece); ++block) sum += *sums++;
+    *piece.sum.data<double>() += sum;
+  }
+}
+
+std::size_t squared_norms_workspace(std::span<const NormPiece> pieces) {
+  std::int64_t blocks = 0;
+  for (const NormPiece& piece : pieces) blocks += blocks_of(piece);
+  return static_cast<std::size_t>(blocks) * sizeof(double);
+}
+
+}  // namespace penstock::ops

@@ -1,0 +1,25 @@
+#pragma once
+// Sums of squares of a list of pieces: what a global norm is made of.
+
+#include <span>
+
+#include "device/queue.hpp"
+#include "tensor/tensor_view.hpp"
+
+namespace penstock::ops {
+
+/// n elements, and where the sum of their squares goes.
+struct NormPiece {
+  TensorView tensor;  ///< [n] float32
+  TensorView sum;     ///< [1] float64, added to
+};
+
+/// For each piece: sum += the sum of its squares, in double, in an order that depends on the number of its elements
+/// only: blocks of 4096 elements, then the blocks' sums. Pieces that share a sum stand side by side and are added in
+/// the order of the list.
+void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces);
+
+/// Bytes of the queue's workspace that the pieces need.
+std::size_t squared_norms_workspace(std::span<const NormPiece> pieces);
+
+}  // namespace penstock::ops
