@@ -16,48 +16,8 @@ import sys
 import time
 
 import torch
-import torch.nn.functional as F
+from pytorch_gpt2 import GPT2
 from torch import nn
-
-
-class Block(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x):
-        samples, positions, width = x.shape
-        q, k, v = (
-            part.view(samples, positions, self.heads, -1).transpose(1, 2)
-            for part in self.qkv(self.attention_norm(x)).split(width, dim=-1)
-        )
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.output(attended.transpose(1, 2).reshape(samples, positions, width))
-        return x + self.down(F.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
-
-
-class GPT2(nn.Module):
-    """Pre-norm blocks, learned positions, tied head; forward gives the mean loss."""
-
-    def __init__(self, arguments):
-        super().__init__()
-        width = arguments.width
-        self.token = nn.Embedding(arguments.vocabulary, width)
-        self.position = nn.Embedding(arguments.sequence, width)
-        self.blocks = nn.ModuleList(Block(width, arguments.heads) for _ in range(arguments.layers))
-        self.final_norm = nn.LayerNorm(width)
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=0.02) if parameter.ndim == 2 else None
-
-    def forward(self, tokens, targets):
-        x = self.token(tokens) + self.position.weight[: tokens.shape[1]]
-        for block in self.blocks:
-            x = block(x)
-        logits = self.final_norm(x) @ self.token.weight.T
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 class Training:
