@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "ops/dropout.cuh"
+#include "ops/elementwise.hpp"
 #include "ops/kernel.cuh"
 
 namespace penstock::ops {
@@ -231,6 +232,7 @@ void embedding_gradient(Queue& queue, const EmbeddingGradient& arguments) {
   const std::int64_t channels = arguments.dweight.shape()[1];
   const std::int64_t rows_here = arguments.dweight.shape()[0];
   const std::int64_t count = arguments.tokens.elements();
+  if (!arguments.accumulate) zero(queue, arguments.dweight);
   if (count * channels * rows_here == 0) return;
   ensure(std::max(count, rows_here) < std::int64_t{1} << 31, "embedding_gradient: more than 2^31 tokens");
   const std::int64_t slices = parts_of(channels, channels_of_a_warp);
@@ -247,8 +249,7 @@ void embedding_gradient(Queue& queue, const EmbeddingGradient& arguments) {
         .channels = channels,
         .groups = groups,
         .slices = slices,
-        .aligned =
-            rows_are_aligned(channels, channels_of_a_lane, {arguments.dout.raw(), arguments.dweight.raw()})};
+        .aligned = rows_are_aligned(channels, channels_of_a_lane, {arguments.dout.raw(), arguments.dweight.raw()})};
     add_token_rows<<<grid_of(groups * slices, warps_of_a_block), warps_of_a_block * warp_threads, 0,
                      stream_of(queue)>>>(gradient);
     check_launch();
@@ -275,6 +276,7 @@ void position_embedding_gradient(Queue& queue, const PositionEmbeddingGradient& 
   const std::int64_t channels = arguments.dweight.shape()[1];
   ensure(arguments.dtoken.type() == arguments.dout.type(),
          "position_embedding_gradient: dtoken and dout differ in type");
+  if (!arguments.accumulate) zero(queue, arguments.dweight);
   if (rows * channels == 0) return;
   const bool aligned =
       rows_are_aligned(channels, eight, {arguments.dout.raw(), arguments.dtoken.raw(), arguments.dweight.raw()});

@@ -256,14 +256,14 @@ __global__ void sum_columns_of_pieces(const NormGradient<T, Gradient> gradient, 
 
 /// One thread one channel of dweight or dbias.
 __global__ void add_sums_of_pieces(const float* sums, std::int64_t pieces, std::int64_t channels, float* dweight,
-                                   float* dbias) {
+                                   float* dbias, bool accumulate) {
   const std::int64_t column = grid_thread();
   if (column >= 2 * channels) return;
   float sum = 0;
 #pragma unroll 8
   for (std::int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * 2 * channels + column];
   float* to = column < channels ? dweight + column : dbias + (column - channels);
-  *to += sum;
+  *to = accumulate ? *to + sum : sum;
 }
 
 /// One thread 8 channels of one row.
@@ -295,7 +295,7 @@ void launch_gradient(Queue& queue, const LayerNormGradient& arguments) {
       gradient, cut.rows_of_a_piece, slices, sums);
   check_launch();
   add_sums_of_pieces<<<grid_of(2 * channels, channels_of_a_block), channels_of_a_block, 0, stream_of(queue)>>>(
-      sums, cut.pieces, channels, arguments.dweight.data<float>(), arguments.dbias.data<float>());
+      sums, cut.pieces, channels, arguments.dweight.data<float>(), arguments.dbias.data<float>(), arguments.accumulate);
   check_launch();
   input_gradient_rows<<<grid_of(gradient.rows, rows_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(gradient);
   check_launch();

@@ -17,12 +17,14 @@ struct Embedding {
 };
 void embedding(Queue& queue, const Embedding& arguments);
 
-/// dweight[tokens[n] - first_token] += dout[n], in the order of n; tokens of other ranks are passed over.
+/// dweight[tokens[n] - first_token] += dout[n], in the order of n; tokens of other ranks are passed over. Without
+/// `accumulate` the table is zero before.
 struct EmbeddingGradient {
   TensorView tokens;  ///< [N] int32
   TensorView dout;    ///< [N, C] float32 or bfloat16
   std::int64_t first_token = 0;
-  TensorView dweight;  ///< [V_local, C] float32, added to
+  TensorView dweight;  ///< [V_local, C] float32
+  bool accumulate = true;
 };
 void embedding_gradient(Queue& queue, const EmbeddingGradient& arguments);
 
@@ -36,13 +38,15 @@ struct PositionEmbedding {
 };
 void position_embedding(Queue& queue, const PositionEmbedding& arguments);
 
-/// dtoken = dropout mask * scale * dout; dweight[position of r] += dtoken[r], in the order of r.
+/// dtoken = dropout mask * scale * dout; dweight[position of r] += dtoken[r], in the order of r. Without `accumulate`
+/// the table is zero before.
 struct PositionEmbeddingGradient {
   TensorView dout;     ///< [R, C] float32 or bfloat16
   TensorView dtoken;   ///< [R, C], type of dout; may be dout
-  TensorView dweight;  ///< [positions, C] float32, added to
+  TensorView dweight;  ///< [positions, C] float32
   Dropout dropout;
   TokenRows rows;
+  bool accumulate = true;
 };
 void position_embedding_gradient(Queue& queue, const PositionEmbeddingGradient& arguments);
 

@@ -41,7 +41,8 @@ struct ResidualLayerNorm {
 };
 void residual_layer_norm(Queue& queue, const ResidualLayerNorm& arguments);
 
-/// dx = residual_gradient + (gradient of LayerNorm with respect to x, from dy); dweight += ..., dbias += ... .
+/// dx = residual_gradient + (gradient of LayerNorm with respect to x, from dy); dweight and dbias: sums over rows,
+/// added to what stands there, or overwriting it.
 struct LayerNormGradient {
   TensorView dy;                 ///< [R, C], also float32 when the rest is bfloat16
   TensorView x;                  ///< [R, C]
@@ -50,8 +51,9 @@ struct LayerNormGradient {
   TensorView rstd;               ///< [R] float32
   TensorView residual_gradient;  ///< [R, C], or absent (zero); may be dx
   TensorView dx;                 ///< [R, C]
-  TensorView dweight;            ///< [C] float32, added to
-  TensorView dbias;              ///< [C] float32, added to
+  TensorView dweight;            ///< [C] float32
+  TensorView dbias;              ///< [C] float32
+  bool accumulate = true;        ///< of dweight and dbias
 };
 void layer_norm_gradient(Queue& queue, const LayerNormGradient& arguments);
 

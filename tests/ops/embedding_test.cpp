@@ -55,16 +55,20 @@ TEST(EmbeddingGradient, IsTheReference) {
   Queue queue;
   for (const Size& size : sizes)
     for (const DType type : types)
-      for (const Cut& cut : cuts) {
-        SCOPED_TRACE(describe(size, type) + fmt::format(", tokens from {}", cut.first));
-        const TestTensor tokens = random.integers({size.rows}, 0, vocabulary);
-        const TestTensor dout = random.normal(type, {size.rows, size.C});
-        const TestTensor dweight = random.normal(DType::float32, {cut.count, size.C}), expected = dweight;
-        ops::embedding_gradient(queue, {.tokens = tokens, .dout = dout, .first_token = cut.first, .dweight = dweight});
-        reference::embedding_gradient({.tokens = tokens, .dout = dout, .first_token = cut.first, .dweight = expected});
-        // The sums are float32 whatever dout is.
-        EXPECT_TRUE(is_close(dweight, expected, tolerance_of(DType::float32)));
-      }
+      for (const Cut& cut : cuts)
+        for (const bool accumulate : {true, false}) {
+          SCOPED_TRACE(describe(size, type) + fmt::format(", tokens from {}, accumulate {}", cut.first, accumulate));
+          const TestTensor tokens = random.integers({size.rows}, 0, vocabulary);
+          const TestTensor dout = random.normal(type, {size.rows, size.C});
+          const TestTensor dweight = random.normal(DType::float32, {cut.count, size.C}), expected = dweight;
+          ops::EmbeddingGradient arguments{
+              .tokens = tokens, .dout = dout, .first_token = cut.first, .dweight = dweight, .accumulate = accumulate};
+          ops::embedding_gradient(queue, arguments);
+          arguments.dweight = expected;
+          reference::embedding_gradient(arguments);
+          // The sums are float32 whatever dout is.
+          EXPECT_TRUE(is_close(dweight, expected, tolerance_of(DType::float32)));
+        }
 }
 
 TEST(EmbeddingGradient, AddsInTheOrderOfTheTokens) {
@@ -149,9 +153,10 @@ TEST(PositionEmbeddingGradient, IsTheReference) {
     for (const DType type : types)
       for (const double probability : {0.0, 0.1})
         for (const std::int64_t first_row : {0, 11})
-          for (const bool in_place : {false, true}) {
-            SCOPED_TRACE(describe(size, type) +
-                         fmt::format(", dropout {} first row {} in place {}", probability, first_row, in_place));
+          for (const bool accumulate : {true, false}) {
+            const bool in_place = accumulate == (first_row == 0);
+            SCOPED_TRACE(describe(size, type) + fmt::format(", dropout {} first row {} in place {} accumulate {}",
+                                                            probability, first_row, in_place, accumulate));
             const TestTensor dout = random.normal(type, {size.rows, size.C}), in_and_out = dout;
             const TestTensor own(type, {size.rows, size.C}), dtoken_expected(type, {size.rows, size.C});
             const TestTensor dweight = random.normal(DType::float32, {positions, size.C}), dweight_expected = dweight;
@@ -161,7 +166,8 @@ TEST(PositionEmbeddingGradient, IsTheReference) {
                 .dtoken = dtoken,
                 .dweight = dweight,
                 .dropout = {.probability = probability, .key = random.next_key()},
-                .rows = {.first_sample = first_sample.get(), .first_row = first_row, .sequence = 7}};
+                .rows = {.first_sample = first_sample.get(), .first_row = first_row, .sequence = 7},
+                .accumulate = accumulate};
             ops::position_embedding_gradient(queue, arguments);
             arguments.dout = dout, arguments.dtoken = dtoken_expected, arguments.dweight = dweight_expected;
             reference::position_embedding_gradient(arguments);
@@ -236,10 +242,14 @@ TEST(Embedding, BitsIgnoreOldMemory) {
                               {.token = dout, .weight = positional, .out = out, .dropout = dropout, .rows = rows});
     }));
     EXPECT_TRUE(test::ignores_old_memory(queue, {&dtoken, &dtable, &dpositional}, [&] {
-      dtable.fill(0), dpositional.fill(0);
-      ops::position_embedding_gradient(
-          queue, {.dout = dout, .dtoken = dtoken, .dweight = dpositional, .dropout = dropout, .rows = rows});
-      ops::embedding_gradient(queue, {.tokens = tokens, .dout = dtoken, .first_token = 10, .dweight = dtable});
+      ops::position_embedding_gradient(queue, {.dout = dout,
+                                               .dtoken = dtoken,
+                                               .dweight = dpositional,
+                                               .dropout = dropout,
+                                               .rows = rows,
+                                               .accumulate = false});
+      ops::embedding_gradient(
+          queue, {.tokens = tokens, .dout = dtoken, .first_token = 10, .dweight = dtable, .accumulate = false});
     }));
   }
 }

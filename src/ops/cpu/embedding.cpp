@@ -4,6 +4,7 @@
 
 #include "ops/cpu/dropout_mask.hpp"
 #include "ops/cpu/parallel.hpp"
+#include "ops/elementwise.hpp"
 
 namespace penstock::ops {
 namespace {
@@ -55,6 +56,7 @@ void embedding_gradient(Queue& queue, const EmbeddingGradient& arguments) {
   const std::int64_t tokens_here = arguments.tokens.elements();
   const auto* tokens = arguments.tokens.data<std::int32_t>();
   float* dweight = arguments.dweight.data<float>();
+  if (!arguments.accumulate) zero(queue, arguments.dweight);
   with_type(arguments.dout.type(), [&]<typename T>(T) {
     const T* dout = arguments.dout.data<T>();
     for_pieces(queue, channels, channels_of_a_piece, [&](std::int64_t, Piece piece) {
@@ -92,6 +94,7 @@ void position_embedding_gradient(Queue& queue, const PositionEmbeddingGradient& 
   const std::int64_t rows = arguments.dout.shape()[0];
   ensure(arguments.dtoken.type() == arguments.dout.type(),
          "position_embedding_gradient: dtoken and dout differ in type");
+  if (!arguments.accumulate) zero(queue, arguments.dweight);
   with_type(arguments.dout.type(), [&]<typename T>(T) {
     T* dtoken = arguments.dtoken.data<T>();
     for_rows(queue, rows, [&](std::int64_t r) {

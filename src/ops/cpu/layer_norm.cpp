@@ -121,8 +121,9 @@ void gradient_rows(Queue& queue, const LayerNormGradient& arguments) {
                      row_of<T>(arguments.dx, r, channels), channels);
     }
   });
-  add_partial_sums(queue, sums, pieces, 2 * channels, arguments.dweight.data<float>(), channels, true);
-  add_partial_sums(queue, sums + channels, pieces, 2 * channels, arguments.dbias.data<float>(), channels, true);
+  add_partial_sums(queue, sums, pieces, 2 * channels, arguments.dweight.data<float>(), channels, arguments.accumulate);
+  add_partial_sums(queue, sums + channels, pieces, 2 * channels, arguments.dbias.data<float>(), channels,
+                   arguments.accumulate);
 }
 
 }  // namespace

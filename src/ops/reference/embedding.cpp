@@ -32,7 +32,7 @@ void embedding(const ops::Embedding& arguments) {
 void embedding_gradient(const ops::EmbeddingGradient& arguments) {
   const std::int64_t N = arguments.tokens.elements(), C = arguments.dweight.shape()[1];
   const Values dout = read(arguments.dout);
-  Values dweight = read(arguments.dweight);
+  Values dweight = arguments.accumulate ? read(arguments.dweight) : Values(at(arguments.dweight.elements()));
   for (std::int64_t n = 0; n < N; ++n)
     if (const auto row = local_row(arguments.tokens, n, arguments.first_token, arguments.dweight))
       for (std::int64_t c = 0; c < C; ++c) dweight[at(*row, c, C)] += dout[at(n, c, C)];
@@ -52,7 +52,8 @@ void position_embedding(const ops::PositionEmbedding& arguments) {
 
 void position_embedding_gradient(const ops::PositionEmbeddingGradient& arguments) {
   const std::int64_t R = arguments.dout.shape()[0], C = arguments.dout.shape()[1];
-  Values dtoken = read(arguments.dout), dweight = read(arguments.dweight);
+  Values dtoken = read(arguments.dout);
+  Values dweight = arguments.accumulate ? read(arguments.dweight) : Values(at(arguments.dweight.elements()));
   for (std::int64_t r = 0; r < R; ++r)
     for (std::int64_t c = 0; c < C; ++c) {
       dtoken[at(r, c, C)] *= dropout_factor(arguments.dropout, arguments.rows, r, c);

@@ -50,7 +50,8 @@ void layer_norm_gradient(const ops::LayerNormGradient& arguments) {
   const Values dy = read(arguments.dy), x = read(arguments.x), weight = read(arguments.weight);
   const Values mean = read(arguments.mean), rstd = read(arguments.rstd);
   Values dx = read_or_zeros(arguments.residual_gradient, R * C);
-  Values dweight = read(arguments.dweight), dbias = read(arguments.dbias);
+  Values dweight(at(C)), dbias(at(C));
+  if (arguments.accumulate) dweight = read(arguments.dweight), dbias = read(arguments.dbias);
   for (std::int64_t r = 0; r < R; ++r) {
     // With z = (x - mean) rstd and g = dy weight: dx = rstd (g - average(g) - z average(g z)).
     Values z(at(C)), g(at(C));
