@@ -1,7 +1,11 @@
-"""Kernel by kernel: what ncu measured of a program, cut to one training step and grouped by readable names."""
+"""Kernel by kernel: what CUPTI or ncu saw of a program, cut to training steps and grouped by readable names."""
 
 import csv
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 UNITS = {"ns": 1e-9, "nsecond": 1e-9, "us": 1e-6, "usecond": 1e-6, "ms": 1e-3, "msecond": 1e-3, "s": 1.0, "second": 1.0}
@@ -16,6 +20,83 @@ KINDS = (  # the first that matches
 class Launch(NamedTuple):
     name: str
     seconds: float
+
+
+class Span(NamedTuple):
+    """Of the GPU's time, in nanoseconds."""
+
+    begin: int
+    end: int
+    kind: str
+    name: str
+
+    def launch(self):
+        return Launch(self.name, (self.end - self.begin) * 1e-9)
+
+
+class Steps(NamedTuple):
+    """`count` whole steps: their launches, and the share of their time in which nothing ran on the GPU."""
+
+    launches: list
+    count: int
+    seconds: float  # all together
+    idle_seconds: float
+
+
+def cupti_folders():
+    """Of cupti.h and libcupti: beside nvcc, or where CUDA_HOME says; None where they are not."""
+    nvcc = shutil.which("nvcc")
+    roots = [os.environ.get("CUDA_HOME"), nvcc and Path(nvcc).resolve().parent.parent, "/usr/local/cuda"]
+    places = [Path(root) / part for root in roots if root for part in ("", "extras/CUPTI", "targets/x86_64-linux")]
+    header = next((place / "include" for place in places if (place / "include/cupti.h").exists()), None)
+    libraries = (place / lib for place in places for lib in ("lib64", "lib") if any((place / lib).glob("libcupti.so*")))
+    library = next(libraries, None)
+    return (header, library) if header and library else None
+
+
+def build_tracer(source, target):
+    """The library that CUDA loads into a program to write its timeline."""
+    header, library = cupti_folders()
+    of_cuda = header.parents[2] / "include"  # where CUPTI has a folder of its own, below extras/
+    includes = [f"-I{folder}" for folder in (header, of_cuda) if folder == header or (folder / "cuda.h").exists()]
+    name = min(library.glob("libcupti.so*"))
+    command = ["c++", "-std=c++17", "-O1", "-shared", "-fPIC", *includes, str(source), "-o", str(target), str(name),
+               f"-Wl,-rpath,{library}"]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def read_timeline(text):
+    """Spans in the order of their beginnings; a last line that was cut off is passed."""
+    whole = text.rpartition("\n")[0].splitlines()
+    spans = [Span(int(begin), int(end), kind, short_name(name)) for begin, end, kind, name in
+             (line.split("\t", 3) for line in whole)]  # fmt: skip
+    return sorted(spans)
+
+
+def busy_nanoseconds(spans, begin, end):
+    """Of [begin, end): how long at least one of the spans, which are in order, ran."""
+    busy, until = 0, begin
+    for span in spans:
+        first, last = max(span.begin, until), min(span.end, end)
+        if last > first:
+            busy, until = busy + last - first, last
+    return busy
+
+
+def steps_of(spans, most=5):
+    """The last whole steps of a timeline, as many as repeat and at most so many; None where nothing repeats."""
+    kernels = [span for span in spans if span.kind == "kernel"]
+    step = last_step([span.launch() for span in kernels])
+    if step is None:
+        return None
+    length, names = len(step), [span.name for span in kernels]
+    pattern = names[-length:]
+    count = 1
+    while count < most and names[-(count + 2) * length : -(count + 1) * length] == pattern:
+        count += 1
+    begin, end = kernels[-(count + 1) * length].begin, kernels[-length].begin
+    launches = [span.launch() for span in spans if begin <= span.begin < end]
+    return Steps(launches, count, (end - begin) * 1e-9, (end - begin - busy_nanoseconds(spans, begin, end)) * 1e-9)
 
 
 def ncu_command(log, program):
@@ -66,20 +147,21 @@ def kind_of(name):
     return next((kind for kind, pattern in KINDS if pattern.search(name)), "all others")
 
 
-def kernels_text(launches, step_seconds):
-    """Of one step: launches, time and share by kernel, most first, as Markdown; small ones together."""
+def kernels_text(steps):
+    """A step's launches, time and share by kernel, most first, as Markdown; small ones together."""
     groups, kinds = {}, {}
-    for launch in launches:
+    for launch in steps.launches:
         for sums, key in ((groups, launch.name), (kinds, kind_of(launch.name))):
             count, seconds = sums.get(key, (0, 0.0))
             sums[key] = (count + 1, seconds + launch.seconds)
-    sum_seconds = sum(launch.seconds for launch in launches)
+    sum_seconds = sum(launch.seconds for launch in steps.launches)
     small = {name: group for name, group in groups.items() if group[1] < 1e-3 * sum_seconds}
     rows = {name: group for name, group in groups.items() if name not in small}
     lines = ["| kernel | launches a step | ms | of the step |", "|---|---|---|---|"]
 
-    def add(name, count, seconds):
-        lines.append(f"| {name} | {count} | {seconds * 1e3:.3f} | {seconds / step_seconds:.1%} |")
+    def add(name, launches, seconds):
+        count = f"{launches / steps.count:g}" if launches else ""
+        lines.append(f"| {name} | {count} | {seconds / steps.count * 1e3:.3f} | {seconds / steps.seconds:.1%} |")
 
     for name, (count, seconds) in sorted(rows.items(), key=lambda row: -row[1][1]):
         add(f"`{name}`", count, seconds)
@@ -87,7 +169,6 @@ def kernels_text(launches, step_seconds):
         add(f"{len(small)} kernels below 0.1 % each", *map(sum, zip(*small.values())))
     for kind in sorted(kinds):
         add(f"sum: {kind}", *kinds[kind])
-    add("sum: all", len(launches), sum_seconds)
-    lines.append(f"| no kernel runs: the step's {step_seconds * 1e3:.2f} ms less the sum | "
-                 f"| {(step_seconds - sum_seconds) * 1e3:.3f} | {1 - sum_seconds / step_seconds:.1%} |")  # fmt: skip
+    add("sum: all", len(steps.launches), sum_seconds)
+    add("nothing runs", 0, steps.idle_seconds)
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -222,7 +223,7 @@ class BesidePyTorch(BenchGpu):
         self.assertFalse((self.root / "process").exists())
 
 
-class UnderNcu(BenchGpu):
+class OnceMore(BenchGpu):
     def test_a_step_is_cut_out_and_grouped_and_products_are_not_measured_again(self):
         self.penstock('[[ -e "$run/products.tsv" ]] && touch ' + str(self.root / "found") + '; echo choices > "$run/products.tsv"'
                       '\nfor i in {1..900}; do row $i 0.001; sleep 0.02; done')
@@ -236,15 +237,49 @@ while [[ "$1" == --* ]]; do
 done
 "$@" & wait
 cp {self.root}/listing "$log" """)
-        result = self.bench_alone("--kernels")
+        result = self.bench_alone("--ncu")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertTrue((self.root / "found").exists())
-        self.assertIn("Kernels a step: 5.", result.stdout)
         self.assertIn("| `nvjet_tst_128x256` | 2 | 0.600 | 60.0% |", result.stdout)
         self.assertIn("| `normalize_rows` | 2 | 0.200 | 20.0% |", result.stdout)
         self.assertIn("| sum: products | 2 | 0.600 | 60.0% |", result.stdout)
-        self.assertIn("| | 0.000 | 0.0% |", result.stdout)  # idle: a step of 1 ms, all of it kernels
+        self.assertIn("| sum: all | 5 | 1.000 | 100.0% |", result.stdout)
+        self.assertIn("| nothing runs |  | 0.000 | 0.0% |", result.stdout)  # a step of 1 ms, all of it kernels
         self.assert_nothing_is_left()
+
+    def test_a_timeline_gives_launches_and_idle_time_of_whole_steps(self):
+        # Steps of 100 us: a copy of 10 under a kernel of 40, two kernels of 10 side by side for 5, and nothing for the rest.
+        lines = [f"{begin}\t{begin + 1}\tkernel\tstart" for begin in range(4)]
+        for step in range(1, 8):
+            at = 100_000 * step
+            lines += [f"{at}\t{at + 40_000}\tkernel\tvoid ops::update<float>(List)", f"{at + 5_000}\t{at + 15_000}\tcopy\tcopy",
+                      f"{at + 50_000}\t{at + 60_000}\tkernel\tnvjet_a", f"{at + 55_000}\t{at + 65_000}\tkernel\tnvjet_b"]  # fmt: skip
+        (self.root / "timeline").write_text("\n".join([*lines, "12\t"]))
+        self.penstock(f'[[ "$PENSTOCK_TIMELINE" ]] && cp {self.root}/timeline "$PENSTOCK_TIMELINE"\n'
+                      'for i in {1..900}; do row $i 0.001; sleep 0.02; done')
+        for name in ("include/cupti.h", "lib/libcupti.so"):
+            (self.root / "cuda" / name).parent.mkdir(parents=True)
+            (self.root / "cuda" / name).touch()
+        self.script(self.bin / "c++", f'echo "$@" > {self.root}/compiled')
+        with unittest.mock.patch.dict(os.environ, CUDA_HOME=str(self.root / "cuda")):
+            result = self.bench_alone("--kernels")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("cuda/lib/libcupti.so", (self.root / "compiled").read_text())
+        self.assertIn("A step of 0.10 ms as CUPTI saw it run, the mean of 5; nothing runs in 45.00% of it.", result.stdout)
+        self.assertIn("| `update` | 1 | 0.040 | 40.0% |", result.stdout)
+        self.assertIn("| `copy` | 1 | 0.010 | 10.0% |", result.stdout)
+        self.assertIn("| sum: products | 2 | 0.020 | 20.0% |", result.stdout)
+        self.assert_nothing_is_left()
+
+
+    def test_a_tool_that_fails_leaves_what_was_measured(self):
+        self.penstock('for i in {1..900}; do row $i 0.001; sleep 0.02; done')
+        self.script(self.bin / "ncu", 'echo "no permission" >&2; exit 1')
+        result = self.bench_alone("--ncu")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("| Penstock | 1.0 |", result.stdout)
+        self.assertIn("no permission", result.stderr)
+        self.assertIn("No step was found", result.stdout)
 
 
 class Kernels(unittest.TestCase):
