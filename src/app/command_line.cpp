@@ -87,6 +87,15 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
   command->callback([=, &chosen] { chosen = [request] { return checkpoint_command(*request); }; });
 }
 
+void add_status(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand(
+      "status", "where a run stands, from any node, also while it runs: step, loss, time left, checkpoint, last end");
+  auto request = std::make_shared<StatusCommand>();
+  command->add_option("RUN", request->run, "the run folder")->required();
+  command->add_flag("--json", request->json, "the same facts as JSON");
+  command->callback([=, &chosen] { chosen = [request] { return status_command(*request), 0; }; });
+}
+
 void add_explain(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand("explain", "what a deck may say: all keys, one section, or one key");
   auto key = std::make_shared<std::string>();
@@ -116,6 +125,7 @@ int run_command_line(int argc, char** argv) {
   add_schedule(app, chosen);
   add_tokenize(app, chosen);
   add_checkpoint(app, chosen);
+  add_status(app, chosen);
   add_explain(app, chosen);
   try {
     app.parse(argc, argv);

@@ -57,6 +57,13 @@ struct CheckpointCommand {
 /// `penstock checkpoint`. The exit code: diff 0 for equal bits and 1 for different.
 int checkpoint_command(const CheckpointCommand& command);
 
+struct StatusCommand {
+  std::string run;
+  bool json = false;
+};
+/// `penstock status`: where a run stands, from any node and without MPI.
+void status_command(const StatusCommand& command);
+
 /// `penstock explain`.
 void explain_command(const std::string& key);
 

@@ -29,20 +29,6 @@ std::string text_of_file(const std::filesystem::path& path) {
   return text.str();
 }
 
-// The 22nd field of /proc/<process>/stat; the second, the name, may hold blanks and ends with the last bracket. The
-// third is the state: one that has ended and waits for its parent counts as gone.
-std::optional<std::int64_t> ticks_of(std::int64_t process) {
-  const std::string stat = text_of_file(fmt::format("/proc/{}/stat", process));
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos) return std::nullopt;
-  std::istringstream fields(stat.substr(name_end + 1));
-  std::string state, field;
-  fields >> state;
-  for (int f = 4; f <= 22; ++f) fields >> field;
-  if (!fields || state == "Z" || state == "X") return std::nullopt;
-  return std::stoll(field);
-}
-
 std::string local_time() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -107,7 +93,7 @@ std::string slurm_job() {
 // Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave. Whether it has left.
 bool leaves(const GuardHolder& holder, const GuardTimes& times) {
   const auto start = std::chrono::steady_clock::now();
-  while (ticks_of(holder.process) == holder.start_ticks) {
+  while (start_ticks_of(holder.process) == holder.start_ticks) {
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > times.leaving_seconds)
       return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -135,6 +121,20 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
 
 }  // namespace
 
+// The 22nd field of /proc/<process>/stat; the second, the name, may hold blanks and ends with the last bracket. The
+// third is the state: one that has ended and waits for its parent counts as gone.
+std::optional<std::int64_t> start_ticks_of(std::int64_t process) {
+  const std::string stat = text_of_file(fmt::format("/proc/{}/stat", process));
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::string state, field;
+  fields >> state;
+  for (int f = 4; f <= 22; ++f) fields >> field;
+  if (!fields || state == "Z" || state == "X") return std::nullopt;
+  return std::stoll(field);
+}
+
 std::string GuardHolder::json() const {
   return nlohmann::ordered_json{
              {"host", host},       {"boot", boot},   {"process", process}, {"start_ticks", start_ticks}, {"life", life},
@@ -159,7 +159,7 @@ GuardHolder GuardHolder::this_process() {
   return {.host = host,
           .boot = boot,
           .process = getpid(),
-          .start_ticks = ticks_of(getpid()).value_or(0),
+          .start_ticks = start_ticks_of(getpid()).value_or(0),
           .life = new_life(),
           .started = local_time(),
           .epoch = 1,
@@ -187,7 +187,7 @@ RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder m
     const std::string text = text_of_file(file_);
     const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
     const GuardHolder holder = parsed.value_or(GuardHolder{.host = "an unknown machine", .started = "an unknown time"});
-    const HolderState state = parsed ? judge(holder, me_, ticks_of(holder.process)) : HolderState::unknown;
+    const HolderState state = parsed ? judge(holder, me_, start_ticks_of(holder.process)) : HolderState::unknown;
     const bool superseded = supersedes(me_, holder);
     if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder);
     if (state == HolderState::unknown && !superseded) watch(file_, holder, times_, me_.life);

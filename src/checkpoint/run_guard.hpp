@@ -45,6 +45,9 @@ enum class HolderState {
   unknown,  ///< of another machine: only its heartbeat can tell
 };
 
+/// When a process of this machine was started, in ticks since boot; nothing where none has this number.
+std::optional<std::int64_t> start_ticks_of(std::int64_t process);
+
 /// Judges another holder from where `me` stands. `ticks_now` are the start ticks of the process by the holder's number
 /// on this machine, if there is one.
 HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now);

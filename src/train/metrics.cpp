@@ -44,6 +44,24 @@ std::string text(const MetricsRow& row) {
                      row.validation_loss ? fmt::format("{:.17g}", *row.validation_loss) : "");
 }
 
+std::optional<MetricsRow> parse_row(const std::string& line) {
+  MetricsRow row;
+  const char* at = line.data();
+  const char* const end = at + line.size();
+  const auto take = [&](auto& value) {
+    const auto [rest, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || rest == end || *rest != ',') return false;
+    at = rest + 1;
+    return true;
+  };
+  if (!take(row.step) || !take(row.tokens) || !take(row.loss) || !take(row.gradient_norm) || !take(row.learning_rate) ||
+      !take(row.seconds) || !take(row.tokens_per_second))
+    return std::nullopt;
+  double validation_loss = 0;
+  if (std::from_chars(at, end, validation_loss).ec == std::errc()) row.validation_loss = validation_loss;
+  return row;
+}
+
 // The descriptor is that of the file before it has its name: whoever gives that name to another file afterwards has it
 // for himself.
 Metrics::Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine)

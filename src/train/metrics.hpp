@@ -48,5 +48,7 @@ class Metrics {
 
 /// One line of the file, numbers so that bits can be compared.
 std::string text(const MetricsRow& row);
+/// The row of a line; nothing for a header or half a line.
+std::optional<MetricsRow> parse_row(const std::string& line);
 
 }  // namespace penstock

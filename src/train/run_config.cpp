@@ -33,6 +33,13 @@ void RunConfig::describe(FieldTable& table) {
   table.add("run.stop", run.stop, "end this life after that step, saved, with exit code 75; 0: at run.steps")
       .unit("steps")
       .at_least(0);
+  table
+      .add(
+          "run.reserve", run.reserve,
+          "to be free before the end of a Slurm job, beside twice the longest step and save so far: then the run saves "
+          "itself and stops; 0: the job's end is not asked for")
+      .unit("seconds")
+      .at_least(0);
 
   table.add("data.train", data.train, "token file to train on (made by penstock tokenize)").required().not_empty();
   table.add("data.validation", data.validation, "token file of held-back text; empty: none");

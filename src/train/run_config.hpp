@@ -18,6 +18,7 @@ namespace penstock {
 struct RunConfig {
   struct Run {
     std::int64_t steps = 0, seed = 1, stop = 0;
+    double reserve = 30;
   } run;
   struct Data {
     std::string train, validation;

@@ -3,31 +3,12 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.hpp"
 #include "checkpoint/durable_file.hpp"
 
 namespace penstock {
-
-namespace {
-
-std::string_view name_of(LifeEnd end) {
-  switch (end) {
-    case LifeEnd::running:
-      return "running";
-    case LifeEnd::done:
-      return "done";
-    case LifeEnd::stopped:
-      return "stopped";
-    case LifeEnd::failed:
-      return "failed";
-  }
-  return "?";
-}
-
-}  // namespace
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -113,9 +94,21 @@ void RunFolder::write_ranks(const std::vector<std::string>& lines) const {
   write_text(ranks(), text);
 }
 
-void RunFolder::record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const {
-  const nlohmann::json json = {{"ended", name_of(end)}, {"step", step}, {"exit_code", exit_code}, {"message", message}};
-  write_text(this->end(), json.dump(2) + "\n");
+void RunFolder::record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message,
+                       std::string_view reason) const {
+  const std::optional<LifeRecords> known = LifeRecords::read(this->end());
+  LifeRecords records{.last = {.end = end,
+                               .step = step,
+                               .exit_code = exit_code,
+                               .reason = std::string(reason),
+                               .message = message,
+                               .life = known ? known->last.life : 1},
+                      .before = known ? known->before : std::nullopt};
+  if (end == LifeEnd::running && known) {
+    records.before = known->last;
+    ++records.last.life;
+  }
+  write_text(this->end(), records.json());
 }
 
 }  // namespace penstock

@@ -9,10 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace penstock {
+#include "train/life_record.hpp"
 
-/// How a life of a run ended.
-enum class LifeEnd { running, done, stopped, failed };
+namespace penstock {
 
 /// A file's text. Throws SystemError when it cannot be read.
 std::string read_text(const std::filesystem::path& path);
@@ -36,7 +35,9 @@ class RunFolder {
   std::filesystem::path ranks() const { return path_ / "ranks.csv"; }
   /// How the products of this run are made (ops/linear_choices.hpp), where that was measured.
   std::filesystem::path product_choices() const { return path_ / "products.tsv"; }
-  /// JSON: {"ended": "done" | "stopped" | "failed" | "running", "step", "exit_code", "message"}.
+  /// A file that a person puts there to stop the life that runs.
+  std::filesystem::path stop() const { return path_ / "stop"; }
+  /// How the last life ended (LifeRecords).
   std::filesystem::path end() const { return path_ / "end.json"; }
 
   /// Whether the folder holds rows of metrics or checkpoints.
@@ -55,8 +56,9 @@ class RunFolder {
   void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.
   void write_ranks(const std::vector<std::string>& lines) const;
-  /// What a scheduler's job decides by, whatever became of the exit code.
-  void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message) const;
+  /// What a scheduler's job decides by, whatever became of the exit code. `running` begins a life; all else ends it.
+  void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message,
+              std::string_view reason = "") const;
 
  private:
   void write_text(const std::filesystem::path& path, const std::string& text) const;

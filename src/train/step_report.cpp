@@ -10,17 +10,11 @@
 #include <sstream>
 
 #include "base/log.hpp"
+#include "train/time_text.hpp"
 
 namespace penstock {
 
 namespace {
-
-std::string short_time(double seconds) {
-  const auto s = static_cast<std::int64_t>(seconds + 0.5);
-  if (s < 60) return fmt::format("{} s", s);
-  if (s < 3600) return fmt::format("{}:{:02} min", s / 60, s % 60);
-  return fmt::format("{}:{:02} h", s / 3600, s / 60 % 60);
-}
 
 std::string first_line(const std::string& path) {
   std::ifstream file(path);

@@ -54,12 +54,12 @@ std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& m
 
 Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::optional<std::string>& restart)
     : world_(&world),
-      stop_(&stop),
       setup_(std::move(setup)),
       config_(setup_.deck.config),
       place_(place_of(setup_.mesh, world.rank())),
       folder_(setup_.run),
       guard_(guard_run_folder(restart)),
+      stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
       queue_({.threads = threads_of_rank(config_, world), .wait = wait_of(world)}),
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
@@ -261,10 +261,10 @@ int Trainer::run() {
 }
 
 // What becomes of the record must not change what becomes of the run.
-void Trainer::record(LifeEnd end, int exit_code, const std::string& message) {
+void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason) {
   if (world_->rank() != 0 || !guard_ || !guard_->still_mine()) return;
   try {
-    folder_.record(end, step_, exit_code, message);
+    folder_.record(end, step_, exit_code, message, reason);
   } catch (const std::exception& error) {
     spdlog::warn("{}", error.what());
   }
@@ -272,10 +272,12 @@ void Trainer::record(LifeEnd end, int exit_code, const std::string& message) {
 
 int Trainer::train() {
   if (step_ == 0 && config_.checkpoint.initial) save();
-  while (step_ < last_step() && !stopping_) {
+  while (step_ < last_step() && stopping_ == StopReason::none) {
+    const auto start = Clock::now();
     MetricsRow row = step();
     if (evaluation_due()) row.validation_loss = evaluate();
     report(row);
+    stop_check_.step_took(seconds_since(start));
     stopping_ = stop_agreed();
     if (save_due()) save();
   }
@@ -418,11 +420,12 @@ bool Trainer::capture_due() const {
 bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0; }
 
 // A run whose folder another life has taken ends here, on all ranks.
-bool Trainer::stop_agreed() {
-  constexpr std::int64_t lost_folder = 1 << 20;  // above all signals
-  const std::int64_t asked = world_->largest(guard_ && guard_->lost() ? lost_folder : stop_->signal());
+StopReason Trainer::stop_agreed() {
+  constexpr std::int64_t lost_folder = 1 << 20;  // above all reasons
+  const std::int64_t asked =
+      world_->largest(guard_ && guard_->lost() ? lost_folder : static_cast<std::int64_t>(stop_check_.asked()));
   if (asked == lost_folder) end_without_folder();
-  return asked != 0;
+  return static_cast<StopReason>(asked);
 }
 
 void Trainer::end_without_folder() {
@@ -454,6 +457,7 @@ void Trainer::save() {
     return;
   }
   saved_step_ = step_;
+  stop_check_.save_took(outcome.seconds);
   spdlog::info("saved step {}: {:.1f} MB in {:.2f} s", step_, static_cast<double>(outcome.bytes) * 1e-6,
                outcome.seconds);
   if (world_->rank() == 0 && config_.checkpoint.keep > 0) remove_old_checkpoints();
@@ -482,6 +486,14 @@ void Trainer::tell_memory() const {
     spdlog::info("  memory of rank {}: {}", rank, texts[rank]);
 }
 
+// The file has been heeded, and must not stop the next life, too.
+void Trainer::record_good_end() {
+  const bool done = step_ >= config_.run.steps;
+  if (!done && stopping_ == StopReason::none) stopping_ = StopReason::run_stop;
+  record(done ? LifeEnd::done : LifeEnd::stopped, done ? exit_done : exit_stopped, "", done ? "" : name_of(stopping_));
+  if (stopping_ == StopReason::stop_file) discard(folder_.stop());
+}
+
 int Trainer::finish() {
   if (saved_step_ != step_ && tried_step_ != step_) save();
   const bool done = step_ >= config_.run.steps;
@@ -491,14 +503,14 @@ int Trainer::finish() {
                         step_, folder_.checkpoints().string())});
   if (world_->rank() == 0) {
     progress_->clear();
-    record(done ? LifeEnd::done : LifeEnd::stopped, done ? exit_done : exit_stopped, "");
+    record_good_end();
     guard_.reset();
   }
   if (done)
     spdlog::info("done: {} steps", step_);
   else
-    spdlog::info("stopped {} after step {} of {}; go on with --restart latest",
-                 stopping_ ? "on request" : "at run.stop", step_, config_.run.steps);
+    spdlog::info("stopped {} after step {} of {}; go on with --restart latest", words_of(stopping_), step_,
+                 config_.run.steps);
   spdlog::info("  metrics      {}", folder_.metrics().string());
   spdlog::info("  checkpoints  {}", folder_.checkpoints().string());
   if (!config_.capture.steps.empty()) spdlog::info("  captures     {}", folder_.captures().string());

@@ -19,7 +19,7 @@
 #include "train/step_forecast.hpp"
 #include "train/step_report.hpp"
 #include "train/step_tracer.hpp"
-#include "train/stop_request.hpp"
+#include "train/stop_check.hpp"
 
 namespace penstock {
 
@@ -79,25 +79,26 @@ class Trainer {
   StepTokens tokens_of(const StepBatch& batch) const;
   void save();
   void remove_old_checkpoints();
-  void record(LifeEnd end, int exit_code, const std::string& message);
+  void record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason = "");
   bool save_due() const;
   bool evaluation_due() const;
   bool capture_due() const;
   std::int64_t last_step() const;
-  /// All ranks agree: some rank was asked to stop.
-  bool stop_agreed();
+  /// All ranks agree what asks to stop: a rank's signal, or what rank 0 sees.
+  StopReason stop_agreed();
   void end_without_folder();
+  void record_good_end();
   int finish();
   void check_finite(const StepResult& result);
 
   World* world_;
-  StopRequest* stop_;
   RunSetup setup_;
   const RunConfig& config_;
   MeshPlace place_;
   RunFolder folder_;
   IoThread io_;
   std::unique_ptr<RunGuard> guard_;  ///< rank 0
+  StopCheck stop_check_;
   Queue queue_;
   Communicators communicators_;
   Writers writers_;
@@ -115,7 +116,7 @@ class Trainer {
   std::optional<StepReport> progress_;  ///< rank 0
   StepForecast forecast_;
   std::optional<StepTracer> tracer_;
-  bool stopping_ = false;
+  StopReason stopping_ = StopReason::none;
   bool guard_lost_ = false;  ///< another life has the folder: nothing more may be written
 };
 

@@ -1,5 +1,6 @@
 penstock_test(checkpoint/array_plan_test LABELS unit)
 penstock_test(checkpoint/run_guard_test LABELS unit)
+penstock_test(checkpoint/guard_view_test LABELS unit)
 penstock_test(checkpoint/damage_test LABELS unit)
 penstock_test(checkpoint/difference_test LABELS unit)
 penstock_test(checkpoint/array_file_test RANKS 1 4 LABELS exactness)

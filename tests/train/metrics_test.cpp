@@ -97,6 +97,18 @@ TEST(MetricsText, LearningRatesComeBackAsFloats) {
 
 TEST(MetricsText, WithoutAnEvaluationTheLastCellIsEmpty) { EXPECT_EQ(cells(text(row_of(3))).back(), ""); }
 
+TEST(MetricsText, LinesAreReadBack) {
+  MetricsRow row = row_of(3);
+  row.validation_loss = 2.5;
+  for (const MetricsRow& written : {row_of(3), row}) {
+    const auto read = parse_row(text(written));
+    ASSERT_TRUE(read);
+    EXPECT_EQ(text(*read), text(written));
+  }
+  EXPECT_FALSE(parse_row(Metrics::header));
+  EXPECT_FALSE(parse_row(text(row_of(3)).substr(0, 20)));
+}
+
 TEST(Metrics, WritesARowAStepAndFlushesEach) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "metrics.csv";

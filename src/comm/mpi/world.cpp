@@ -17,14 +17,17 @@ namespace penstock {
 
 namespace {
 
-// `srun --mpi=none` starts every task as a world of one and lets all of them "succeed" side by side.
+// `srun --mpi=none` starts every task as a world of one and lets all of them "succeed" side by side. The first task
+// speaks and fails for all.
 void refuse_singletons() {
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  if (tasks && std::atoi(tasks) > 1 && !std::getenv("PMI_SIZE") && !std::getenv("PMIX_RANK"))
-    throw_input_error(
-        "srun started {} tasks that do not know of each other (no PMI): each would train alone; start them with "
-        "`srun --mpi=pmi2`, or with mpiexec inside the job",
-        tasks);
+  if (!tasks || std::atoi(tasks) <= 1 || std::getenv("PMI_SIZE") || std::getenv("PMIX_RANK")) return;
+  const char* task = std::getenv("SLURM_PROCID");
+  if (task && std::atoi(task) != 0) _exit(0);
+  throw_input_error(
+      "srun started {} tasks that do not know of each other (no PMI): each would train alone; start them with "
+      "`srun --mpi=pmi2`, or with mpiexec inside the job",
+      tasks);
 }
 
 // Where a process's number means something: the host, and the PID namespace on it.

@@ -1,0 +1,26 @@
+// The subcommand `status`.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.hpp"
+#include "train/run_status.hpp"
+
+namespace penstock {
+
+void status_command(const StatusCommand& command) {
+  IoThread io;
+  try {
+    const RunStatus status = read_status(io, command.run);
+    fmt::print("{}", command.json ? json_of(status).dump(2) + "\n" : text_of(status));
+  } catch (const InputError& error) {
+    if (!io.abandoned()) throw;
+    std::fprintf(stderr, "penstock: %s\n", error.what());  // HDF5 loops in a damaged file: nobody can end that thread
+    std::fflush(nullptr);
+    _exit(2);
+  }
+}
+
+}  // namespace penstock

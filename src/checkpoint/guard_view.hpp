@@ -1,0 +1,20 @@
+#pragma once
+// A look at a run folder's guard from outside: takes nothing, touches nothing, from any node.
+
+#include <filesystem>
+#include <optional>
+
+#include "checkpoint/run_guard.hpp"
+
+namespace penstock {
+
+struct GuardView {
+  GuardHolder holder;
+  double silent_seconds = 0;  ///< since its last heartbeat, by this machine's clock
+  bool alive = false;         ///< its process runs (this machine), or its heartbeat is not stale (another)
+};
+
+/// Nothing where the folder has no guard.
+std::optional<GuardView> look_at_guard(const std::filesystem::path& folder, const GuardTimes& times = {});
+
+}  // namespace penstock

@@ -1,0 +1,71 @@
+#include "train/life_record.hpp"
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace penstock {
+
+namespace {
+
+constexpr std::array ends{LifeEnd::running, LifeEnd::done, LifeEnd::stopped, LifeEnd::failed};
+
+nlohmann::ordered_json json_of(const LifeRecord& record) {
+  return {{"ended", name_of(record.end)}, {"step", record.step},       {"exit_code", record.exit_code},
+          {"reason", record.reason},      {"message", record.message}, {"life", record.life}};
+}
+
+// Records of earlier versions have neither reason nor life.
+std::optional<LifeRecord> record_of(const nlohmann::json& json) {
+  const std::string name = json.at("ended");
+  for (const LifeEnd end : ends)
+    if (name_of(end) == name)
+      return LifeRecord{.end = end,
+                        .step = json.at("step"),
+                        .exit_code = json.at("exit_code"),
+                        .reason = json.value("reason", ""),
+                        .message = json.at("message"),
+                        .life = json.value("life", std::int64_t{1})};
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view name_of(LifeEnd end) {
+  switch (end) {
+    case LifeEnd::running:
+      return "running";
+    case LifeEnd::done:
+      return "done";
+    case LifeEnd::stopped:
+      return "stopped";
+    case LifeEnd::failed:
+      return "failed";
+  }
+  return "?";
+}
+
+std::string LifeRecords::json() const {
+  nlohmann::ordered_json json = json_of(last);
+  if (before) json["before"] = json_of(*before);
+  return json.dump(2) + "\n";
+}
+
+std::optional<LifeRecords> LifeRecords::parse(const std::string& text) try {
+  const nlohmann::json json = nlohmann::json::parse(text);
+  const std::optional<LifeRecord> last = record_of(json);
+  if (!last) return std::nullopt;
+  return LifeRecords{*last, json.contains("before") ? record_of(json.at("before")) : std::nullopt};
+} catch (const nlohmann::json::exception&) {
+  return std::nullopt;
+}
+
+std::optional<LifeRecords> LifeRecords::read(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::stringstream text;
+  text << stream.rdbuf();
+  return parse(text.str());
+}
+
+}  // namespace penstock

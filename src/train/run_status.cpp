@@ -1,0 +1,223 @@
+#include "train/run_status.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.hpp"
+#include "config/deck.hpp"
+#include "train/run_folder.hpp"
+#include "train/time_text.hpp"
+
+namespace penstock {
+
+namespace {
+
+constexpr std::size_t recent_rows = 20;
+
+double age_of(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto written = std::filesystem::last_write_time(file, error);
+  if (error) return 0;
+  return std::chrono::duration<double>(std::filesystem::file_time_type::clock::now() - written).count();
+}
+
+// The last whole lines: files of long runs are not read from their beginning.
+std::vector<std::string> last_lines(const std::filesystem::path& path) {
+  constexpr std::streamoff most_bytes = 16 << 10;
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(0, std::ios::end);
+  const std::streamoff size = file.tellg();
+  const std::streamoff begin = std::max<std::streamoff>(0, size - most_bytes);
+  file.seekg(begin);
+  std::vector<std::string> lines;
+  std::string line;
+  if (begin > 0) std::getline(file, line);  // a part of one
+  while (std::getline(file, line) && !file.eof()) lines.push_back(line);
+  return lines;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Of a deck that may be another version's: one key is looked for, the others are not judged.
+std::int64_t steps_of_deck(const std::filesystem::path& path) try {
+  const Deck deck = Deck::load(path.string());
+  for (const DeckEntry& entry : deck.entries())
+    if (entry.key == "run.steps" && entry.value)
+      if (const auto* steps = std::get_if<std::int64_t>(&entry.value->value)) return *steps;
+  return 0;
+} catch (const InputError&) {
+  return 0;
+}
+
+// One that goes away meanwhile, or is not whole, is passed over, as a restart would.
+std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::path& folder) {
+  for (const CheckpointFile& file : checkpoint_files(folder)) {
+    try {
+      run_reading(io, file.path, wait_by_sleeping(), [path = file.path](Progress&) {
+        ArrayReader(path, {checkpoint_format});
+        return true;
+      });
+      return file;
+    } catch (const InputError&) {
+      if (io.abandoned()) throw;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string state_of(const std::optional<LifeRecords>& records, bool alive) {
+  if (alive) return "running";
+  if (!records) return "new";
+  return records->last.end == LifeEnd::running ? "killed" : std::string(name_of(records->last.end));
+}
+
+// While a life runs, the last end is that of the life before; a life that was killed has written none.
+std::optional<LifeRecord> last_end_of(const std::optional<LifeRecords>& records, bool alive) {
+  if (!records) return std::nullopt;
+  return alive && records->last.end == LifeEnd::running ? records->before : records->last;
+}
+
+std::string words_of(const LifeRecord& end) {
+  std::string text = end.end == LifeEnd::running
+                         ? fmt::format("killed, having begun at step {}", end.step)
+                         : fmt::format("{} after step {} (exit code {})", name_of(end.end), end.step, end.exit_code);
+  if (!end.reason.empty()) text += ": " + end.reason;
+  if (!end.message.empty()) text += ": " + end.message;
+  return text;
+}
+
+nlohmann::ordered_json json_of(const LifeRecord& end) {
+  return {{"ended", end.end == LifeEnd::running ? "killed" : name_of(end.end)},
+          {"step", end.step},
+          {"exit_code", end.exit_code},
+          {"reason", end.reason},
+          {"message", end.message},
+          {"life", end.life}};
+}
+
+template <typename Value>
+nlohmann::ordered_json or_null(const std::optional<Value>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+}
+
+}  // namespace
+
+RecentSteps read_recent_steps(const std::filesystem::path& metrics) {
+  RecentSteps recent;
+  std::vector<double> seconds, speeds;
+  const std::vector<std::string> lines = last_lines(metrics);
+  for (std::size_t l = lines.size() - std::min(lines.size(), recent_rows); l < lines.size(); ++l)
+    if (const std::optional<MetricsRow> row = parse_row(lines[l])) {
+      recent.last = *row;
+      seconds.push_back(row->seconds);
+      speeds.push_back(row->tokens_per_second);
+    }
+  if (seconds.empty()) return recent;
+  recent.seconds_per_step = median(seconds);
+  recent.tokens_per_second = median(speeds);
+  recent.age_seconds = age_of(metrics);
+  return recent;
+}
+
+std::optional<double> RunStatus::seconds_left() const {
+  if (steps == 0 || recent.last.step == 0) return std::nullopt;
+  return static_cast<double>(std::max<std::int64_t>(0, steps - recent.last.step)) * recent.seconds_per_step;
+}
+
+RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path))
+    throw_input_error("{}: is not a run folder; name one, such as runs/<the deck's name>", path.string());
+  const RunFolder folder(path);
+  RunStatus status;
+  status.folder = path;
+  status.guard = look_at_guard(path);
+  const bool alive = status.guard && status.guard->alive;
+  const std::optional<LifeRecords> records = LifeRecords::read(folder.end());
+  status.state = state_of(records, alive);
+  status.last_end = last_end_of(records, alive);
+  status.lives = records ? records->last.life : 0;
+  status.steps = steps_of_deck(folder.deck());
+  status.recent = read_recent_steps(folder.metrics());
+  status.checkpoint = newest_whole(io, folder.checkpoints());
+  return status;
+}
+
+std::string text_of(const RunStatus& status) {
+  const bool alive = status.guard && status.guard->alive;
+  std::string text = fmt::format("{}: {}", status.folder.string(), status.state);
+  if (status.lives > 0) text += fmt::format(", life {}", status.lives);
+  if (alive)
+    text += fmt::format(", process {} on {}, since {}", status.guard->holder.process, status.guard->holder.host,
+                        status.guard->holder.started);
+  text += "\n";
+  const auto line = [&](const char* what, const std::string& value) {
+    text += fmt::format("  {:<12}{}\n", what, value);
+  };
+  const MetricsRow& row = status.recent.last;
+  if (row.step > 0) {
+    line("step", fmt::format("{}{}, {} ago", row.step, status.steps > 0 ? fmt::format(" of {}", status.steps) : "",
+                             short_time(status.recent.age_seconds)));
+    line("loss", fmt::format("{:.4f}", row.loss));
+    line("speed", fmt::format("{:.0f} tokens/s, {:.3g} s a step", status.recent.tokens_per_second,
+                              status.recent.seconds_per_step));
+    if (const auto left = status.seconds_left()) line("time left", short_time(*left));
+  } else {
+    line("step", "none yet");
+  }
+  line("checkpoint", status.checkpoint
+                         ? fmt::format("step {}, {}", status.checkpoint->step, status.checkpoint->path.string())
+                         : "none yet");
+  if (status.last_end) line("last end", words_of(*status.last_end));
+  if (status.guard && !alive)
+    line("guard", fmt::format("left behind by process {} on {}, silent for {}; the next life takes it over",
+                              status.guard->holder.process, status.guard->holder.host,
+                              short_time(status.guard->silent_seconds)));
+  return text;
+}
+
+nlohmann::ordered_json json_of(const RunStatus& status) {
+  const MetricsRow& row = status.recent.last;
+  nlohmann::ordered_json json{{"run", status.folder.string()},
+                              {"state", status.state},
+                              {"lives", status.lives},
+                              {"step", row.step},
+                              {"steps", status.steps},
+                              {"loss", nullptr},
+                              {"gradient_norm", nullptr},
+                              {"seconds_per_step", nullptr},
+                              {"tokens_per_second", nullptr},
+                              {"seconds_since_step", nullptr},
+                              {"seconds_left", or_null(status.seconds_left())},
+                              {"checkpoint_step", nullptr},
+                              {"checkpoint_file", nullptr},
+                              {"alive", status.guard && status.guard->alive},
+                              {"holder", nullptr},
+                              {"last_end", nullptr}};
+  if (row.step > 0) {
+    json["loss"] = row.loss;
+    json["gradient_norm"] = row.gradient_norm;
+    json["seconds_per_step"] = status.recent.seconds_per_step;
+    json["tokens_per_second"] = status.recent.tokens_per_second;
+    json["seconds_since_step"] = status.recent.age_seconds;
+  }
+  if (status.checkpoint) {
+    json["checkpoint_step"] = status.checkpoint->step;
+    json["checkpoint_file"] = status.checkpoint->path.string();
+  }
+  if (status.guard)
+    json["holder"] = {{"host", status.guard->holder.host},
+                      {"process", status.guard->holder.process},
+                      {"since", status.guard->holder.started},
+                      {"silent_seconds", status.guard->silent_seconds}};
+  if (status.last_end) json["last_end"] = json_of(*status.last_end);
+  return json;
+}
+
+}  // namespace penstock

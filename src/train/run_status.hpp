@@ -1,0 +1,48 @@
+#pragma once
+// What a run's folder says about the run: `penstock status`. Read from any node, also while the run writes.
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/guard_view.hpp"
+#include "train/life_record.hpp"
+#include "train/metrics.hpp"
+
+namespace penstock {
+
+/// The end of metrics.csv.
+struct RecentSteps {
+  MetricsRow last;               ///< step 0: there is no row yet
+  double seconds_per_step = 0;   ///< median of the last 20 steps
+  double tokens_per_second = 0;  ///< likewise
+  double age_seconds = 0;        ///< since the last row was written
+};
+
+/// Where a run stands: running, done, stopped, failed, killed (a life began, does not live any more, and said nothing)
+/// or new (no life yet).
+struct RunStatus {
+  std::filesystem::path folder;
+  std::string state;
+  std::int64_t steps = 0;  ///< run.steps; 0 where it is not known
+  RecentSteps recent;
+  std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one: a restart begins there
+  std::optional<LifeRecord> last_end;        ///< of the last life that has ended
+  std::int64_t lives = 0;
+  std::optional<GuardView> guard;
+
+  /// Nothing where it cannot be told.
+  std::optional<double> seconds_left() const;
+};
+
+/// Throws InputError where there is no such folder.
+RunStatus read_status(IoThread& io, const std::filesystem::path& folder);
+RecentSteps read_recent_steps(const std::filesystem::path& metrics);
+
+std::string text_of(const RunStatus& status);
+nlohmann::ordered_json json_of(const RunStatus& status);
+
+}  // namespace penstock

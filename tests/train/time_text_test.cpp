@@ -1,0 +1,16 @@
+#include "train/time_text.hpp"
+
+#include <gtest/gtest.h>
+
+namespace penstock {
+namespace {
+
+TEST(ShortTime, TakesTheUnitThatFits) {
+  EXPECT_EQ(short_time(0.4), "0 s");
+  EXPECT_EQ(short_time(59.4), "59 s");
+  EXPECT_EQ(short_time(187), "3:07 min");
+  EXPECT_EQ(short_time(26 * 3600 + 10 * 60), "26:10 h");
+}
+
+}  // namespace
+}  // namespace penstock
