@@ -61,16 +61,17 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-/// dx = product * gelu'(u); u may be dx, of which a thread reads its own elements before it writes them.
+/// dx = product * gelu'(u); either may be dx, of which a thread reads its own elements before it writes them.
 template <int count, typename T>
 __global__ void __launch_bounds__(block_threads)
-    multiply_by_gelu_slope(const float* product, const T* u, T* dx, std::int64_t elements) {
+    multiply_by_gelu_slope(const T* product, const T* u, T* dx, std::int64_t elements) {
   const std::int64_t place = (static_cast<std::int64_t>(blockIdx.x) * block_threads + threadIdx.x) * count;
   if (place >= elements) return;
-  const auto factors = *reinterpret_cast<const Pack<float, count>*>(product + place);
+  const auto factors = *reinterpret_cast<const Pack<T, count>*>(product + place);
   const auto inputs = *reinterpret_cast<const Pack<T, count>*>(u + place);
   Pack<T, count> results;
-  for (int i = 0; i < count; ++i) store(&results.values[i], factors.values[i] * gelu_slope(load(&inputs.values[i])));
+  for (int i = 0; i < count; ++i)
+    store(&results.values[i], load(&factors.values[i]) * gelu_slope(load(&inputs.values[i])));
   *reinterpret_cast<Pack<T, count>*>(dx + place) = results;
 }
 
@@ -96,15 +97,15 @@ void finish(Queue& queue, const Product& product, void* u, const float* bias, vo
   });
 }
 
-/// dx = product * gelu'(u), element by element; `landed` is the product in float32.
-void apply_gelu_slope(Queue& queue, const Product& product, const float* landed, const void* u, void* dx) {
+/// dx = product * gelu'(u), element by element; `landed` is the product.
+void apply_gelu_slope(Queue& queue, const Product& product, const void* landed, const void* u, void* dx) {
   const std::int64_t elements = product.m * product.n;
   const bool packed = allows_packs(elements, {landed, u, dx});
   const unsigned grid = grid_of(elements, static_cast<std::int64_t>(block_threads) * (packed ? neighbours : 1));
   with_device_type(product.result, [&]<typename T>(T) {
     const auto kernel = packed ? multiply_by_gelu_slope<neighbours, T> : multiply_by_gelu_slope<1, T>;
-    kernel<<<grid, block_threads, 0, stream_of(queue)>>>(landed, static_cast<const T*>(u), static_cast<T*>(dx),
-                                                         elements);
+    kernel<<<grid, block_threads, 0, stream_of(queue)>>>(static_cast<const T*>(landed), static_cast<const T*>(u),
+                                                         static_cast<T*>(dx), elements);
     check_launch();
   });
 }
@@ -123,26 +124,29 @@ void take_bias(Queue& queue, const Product& product, const float* from, std::byt
   });
 }
 
-/// Bytes of the queue's workspace before the library's own.
-std::size_t landing_bytes(const Product& product) {
-  if (product.epilogue == Epilogue::slope)  // float32 for our kernel; a copy of the pre-activation is smaller
-    return rounded_to_256(static_cast<std::size_t>(product.m * product.n) * sizeof(float));
+/// Bytes of the queue's workspace before the library's own: for the product or a copy of the pre-activation, where D
+/// takes the place of the latter, or for a bias.
+std::size_t landing_bytes(const Product& product, bool in_place) {
+  if (in_place) return rounded_to_256(static_cast<std::size_t>(product.m * product.n) * bytes_of(product.result));
   if (has_bias(product.epilogue)) return rounded_to_256(static_cast<std::size_t>(product.m) * sizeof(float));
   return 0;
 }
 
+bool is_in_place(const Product& product, const FinishedOperands& operands) {
+  return product.epilogue == Epilogue::slope && operands.pre_activation == operands.d;
+}
+
 bool enqueue_separate(Queue& queue, const Product& product, const FinishedOperands& operands, ProductPlan& plan) {
-  const std::size_t landing = landing_bytes(product);
+  const bool in_place = is_in_place(product, operands);
+  const std::size_t landing = landing_bytes(product, in_place);
   std::byte* workspace = queue.workspace(landing + workspace_bytes(plan));
-  const bool slope = product.epilogue == Epilogue::slope;
   const bool activate = activates(product.epilogue);
-  // With a slope the product goes to the workspace first: the pre-activation may be D itself.
-  void* first_result = slope ? workspace : activate ? operands.pre_activation : operands.d;
+  void* first_result = in_place ? workspace : activate ? operands.pre_activation : operands.d;
   if (!multiply(queue, plan, product_of(product, Variant::separate), {operands.a, operands.b, first_result},
                 workspace + landing))
     return false;
-  if (slope)
-    apply_gelu_slope(queue, product, reinterpret_cast<const float*>(workspace), operands.pre_activation, operands.d);
+  if (product.epilogue == Epilogue::slope)
+    apply_gelu_slope(queue, product, first_result, operands.pre_activation, operands.d);
   else if (product.epilogue != Epilogue::none)
     finish(queue, product, first_result, has_bias(product.epilogue) ? operands.bias : nullptr,
            activate ? operands.d : nullptr);
@@ -150,14 +154,15 @@ bool enqueue_separate(Queue& queue, const Product& product, const FinishedOperan
 }
 
 bool enqueue_fused(Queue& queue, const Product& product, const FinishedOperands& operands, ProductPlan& plan) {
-  const std::size_t landing = landing_bytes(product);
+  const bool in_place = is_in_place(product, operands);
+  const std::size_t landing = landing_bytes(product, in_place);
   std::byte* workspace = queue.workspace(landing + workspace_bytes(plan));
   Operands given{operands.a, operands.b, operands.d, nullptr, operands.pre_activation};
   if (has_bias(product.epilogue)) {
     take_bias(queue, product, operands.bias, workspace);
     given.bias = workspace;
   }
-  if (product.epilogue == Epilogue::slope && operands.pre_activation == operands.d) {
+  if (in_place) {
     // The library promises nothing where an epilogue's input is overwritten.
     const std::size_t bytes = static_cast<std::size_t>(product.m * product.n) * bytes_of(product.result);
     check_cuda(cudaMemcpyAsync(workspace, operands.d, bytes, cudaMemcpyDefault, stream_of(queue)));
@@ -207,12 +212,11 @@ Product product_of(const Product& product, Variant variant) {
   if (variant == Variant::fused) return product;
   Product plain = product;
   plain.epilogue = Epilogue::none;
-  if (product.epilogue == Epilogue::slope) plain.result = DType::float32;
   return plain;
 }
 
-std::size_t finished_product_workspace(const Product& product) {
-  return product.m * product.n == 0 ? 0 : landing_bytes(product) + most_product_workspace;
+std::size_t finished_product_workspace(const Product& product, bool in_place) {
+  return product.m * product.n == 0 ? 0 : landing_bytes(product, in_place) + most_product_workspace;
 }
 
 bool enqueue(Queue& queue, const Product& product, const FinishedOperands& operands, Variant variant,
@@ -232,10 +236,9 @@ void multiply_and_finish(Queue& queue, const Product& product, const FinishedOpe
                         "then, and bits may change");
     return;
   }
-  const bool landed = product.epilogue == Epilogue::slope;
-  const void* first_result = landed                        ? nullptr  // the workspace, as aligned as can be
-                             : activates(product.epilogue) ? operands.pre_activation
-                                                           : operands.d;
+  const void* first_result = is_in_place(product, operands) ? nullptr  // the workspace, as aligned as can be
+                             : activates(product.epilogue)  ? operands.pre_activation
+                                                            : operands.d;
   ProductPlan& plan = plan_of(queue, product_of(product, Variant::separate),
                               {alignment_of(operands.a), alignment_of(operands.b), alignment_of(first_result)});
   enqueue(queue, product, operands, Variant::separate, plan);

@@ -27,8 +27,9 @@ bool may_be_fused(const Product& product);
 /// What cuBLASLt is asked for in this variant.
 Product product_of(const Product& product, Variant variant);
 
-/// Bytes of the queue's workspace that making the product needs at most, in either variant.
-std::size_t finished_product_workspace(const Product& product);
+/// Bytes of the queue's workspace that making the product needs at most, in either variant; `in_place`: D takes the
+/// place of a slope's pre-activation.
+std::size_t finished_product_workspace(const Product& product, bool in_place);
 
 /// Enqueues the product by this plan of product_of(product, variant). False when cuBLASLt does not make it with the
 /// plan's algorithm (see refusal_of): the result is not there then.

@@ -107,7 +107,8 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
                           .outputs = arguments.weight.shape()[0],
                           .type = arguments.dy.type(),
                           .dx = dx.type(),
-                          .slope = slope};
+                          .slope = slope,
+                          .slope_in_place = slope && arguments.pre_activation.raw() == dx.raw()};
   ensure(arguments.weight.type() == shape.type, "linear_input_gradient: dy and weight differ in type");
   ensure(arguments.dy.shape()[1] == shape.outputs && dx.shape()[0] == shape.rows && dx.shape()[1] == shape.inputs &&
              (!slope || arguments.pre_activation.elements() == dx.elements()),
@@ -155,7 +156,10 @@ void prepare_linears(Queue& queue, std::span<const LinearShape> shapes) {
 
 std::size_t linear_workspace(const LinearShape& shape, int) {
   std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
-  for (const Product& product : linear_products(shape)) bytes = std::max(bytes, finished_product_workspace(product));
+  for (const Product& product : linear_products(shape)) {
+    const bool in_place = shape.slope_in_place && product.epilogue == Epilogue::slope;
+    bytes = std::max(bytes, finished_product_workspace(product, in_place));
+  }
   return bytes;
 }
 

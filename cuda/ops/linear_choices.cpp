@@ -61,7 +61,7 @@ class TrialOperands {
  public:
   static std::size_t bytes_for(const Product& product) {
     return bytes_of_matrix(product.m, product.k, product.type) + bytes_of_matrix(product.k, product.n, product.type) +
-           bytes_of_matrix(product.m, product.n, product.result) * (activates(product.epilogue) ? 2 : 1) +
+           bytes_of_matrix(product.m, product.n, product.result) * (has_gelu(product.epilogue) ? 2 : 1) +
            bytes_of_matrix(product.m, 1, DType::float32) + bytes_beyond_cache();
   }
 
@@ -75,9 +75,7 @@ class TrialOperands {
                   .b = b_.data(),
                   .d = d_.data(),
                   .bias = has_bias(product.epilogue) ? reinterpret_cast<const float*>(bias_.data()) : nullptr} {
-    // The model keeps the pre-activation of a slope where its gradient goes.
-    if (product.epilogue == Epilogue::slope) operands_.pre_activation = d_.data();
-    if (activates(product.epilogue)) {
+    if (has_gelu(product.epilogue)) {
       pre_activation_ = make(queue, product.m, product.n, product.result);
       operands_.pre_activation = pre_activation_.data();
     }
@@ -127,7 +125,7 @@ class Trials {
     constexpr std::size_t margin = std::size_t{256} << 20;
     std::size_t left = 0, all = 0;
     check_cuda(cudaMemGetInfo(&left, &all));
-    return TrialOperands::bytes_for(product) + finished_product_workspace(product) + margin <= left;
+    return TrialOperands::bytes_for(product) + finished_product_workspace(product, false) + margin <= left;
   }
 
   /// Tries the heuristic's algorithms, those it expects most of first, until the time is over.

@@ -26,11 +26,12 @@ inline Product forward_product(const LinearShape& shape) {
                                  : (shape.bias ? Epilogue::bias : Epilogue::none)};
 }
 
-/// Rows of the input gradient that are made at once. With GELU's slope the product lands in float32 first: at most
-/// 256 MiB of it, in parts of equal size.
+/// Rows of the input gradient that are made at once. Where GELU's slope is taken in place, the product or the
+/// pre-activation is put aside first: at most 256 MiB of it, in parts of equal size.
 inline std::int64_t rows_held(const LinearShape& shape) {
-  if (!shape.slope || shape.rows == 0 || shape.inputs == 0) return shape.rows;
-  const std::int64_t fitting = std::max<std::int64_t>((std::int64_t{256} << 20) / (shape.inputs * 4) / 128 * 128, 128);
+  if (!shape.slope_in_place || shape.rows == 0 || shape.inputs == 0) return shape.rows;
+  const auto row_bytes = shape.inputs * static_cast<std::int64_t>(bytes_of(shape.dx));
+  const std::int64_t fitting = std::max<std::int64_t>((std::int64_t{256} << 20) / row_bytes / 128 * 128, 128);
   const std::int64_t parts = (shape.rows + fitting - 1) / fitting;
   const std::int64_t part = (shape.rows + parts - 1) / parts;
   return std::min(shape.rows, (part + 127) / 128 * 128);

@@ -2,11 +2,6 @@
 
 namespace penstock {
 
-AttentionLayer::Held AttentionLayer::take_held(const ModelShape& shape, Arena& arena) {
-  return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()}),
-          .dqkv = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.tokens(), 3 * shape.head_width()})};
-}
-
 ops::LinearShape AttentionLayer::qkv_product(const ModelShape& shape) {
   return {.rows = shape.tokens(),
           .inputs = shape.width(),

@@ -4,14 +4,12 @@
 
 #include <string>
 
+#include "model/backward.hpp"
 #include "model/model_context.hpp"
 #include "ops/attention.hpp"
 #include "ops/linear.hpp"
 
 namespace penstock {
-
-/// Whether the scratch still holds the gathered gradient of the branch's output, or it must be gathered again.
-enum class GatheredGradient { in_scratch, again };
 
 class AttentionLayer {
  public:
@@ -20,7 +18,6 @@ class AttentionLayer {
     TensorView branch_gradient;  ///< [R, C] gradient of the output product, dropout undone
     TensorView dqkv;             ///< [N, 3 * local heads' channels]
   };
-  static Held take_held(const ModelShape& shape, Arena& arena);
   /// The two products; the output's bias is added to its partial sums later, its gradient is taken with the product's.
   static ops::LinearShape qkv_product(const ModelShape& shape);
   static ops::LinearShape output_product(const ModelShape& shape);

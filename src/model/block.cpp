@@ -1,11 +1,31 @@
 #include "model/block.hpp"
 
+#include <algorithm>
+
 namespace penstock {
 
-Block::Held Block::take_held(const ModelShape& shape, BlockParts remade, Arena& arena) {
-  return {.attention = AttentionLayer::take_held(shape, arena),
-          .mlp = MlpLayer::take_held(shape, arena),
-          .remade = take_activations(shape, remade, MemoryUse::buffers, arena)};
+// A fused backward is done with the MLP before attention begins, so that their gradients share a memory; and with a
+// branch before the stream's gradient goes on, so that without dropout the branch's is the stream's.
+Block::Held Block::take_held(const ModelShape& shape, BackwardHalves halves, BlockParts remade, Arena& arena) {
+  Held held{.attention = {}, .mlp = {}, .remade = take_activations(shape, remade, MemoryUse::buffers, arena)};
+  const auto take = [&](std::int64_t rows, std::int64_t channels) {
+    return arena.take(MemoryUse::buffers, shape.cut.compute, {rows, channels});
+  };
+  const bool waits = halves == BackwardHalves::input_only;
+  if (waits || shape.config.dropout_residual > 0) {
+    held.attention.branch_gradient = take(shape.rows(), shape.width());
+    held.mlp.branch_gradient = take(shape.rows(), shape.width());
+  }
+  const std::int64_t tokens = shape.tokens(), qkv = 3 * shape.head_width();
+  if (waits) {
+    held.attention.dqkv = take(tokens, qkv);
+  } else {
+    const std::int64_t most = std::max(shape.hidden(), qkv);
+    const TensorView shared = take(tokens, most);
+    held.mlp.hidden_gradient = shared.range(0, tokens * shape.hidden()).reshaped({tokens, shape.hidden()});
+    held.attention.dqkv = shared.range(0, tokens * qkv).reshaped({tokens, qkv});
+  }
+  return held;
 }
 
 Block::Block(ModelContext& context, int index)
@@ -81,11 +101,20 @@ void Block::record_branch(const std::string& tap, const MicrobatchView& microbat
   context_->record(tap, microbatch, alone.out);
 }
 
+// The gradient of a branch's output: in a place of its own where the branch has one, else the stream's itself.
+TensorView Block::through_dropout(const MicrobatchView& microbatch, const ops::Dropout& dropout, TensorView gradient,
+                                  TensorView own_place) const {
+  if (!own_place.present()) return gradient;
+  ops::dropout_gradient(
+      context_->queue(),
+      {.dout = gradient, .dbranch = own_place, .dropout = dropout, .rows = context_->token_rows(microbatch)});
+  return own_place;
+}
+
 void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
                            TensorView gradient, BackwardHalves halves) const {
   const BlockActivations kept = laid_over(slot, held.remade);
   compute(microbatch, kept, remade_parts(context_->shape()), Pass::again);
-  const ops::TokenRows rows = context_->token_rows(microbatch);
   const auto through_norm = [&](const std::string& name, TensorView dy, TensorView x, TensorView mean,
                                 TensorView rstd) {
     ops::layer_norm_gradient(context_->queue(), {.dy = dy,
@@ -100,18 +129,17 @@ void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivati
   };
   context_->record(name_ + ".gradient", microbatch, gradient);
   context_->record(name_ + ".mlp.gradient", microbatch, gradient);
-  ops::dropout_gradient(context_->queue(),
-                        {.dout = gradient, .dbranch = held.mlp.branch_gradient, .dropout = mlp_dropout_, .rows = rows});
-  const TensorView from_mlp = mlp_.input_gradient(kept, held.mlp);
-  if (halves == BackwardHalves::fused) mlp_.weight_gradient(kept, held.mlp, GatheredGradient::in_scratch);
+  MlpLayer::Held mlp = held.mlp;
+  mlp.branch_gradient = through_dropout(microbatch, mlp_dropout_, gradient, held.mlp.branch_gradient);
+  const TensorView from_mlp = mlp_.input_gradient(kept, mlp);
+  if (halves == BackwardHalves::fused) mlp_.weight_gradient(kept, mlp, GatheredGradient::in_scratch);
   through_norm(name_ + ".mlp_norm", from_mlp, kept.middle, kept.mlp_mean, kept.mlp_rstd);
 
   context_->record(name_ + ".attention.gradient", microbatch, gradient);
-  ops::dropout_gradient(
-      context_->queue(),
-      {.dout = gradient, .dbranch = held.attention.branch_gradient, .dropout = attention_dropout_, .rows = rows});
-  const TensorView from_attention = attention_.input_gradient(microbatch, kept, held.attention);
-  if (halves == BackwardHalves::fused) attention_.weight_gradient(kept, held.attention, GatheredGradient::in_scratch);
+  AttentionLayer::Held attention = held.attention;
+  attention.branch_gradient = through_dropout(microbatch, attention_dropout_, gradient, held.attention.branch_gradient);
+  const TensorView from_attention = attention_.input_gradient(microbatch, kept, attention);
+  if (halves == BackwardHalves::fused) attention_.weight_gradient(kept, attention, GatheredGradient::in_scratch);
   through_norm(name_ + ".attention_norm", from_attention, kept.x, kept.attention_mean, kept.attention_rstd);
 }
 

@@ -10,10 +10,6 @@
 
 namespace penstock {
 
-/// Which halves of the backward pass to compute: the input gradient alone (I), or each product's weight gradient right
-/// behind its input gradient (B, fused).
-enum class BackwardHalves { input_only, fused };
-
 /// Which forward pass it is: evaluation draws no dropout; what is computed again is recorded by no tap.
 enum class Pass { training, evaluation, again };
 
@@ -25,8 +21,9 @@ class Block {
     MlpLayer::Held mlp;
     BlockActivations remade;  ///< parts that were computed again: they stand here instead of in the shared memory
   };
-  /// `remade`: the parts of BlockActivations that are held, too.
-  static Held take_held(const ModelShape& shape, BlockParts remade, Arena& arena);
+  /// `halves`: those that the input gradients of its stage compute. `remade`: the parts of BlockActivations that are
+  /// held, too.
+  static Held take_held(const ModelShape& shape, BackwardHalves halves, BlockParts remade, Arena& arena);
 
   Block(ModelContext& context, int index);
 
@@ -43,6 +40,8 @@ class Block {
   ops::LayerNorm attention_norm(const BlockActivations& kept) const;
   ops::LayerNorm mlp_norm(const BlockActivations& kept) const;
   void compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const;
+  TensorView through_dropout(const MicrobatchView& microbatch, const ops::Dropout& dropout, TensorView gradient,
+                             TensorView own_place) const;
   void record_branch(const std::string& tap, const MicrobatchView& microbatch, const ops::Residual& joined) const;
 
   ModelContext* context_;

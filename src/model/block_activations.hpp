@@ -21,7 +21,7 @@ struct BlockActivations {
   TensorView mlp_mean, mlp_rstd;              ///< [R] float32
   TensorView mlp_input;                       ///< [R, C] normalized
   TensorView mlp_tokens;                      ///< [N, C] the same of all tensor ranks; may be absent
-  TensorView pre_activation;                  ///< [N, F]; the input gradient overwrites it with its own gradient
+  TensorView pre_activation;                  ///< [N, F]; a split backward puts its gradient there
   TensorView hidden;                          ///< [N, F] after GELU
 };
 

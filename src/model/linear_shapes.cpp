@@ -6,10 +6,12 @@
 
 namespace penstock {
 
-std::vector<ops::LinearShape> linear_shapes(const ModelShape& shape, bool head) {
+std::vector<ops::LinearShape> linear_shapes(const ModelShape& shape, const RankDuties& duties) {
   std::vector<ops::LinearShape> shapes{AttentionLayer::qkv_product(shape), AttentionLayer::output_product(shape),
-                                       MlpLayer::up_product(shape), MlpLayer::down_product(shape)};
-  if (head) shapes.push_back(Head::logits_product(shape));
+                                       MlpLayer::up_product(shape)};
+  if (duties.fused) shapes.push_back(MlpLayer::down_product(shape, BackwardHalves::fused));
+  if (duties.input_only) shapes.push_back(MlpLayer::down_product(shape, BackwardHalves::input_only));
+  if (duties.head) shapes.push_back(Head::logits_product(shape));
   return shapes;
 }
 

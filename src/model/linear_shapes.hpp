@@ -7,8 +7,15 @@
 
 namespace penstock {
 
-/// The layers with products of a rank that computes blocks and, where `head` says so, the logits: each once. What is
-/// measured and planned for them before a run is asked of this list.
-std::vector<ops::LinearShape> linear_shapes(const ModelShape& shape, bool head);
+/// What a rank computes beside blocks, and how their backward passes are cut.
+struct RankDuties {
+  bool head = true;
+  bool fused = true;       ///< some stage's backward
+  bool input_only = true;  ///< some stage's backward
+};
+
+/// The layers with products of such a rank, each once. What is measured and planned for them before a run is asked of
+/// this list.
+std::vector<ops::LinearShape> linear_shapes(const ModelShape& shape, const RankDuties& duties);
 
 }  // namespace penstock

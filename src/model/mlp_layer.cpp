@@ -2,9 +2,13 @@
 
 namespace penstock {
 
-MlpLayer::Held MlpLayer::take_held(const ModelShape& shape, Arena& arena) {
-  return {.branch_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {shape.rows(), shape.width()})};
+namespace {
+
+TensorView hidden_gradient(const BlockActivations& kept, const MlpLayer::Held& held) {
+  return held.hidden_gradient.present() ? held.hidden_gradient : kept.pre_activation;
 }
+
+}  // namespace
 
 ops::LinearShape MlpLayer::up_product(const ModelShape& shape) {
   return {.rows = shape.tokens(),
@@ -18,7 +22,7 @@ ops::LinearShape MlpLayer::up_product(const ModelShape& shape) {
           .gelu = true};
 }
 
-ops::LinearShape MlpLayer::down_product(const ModelShape& shape) {
+ops::LinearShape MlpLayer::down_product(const ModelShape& shape, BackwardHalves halves) {
   return {.rows = shape.tokens(),
           .inputs = shape.hidden(),
           .outputs = shape.width(),
@@ -26,7 +30,8 @@ ops::LinearShape MlpLayer::down_product(const ModelShape& shape) {
           .y = shape.partial(),
           .dx = shape.cut.compute,
           .bias_gradient = true,
-          .slope = true};
+          .slope = true,
+          .slope_in_place = halves == BackwardHalves::input_only};
 }
 
 void MlpLayer::up(const BlockActivations& kept) const {
@@ -51,9 +56,9 @@ TensorView MlpLayer::input_gradient(const BlockActivations& kept, const Held& he
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
   ops::linear_input_gradient(context_->queue(), {.dy = dout,
                                                  .weight = context_->weight(name_ + ".down.weight"),
-                                                 .dx = kept.pre_activation,
+                                                 .dx = hidden_gradient(kept, held),
                                                  .pre_activation = kept.pre_activation});
-  ops::linear_input_gradient(context_->queue(), {.dy = kept.pre_activation,
+  ops::linear_input_gradient(context_->queue(), {.dy = hidden_gradient(kept, held),
                                                  .weight = context_->weight(name_ + ".up.weight"),
                                                  .dx = scratch.partial,
                                                  .pre_activation = {}});
@@ -70,7 +75,7 @@ void MlpLayer::weight_gradient(const BlockActivations& kept, const Held& held, G
                                                   .dweight = context_->gradient(name_ + ".down.weight"),
                                                   .dbias = context_->gradient(name_ + ".down.bias")});
   const TensorView tokens = context_->tokens_of(kept.mlp_input, kept.mlp_tokens);
-  ops::linear_weight_gradient(context_->queue(), {.dy = kept.pre_activation,
+  ops::linear_weight_gradient(context_->queue(), {.dy = hidden_gradient(kept, held),
                                                   .x = tokens,
                                                   .dweight = context_->gradient(name_ + ".up.weight"),
                                                   .dbias = context_->gradient(name_ + ".up.bias")});

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "model/attention_layer.hpp"
+#include "model/backward.hpp"
 #include "model/model_context.hpp"
 #include "ops/linear.hpp"
 
@@ -12,15 +12,15 @@ namespace penstock {
 
 class MlpLayer {
  public:
-  /// What the input gradient leaves for the weight gradient, beside its own gradient in place of the pre-activation.
+  /// What the input gradient leaves for the weight gradient.
   struct Held {
     TensorView branch_gradient;  ///< [R, C]
+    TensorView hidden_gradient;  ///< [N, F] of the pre-activation; absent: it takes the pre-activation's place
   };
-  static Held take_held(const ModelShape& shape, Arena& arena);
   /// The two products; the bias of the second is added to its partial sums later, its gradient is taken with the
   /// product's.
   static ops::LinearShape up_product(const ModelShape& shape);
-  static ops::LinearShape down_product(const ModelShape& shape);
+  static ops::LinearShape down_product(const ModelShape& shape, BackwardHalves halves);
 
   /// `name` is the parameters' prefix: "blocks.3.mlp".
   MlpLayer(ModelContext& context, std::string name) : context_(&context), name_(std::move(name)) {}

@@ -21,9 +21,10 @@ Stage::Stage(ModelContext& context, const StagePart& part, const StageSlots& slo
   for (int h = 0; h < slots.held; ++h) {
     auto& held = held_.emplace_back();
     if (slots.backward == BackwardHalves::fused)  // each block is done with it before the next one begins
-      held.assign(blocks, Block::take_held(shape, {}, arena));
+      held.assign(blocks, Block::take_held(shape, slots.backward, {}, arena));
     else
-      for (int i = 0; i < part.blocks; ++i) held.push_back(Block::take_held(shape, held_parts(shape), arena));
+      for (int i = 0; i < part.blocks; ++i)
+        held.push_back(Block::take_held(shape, slots.backward, held_parts(shape), arena));
   }
 }
 

@@ -51,6 +51,7 @@ struct LinearShape {
   bool bias_gradient = false;   ///< dbias is taken; of a bias that is added elsewhere, too
   bool gelu = false;            ///< y is gelu of a pre-activation
   bool slope = false;           ///< dx is multiplied by gelu' of the pre-activation of the layer before
+  bool slope_in_place = false;  ///< whose place dx takes
   bool accumulate = true;       ///< of the weight gradient
 
   bool operator==(const LinearShape&) const = default;

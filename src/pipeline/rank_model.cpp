@@ -1,6 +1,7 @@
 #include "pipeline/rank_model.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "model/linear_shapes.hpp"
 #include "ops/layer_norm.hpp"
@@ -85,14 +86,19 @@ void RankModel::publish_inputs(Queue& queue) const {
 
 RecomputeCost recompute_cost(const ModelPlan& plan) { return recompute_cost(shape_of(plan, {})); }
 
-std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) { return linear_shapes(shape_of(plan, {}), true); }
-
 namespace {
 
-bool has_head(const ModelPlan& plan, const MeshPlace& place) {
-  const std::vector<int> stages = plan.schedule.stages_of_rank(place.pipeline);
-  return std::any_of(stages.begin(), stages.end(),
-                     [&](int stage) { return plan.parts.at(static_cast<std::size_t>(stage)).head; });
+RankDuties duties_of(const ModelPlan& plan, const std::vector<int>& stages) {
+  RankDuties duties{.head = false, .fused = false, .input_only = false};
+  for (const int stage : stages) {
+    duties.head |= plan.parts.at(static_cast<std::size_t>(stage)).head;
+    (backward_of(plan.schedule, stage) == BackwardHalves::fused ? duties.fused : duties.input_only) = true;
+  }
+  return duties;
+}
+
+RankDuties duties_of(const ModelPlan& plan, const MeshPlace& place) {
+  return duties_of(plan, plan.schedule.stages_of_rank(place.pipeline));
 }
 
 ops::AttentionShape attention_shape(const ModelShape& shape) {
@@ -107,18 +113,24 @@ std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const
   const ModelShape& shape = model.shape();
   std::size_t most = ops::attention_workspace(attention_shape(shape), plan.cut.compute, threads);
   most = std::max(most, ops::layer_norm_workspace(shape.rows(), shape.width(), threads));
-  for (const ops::LinearShape& linear : linear_shapes(shape, has_head(plan, place)))
+  for (const ops::LinearShape& linear : linear_shapes(shape, duties_of(plan, place)))
     most = std::max(most, ops::linear_workspace(linear, threads));
   return std::max(most, model.optimizer().workspace_bytes());
 }
 
 }  // namespace
 
+std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
+  std::vector<int> stages(static_cast<std::size_t>(plan.schedule.stages));
+  std::iota(stages.begin(), stages.end(), 0);
+  return linear_shapes(shape_of(plan, {}), duties_of(plan, stages));
+}
+
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place) {
   const ModelShape shape = shape_of(plan, place);
   ops::prepare_attention(queue, attention_shape(shape), plan.cut.compute,
                          {.probability = plan.config.dropout_attention, .key = {}});
-  ops::prepare_linears(queue, linear_shapes(shape, has_head(plan, place)));
+  ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place)));
 }
 
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads) {

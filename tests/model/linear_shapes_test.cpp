@@ -17,7 +17,7 @@ ModelShape shape_on(int tensor, DType compute) {
 constexpr DType f32 = DType::float32, bf16 = DType::bfloat16;
 
 TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
-  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(1, bf16), true);
+  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(1, bf16), {.input_only = false});
   ASSERT_EQ(shapes.size(), 5);
   const ops::LinearShape qkv{.rows = 30,
                              .inputs = 16,
@@ -82,7 +82,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
 }
 
 TEST(LinearShapes, AreCutAlongTheTensorAxisWithPartialSumsInFloat32) {
-  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(2, bf16), true);
+  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(2, bf16), {.input_only = false});
   ASSERT_EQ(shapes.size(), 5);
   for (const ops::LinearShape& shape : shapes) {
     EXPECT_EQ(shape.rows, 30) << "products work on all tokens, whoever keeps their rows";
@@ -103,7 +103,21 @@ TEST(LinearShapes, AreCutAlongTheTensorAxisWithPartialSumsInFloat32) {
   EXPECT_EQ(types(4), std::pair(bf16, f32));
 }
 
-TEST(LinearShapes, LeaveTheLogitsToTheHead) { EXPECT_EQ(linear_shapes(shape_on(1, f32), false).size(), 4); }
+TEST(LinearShapes, LeaveTheLogitsToTheHead) {
+  EXPECT_EQ(linear_shapes(shape_on(1, f32), {.head = false, .input_only = false}).size(), 4);
+}
+
+TEST(LinearShapes, TakeTheSlopeInPlaceWhereTheBackwardIsSplit) {
+  const auto in_place = [](const RankDuties& duties) {
+    std::vector<bool> places;
+    for (const ops::LinearShape& shape : linear_shapes(shape_on(1, bf16), duties))
+      if (shape.slope) places.push_back(shape.slope_in_place);
+    return places;
+  };
+  EXPECT_EQ(in_place({.input_only = false}), std::vector{false});
+  EXPECT_EQ(in_place({.fused = false}), std::vector{true});
+  EXPECT_EQ(in_place({}), (std::vector{false, true}));
+}
 
 }  // namespace
 }  // namespace penstock
