@@ -61,6 +61,20 @@ inline dim3 grid_of_blocks(std::int64_t x, std::int64_t y) {
 __device__ inline std::int64_t grid_thread() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
+
+/// Which 8 neighbours of which row fall to the thread, where a row has so many groups of 8.
+struct PlaceInRow {
+  std::int64_t row;
+  std::int64_t block;
+};
+__device__ inline PlaceInRow place_of_thread(std::int64_t blocks) {
+  const std::int64_t thread = grid_thread();
+  if ((thread | blocks) >> 32 != 0) return {thread / blocks, thread % blocks};
+  const auto short_thread = static_cast<std::uint32_t>(thread), short_blocks = static_cast<std::uint32_t>(blocks);
+  return {short_thread / short_blocks,
+          short_thread % short_blocks};  // a division in 64 bits costs a hundred instructions
+}
+
 __device__ inline int lane_of_thread() { return static_cast<int>(threadIdx.x) % warp_threads; }
 __device__ inline int warp_of_thread() { return static_cast<int>(threadIdx.x) / warp_threads; }
 
@@ -95,33 +109,78 @@ struct Eight {
   __device__ float operator[](int i) const { return values[i]; }
 };
 
-__device__ inline void load_aligned(const float* from, Eight& to) {
-  const float4 low = reinterpret_cast<const float4*>(from)[0];
-  const float4 high = reinterpret_cast<const float4*>(from)[1];
-  to = {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
+/// Eight neighbours as they lie in memory: bfloat16 in half the registers that their values take.
+template <typename T>
+struct alignas(16) PackedEight {
+  static constexpr int parts = eight * sizeof(T) / sizeof(uint4);
+  uint4 words[parts];
+};
+
+__device__ inline Eight unpack(const PackedEight<float>& from) {
+  const auto as_float = [](std::uint32_t word) { return __uint_as_float(word); };
+  const uint4 low = from.words[0], high = from.words[1];
+  return {{as_float(low.x), as_float(low.y), as_float(low.z), as_float(low.w), as_float(high.x), as_float(high.y),
+           as_float(high.z), as_float(high.w)}};
 }
-__device__ inline void load_aligned(const __nv_bfloat16* from, Eight& to) {
-  const uint4 bits = *reinterpret_cast<const uint4*>(from);
-  const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+__device__ inline Eight unpack(const PackedEight<__nv_bfloat16>& from) {
+  const std::uint32_t words[4] = {from.words[0].x, from.words[0].y, from.words[0].z, from.words[0].w};
+  Eight to;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     to[2 * i] = __uint_as_float(words[i] << 16);
     to[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000U);
   }
+  return to;
 }
-__device__ inline void store_aligned(float* to, const Eight& from) {
-  reinterpret_cast<float4*>(to)[0] = make_float4(from[0], from[1], from[2], from[3]);
-  reinterpret_cast<float4*>(to)[1] = make_float4(from[4], from[5], from[6], from[7]);
-}
-__device__ inline void store_aligned(__nv_bfloat16* to, const Eight& from) {
-  std::uint32_t words[4];
+
+template <typename T>
+__device__ PackedEight<T> pack(const Eight& from) {
+  std::uint32_t words[4 * PackedEight<T>::parts];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const std::uint32_t low = __bfloat16_as_ushort(__float2bfloat16_rn(from[2 * i]));
-    const std::uint32_t high = __bfloat16_as_ushort(__float2bfloat16_rn(from[2 * i + 1]));
-    words[i] = low | high << 16;
+  for (int i = 0; i < 4 * PackedEight<T>::parts; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      words[i] = __float_as_uint(from[i]);
+    } else {
+      const __nv_bfloat162 two = __floats2bfloat162_rn(from[2 * i], from[2 * i + 1]);
+      words[i] = __bfloat16_as_ushort(two.x) | static_cast<std::uint32_t>(__bfloat16_as_ushort(two.y)) << 16;
+    }
   }
-  *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+  PackedEight<T> to;
+#pragma unroll
+  for (int i = 0; i < PackedEight<T>::parts; ++i)
+    to.words[i] = make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]);
+  return to;
+}
+
+template <typename T>
+__device__ PackedEight<T> load_packed_aligned(const T* from) {
+  PackedEight<T> to;
+#pragma unroll
+  for (int i = 0; i < PackedEight<T>::parts; ++i) to.words[i] = reinterpret_cast<const uint4*>(from)[i];
+  return to;
+}
+template <typename T>
+__device__ void store_packed_aligned(T* to, const PackedEight<T>& from) {
+#pragma unroll
+  for (int i = 0; i < PackedEight<T>::parts; ++i) reinterpret_cast<uint4*>(to)[i] = from.words[i];
+}
+
+/// Eight neighbours, of which `count` exist; the others are zero. For rows that are not aligned.
+template <typename T>
+__device__ PackedEight<T> load_packed_singly(const T* from, std::int64_t count) {
+  Eight values;
+#pragma unroll
+  for (int i = 0; i < eight; ++i) values[i] = i < count ? load(from + i) : 0.0F;
+  return pack<T>(values);
+}
+
+template <typename T>
+__device__ void load_aligned(const T* from, Eight& to) {
+  to = unpack(load_packed_aligned(from));
+}
+template <typename T>
+__device__ void store_aligned(T* to, const Eight& from) {
+  store_packed_aligned(to, pack<T>(from));
 }
 
 /// Eight neighbours, of which `count` exist; the others read as zero.

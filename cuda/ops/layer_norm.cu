@@ -1,20 +1,49 @@
 #include "ops/layer_norm.hpp"
 
-#include <algorithm>
+#include <type_traits>
 
 #include "ops/dropout.cuh"
-#include "ops/kernel.cuh"
+#include "ops/row_layout.cuh"
 
 namespace penstock::ops {
 namespace {
 
-// A warp works on one row; a lane on 8 channels of every 256.
-constexpr int rows_of_a_block = 4;
-constexpr int threads_of_a_block = rows_of_a_block * warp_threads;
-constexpr std::int64_t channels_at_once = eight * warp_threads;
+// A row is read once: it stays in the registers of its warp, or of its block's four warps where it is wide. A warp has
+// several short rows at once, so that enough loads are under way and a read of weights serves them all. Rows are walked
+// from the last to the first: the end of what the operation before wrote is still in the L2 cache, and the product
+// behind begins with what is written last.
+constexpr int warps_of_a_block = 4;
+constexpr int threads_of_a_block = warps_of_a_block * warp_threads;
 
-__device__ std::int64_t row_of_warp() {
-  return static_cast<std::int64_t>(blockIdx.x) * rows_of_a_block + warp_of_thread();
+/// Rows that a warp has at once, where a thread holds so many bytes of one.
+constexpr int rows_at_once(int bytes) { return bytes <= 64 ? 4 : bytes <= 128 ? 2 : 1; }
+
+/// Calls f(RowLayout) with the layout for rows of so many channels; false where they do not fit into registers.
+template <typename F>
+bool with_row_layout(std::int64_t channels, F&& f) {
+  bool done = false;
+  const auto attempt = [&]<typename Layout>(Layout layout) {
+    if (done || channels > Layout::most_channels) return;
+    f(layout);
+    done = true;
+  };
+  attempt(RowLayout<1, 1>{});
+  attempt(RowLayout<3, 1>{});
+  attempt(RowLayout<4, 1>{});
+  attempt(RowLayout<7, 1>{});
+  attempt(RowLayout<8, 1>{});
+  attempt(RowLayout<4, warps_of_a_block>{});
+  attempt(RowLayout<8, warps_of_a_block>{});
+  return done;
+}
+
+template <typename Layout>
+__device__ float sum_of_row(float value) {
+  static_assert(Layout::warps == 1 || Layout::warps == warps_of_a_block);
+  if constexpr (Layout::warps == 1)
+    return warp_sum(value);
+  else
+    return block_sum(value);
 }
 
 /// LayerNorm's tensors in a kernel.
@@ -26,6 +55,7 @@ struct Norm {
   T* y;
   float* mean;
   float* rstd;
+  std::int64_t rows;
   std::int64_t channels;
   bool aligned;
 
@@ -36,12 +66,120 @@ struct Norm {
         y(device_data<T>(norm.y)),
         mean(norm.mean.data<float>()),
         rstd(norm.rstd.data<float>()),
+        rows(of.shape()[0]),
         channels(of.shape()[1]),
         aligned(rows_are_aligned(channels, eight, {x, weight, bias, y})) {}
 };
 
+__device__ inline float reciprocal_deviation(float squares, float count) {
+  return 1.0F / sqrtf(squares / count + layer_norm_epsilon);
+}
+__device__ inline float normalized(float x, float mean, float rstd, float weight, float bias) {
+  return fmaf((x - mean) * rstd, weight, bias);
+}
+
+/// The sum of (x - mean)^2 over the first `count` of eight channels, added to `squares`.
+__device__ inline float add_squares(const Eight& x, float mean, int count, float squares) {
+#pragma unroll
+  for (int i = 0; i < eight; ++i) {
+    const float centred = x[i] - mean;
+    if (i < count) squares = fmaf(centred, centred, squares);
+  }
+  return squares;
+}
+
+/// Rows first, first - 1, ... of which x holds the thread's channels; those before row 0 do not exist.
+template <typename Layout, typename T, int row_count>
+__device__ void normalize_rows_at_hand(const Norm<T>& norm, const PackedEight<T> (&x)[row_count][Layout::vectors],
+                                       std::int64_t first) {
+  const int channels = static_cast<int>(norm.channels);
+  const auto count = static_cast<float>(channels);
+  float mean[row_count], rstd[row_count];
+#pragma unroll
+  for (int row = 0; row < row_count; ++row) {
+    float sum = 0;
+#pragma unroll
+    for (int v = 0; v < Layout::vectors; ++v) {
+      const Eight values = unpack(x[row][v]);
+#pragma unroll
+      for (int i = 0; i < eight; ++i) sum += values[i];
+    }
+    mean[row] = sum;
+  }
+#pragma unroll
+  for (int row = 0; row < row_count; ++row) mean[row] = sum_of_row<Layout>(mean[row]) / count;
+#pragma unroll
+  for (int row = 0; row < row_count; ++row) {
+    float squares = 0;
+#pragma unroll
+    for (int v = 0; v < Layout::vectors; ++v) {
+      const int left = channels - Layout::channel(v);
+      if (left >= eight)
+        squares = add_squares(unpack(x[row][v]), mean[row], eight, squares);
+      else if (left > 0)
+        squares = add_squares(unpack(x[row][v]), mean[row], left, squares);
+    }
+    rstd[row] = squares;
+  }
+#pragma unroll
+  for (int row = 0; row < row_count; ++row) rstd[row] = reciprocal_deviation(sum_of_row<Layout>(rstd[row]), count);
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v) {
+    const int c = Layout::channel(v), left = channels - c;
+    if (left <= 0) continue;
+    const Eight weight = load_eight(norm.weight + c, left, norm.aligned);
+    const Eight bias = load_eight(norm.bias + c, left, norm.aligned);
+#pragma unroll
+    for (int row = 0; row < row_count; ++row) {
+      if (first < row) continue;
+      Eight values = unpack(x[row][v]);
+#pragma unroll
+      for (int i = 0; i < eight; ++i) values[i] = normalized(values[i], mean[row], rstd[row], weight[i], bias[i]);
+      store_eight(norm.y + (first - row) * channels + c, values, left, norm.aligned);
+    }
+  }
+  if (Layout::thread() != 0) return;
+#pragma unroll
+  for (int row = 0; row < row_count; ++row) {
+    if (first < row) continue;
+    norm.mean[first - row] = mean[row];
+    norm.rstd[first - row] = rstd[row];
+  }
+}
+
+/// The first of the rows that the thread works on, where each group of threads has `row_count`.
+template <typename Layout>
+__device__ std::int64_t first_row(std::int64_t rows, int row_count) {
+  constexpr int groups = warps_of_a_block / Layout::warps;
+  return rows - 1 - (static_cast<std::int64_t>(blockIdx.x) * groups + Layout::row_of_block()) * row_count;
+}
+
+template <typename Layout>
+unsigned grid_of_rows(std::int64_t rows, int row_count) {
+  return grid_of(rows, static_cast<std::int64_t>(warps_of_a_block / Layout::warps) * row_count);
+}
+
+template <typename T, typename Layout, int row_count>
+__global__ void __launch_bounds__(threads_of_a_block) normalize_rows(const Norm<T> norm) {
+  const std::int64_t first = first_row<Layout>(norm.rows, row_count);
+  if (first < 0) return;  // all threads of the row
+  PackedEight<T> x[row_count][Layout::vectors];
+#pragma unroll
+  for (int row = 0; row < row_count; ++row)  // a row that does not exist is row 0 once more
+    load_row<Layout>(norm.x + (first < row ? 0 : first - row) * norm.channels, static_cast<int>(norm.channels),
+                     norm.aligned, x[row]);
+  normalize_rows_at_hand<Layout>(norm, x, first);
+}
+
+// Rows that do not fit into registers: a warp reads its row from the caches again.
+constexpr std::int64_t channels_at_once = eight * warp_threads;
+
+__device__ std::int64_t row_of_warp() {
+  return static_cast<std::int64_t>(blockIdx.x) * warps_of_a_block + warp_of_thread();
+}
+
 template <typename T>
-__device__ void normalize_row(const Norm<T>& norm, std::int64_t r) {
+__device__ void normalize_wide_row(const Norm<T>& norm, std::int64_t r) {
   const std::int64_t channels = norm.channels;
   const auto count = static_cast<float>(channels);
   const T* x = norm.x + r * channels;
@@ -55,20 +193,16 @@ __device__ void normalize_row(const Norm<T>& norm, std::int64_t r) {
   const float mean = warp_sum(sum) / count;
   float squares = 0;
   for (std::int64_t c = begin; c < channels; c += channels_at_once) {
-    const Eight values = load_eight(x + c, channels - c, norm.aligned);
-#pragma unroll
-    for (int i = 0; i < eight; ++i) {
-      const float centred = c + i < channels ? values[i] - mean : 0.0F;
-      squares += centred * centred;
-    }
+    const int left = channels - c < eight ? static_cast<int>(channels - c) : eight;
+    squares = add_squares(load_eight(x + c, channels - c, norm.aligned), mean, left, squares);
   }
-  const float rstd = 1.0F / sqrtf(warp_sum(squares) / count + layer_norm_epsilon);
+  const float rstd = reciprocal_deviation(warp_sum(squares), count);
   for (std::int64_t c = begin; c < channels; c += channels_at_once) {
     Eight values = load_eight(x + c, channels - c, norm.aligned);
     const Eight weight = load_eight(norm.weight + c, channels - c, norm.aligned);
     const Eight bias = load_eight(norm.bias + c, channels - c, norm.aligned);
 #pragma unroll
-    for (int i = 0; i < eight; ++i) values[i] = (values[i] - mean) * rstd * weight[i] + bias[i];
+    for (int i = 0; i < eight; ++i) values[i] = normalized(values[i], mean, rstd, weight[i], bias[i]);
     store_eight(norm.y + r * channels + c, values, channels - c, norm.aligned);
   }
   if (lane_of_thread() == 0) {
@@ -78,9 +212,9 @@ __device__ void normalize_row(const Norm<T>& norm, std::int64_t r) {
 }
 
 template <typename T>
-__global__ void normalize_rows(const Norm<T> norm, std::int64_t rows) {
+__global__ void __launch_bounds__(threads_of_a_block) normalize_wide_rows(const Norm<T> norm) {
   const std::int64_t r = row_of_warp();
-  if (r < rows) normalize_row(norm, r);
+  if (r < norm.rows) normalize_wide_row(norm, r);
 }
 
 /// Residual's tensors in a kernel.
@@ -90,6 +224,7 @@ struct Join {
   const Branch* branch;
   const float* bias;  ///< or null
   T* out;
+  std::int64_t rows;
   std::int64_t channels;
   DropoutSite dropout;
   TokenRows tokens;
@@ -100,249 +235,190 @@ struct Join {
         branch(device_data<Branch>(arguments.branch)),
         bias(device_data<float>(arguments.bias)),
         out(device_data<T>(arguments.out)),
+        rows(arguments.out.shape()[0]),
         channels(arguments.out.shape()[1]),
         dropout(arguments.dropout),
         tokens(arguments.rows),
         aligned(rows_are_aligned(channels, eight, {residual, branch, bias, out})) {}
 };
 
-/// out = residual + dropout(branch + bias) for 8 channels of row r, which is token `position` of `sample`.
+/// A row's place in the dropout masks; nothing is looked up where there is no dropout.
+struct MaskRow {
+  std::uint64_t sample = 0;
+  std::int64_t position = 0;
+
+  MaskRow() = default;
+  __device__ MaskRow(const DropoutSite& dropout, const TokenRows& tokens, std::int64_t r) {
+    if (!dropout.active()) return;
+    sample = sample_of_row(tokens, r);
+    position = position_of_row(tokens, r);
+  }
+};
+
+/// Adds the bias and a residual, where there are any, to channels [8 * block, 8 * block + 8) of a row's branch. Sums of
+/// products name their fused operation, so that every kernel here has the same bits.
 template <typename T, typename Branch>
-__device__ void join_eight(const Join<T, Branch>& join, std::int64_t r, std::uint64_t sample, std::int64_t position,
-                           std::int64_t block) {
-  const std::int64_t c = block * eight, left = join.channels - c, at = r * join.channels + c;
+__device__ Eight joined(const Join<T, Branch>& join, const DropoutSite& dropout, const MaskRow& row, std::int64_t block,
+                        Eight branch, const Eight& bias, const Eight& residual) {
+#pragma unroll
+  for (int i = 0; i < eight; ++i) branch[i] += bias[i];
   float factors[eight];
-  dropout_factors(join.dropout, sample, position, block, factors);
-  Eight values = load_eight(join.branch + at, left, join.aligned);
-  if (join.bias) {
-    const Eight bias = load_eight(join.bias + c, left, join.aligned);
+  dropout_factors(dropout, row.sample, row.position, block, factors);
 #pragma unroll
-    for (int i = 0; i < eight; ++i) values[i] += bias[i];
-  }
-#pragma unroll
-  for (int i = 0; i < eight; ++i) values[i] *= factors[i];
-  if (join.residual) {
-    const Eight residual = load_eight(join.residual + at, left, join.aligned);
-#pragma unroll
-    for (int i = 0; i < eight; ++i) values[i] += residual[i];
-  }
-  store_eight(join.out + at, values, left, join.aligned);
+  for (int i = 0; i < eight; ++i)
+    branch[i] = join.residual ? fmaf(branch[i], factors[i], residual[i]) : branch[i] * factors[i];
+  return branch;
+}
+
+template <typename T, typename Branch>
+__device__ Eight bias_of(const Join<T, Branch>& join, std::int64_t c) {
+  return join.bias ? load_eight(join.bias + c, join.channels - c, join.aligned) : Eight{};
+}
+
+/// out for 8 channels of row r.
+template <typename T, typename Branch>
+__device__ void join_eight(const Join<T, Branch>& join, std::int64_t r, const MaskRow& row, std::int64_t block) {
+  const std::int64_t c = block * eight, left = join.channels - c, at = r * join.channels + c;
+  const Eight branch = load_eight(join.branch + at, left, join.aligned);
+  const Eight residual = join.residual ? load_eight(join.residual + at, left, join.aligned) : Eight{};
+  store_eight(join.out + at, joined(join, join.dropout, row, block, branch, bias_of(join, c), residual), left,
+              join.aligned);
 }
 
 /// One thread 8 channels of one row.
 template <typename T, typename Branch>
-__global__ void join_rows(const Join<T, Branch> join, std::int64_t rows) {
-  const std::int64_t blocks = parts_of(join.channels, eight);
-  const std::int64_t r = grid_thread() / blocks;
-  if (r >= rows) return;
-  const std::uint64_t sample = join.dropout.active() ? sample_of_row(join.tokens, r) : 0;
-  join_eight(join, r, sample, position_of_row(join.tokens, r), grid_thread() % blocks);
+__global__ void join_rows(const Join<T, Branch> join) {
+  const PlaceInRow place = place_of_thread(parts_of(join.channels, eight));
+  const std::int64_t r = join.rows - 1 - place.row;
+  if (r >= 0) join_eight(join, r, MaskRow(join.dropout, join.tokens, r), place.block);
 }
 
-/// One warp one row. The norm reads what a lane itself has stored, rounded to the stream's type.
+/// What is normalized is the sum as it is stored, rounded to the stream's type. `with_dropout`: a compile-time copy of
+/// dropout.active(), for the masks take many registers.
+template <typename T, typename Branch, typename Layout, int row_count, bool with_dropout>
+__global__ void __launch_bounds__(threads_of_a_block)
+    join_and_normalize_rows(const Join<T, Branch> join, const Norm<T> norm) {
+  const std::int64_t first = first_row<Layout>(join.rows, row_count);
+  if (first < 0) return;  // all threads of the row
+  const int channels = static_cast<int>(join.channels);
+  const DropoutSite dropout = with_dropout ? join.dropout : DropoutSite{};
+  PackedEight<T> x[row_count][Layout::vectors] = {};
+  PackedEight<Branch> branch[row_count][Layout::vectors];
+  MaskRow mask[row_count];
+#pragma unroll
+  for (int row = 0; row < row_count; ++row) {  // a row that does not exist is row 0 once more
+    const std::int64_t r = first < row ? 0 : first - row;
+    load_row<Layout>(join.branch + r * channels, channels, join.aligned, branch[row]);
+    if (join.residual) load_row<Layout>(join.residual + r * channels, channels, join.aligned, x[row]);
+    mask[row] = MaskRow(dropout, join.tokens, r);
+  }
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v) {
+    const int c = Layout::channel(v), left = channels - c;
+    const Eight bias = left > 0 ? bias_of(join, c) : Eight{};
+#pragma unroll
+    for (int row = 0; row < row_count; ++row) {
+      x[row][v] = pack<T>(joined(join, dropout, mask[row], c / eight, unpack(branch[row][v]), bias, unpack(x[row][v])));
+      if (left > 0 && first >= row)
+        store_eight(join.out + (first - row) * channels + c, unpack(x[row][v]), left, join.aligned);
+    }
+  }
+  normalize_rows_at_hand<Layout>(norm, x, first);
+}
+
+/// One warp one row. The norm reads what a lane itself has stored.
 template <typename T, typename Branch>
-__global__ void join_and_normalize_rows(const Join<T, Branch> join, const Norm<T> norm, std::int64_t rows) {
+__global__ void __launch_bounds__(threads_of_a_block)
+    join_and_normalize_wide_rows(const Join<T, Branch> join, const Norm<T> norm) {
   const std::int64_t r = row_of_warp();
-  if (r >= rows) return;
-  const std::uint64_t sample = join.dropout.active() ? sample_of_row(join.tokens, r) : 0;
-  const std::int64_t position = position_of_row(join.tokens, r);
+  if (r >= join.rows) return;
+  const MaskRow row(join.dropout, join.tokens, r);
   const std::int64_t blocks = parts_of(join.channels, eight);
-  for (std::int64_t block = lane_of_thread(); block < blocks; block += warp_threads)
-    join_eight(join, r, sample, position, block);
-  normalize_row(norm, r);
-}
-
-/// LayerNormGradient's tensors in a kernel.
-template <typename T, typename Gradient>
-struct NormGradient {
-  const Gradient* dy;
-  const T* x;
-  const float* weight;
-  const float* mean;
-  const float* rstd;
-  const T* residual_gradient;  ///< or null
-  T* dx;
-  std::int64_t rows;
-  std::int64_t channels;
-  bool aligned;
-
-  explicit NormGradient(const LayerNormGradient& arguments)
-      : dy(device_data<Gradient>(arguments.dy)),
-        x(device_data<T>(arguments.x)),
-        weight(arguments.weight.data<float>()),
-        mean(arguments.mean.data<float>()),
-        rstd(arguments.rstd.data<float>()),
-        residual_gradient(device_data<T>(arguments.residual_gradient)),
-        dx(device_data<T>(arguments.dx)),
-        rows(arguments.x.shape()[0]),
-        channels(arguments.x.shape()[1]),
-        aligned(rows_are_aligned(channels, eight, {dy, x, weight, residual_gradient, dx})) {}
-};
-
-/// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight. One warp one row.
-template <typename T, typename Gradient>
-__global__ void input_gradient_rows(const NormGradient<T, Gradient> gradient) {
-  const std::int64_t r = row_of_warp();
-  if (r >= gradient.rows) return;
-  const std::int64_t channels = gradient.channels, at = r * channels;
-  const bool aligned = gradient.aligned;
-  const float mean = gradient.mean[r], rstd = gradient.rstd[r];
-  const std::int64_t begin = lane_of_thread() * eight;
-  float sum_g = 0, sum_g_x_hat = 0;
-  for (std::int64_t c = begin; c < channels; c += channels_at_once) {
-    const Eight dy = load_eight(gradient.dy + at + c, channels - c, aligned);
-    const Eight x = load_eight(gradient.x + at + c, channels - c, aligned);
-    const Eight weight = load_eight(gradient.weight + c, channels - c, aligned);
-#pragma unroll
-    for (int i = 0; i < eight; ++i) {  // behind the last channel g is zero
-      const float g = dy[i] * weight[i];
-      sum_g += g;
-      sum_g_x_hat += g * ((x[i] - mean) * rstd);
-    }
-  }
-  const auto count = static_cast<float>(channels);
-  const float mean_g = warp_sum(sum_g) / count, mean_g_x_hat = warp_sum(sum_g_x_hat) / count;
-  for (std::int64_t c = begin; c < channels; c += channels_at_once) {
-    Eight dy = load_eight(gradient.dy + at + c, channels - c, aligned);
-    const Eight x = load_eight(gradient.x + at + c, channels - c, aligned);
-    const Eight weight = load_eight(gradient.weight + c, channels - c, aligned);
-#pragma unroll
-    for (int i = 0; i < eight; ++i) dy[i] = (dy[i] * weight[i] - mean_g - (x[i] - mean) * rstd * mean_g_x_hat) * rstd;
-    if (gradient.residual_gradient) {
-      const Eight residual = load_eight(gradient.residual_gradient + at + c, channels - c, aligned);
-#pragma unroll
-      for (int i = 0; i < eight; ++i) dy[i] += residual[i];
-    }
-    store_eight(gradient.dx + at + c, dy, channels - c, aligned);
-  }
-}
-
-// dweight and dbias are sums over all rows. Pieces of rows are added up first, one thread a channel, into sums
-// [pieces, 2, C] in the workspace; the pieces' sums are then added in order.
-constexpr int channels_of_a_block = 128;
-
-/// How the rows are cut; it depends on the shape only, and with it the order of the sums.
-struct RowPieces {
-  std::int64_t rows_of_a_piece;
-  std::int64_t pieces;
-
-  RowPieces(std::int64_t rows, std::int64_t slices) {
-    constexpr std::int64_t wanted_blocks = 1152, least_rows = 16;
-    const std::int64_t wanted = std::clamp<std::int64_t>(wanted_blocks / slices, 64, 384);
-    rows_of_a_piece = std::max(least_rows, parts_of(rows, wanted));
-    pieces = parts_of(rows, rows_of_a_piece);
-  }
-};
-
-template <typename T, typename Gradient>
-__global__ void sum_columns_of_pieces(const NormGradient<T, Gradient> gradient, std::int64_t rows_of_a_piece,
-                                      std::int64_t slices, float* sums) {
-  const std::int64_t piece = blockIdx.x / slices, channels = gradient.channels;
-  const std::int64_t c = blockIdx.x % slices * channels_of_a_block + threadIdx.x;
-  if (c >= channels) return;
-  const std::int64_t begin = piece * rows_of_a_piece;
-  const std::int64_t end = begin + rows_of_a_piece < gradient.rows ? begin + rows_of_a_piece : gradient.rows;
-  float dweight = 0, dbias = 0;
-#pragma unroll 8
-  for (std::int64_t r = begin; r < end; ++r) {
-    const float slope = load(gradient.dy + r * channels + c);
-    const float x_hat = (load(gradient.x + r * channels + c) - gradient.mean[r]) * gradient.rstd[r];
-    dweight += slope * x_hat;
-    dbias += slope;
-  }
-  sums[piece * 2 * channels + c] = dweight;
-  sums[(piece * 2 + 1) * channels + c] = dbias;
-}
-
-/// One thread one channel of dweight or dbias.
-__global__ void add_sums_of_pieces(const float* sums, std::int64_t pieces, std::int64_t channels, float* dweight,
-                                   float* dbias, bool accumulate) {
-  const std::int64_t column = grid_thread();
-  if (column >= 2 * channels) return;
-  float sum = 0;
-#pragma unroll 8
-  for (std::int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * 2 * channels + column];
-  float* to = column < channels ? dweight + column : dbias + (column - channels);
-  *to = accumulate ? *to + sum : sum;
+  for (std::int64_t block = lane_of_thread(); block < blocks; block += warp_threads) join_eight(join, r, row, block);
+  normalize_wide_row(norm, r);
 }
 
 /// One thread 8 channels of one row.
 template <typename T>
 __global__ void multiply_by_mask(const T* from, T* to, std::int64_t rows, std::int64_t channels, DropoutSite dropout,
                                  TokenRows tokens, bool aligned) {
-  const std::int64_t blocks = parts_of(channels, eight);
-  const std::int64_t r = grid_thread() / blocks;
+  const PlaceInRow place = place_of_thread(parts_of(channels, eight));
+  const std::int64_t r = place.row, c = place.block * eight;
   if (r >= rows) return;
-  const std::int64_t block = grid_thread() % blocks, c = block * eight;
+  const MaskRow row(dropout, tokens, r);
   float factors[eight];
-  dropout_factors(dropout, dropout.active() ? sample_of_row(tokens, r) : 0, position_of_row(tokens, r), block, factors);
+  dropout_factors(dropout, row.sample, row.position, place.block, factors);
   Eight values = load_eight(from + r * channels + c, channels - c, aligned);
 #pragma unroll
   for (int i = 0; i < eight; ++i) values[i] *= factors[i];
   store_eight(to + r * channels + c, values, channels - c, aligned);
 }
 
-template <typename T, typename Gradient>
-void launch_gradient(Queue& queue, const LayerNormGradient& arguments) {
-  const NormGradient<T, Gradient> gradient(arguments);
-  const std::int64_t channels = gradient.channels;
-  const std::int64_t slices = parts_of(channels, channels_of_a_block);
-  const RowPieces cut(gradient.rows, slices);
-  auto* sums =
-      reinterpret_cast<float*>(queue.workspace(layer_norm_workspace(gradient.rows, channels, queue.threads())));
-  // The columns come first: dx may take the place of what they read.
-  sum_columns_of_pieces<<<grid_of(cut.pieces * slices, 1), channels_of_a_block, 0, stream_of(queue)>>>(
-      gradient, cut.rows_of_a_piece, slices, sums);
+template <typename T, typename Branch>
+void launch_residual_layer_norm(Queue& queue, const ResidualLayerNorm& arguments) {
+  const Join<T, Branch> join(arguments.residual);
+  const Norm<T> norm(arguments.norm, arguments.residual.out);
+  const bool in_registers = with_row_layout(join.channels, [&]<typename Layout>(Layout) {
+    constexpr int bytes = Layout::vectors * eight * static_cast<int>(sizeof(T) + sizeof(Branch));
+    constexpr int row_count = Layout::warps == 1 ? rows_at_once(bytes) : 1;
+    const unsigned grid = grid_of_rows<Layout>(join.rows, row_count);
+    if (join.dropout.active())
+      join_and_normalize_rows<T, Branch, Layout, 1, true>
+          <<<grid_of_rows<Layout>(join.rows, 1), threads_of_a_block, 0, stream_of(queue)>>>(join, norm);
+    else
+      join_and_normalize_rows<T, Branch, Layout, row_count, false>
+          <<<grid, threads_of_a_block, 0, stream_of(queue)>>>(join, norm);
+  });
+  if (!in_registers)
+    join_and_normalize_wide_rows<<<grid_of(join.rows, warps_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(
+        join, norm);
   check_launch();
-  add_sums_of_pieces<<<grid_of(2 * channels, channels_of_a_block), channels_of_a_block, 0, stream_of(queue)>>>(
-      sums, cut.pieces, channels, arguments.dweight.data<float>(), arguments.dbias.data<float>(), arguments.accumulate);
-  check_launch();
-  input_gradient_rows<<<grid_of(gradient.rows, rows_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(gradient);
-  check_launch();
+}
+
+/// Calls f(T, Branch): the types of a stream and of what joins it, which may be float32 where the stream is bfloat16.
+template <typename F>
+void with_stream_types(DType stream, DType branch, F&& f) {
+  ensure(branch == stream || branch == DType::float32, "a branch is of the stream's type or float32");
+  with_device_type(stream, [&]<typename T>(T of_stream) {
+    if (branch == stream)
+      f(of_stream, T{});
+    else
+      f(__nv_bfloat16{}, float{});
+  });
 }
 
 }  // namespace
 
 void layer_norm(Queue& queue, const LayerNorm& arguments) {
   if (arguments.x.elements() == 0) return;
-  const std::int64_t rows = arguments.x.shape()[0];
   with_device_type(arguments.x.type(), [&]<typename T>(T) {
-    normalize_rows<<<grid_of(rows, rows_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(
-        Norm<T>(arguments, arguments.x), rows);
+    const Norm<T> norm(arguments, arguments.x);
+    const bool in_registers = with_row_layout(norm.channels, [&]<typename Layout>(Layout) {
+      constexpr int bytes = Layout::vectors * eight * static_cast<int>(sizeof(T));
+      constexpr int row_count = Layout::warps == 1 ? rows_at_once(bytes) : 1;
+      normalize_rows<T, Layout, row_count>
+          <<<grid_of_rows<Layout>(norm.rows, row_count), threads_of_a_block, 0, stream_of(queue)>>>(norm);
+    });
+    if (!in_registers)
+      normalize_wide_rows<<<grid_of(norm.rows, warps_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(norm);
     check_launch();
   });
 }
 
 void residual(Queue& queue, const Residual& arguments) {
   if (arguments.out.elements() == 0) return;
-  const std::int64_t rows = arguments.out.shape()[0];
-  const std::int64_t threads = rows * parts_of(arguments.out.shape()[1], eight);
-  with_device_type(arguments.out.type(), [&]<typename T>(T) {
-    with_device_type(arguments.branch.type(), [&]<typename Branch>(Branch) {
-      join_rows<<<grid_of(threads), block_threads, 0, stream_of(queue)>>>(Join<T, Branch>(arguments), rows);
-      check_launch();
-    });
+  with_stream_types(arguments.out.type(), arguments.branch.type(), [&]<typename T, typename Branch>(T, Branch) {
+    const Join<T, Branch> join(arguments);
+    join_rows<<<grid_of(join.rows * parts_of(join.channels, eight)), block_threads, 0, stream_of(queue)>>>(join);
+    check_launch();
   });
 }
 
 void residual_layer_norm(Queue& queue, const ResidualLayerNorm& arguments) {
   const TensorView& stream = arguments.residual.out;
   if (stream.elements() == 0) return;
-  const std::int64_t rows = stream.shape()[0];
-  with_device_type(stream.type(), [&]<typename T>(T) {
-    with_device_type(arguments.residual.branch.type(), [&]<typename Branch>(Branch) {
-      join_and_normalize_rows<<<grid_of(rows, rows_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(
-          Join<T, Branch>(arguments.residual), Norm<T>(arguments.norm, stream), rows);
-      check_launch();
-    });
-  });
-}
-
-void layer_norm_gradient(Queue& queue, const LayerNormGradient& arguments) {
-  if (arguments.x.elements() == 0) return;
-  with_device_type(arguments.x.type(), [&]<typename T>(T) {
-    with_device_type(arguments.dy.type(),
-                     [&]<typename Gradient>(Gradient) { launch_gradient<T, Gradient>(queue, arguments); });
+  with_stream_types(stream.type(), arguments.residual.branch.type(), [&]<typename T, typename Branch>(T, Branch) {
+    launch_residual_layer_norm<T, Branch>(queue, arguments);
   });
 }
 
@@ -357,12 +433,6 @@ void dropout_gradient(Queue& queue, const DropoutGradient& arguments) {
         DropoutSite(arguments.dropout), arguments.rows, aligned);
     check_launch();
   });
-}
-
-std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int) {
-  if (rows == 0 || channels == 0) return 0;
-  const RowPieces cut(rows, parts_of(channels, channels_of_a_block));
-  return static_cast<std::size_t>(cut.pieces * 2 * channels) * sizeof(float);
 }
 
 }  // namespace penstock::ops

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "ops/reference/reference.hpp"
 #include "support/finite_differences.hpp"
 #include "support/random_tensor.hpp"
@@ -19,7 +21,8 @@ struct Size {
   std::int64_t R, C;
 };
 // Rows of few channels and of many, also of odd numbers; many rows.
-constexpr Size sizes[] = {{1, 8}, {7, 20}, {100, 64}, {1, 768}, {33, 768}, {5, 13}, {3, 2049}, {700, 7}, {2, 8192}};
+constexpr Size sizes[] = {{1, 8},    {7, 20},   {100, 64}, {1, 768}, {33, 768}, {5, 13},   {10, 1024}, {9, 1600},
+                          {5, 2048}, {3, 2049}, {2, 3001}, {700, 7}, {2, 8192}, {3, 8193}, {2, 10000}};
 constexpr DType types[] = {DType::float32, DType::bfloat16};
 
 // The run's sample number of a microbatch, beyond 32 bits, so that its upper half must reach the masks.
@@ -225,10 +228,10 @@ TEST(Residual, MasksOfACutTensorAreThoseOfTheWhole) {
   EXPECT_TRUE(test::same_bits(cut, whole));
 }
 
-TEST(LayerNormGradient, IsTheReference) {
+void expect_gradients_of_the_reference(std::span<const Size> of_sizes) {
   RandomTensors random;
   enum class Stream { absent, own, in_place };
-  for (const Size& size : sizes)
+  for (const Size& size : of_sizes)
     for (const auto& [type, dy_type] : {std::pair{DType::float32, DType::float32},
                                         {DType::bfloat16, DType::bfloat16},
                                         {DType::bfloat16, DType::float32}})
@@ -269,6 +272,14 @@ TEST(LayerNormGradient, IsTheReference) {
         EXPECT_TRUE(is_close(dbias, dbias_expected, tolerance_of(type)));
         EXPECT_EQ(queue.workspace_bytes(), ops::layer_norm_workspace(size.R, size.C, queue.threads()));
       }
+}
+
+TEST(LayerNormGradient, IsTheReference) { expect_gradients_of_the_reference(sizes); }
+
+// So many rows that each of a backend's workers has several, at each width that it may treat in its own way.
+TEST(LayerNormGradient, OfManyRowsIsTheReference) {
+  constexpr Size many_rows[] = {{4700, 24}, {2500, 301}, {1200, 780}, {600, 1600}, {600, 2056}};
+  expect_gradients_of_the_reference(many_rows);
 }
 
 TEST(DropoutGradient, IsTheReference) {

@@ -1,0 +1,389 @@
+#include "ops/layer_norm.hpp"
+
+#include <cuda_pipeline_primitives.h>
+
+#include <algorithm>
+
+#include "ops/row_layout.cuh"
+
+namespace penstock::ops {
+namespace {
+
+constexpr int warps_of_a_block = 8;
+constexpr int threads_of_a_block = warps_of_a_block * warp_threads;
+
+/// LayerNormGradient's tensors in a kernel.
+template <typename T, typename Gradient>
+struct NormGradient {
+  const Gradient* dy;
+  const T* x;
+  const float* weight;
+  const float* mean;
+  const float* rstd;
+  const T* residual_gradient;  ///< or null
+  T* dx;
+  std::int64_t rows;
+  std::int64_t channels;
+  bool aligned;
+
+  explicit NormGradient(const LayerNormGradient& arguments)
+      : dy(device_data<Gradient>(arguments.dy)),
+        x(device_data<T>(arguments.x)),
+        weight(arguments.weight.data<float>()),
+        mean(arguments.mean.data<float>()),
+        rstd(arguments.rstd.data<float>()),
+        residual_gradient(device_data<T>(arguments.residual_gradient)),
+        dx(device_data<T>(arguments.dx)),
+        rows(arguments.x.shape()[0]),
+        channels(arguments.x.shape()[1]),
+        aligned(rows_are_aligned(channels, eight, {dy, x, weight, residual_gradient, dx})) {}
+};
+
+// dweight and dbias are sums over all rows, dx needs sums over all channels: one pass does both. The grid has a fixed
+// number of blocks. In a block each group of warps (a RowLayout) works on whole rows, and its threads keep the sums of
+// their channels over these rows in registers. The next row is on its way to shared memory while one is worked on; a
+// thread reads there what it has asked for itself, so that nobody waits for others. In the end the groups' sums are
+// added in order, then the blocks' in a kernel of its own. Rows are walked from the last to the first: the end of what
+// the product before wrote is still in the L2 cache, and the product behind begins with what is written last.
+
+/// Blocks, whatever the card is, so that the order of the sums is a function of the shape: two on each multiprocessor
+/// of an H100 or H200.
+constexpr std::int64_t most_blocks = 264;
+
+/// What a group of threads reads of one row.
+template <typename T, typename Gradient, typename Layout>
+struct StagedRow {
+  PackedEight<Gradient> dy[Layout::vectors][Layout::threads];
+  PackedEight<T> x[Layout::vectors][Layout::threads];
+  PackedEight<T> residual_gradient[Layout::vectors][Layout::threads];
+};
+
+/// Shared memory of a block: two rows a group of threads; in the end, the groups' sums [groups, 2, channels].
+template <typename T, typename Gradient, typename Layout>
+struct BlockMemory {
+  static constexpr int groups = warps_of_a_block / Layout::warps;
+  using Row = StagedRow<T, Gradient, Layout>;
+  union {
+    Row rows[groups][2];
+    float sums[groups][2][Layout::most_channels];
+  };
+};
+
+/// Begins to bring the thread's part of a row near; it is there after a wait for the row's commit.
+template <typename Layout, typename T>
+__device__ void fetch_row(const T* row, int channels, bool aligned,
+                          PackedEight<T> (&to)[Layout::vectors][Layout::threads]) {
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v) {
+    const int c = Layout::channel(v);
+    if (c >= channels) continue;
+    PackedEight<T>& near = to[v][Layout::thread()];
+    if (aligned) {
+#pragma unroll
+      for (int i = 0; i < PackedEight<T>::parts; ++i)
+        __pipeline_memcpy_async(&near.words[i], reinterpret_cast<const uint4*>(row + c) + i, sizeof(uint4));
+    } else {
+      near = load_packed_singly(row + c, channels - c);
+    }
+  }
+}
+
+/// Sums over the threads of a row, for all of them, in the order of its warps. `of_warps` may be used again only after
+/// another sum in other memory.
+template <typename Layout>
+__device__ float2 sums_of_row(float2 own, float2 (&of_warps)[warps_of_a_block]) {
+  own = make_float2(warp_sum(own.x), warp_sum(own.y));
+  if constexpr (Layout::warps > 1) {
+    const int group = Layout::row_of_block();
+    if (lane_of_thread() == 0) of_warps[warp_of_thread()] = own;
+    asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "r"(Layout::threads) : "memory");  // the group's own barrier
+    own = make_float2(0, 0);
+#pragma unroll
+    for (int warp = 0; warp < Layout::warps; ++warp) {
+      const float2 other = of_warps[group * Layout::warps + warp];
+      own = make_float2(own.x + other.x, own.y + other.y);
+    }
+  }
+  return own;
+}
+
+/// A thread's sums over its group's rows.
+template <typename Layout>
+struct ColumnSums {
+  Eight dweight[Layout::vectors] = {};
+  Eight dbias[Layout::vectors] = {};
+};
+
+/// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight, for one row that is at
+/// hand; its share of dweight and dbias is added to `columns`.
+template <typename T, typename Gradient, typename Layout>
+__device__ void work_on_row(const NormGradient<T, Gradient>& gradient, const StagedRow<T, Gradient, Layout>& row,
+                            std::int64_t r, float mean, float rstd, const Eight (&weight)[Layout::vectors],
+                            ColumnSums<Layout>& columns, float2 (&of_warps)[warps_of_a_block]) {
+  const int channels = static_cast<int>(gradient.channels), thread = Layout::thread();
+  float2 sums = make_float2(0, 0);
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v) {
+    if (Layout::channel(v) >= channels) continue;
+    const Eight dy = unpack(row.dy[v][thread]), x = unpack(row.x[v][thread]);
+#pragma unroll
+    for (int i = 0; i < eight; ++i) {  // behind the last channel dy is zero
+      const float x_hat = (x[i] - mean) * rstd, g = dy[i] * weight[v][i];
+      sums.x += g;
+      sums.y = fmaf(g, x_hat, sums.y);
+      columns.dweight[v][i] = fmaf(dy[i], x_hat, columns.dweight[v][i]);
+      columns.dbias[v][i] += dy[i];
+    }
+  }
+  sums = sums_of_row<Layout>(sums, of_warps);
+  const float mean_g = sums.x / static_cast<float>(channels), mean_g_x_hat = sums.y / static_cast<float>(channels);
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v) {
+    const int c = Layout::channel(v);
+    if (c >= channels) continue;
+    Eight dx = unpack(row.dy[v][thread]);
+    const Eight x = unpack(row.x[v][thread]);
+    const Eight residual = gradient.residual_gradient ? unpack(row.residual_gradient[v][thread]) : Eight{};
+#pragma unroll
+    for (int i = 0; i < eight; ++i) {
+      const float x_hat = (x[i] - mean) * rstd, g = dx[i] * weight[v][i];
+      dx[i] = fmaf(fmaf(-x_hat, mean_g_x_hat, g - mean_g), rstd, residual[i]);
+    }
+    store_eight(gradient.dx + r * channels + c, dx, channels - c, gradient.aligned);
+  }
+}
+
+/// sums [blocks, 2, C]: each block's part of dweight and dbias.
+template <typename T, typename Gradient, typename Layout>
+__global__ void __launch_bounds__(threads_of_a_block, Layout::vectors <= 3 ? 2 : 1)
+    gradient_of_rows(const NormGradient<T, Gradient> gradient, float* sums) {
+  using Memory = BlockMemory<T, Gradient, Layout>;
+  extern __shared__ uint4 block_memory[];
+  auto& memory = *reinterpret_cast<Memory*>(block_memory);
+  __shared__ float2 of_warps[2][warps_of_a_block];
+  const int channels = static_cast<int>(gradient.channels), group = Layout::row_of_block(), thread = Layout::thread();
+  Eight weight[Layout::vectors] = {};
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v)
+    if (const int c = Layout::channel(v); c < channels)
+      weight[v] = load_eight(gradient.weight + c, channels - c, gradient.aligned);
+  ColumnSums<Layout> columns;
+
+  auto& rows = memory.rows[group];
+  float mean[2], rstd[2];
+  const auto fetch = [&](std::int64_t r, int place) {
+    if (r >= 0) {
+      const std::int64_t at = r * channels;
+      fetch_row<Layout>(gradient.dy + at, channels, gradient.aligned, rows[place].dy);
+      fetch_row<Layout>(gradient.x + at, channels, gradient.aligned, rows[place].x);
+      if (gradient.residual_gradient)
+        fetch_row<Layout>(gradient.residual_gradient + at, channels, gradient.aligned, rows[place].residual_gradient);
+      mean[place] = gradient.mean[r];
+      rstd[place] = gradient.rstd[r];
+    }
+    __pipeline_commit();
+  };
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * Memory::groups;
+  std::int64_t r = gradient.rows - 1 - (static_cast<std::int64_t>(blockIdx.x) * Memory::groups + group);
+  fetch(r, 0);
+  while (r >= 0) {
+#pragma unroll
+    for (int place = 0; place < 2; ++place) {
+      if (r < 0) break;
+      fetch(r - stride, 1 - place);
+      __pipeline_wait_prior(1);
+      work_on_row<T, Gradient, Layout>(gradient, rows[place], r, mean[place], rstd[place], weight, columns,
+                                       of_warps[place]);
+      r -= stride;
+    }
+  }
+
+  __syncthreads();  // no group reads its rows any more
+#pragma unroll
+  for (int v = 0; v < Layout::vectors; ++v) {
+    store_aligned(&memory.sums[group][0][Layout::channel(v)], columns.dweight[v]);
+    store_aligned(&memory.sums[group][1][Layout::channel(v)], columns.dbias[v]);
+  }
+  __syncthreads();
+  for (int column = static_cast<int>(threadIdx.x); column < 2 * channels; column += threads_of_a_block) {
+    const int which = column < channels ? 0 : 1, c = column - which * channels;
+    float sum = 0;
+#pragma unroll
+    for (int other = 0; other < Memory::groups; ++other) sum += memory.sums[other][which][c];
+    sums[static_cast<std::int64_t>(blockIdx.x) * 2 * channels + column] = sum;
+  }
+}
+
+/// The layout for rows of so many channels, by which the number of blocks goes, too; f(RowLayout) is called with it.
+/// False: their sums do not fit into registers.
+template <typename F>
+bool with_row_layout(std::int64_t channels, F&& f) {
+  bool done = false;
+  const auto attempt = [&]<typename Layout>(Layout layout) {
+    if (done || channels > Layout::most_channels) return;
+    f(layout);
+    done = true;
+  };
+  attempt(RowLayout<1, 1>{});
+  attempt(RowLayout<3, 1>{});
+  attempt(RowLayout<3, 2>{});
+  attempt(RowLayout<2, 4>{});
+  attempt(RowLayout<2, 8>{});
+  attempt(RowLayout<4, 8>{});
+  return done;
+}
+
+/// Pieces that the rows are cut into, each with sums of its own; a function of the shape.
+std::int64_t pieces_of_rows(std::int64_t rows, std::int64_t channels) {
+  std::int64_t rows_at_once = 1;
+  with_row_layout(channels, [&]<typename Layout>(Layout) { rows_at_once = warps_of_a_block / Layout::warps; });
+  return std::min(most_blocks, parts_of(rows, rows_at_once));
+}
+
+/// In one pass, where rows fit and the card has the shared memory; else false.
+template <typename T, typename Gradient>
+bool launch_in_one_pass(Queue& queue, const NormGradient<T, Gradient>& gradient, std::int64_t pieces, float* sums) {
+  int device = 0, most_bytes = 0;
+  check_cuda(cudaGetDevice(&device));
+  check_cuda(cudaDeviceGetAttribute(&most_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  bool fits = true;
+  const bool in_registers = with_row_layout(gradient.channels, [&]<typename Layout>(Layout) {
+    constexpr auto bytes = static_cast<int>(sizeof(BlockMemory<T, Gradient, Layout>));
+    constexpr int own_bytes = 1024;  // what the kernel declares itself, and more
+    fits = bytes + own_bytes <= most_bytes;
+    if (!fits) return;
+    const auto kernel = gradient_of_rows<T, Gradient, Layout>;
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    kernel<<<grid_of(pieces, 1), threads_of_a_block, bytes, stream_of(queue)>>>(gradient, sums);
+    check_launch();
+  });
+  return in_registers && fits;
+}
+
+// Rows that are too wide for that are read twice: for the sums over rows, one thread a channel, and for dx.
+constexpr int columns_of_a_block = 128;
+constexpr std::int64_t channels_at_once = eight * warp_threads;
+
+template <typename T, typename Gradient>
+__global__ void sum_columns_of_pieces(const NormGradient<T, Gradient> gradient, std::int64_t rows_of_a_piece,
+                                      std::int64_t slices, float* sums) {
+  const std::int64_t piece = blockIdx.x / slices, channels = gradient.channels;
+  const std::int64_t c = blockIdx.x % slices * columns_of_a_block + threadIdx.x;
+  if (c >= channels) return;
+  const std::int64_t begin = piece * rows_of_a_piece;
+  const std::int64_t end = begin + rows_of_a_piece < gradient.rows ? begin + rows_of_a_piece : gradient.rows;
+  float dweight = 0, dbias = 0;
+#pragma unroll 8
+  for (std::int64_t r = begin; r < end; ++r) {
+    const float slope = load(gradient.dy + r * channels + c);
+    const float x_hat = (load(gradient.x + r * channels + c) - gradient.mean[r]) * gradient.rstd[r];
+    dweight += slope * x_hat;
+    dbias += slope;
+  }
+  sums[piece * 2 * channels + c] = dweight;
+  sums[(piece * 2 + 1) * channels + c] = dbias;
+}
+
+/// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight. One warp one row.
+template <typename T, typename Gradient>
+__global__ void input_gradient_of_wide_rows(const NormGradient<T, Gradient> gradient) {
+  const std::int64_t r = static_cast<std::int64_t>(blockIdx.x) * warps_of_a_block + warp_of_thread();
+  if (r >= gradient.rows) return;
+  const std::int64_t channels = gradient.channels, at = r * channels;
+  const bool aligned = gradient.aligned;
+  const float mean = gradient.mean[r], rstd = gradient.rstd[r];
+  const std::int64_t begin = lane_of_thread() * eight;
+  float sum_g = 0, sum_g_x_hat = 0;
+  for (std::int64_t c = begin; c < channels; c += channels_at_once) {
+    const Eight dy = load_eight(gradient.dy + at + c, channels - c, aligned);
+    const Eight x = load_eight(gradient.x + at + c, channels - c, aligned);
+    const Eight weight = load_eight(gradient.weight + c, channels - c, aligned);
+#pragma unroll
+    for (int i = 0; i < eight; ++i) {  // behind the last channel g is zero
+      const float g = dy[i] * weight[i];
+      sum_g += g;
+      sum_g_x_hat += g * ((x[i] - mean) * rstd);
+    }
+  }
+  const auto count = static_cast<float>(channels);
+  const float mean_g = warp_sum(sum_g) / count, mean_g_x_hat = warp_sum(sum_g_x_hat) / count;
+  for (std::int64_t c = begin; c < channels; c += channels_at_once) {
+    Eight dy = load_eight(gradient.dy + at + c, channels - c, aligned);
+    const Eight x = load_eight(gradient.x + at + c, channels - c, aligned);
+    const Eight weight = load_eight(gradient.weight + c, channels - c, aligned);
+#pragma unroll
+    for (int i = 0; i < eight; ++i) dy[i] = (dy[i] * weight[i] - mean_g - (x[i] - mean) * rstd * mean_g_x_hat) * rstd;
+    if (gradient.residual_gradient) {
+      const Eight residual = load_eight(gradient.residual_gradient + at + c, channels - c, aligned);
+#pragma unroll
+      for (int i = 0; i < eight; ++i) dy[i] += residual[i];
+    }
+    store_eight(gradient.dx + at + c, dy, channels - c, aligned);
+  }
+}
+
+template <typename T, typename Gradient>
+void launch_in_two_passes(Queue& queue, const NormGradient<T, Gradient>& gradient, std::int64_t pieces, float* sums) {
+  const std::int64_t slices = parts_of(gradient.channels, columns_of_a_block);
+  // The columns come first: dx may take the place of what they read.
+  sum_columns_of_pieces<<<grid_of(pieces * slices, 1), columns_of_a_block, 0, stream_of(queue)>>>(
+      gradient, parts_of(gradient.rows, pieces), slices, sums);
+  check_launch();
+  input_gradient_of_wide_rows<<<grid_of(gradient.rows, warps_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(
+      gradient);
+  check_launch();
+}
+
+/// Threads that share a column of the pieces' sums: each adds some, then the first adds what they have.
+constexpr int lines = 32;
+
+__global__ void __launch_bounds__(warp_threads* lines)
+    add_sums_of_pieces(const float* sums, std::int64_t pieces, std::int64_t channels, float* dweight, float* dbias,
+                       bool accumulate) {
+  __shared__ float of_lines[lines][warp_threads];
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * warp_threads + threadIdx.x;
+  float sum = 0;
+  if (column < 2 * channels) {
+#pragma unroll 8
+    for (std::int64_t piece = threadIdx.y; piece < pieces; piece += lines) sum += sums[piece * 2 * channels + column];
+  }
+  of_lines[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= 2 * channels) return;
+  for (int line = 1; line < lines; ++line) sum += of_lines[line][threadIdx.x];
+  float* to = column < channels ? dweight + column : dbias + (column - channels);
+  *to = accumulate ? *to + sum : sum;
+}
+
+template <typename T, typename Gradient>
+void launch(Queue& queue, const LayerNormGradient& arguments) {
+  const NormGradient<T, Gradient> gradient(arguments);
+  const std::int64_t channels = gradient.channels, pieces = pieces_of_rows(gradient.rows, channels);
+  auto* sums =
+      reinterpret_cast<float*>(queue.workspace(layer_norm_workspace(gradient.rows, channels, queue.threads())));
+  if (!launch_in_one_pass(queue, gradient, pieces, sums)) launch_in_two_passes(queue, gradient, pieces, sums);
+  add_sums_of_pieces<<<grid_of(2 * channels, warp_threads), dim3(warp_threads, lines), 0, stream_of(queue)>>>(
+      sums, pieces, channels, arguments.dweight.data<float>(), arguments.dbias.data<float>(), arguments.accumulate);
+  check_launch();
+}
+
+}  // namespace
+
+void layer_norm_gradient(Queue& queue, const LayerNormGradient& arguments) {
+  if (arguments.x.elements() == 0) return;
+  const DType stream = arguments.x.type(), slope = arguments.dy.type();
+  ensure(slope == stream || slope == DType::float32, "layer_norm_gradient: dy is of the stream's type or float32");
+  with_device_type(stream, [&]<typename T>(T) {
+    if (slope == stream)
+      launch<T, T>(queue, arguments);
+    else
+      launch<__nv_bfloat16, float>(queue, arguments);
+  });
+}
+
+std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int) {
+  if (rows == 0 || channels == 0) return 0;
+  return static_cast<std::size_t>(pieces_of_rows(rows, channels) * 2 * channels) * sizeof(float);
+}
+
+}  // namespace penstock::ops
