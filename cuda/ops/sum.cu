@@ -5,8 +5,14 @@
 namespace penstock::ops {
 namespace {
 
-__global__ void add_elements_in_order(const float* elements, std::int64_t n, double* to) {
-  const double sum = sum_in_order(elements, n);
+/// Threads of the one block that adds all elements: each every 1024th, then all threads' sums.
+constexpr int adding_threads = 1024;
+
+__global__ void __launch_bounds__(adding_threads) add_all_elements(const float* elements, std::int64_t n, double* to) {
+  double sum = 0;
+#pragma unroll 8
+  for (std::int64_t i = threadIdx.x; i < n; i += adding_threads) sum += static_cast<double>(elements[i]);
+  sum = block_sum(sum);
   if (threadIdx.x == 0) *to += sum;
 }
 
@@ -24,7 +30,7 @@ __global__ void add_elements(const float* first, const float* second, float* out
 
 void add_sum(Queue& queue, TensorView tensor, double* sum) {
   if (tensor.elements() == 0) return;
-  add_elements_in_order<<<1, block_threads, 0, stream_of(queue)>>>(tensor.data<float>(), tensor.elements(), sum);
+  add_all_elements<<<1, adding_threads, 0, stream_of(queue)>>>(tensor.data<float>(), tensor.elements(), sum);
   check_launch();
 }
 

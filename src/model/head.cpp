@@ -19,7 +19,7 @@ Head::Head(ModelContext& context, int held, Arena& arena) : context_(&context) {
   }
   mean_ = take(DType::float32, {shape.rows()});
   rstd_ = take(DType::float32, {shape.rows()});
-  statistics_ = take(DType::float32, {shape.cut.tensor, shape.tokens(), 3});
+  if (shape.cut.tensor > 1) statistics_ = take(DType::float32, {shape.cut.tensor, shape.tokens(), 3});
   loss_ = take(DType::float32, {shape.tokens()});
 }
 
@@ -53,15 +53,32 @@ void Head::loss(const MicrobatchView& microbatch, TensorView x, const Held& to, 
                       .pre_activation = {}});
   context_->record("logits", microbatch, to.logits);
 
+  if (shape.cut.tensor == 1)
+    ops::whole_softmax_loss(queue, {.logits = to.logits,
+                                    .targets = microbatch.targets,
+                                    .columns = shape.vocabulary_columns(),
+                                    .loss = loss_,
+                                    .scale = scale,
+                                    .gradient = with_gradient});
+  else
+    loss_of_cut_logits(microbatch, to.logits, scale, with_gradient);
+  context_->record("loss", microbatch, loss_);
+  ops::add_sum(queue, loss_, loss_sum);
+}
+
+void Head::loss_of_cut_logits(const MicrobatchView& microbatch, TensorView logits, float scale,
+                              bool with_gradient) const {
+  const ModelShape& shape = context_->shape();
+  Queue& queue = context_->queue();
   const std::int64_t part = shape.tokens() * 3;
   const TensorView own = statistics_.range(part * shape.tensor_coordinate, part).reshaped({shape.tokens(), 3});
-  ops::softmax_statistics(queue, {.logits = to.logits,
+  ops::softmax_statistics(queue, {.logits = logits,
                                   .targets = microbatch.targets,
                                   .first_token = shape.first_token(),
                                   .columns = shape.vocabulary_columns(),
                                   .statistics = own});
   context_->exchange(own, statistics_);
-  ops::softmax_loss(queue, {.logits = to.logits,
+  ops::softmax_loss(queue, {.logits = logits,
                             .targets = microbatch.targets,
                             .first_token = shape.first_token(),
                             .columns = shape.vocabulary_columns(),
@@ -69,8 +86,6 @@ void Head::loss(const MicrobatchView& microbatch, TensorView x, const Held& to, 
                             .loss = loss_,
                             .scale = scale,
                             .gradient = with_gradient});
-  context_->record("loss", microbatch, loss_);
-  ops::add_sum(queue, loss_, loss_sum);
 }
 
 void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, int held_index, float loss_scale,

@@ -37,11 +37,13 @@ class Head {
   const Held& held(int index) const { return held_[static_cast<std::size_t>(index)]; }
   void loss(const MicrobatchView& microbatch, TensorView x, const Held& to, float scale, bool with_gradient,
             double* loss_sum) const;
+  /// Where ranks share the vocabulary they exchange what their columns come to.
+  void loss_of_cut_logits(const MicrobatchView& microbatch, TensorView logits, float scale, bool with_gradient) const;
 
   ModelContext* context_;
   std::vector<Held> held_;
   TensorView mean_, rstd_;  ///< [R] float32
-  TensorView statistics_;   ///< [tensor ranks, N, 3] float32
+  TensorView statistics_;   ///< [tensor ranks, N, 3] float32; absent where the vocabulary is not cut
   TensorView loss_;         ///< [N] float32
 };
 

@@ -33,4 +33,16 @@ struct SoftmaxLoss {
 };
 void softmax_loss(Queue& queue, const SoftmaxLoss& arguments);
 
+/// Both in one, for a rank that holds the whole vocabulary (N rows, V columns): loss and, in place of the logits, their
+/// gradient. A backend reads the logits once.
+struct WholeSoftmaxLoss {
+  TensorView logits;   ///< [N, V] float32 or bfloat16, overwritten with the gradient when `gradient` is set
+  TensorView targets;  ///< [N] int32
+  std::int64_t columns = 0;
+  TensorView loss;  ///< [N] float32
+  float scale = 1;  ///< 1 / tokens of the step's global batch
+  bool gradient = true;
+};
+void whole_softmax_loss(Queue& queue, const WholeSoftmaxLoss& arguments);
+
 }  // namespace penstock::ops

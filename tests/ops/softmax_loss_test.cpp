@@ -107,6 +107,87 @@ TEST(SoftmaxLoss, IsTheReference) {
       }
 }
 
+// Whole vocabularies: rows that lie at 16-byte boundaries and rows that do not, padded and not, wider than a GPU's
+// shared memory takes.
+constexpr Size whole_sizes[] = {{1, 8, 8, 0},         {7, 128, 100, 0},      {33, 61, 61, 0},      {20, 61, 59, 0},
+                                {3, 1024, 1000, 0},   {2, 4096, 4090, 0},    {3, 50304, 50257, 0}, {2, 50257, 50257, 0},
+                                {2, 60160, 60152, 0}, {2, 131072, 128256, 0}};
+
+TEST(WholeSoftmaxLoss, IsTheReference) {
+  RandomTensors random;
+  Queue queue;
+  for (const Size& size : whole_sizes)
+    for (const DType type : types)
+      for (const bool gradient : {false, true}) {
+        SCOPED_TRACE(describe(size, type) + (gradient ? ", gradient" : ""));
+        const TestTensor logits = padded_logits(random, type, size), before = logits, expected_logits = logits;
+        const TestTensor targets = random.integers({size.N}, 0, static_cast<std::int32_t>(size.columns));
+        const TestTensor loss(DType::float32, {size.N}), expected_loss(DType::float32, {size.N});
+        ops::WholeSoftmaxLoss arguments{.logits = logits,
+                                        .targets = targets,
+                                        .columns = size.columns,
+                                        .loss = loss,
+                                        .scale = 1.0F / 24,
+                                        .gradient = gradient};
+        ops::whole_softmax_loss(queue, arguments);
+        arguments.logits = expected_logits, arguments.loss = expected_loss;
+        reference::whole_softmax_loss(arguments);
+        EXPECT_TRUE(is_close(loss, expected_loss, tolerance_of(type)));
+        if (gradient) {
+          EXPECT_TRUE(is_close(logits, expected_logits, tolerance_of(type)));
+        } else {
+          EXPECT_TRUE(test::same_bits(logits, before));
+        }
+      }
+}
+
+TEST(WholeSoftmaxLoss, IsThatOfTheStatistics) {
+  RandomTensors random;
+  Queue queue;
+  for (const Size& size : whole_sizes)
+    for (const DType type : types) {
+      SCOPED_TRACE(describe(size, type));
+      const TestTensor logits = padded_logits(random, type, size), apart = logits;
+      const TestTensor targets = random.integers({size.N}, 0, static_cast<std::int32_t>(size.columns));
+      const TestTensor loss(DType::float32, {size.N}), loss_apart(DType::float32, {size.N});
+      const TestTensor statistics(DType::float32, {1, size.N, 3});
+      ops::whole_softmax_loss(queue, {.logits = logits,
+                                      .targets = targets,
+                                      .columns = size.columns,
+                                      .loss = loss,
+                                      .scale = 0.125F,
+                                      .gradient = true});
+      ops::softmax_statistics(queue, {.logits = apart,
+                                      .targets = targets,
+                                      .first_token = 0,
+                                      .columns = size.columns,
+                                      .statistics = statistics.view().reshaped({size.N, 3})});
+      ops::softmax_loss(queue, {.logits = apart,
+                                .targets = targets,
+                                .first_token = 0,
+                                .columns = size.columns,
+                                .statistics = statistics,
+                                .loss = loss_apart,
+                                .scale = 0.125F,
+                                .gradient = true});
+      EXPECT_TRUE(is_close(loss, loss_apart, tolerance_of(DType::float32)));
+      EXPECT_TRUE(is_close(logits, apart, tolerance_of(type)));
+    }
+}
+
+TEST(WholeSoftmaxLoss, SurvivesLargeLogits) {
+  Queue queue;
+  const TestTensor logits(DType::float32, {2, 4}), targets(DType::int32, {2}), loss(DType::float32, {2});
+  reference::write(logits, {5000, 4999, -5000, 0, -3000, -3001, -3002, -3003});
+  targets.view().data<std::int32_t>()[0] = 1;
+  targets.view().data<std::int32_t>()[1] = 0;
+  ops::whole_softmax_loss(
+      queue, {.logits = logits, .targets = targets, .columns = 4, .loss = loss, .scale = 1, .gradient = true});
+  // Near 5000 a float32 is good to 2.4e-4, so that log-sum-exp minus logit is too.
+  EXPECT_NEAR(reference::read(loss)[0], 1 + std::log1p(std::exp(-1.0)), 1e-3);
+  EXPECT_NEAR(reference::read(loss)[1], std::log(1 + std::exp(-1.0) + std::exp(-2.0) + std::exp(-3.0)), 1e-3);
+}
+
 // How the vocabulary of 4 x 128 padded columns, 430 of them real, lies on `ranks` ranks; loss and gradient of all.
 struct CutVocabulary {
   static constexpr std::int64_t padded = 512, real = 430;
@@ -239,6 +320,20 @@ TEST(SoftmaxLoss, BitsIgnoreOldMemory) {
                                 .loss = loss,
                                 .scale = 1,
                                 .gradient = true});
+    }));
+  }
+}
+
+TEST(WholeSoftmaxLoss, BitsIgnoreOldMemory) {
+  RandomTensors random;
+  Queue queue;
+  for (const DType type : types) {
+    const TestTensor logits = padded_logits(random, type, {9, 128, 100, 0}), targets = random.integers({9}, 0, 100);
+    TestTensor loss(DType::float32, {9}), gradient(type, {9, 128});
+    EXPECT_TRUE(test::ignores_old_memory(queue, {&loss, &gradient}, [&] {
+      std::memcpy(gradient.view().raw(), logits.view().raw(), logits.view().bytes());
+      ops::whole_softmax_loss(
+          queue, {.logits = gradient, .targets = targets, .columns = 100, .loss = loss, .scale = 1, .gradient = true});
     }));
   }
 }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
+
 #include "support/random_tensor.hpp"
 
 namespace penstock {
@@ -13,19 +16,33 @@ using test::TestTensor;
 
 constexpr std::int64_t lengths[] = {1, 7, 8, 100, 1023, 1024, 1025, 20011};
 
-TEST(AddSum, AddsInOrder) {
-  // Numbers of very different size, in double: another order would give other bits.
+TEST(AddSum, AddsInDouble) {
+  // Numbers of very different size: in float32 the small ones would be lost.
   RandomTensors random;
   Queue queue;
   for (const std::int64_t n : lengths) {
     const TestTensor tensor = random.normal(DType::float32, {n});
-    for (std::int64_t i = 0; i < n; i += 3) tensor.view().data<float>()[i] *= 1e15F;
-    double expected = 0;
-    for (const double value : reference::read(tensor)) expected += value;
+    for (std::int64_t i = 0; i < n; i += 3) tensor.view().data<float>()[i] *= 1e6F;
+    double expected = 2.5, sizes = 2.5;
+    for (const double value : reference::read(tensor)) expected += value, sizes += std::abs(value);
     const Shared sum(2.5);
     ops::add_sum(queue, tensor, sum.get());
-    EXPECT_EQ(*sum, 2.5 + expected) << n;
+    EXPECT_NEAR(*sum, expected, 1e-12 * sizes) << n;  // 20011 additions of a rounding of 1e-16, in any order
   }
+}
+
+TEST(AddSum, OfTheSameNumbersHasTheSameBits) {
+  RandomTensors random;
+  Queue queue;
+  for (const std::int64_t n : lengths)
+    for (const std::int64_t begin : {0, 1}) {  // wherever they lie
+      const TestTensor tensor = random.normal(DType::float32, {n}), moved(DType::float32, {begin + n});
+      std::memcpy(moved.view().range(begin, n).raw(), tensor.view().raw(), tensor.view().bytes());
+      const Shared first(0.0), second(0.0);
+      ops::add_sum(queue, tensor, first.get());
+      ops::add_sum(queue, moved.view().range(begin, n), second.get());
+      EXPECT_EQ(*first, *second) << n << " elements from " << begin;
+    }
 }
 
 TEST(AddSum, AddsOverMicrobatches) {

@@ -67,6 +67,17 @@ void replace_by_gradient(T* logits, std::int64_t columns, std::int64_t width, st
   if (target >= 0) logits[target] = T(target_gradient);
 }
 
+/// Statistics of one row of logits, of which the first `columns` are real.
+template <typename T>
+CombinedStatistics statistics_of(const T* logits, std::int64_t columns, std::int64_t target) {
+  const float greatest = greatest_logit(logits, columns);
+  return {.greatest = greatest,
+          .sum = sum_of_exponentials(logits, columns, greatest),
+          .target = target < 0 ? 0.0F : static_cast<float>(logits[target])};
+}
+
+float loss_of(const CombinedStatistics& all) { return std::log(all.sum) + all.greatest - all.target; }
+
 }  // namespace
 
 void softmax_statistics(Queue& queue, const SoftmaxStatistics& arguments) {
@@ -75,12 +86,11 @@ void softmax_statistics(Queue& queue, const SoftmaxStatistics& arguments) {
   float* statistics = arguments.statistics.data<float>();
   with_type(arguments.logits.type(), [&]<typename T>(T) {
     for_rows(queue, arguments.logits.shape()[0], [&](std::int64_t n) {
-      const T* logits = arguments.logits.data<T>() + n * width;
       const std::int64_t target = local_column(targets[n], arguments.first_token, arguments.columns);
-      const float greatest = greatest_logit(logits, arguments.columns);
-      statistics[3 * n] = greatest;
-      statistics[3 * n + 1] = sum_of_exponentials(logits, arguments.columns, greatest);
-      statistics[3 * n + 2] = target < 0 ? 0.0F : static_cast<float>(logits[target]);
+      const CombinedStatistics own = statistics_of(arguments.logits.data<T>() + n * width, arguments.columns, target);
+      statistics[3 * n] = own.greatest;
+      statistics[3 * n + 1] = own.sum;
+      statistics[3 * n + 2] = own.target;
     });
   });
 }
@@ -95,11 +105,26 @@ void softmax_loss(Queue& queue, const SoftmaxLoss& arguments) {
   with_type(arguments.logits.type(), [&]<typename T>(T) {
     for_rows(queue, rows, [&](std::int64_t n) {
       const CombinedStatistics all = combine(statistics, ranks, rows, n);
-      loss[n] = std::log(all.sum) + all.greatest - all.target;
+      loss[n] = loss_of(all);
       if (!arguments.gradient) return;
       const std::int64_t target = local_column(targets[n], arguments.first_token, arguments.columns);
       replace_by_gradient(arguments.logits.data<T>() + n * width, arguments.columns, width, target, all,
                           arguments.scale);
+    });
+  });
+}
+
+void whole_softmax_loss(Queue& queue, const WholeSoftmaxLoss& arguments) {
+  const std::int64_t width = arguments.logits.shape()[1];
+  const auto* targets = arguments.targets.data<std::int32_t>();
+  float* loss = arguments.loss.data<float>();
+  with_type(arguments.logits.type(), [&]<typename T>(T) {
+    for_rows(queue, arguments.logits.shape()[0], [&](std::int64_t n) {
+      T* logits = arguments.logits.data<T>() + n * width;
+      const std::int64_t target = local_column(targets[n], 0, arguments.columns);
+      const CombinedStatistics all = statistics_of(logits, arguments.columns, target);
+      loss[n] = loss_of(all);
+      if (arguments.gradient) replace_by_gradient(logits, arguments.columns, width, target, all, arguments.scale);
     });
   });
 }

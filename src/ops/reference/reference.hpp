@@ -37,6 +37,7 @@ void position_embedding_gradient(const ops::PositionEmbeddingGradient& arguments
 
 void softmax_statistics(const ops::SoftmaxStatistics& arguments);
 void softmax_loss(const ops::SoftmaxLoss& arguments);
+void whole_softmax_loss(const ops::WholeSoftmaxLoss& arguments);
 
 void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std::span<const ops::AdamWPiece> pieces);
 

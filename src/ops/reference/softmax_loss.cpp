@@ -54,4 +54,22 @@ void softmax_loss(const ops::SoftmaxLoss& arguments) {
   if (arguments.gradient) write(arguments.logits, gradient);
 }
 
+void whole_softmax_loss(const ops::WholeSoftmaxLoss& arguments) {
+  const std::int64_t N = arguments.logits.shape()[0];
+  Values statistics(at(N * 3));
+  softmax_statistics({.logits = arguments.logits,
+                      .targets = arguments.targets,
+                      .first_token = 0,
+                      .columns = arguments.columns,
+                      .statistics = {statistics.data(), DType::float64, {N, 3}}});
+  softmax_loss({.logits = arguments.logits,
+                .targets = arguments.targets,
+                .first_token = 0,
+                .columns = arguments.columns,
+                .statistics = {statistics.data(), DType::float64, {1, N, 3}},
+                .loss = arguments.loss,
+                .scale = arguments.scale,
+                .gradient = arguments.gradient});
+}
+
 }  // namespace penstock::reference
