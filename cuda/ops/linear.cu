@@ -10,70 +10,6 @@
 #include "ops/linear_products.hpp"
 
 namespace penstock::ops {
-namespace {
-
-constexpr int columns_of_a_block = 128;
-
-/// Rows are cut into pieces that their number alone fixes: of 64 rows, or more where that makes over 256 pieces.
-std::int64_t rows_of_a_piece(std::int64_t rows) { return std::max<std::int64_t>(64, parts_of(rows, 256)); }
-std::int64_t column_sum_pieces(std::int64_t rows) { return parts_of(rows, rows_of_a_piece(rows)); }
-
-std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns) {
-  return rounded_to_256(static_cast<std::size_t>(column_sum_pieces(rows) * columns) * sizeof(float));
-}
-
-/// partial[piece, column] = sum of a piece's rows, in their order.
-template <typename T>
-__global__ void __launch_bounds__(columns_of_a_block)
-    sum_pieces(const T* from, float* partial, std::int64_t rows, std::int64_t columns, std::int64_t piece_rows) {
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * columns_of_a_block + threadIdx.x;
-  if (column >= columns) return;
-  const std::int64_t first = blockIdx.x * piece_rows, end = min(first + piece_rows, rows);
-  float sum = 0;
-#pragma unroll 8
-  for (std::int64_t row = first; row < end; ++row) sum += load(from + row * columns + column);
-  partial[blockIdx.x * columns + column] = sum;
-}
-
-constexpr int sum_columns = 32;
-constexpr int sum_lines = 8;
-
-/// to[column] (+)= sum of the pieces: 8 lines of threads take every eighth one, and their sums are added in order.
-__global__ void __launch_bounds__(sum_columns* sum_lines)
-    add_pieces(const float* partial, float* to, std::int64_t pieces, std::int64_t columns, bool accumulate) {
-  __shared__ float line_sums[sum_lines][sum_columns];
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * sum_columns + threadIdx.x;
-  float sum = 0;
-  if (column < columns) {
-#pragma unroll 4
-    for (std::int64_t piece = threadIdx.y; piece < pieces; piece += sum_lines) sum += partial[piece * columns + column];
-  }
-  line_sums[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || column >= columns) return;
-  for (int line = 1; line < sum_lines; ++line) sum += line_sums[line][threadIdx.x];
-  to[column] = accumulate ? to[column] + sum : sum;
-}
-
-/// dbias (+)= the sum of dy over rows; `workspace` has column_sum_bytes.
-void add_column_sums(Queue& queue, const TensorView& dy, const TensorView& dbias, bool accumulate,
-                     std::byte* workspace) {
-  const std::int64_t rows = dy.shape()[0], columns = dy.shape()[1];
-  const std::int64_t pieces = column_sum_pieces(rows);
-  auto* partial = reinterpret_cast<float*>(workspace);
-  if (pieces > 0)
-    with_device_type(dy.type(), [&]<typename T>(T) {
-      sum_pieces<T>
-          <<<grid_of_blocks(pieces, parts_of(columns, columns_of_a_block)), columns_of_a_block, 0, stream_of(queue)>>>(
-              static_cast<const T*>(dy.raw()), partial, rows, columns, rows_of_a_piece(rows));
-      check_launch();
-    });
-  add_pieces<<<grid_of(columns, sum_columns), dim3(sum_columns, sum_lines), 0, stream_of(queue)>>>(
-      partial, dbias.data<float>(), pieces, columns, accumulate);
-  check_launch();
-}
-
-}  // namespace
 
 void linear(Queue& queue, const Linear& arguments) {
   const bool activate = arguments.pre_activation.present();
@@ -129,10 +65,12 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
 }
 
 void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments) {
+  const bool bias = arguments.dbias.present();
   const LinearShape shape{.rows = arguments.dy.shape()[0],
                           .inputs = arguments.x.shape()[1],
                           .outputs = arguments.dy.shape()[1],
                           .type = arguments.dy.type(),
+                          .bias_gradient = bias,
                           .accumulate = arguments.accumulate};
   ensure(arguments.x.type() == shape.type, "linear_weight_gradient: dy and x differ in type");
   ensure(arguments.dweight.type() == DType::float32, "linear_weight_gradient: dweight is not float32");
@@ -141,12 +79,10 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
          "linear_weight_gradient: the shapes do not fit");
   if (arguments.dweight.elements() > 0)
     multiply_and_finish(queue, weight_gradient_product(shape),
-                        {.a = arguments.x.raw(), .b = arguments.dy.raw(), .d = arguments.dweight.raw()});
-  // The sums come behind the product in the queue's order, so that they may use the same workspace. cuBLASLt's own sums
-  // of a bias overwrite what they should be added to.
-  if (arguments.dbias.present() && shape.outputs > 0)
-    add_column_sums(queue, arguments.dy, arguments.dbias, arguments.accumulate,
-                    queue.workspace(column_sum_bytes(shape.rows, shape.outputs)));
+                        {.a = arguments.x.raw(),
+                         .b = arguments.dy.raw(),
+                         .d = arguments.dweight.raw(),
+                         .bias_gradient = bias ? arguments.dbias.data<float>() : nullptr});
 }
 
 void prepare_linears(Queue& queue, std::span<const LinearShape> shapes) {
@@ -155,7 +91,7 @@ void prepare_linears(Queue& queue, std::span<const LinearShape> shapes) {
 }
 
 std::size_t linear_workspace(const LinearShape& shape, int) {
-  std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
+  std::size_t bytes = 0;
   for (const Product& product : linear_products(shape)) {
     const bool in_place = shape.slope_in_place && product.epilogue == Epilogue::slope;
     bytes = std::max(bytes, finished_product_workspace(product, in_place));

@@ -1,0 +1,72 @@
+#include "ops/column_sums.hpp"
+
+#include <algorithm>
+
+#include "ops/kernel.cuh"
+#include "ops/linear_products.hpp"
+
+namespace penstock::ops {
+namespace {
+
+constexpr int columns_of_a_block = 128;
+
+/// Rows are cut into pieces that their number alone fixes: of 64 rows, or more where that makes over 256 pieces.
+std::int64_t rows_of_a_piece(std::int64_t rows) { return std::max<std::int64_t>(64, parts_of(rows, 256)); }
+std::int64_t pieces_of(std::int64_t rows) { return parts_of(rows, rows_of_a_piece(rows)); }
+
+/// partial[piece, column] = sum of a piece's rows, in their order.
+template <typename T>
+__global__ void __launch_bounds__(columns_of_a_block)
+    sum_pieces(const T* from, float* partial, std::int64_t rows, std::int64_t columns, std::int64_t piece_rows) {
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * columns_of_a_block + threadIdx.x;
+  if (column >= columns) return;
+  const std::int64_t first = blockIdx.x * piece_rows, end = min(first + piece_rows, rows);
+  float sum = 0;
+#pragma unroll 8
+  for (std::int64_t row = first; row < end; ++row) sum += load(from + row * columns + column);
+  partial[blockIdx.x * columns + column] = sum;
+}
+
+constexpr int line_columns = 32;
+constexpr int lines = 8;
+
+/// to[column] (+)= sum of the pieces: 8 lines of threads take every eighth one, and their sums are added in order.
+__global__ void __launch_bounds__(line_columns* lines)
+    add_pieces(const float* partial, float* to, std::int64_t pieces, std::int64_t columns, bool accumulate) {
+  __shared__ float line_sums[lines][line_columns];
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * line_columns + threadIdx.x;
+  float sum = 0;
+  if (column < columns) {
+#pragma unroll 4
+    for (std::int64_t piece = threadIdx.y; piece < pieces; piece += lines) sum += partial[piece * columns + column];
+  }
+  line_sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= columns) return;
+  for (int line = 1; line < lines; ++line) sum += line_sums[line][threadIdx.x];
+  to[column] = accumulate ? to[column] + sum : sum;
+}
+
+}  // namespace
+
+std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns) {
+  return rounded_to_256(static_cast<std::size_t>(pieces_of(rows) * columns) * sizeof(float));
+}
+
+void sum_columns(Queue& queue, const SummedMatrix& matrix, float* to, bool accumulate, std::byte* workspace) {
+  const auto [elements, type, rows, columns] = matrix;
+  const std::int64_t pieces = pieces_of(rows);
+  auto* partial = reinterpret_cast<float*>(workspace);
+  if (pieces > 0)
+    with_device_type(type, [&]<typename T>(T) {
+      sum_pieces<T>
+          <<<grid_of_blocks(pieces, parts_of(columns, columns_of_a_block)), columns_of_a_block, 0, stream_of(queue)>>>(
+              static_cast<const T*>(elements), partial, rows, columns, rows_of_a_piece(rows));
+      check_launch();
+    });
+  add_pieces<<<grid_of(columns, line_columns), dim3(line_columns, lines), 0, stream_of(queue)>>>(partial, to, pieces,
+                                                                                                 columns, accumulate);
+  check_launch();
+}
+
+}  // namespace penstock::ops
