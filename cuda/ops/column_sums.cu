@@ -8,27 +8,45 @@
 namespace penstock::ops {
 namespace {
 
-constexpr int columns_of_a_block = 128;
+constexpr int lines = 8;  ///< warps of a block; each takes every eighth row of a piece
+constexpr int columns_of_a_block = eight * warp_threads;
 
 /// Rows are cut into pieces that their number alone fixes: of 64 rows, or more where that makes over 256 pieces.
 std::int64_t rows_of_a_piece(std::int64_t rows) { return std::max<std::int64_t>(64, parts_of(rows, 256)); }
 std::int64_t pieces_of(std::int64_t rows) { return parts_of(rows, rows_of_a_piece(rows)); }
 
-/// partial[piece, column] = sum of a piece's rows, in their order.
+/// partial[piece, column] = sum of a piece's rows: those of each line in their order, then line after line. One thread
+/// 8 columns.
 template <typename T>
-__global__ void __launch_bounds__(columns_of_a_block)
-    sum_pieces(const T* from, float* partial, std::int64_t rows, std::int64_t columns, std::int64_t piece_rows) {
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * columns_of_a_block + threadIdx.x;
-  if (column >= columns) return;
+__global__ void __launch_bounds__(lines* warp_threads)
+    sum_pieces(const T* from, float* partial, std::int64_t rows, std::int64_t columns, std::int64_t piece_rows,
+               bool aligned) {
+  __shared__ float line_sums[lines][columns_of_a_block];
+  const std::int64_t block_column = static_cast<std::int64_t>(blockIdx.y) * columns_of_a_block;
+  const std::int64_t column = block_column + threadIdx.x * eight;
   const std::int64_t first = blockIdx.x * piece_rows, end = min(first + piece_rows, rows);
-  float sum = 0;
-#pragma unroll 8
-  for (std::int64_t row = first; row < end; ++row) sum += load(from + row * columns + column);
-  partial[blockIdx.x * columns + column] = sum;
+  Eight sums{};
+  if (column < columns) {
+#pragma unroll 4
+    for (std::int64_t row = first + threadIdx.y; row < end; row += lines) {
+      const Eight values = load_eight(from + row * columns + column, columns - column, aligned);
+#pragma unroll
+      for (int i = 0; i < eight; ++i) sums[i] += values[i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < eight; ++i) line_sums[threadIdx.y][threadIdx.x * eight + i] = sums[i];
+  __syncthreads();
+  const int own = static_cast<int>(threadIdx.y) * warp_threads + static_cast<int>(threadIdx.x);
+  static_assert(lines * warp_threads == columns_of_a_block, "each thread adds up one column");
+  if (block_column + own >= columns) return;
+  float sum = line_sums[0][own];
+#pragma unroll
+  for (int line = 1; line < lines; ++line) sum += line_sums[line][own];
+  partial[blockIdx.x * columns + block_column + own] = sum;
 }
 
 constexpr int line_columns = 32;
-constexpr int lines = 8;
 
 /// to[column] (+)= sum of the pieces: 8 lines of threads take every eighth one, and their sums are added in order.
 __global__ void __launch_bounds__(line_columns* lines)
@@ -59,9 +77,9 @@ void sum_columns(Queue& queue, const SummedMatrix& matrix, float* to, bool accum
   auto* partial = reinterpret_cast<float*>(workspace);
   if (pieces > 0)
     with_device_type(type, [&]<typename T>(T) {
-      sum_pieces<T>
-          <<<grid_of_blocks(pieces, parts_of(columns, columns_of_a_block)), columns_of_a_block, 0, stream_of(queue)>>>(
-              static_cast<const T*>(elements), partial, rows, columns, rows_of_a_piece(rows));
+      sum_pieces<T><<<grid_of_blocks(pieces, parts_of(columns, columns_of_a_block)), dim3(warp_threads, lines), 0,
+                      stream_of(queue)>>>(static_cast<const T*>(elements), partial, rows, columns,
+                                          rows_of_a_piece(rows), rows_are_aligned(columns, eight, {elements}));
       check_launch();
     });
   add_pieces<<<grid_of(columns, line_columns), dim3(line_columns, lines), 0, stream_of(queue)>>>(partial, to, pieces,
