@@ -15,106 +15,155 @@ template <typename T>
 __global__ void copy_token_rows(const std::int32_t* tokens, std::int64_t count, const T* weight,
                                 std::int64_t first_token, std::int64_t rows_here, T* out, std::int64_t channels,
                                 bool aligned) {
-  const std::int64_t blocks = parts_of(channels, eight);
-  const std::int64_t n = grid_thread() / blocks;
+  const PlaceInRow place = place_of_thread(parts_of(channels, eight));
+  const std::int64_t n = place.row, c = place.block * eight;
   if (n >= count) return;
-  const std::int64_t c = grid_thread() % blocks * eight;
   const std::int64_t row = tokens[n] - first_token;
   const bool here = row >= 0 && row < rows_here;
   const Eight values = here ? load_eight(weight + row * channels + c, channels - c, aligned) : Eight{};
   store_eight(out + n * channels + c, values, channels - c, aligned);
 }
 
-// The gradient of the token table is added up without atomics: a warp owns some rows of the table and a slice of the
-// channels. It looks through all tokens, lists those of its rows in their order, and adds their gradients.
-constexpr int warps_of_a_block = 4;
+// The gradient of the token table is added up without atomics. A block owns some rows of the table: its warps look
+// through all tokens, list those of its rows, and order the list by rows, within a row as the tokens come. Then each
+// warp adds a slice of the channels, row after row, with many loads under way.
 constexpr int channels_of_a_lane = 4;
 constexpr int channels_of_a_warp = channels_of_a_lane * warp_threads;
-constexpr int tokens_of_a_lane = 4;
-constexpr int tokens_at_once = tokens_of_a_lane * warp_threads;
-constexpr int list_length = 4 * tokens_at_once;
-constexpr int rows_in_flight = 16;  // loads that are under way at once, for a warp has but one chain of additions
-constexpr std::int64_t wanted_warps = 8192;
+constexpr int fewest_warps = 4, most_warps = 16;
+constexpr int tokens_of_a_lane = 4;  ///< that it looks at before the block's warps agree on places in the list
+constexpr int tokens_of_a_warp = tokens_of_a_lane * warp_threads;
+constexpr int worth_adding = 512;  ///< matches, for which the search is interrupted
+constexpr int list_length = worth_adding + most_warps * tokens_of_a_warp;
+constexpr std::int64_t wanted_warps = 4096;
 
-/// A token whose row of the table is the warp's.
+/// A token whose row of the table is the block's.
 struct Match {
   std::int32_t token;
   std::int32_t row;
 };
 
-/// The neighbours of one lane.
-struct Four {
-  float values[channels_of_a_lane];
+/// The neighbours of one lane, as they lie in memory.
+template <typename T>
+struct alignas(channels_of_a_lane * sizeof(T)) PackedFour {
+  std::uint32_t words[channels_of_a_lane * sizeof(T) / sizeof(std::uint32_t)];
+
+  __device__ float operator[](int i) const {
+    if constexpr (std::is_same_v<T, float>)
+      return __uint_as_float(words[i]);
+    else
+      return __uint_as_float(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000U);
+  }
 };
 
 template <typename T>
-__device__ Four load_four(const T* from, std::int64_t count, bool aligned) {
-  Four to;
-  if (aligned && count >= channels_of_a_lane) {
-    if constexpr (std::is_same_v<T, float>) {
-      const float4 words = *reinterpret_cast<const float4*>(from);
-      to = {{words.x, words.y, words.z, words.w}};
-    } else {
-      const uint2 words = *reinterpret_cast<const uint2*>(from);
-      to = {{__uint_as_float(words.x << 16), __uint_as_float(words.x & 0xffff0000U), __uint_as_float(words.y << 16),
-             __uint_as_float(words.y & 0xffff0000U)}};
-    }
-    return to;
+__device__ PackedFour<T> load_four(const T* from) {
+  if constexpr (std::is_same_v<T, float>) {
+    const uint4 words = *reinterpret_cast<const uint4*>(from);
+    return {{words.x, words.y, words.z, words.w}};
+  } else {
+    const uint2 words = *reinterpret_cast<const uint2*>(from);
+    return {{words.x, words.y}};
   }
-#pragma unroll
-  for (int i = 0; i < channels_of_a_lane; ++i) to.values[i] = i < count ? load(from + i) : 0.0F;
-  return to;
 }
 
-__device__ void store_four(float* to, const Four& from, std::int64_t count, bool aligned) {
-  if (aligned && count >= channels_of_a_lane) {
-    *reinterpret_cast<float4*>(to) = make_float4(from.values[0], from.values[1], from.values[2], from.values[3]);
-    return;
-  }
+/// The first `count` of four neighbours; the others are zero.
+template <typename T>
+__device__ PackedFour<T> load_singly(const T* from, std::int64_t count) {
+  std::uint32_t bits[channels_of_a_lane];
 #pragma unroll
-  for (int i = 0; i < channels_of_a_lane; ++i)
-    if (i < count) to[i] = from.values[i];
+  for (int i = 0; i < channels_of_a_lane; ++i) bits[i] = i < count ? __float_as_uint(load(from + i)) : 0;
+  if constexpr (std::is_same_v<T, float>)
+    return {{bits[0], bits[1], bits[2], bits[3]}};
+  else
+    return {{bits[0] >> 16 | bits[1], bits[2] >> 16 | bits[3]}};
 }
 
 /// The lane's channels of the row that is being added to; they stay in registers until another row's turn comes.
+template <typename T, bool aligned>
 struct OpenRow {
-  float* dweight;  ///< row 0, at the lane's first channel
+  const T* dout;   ///< row 0, at the lane's first channel
+  float* dweight;  ///< likewise
   std::int64_t channels;
   std::int64_t count;  ///< channels from the lane's first on; may be less than four, or not positive
-  bool aligned;
   std::int32_t row = -1;
-  Four sums{};
+  float sums[channels_of_a_lane] = {};
 
-  __device__ void add(std::int32_t to_row, const Four& values) {
-    if (to_row != row) {
-      close();
-      row = to_row;
-      sums = load_four(dweight + row * channels, count, aligned);
-    }
-#pragma unroll
-    for (int i = 0; i < channels_of_a_lane; ++i) sums.values[i] += values.values[i];
+  template <typename Element>
+  __device__ PackedFour<Element> load_lane(const Element* from) const {
+    if constexpr (aligned)
+      return count > 0 ? load_four(from) : PackedFour<Element>{};
+    else
+      return load_singly(from, count);
   }
-  __device__ void close() {
-    if (row >= 0) store_four(dweight + row * channels, sums, count, aligned);
+  __device__ PackedFour<T> values_of(std::int32_t token) const { return load_lane(dout + token * channels); }
+  __device__ PackedFour<float> sums_of(std::int32_t other) const {
+    return load_lane<float>(dweight + other * channels);
+  }
+
+  __device__ void open(std::int32_t other, const PackedFour<float>& stored) {
+    close();
+    row = other;
+#pragma unroll
+    for (int i = 0; i < channels_of_a_lane; ++i) sums[i] = stored[i];
+  }
+  __device__ void add(const PackedFour<T>& values) {
+#pragma unroll
+    for (int i = 0; i < channels_of_a_lane; ++i) sums[i] += values[i];
+  }
+  __device__ void close() const {
+    if (row < 0) return;
+    float* to = dweight + row * channels;
+    if constexpr (aligned) {
+      if (count > 0) *reinterpret_cast<float4*>(to) = make_float4(sums[0], sums[1], sums[2], sums[3]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < channels_of_a_lane; ++i)
+        if (i < count) to[i] = sums[i];
+    }
   }
 };
 
-template <typename T>
-__device__ void add_matches(const Match* list, int length, const T* dout, OpenRow& open) {
-  for (int first = 0; first < length; first += rows_in_flight) {
-    Four values[rows_in_flight];
+/// Adds a list that is ordered by rows to the lane's channels of them.
+template <typename T, bool aligned>
+__device__ void add_matches(const Match* list, int length, OpenRow<T, aligned> open) {
+  constexpr int matches_in_flight = aligned ? 12 : 4;
+  constexpr int run_in_flight = sizeof(T) == sizeof(float) ? matches_in_flight : 2 * matches_in_flight;
+  int first = 0;
+  while (first < length) {
+    if (first + run_in_flight <= length && list[first + run_in_flight - 1].row == open.row) {  // a frequent token
+      PackedFour<T> values[run_in_flight];
 #pragma unroll
-    for (int i = 0; i < rows_in_flight; ++i)
-      if (first + i < length)
-        values[i] = load_four(dout + list[first + i].token * open.channels, open.count, open.aligned);
+      for (int i = 0; i < run_in_flight; ++i) values[i] = open.values_of(list[first + i].token);
 #pragma unroll
-    for (int i = 0; i < rows_in_flight; ++i)
-      if (first + i < length) open.add(list[first + i].row, values[i]);
+      for (int i = 0; i < run_in_flight; ++i) open.add(values[i]);
+      first += run_in_flight;
+      continue;
+    }
+    PackedFour<T> values[matches_in_flight] = {};
+    PackedFour<float> stored[matches_in_flight] = {};
+#pragma unroll
+    for (int i = 0; i < matches_in_flight; ++i) {
+      const int match = first + i;
+      if (match < length) {
+        values[i] = open.values_of(list[match].token);
+        if (match == 0 || list[match].row != list[match - 1].row) stored[i] = open.sums_of(list[match].row);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < matches_in_flight; ++i) {
+      const int match = first + i;
+      if (match < length) {
+        if (list[match].row != open.row) open.open(list[match].row, stored[i]);
+        open.add(values[i]);
+      }
+    }
+    first += matches_in_flight;
   }
+  open.close();
 }
 
-/// What add_token_rows works on. Row v of the table belongs to the warps of group v % groups (a power of two): tokens
-/// that are frequent have small numbers in most vocabularies, and so they meet in no warp.
+/// What add_token_rows works on. Row v of the table belongs to block v % groups (a power of two): tokens that are
+/// frequent have small numbers in most vocabularies, and so they meet in no block.
 template <typename T>
 struct TokenGradient {
   const std::int32_t* tokens;
@@ -125,57 +174,79 @@ struct TokenGradient {
   std::int64_t rows_here;
   std::int64_t channels;
   std::int64_t groups;
-  std::int64_t slices;
-  bool aligned;
 };
 
-template <typename T>
-__global__ void add_token_rows(const TokenGradient<T> gradient) {
-  __shared__ Match lists[warps_of_a_block][list_length];
-  const std::int64_t worker = static_cast<std::int64_t>(blockIdx.x) * warps_of_a_block + warp_of_thread();
-  if (worker >= gradient.groups * gradient.slices) return;  // the whole warp
-  const std::int64_t group = worker / gradient.slices;
-  const int lane = lane_of_thread();
-  const std::int64_t c = worker % gradient.slices * channels_of_a_warp + lane * channels_of_a_lane;
-  OpenRow open{gradient.dweight + c, gradient.channels, gradient.channels - c, gradient.aligned};
-  Match* list = lists[warp_of_thread()];
+/// Orders a list by rows; matches of one row stay in their order. All threads of the block call it.
+__device__ inline void sort_by_rows(const Match* list, int length, Match* sorted) {
+  __syncthreads();
+  for (int match = static_cast<int>(threadIdx.x); match < length; match += static_cast<int>(blockDim.x)) {
+    const std::int32_t row = list[match].row;
+    int before = 0;
+    for (int other = 0; other < length; ++other)
+      before += list[other].row < row || (list[other].row == row && other < match) ? 1 : 0;
+    sorted[before] = list[match];
+  }
+  __syncthreads();
+}
+
+template <typename T, bool aligned>
+__global__ void __launch_bounds__(most_warps* warp_threads) add_token_rows(const TokenGradient<T> gradient) {
+  __shared__ Match list[list_length], sorted[list_length];
+  __shared__ int counts[2][most_warps];
+  const int warps = static_cast<int>(blockDim.x) / warp_threads, warp = warp_of_thread(), lane = lane_of_thread();
   int length = 0;
-  for (std::int64_t first = 0; first < gradient.count; first += tokens_at_once) {
+  const auto add_list = [&] {
+    sort_by_rows(list, length, sorted);
+    for (std::int64_t c = warp * channels_of_a_warp + lane * channels_of_a_lane;
+         c - lane * channels_of_a_lane < gradient.channels; c += warps * channels_of_a_warp)
+      add_matches(
+          sorted, length,
+          OpenRow<T, aligned>{gradient.dout + c, gradient.dweight + c, gradient.channels, gradient.channels - c});
+    length = 0;
+  };
+  int place = 0;
+  for (std::int64_t first = 0; first < gradient.count; first += warps * tokens_of_a_warp, place = 1 - place) {
+    const std::int64_t of_lane = first + warp * tokens_of_a_warp + lane;
     std::int64_t rows[tokens_of_a_lane];
+    unsigned found[tokens_of_a_lane];
 #pragma unroll
     for (int i = 0; i < tokens_of_a_lane; ++i) {
-      const std::int64_t n = first + i * warp_threads + lane;
+      const std::int64_t n = of_lane + i * warp_threads;
       rows[i] = n < gradient.count ? gradient.tokens[n] - gradient.first_token : -1;
     }
+    int of_warp = 0;
 #pragma unroll
     for (int i = 0; i < tokens_of_a_lane; ++i) {
-      const bool mine = rows[i] >= 0 && rows[i] < gradient.rows_here && (rows[i] & (gradient.groups - 1)) == group;
-      const unsigned found = __ballot_sync(every_lane, mine);
-      if (mine)
-        list[length + __popc(found & ((1U << lane) - 1))] = {static_cast<std::int32_t>(first + i * warp_threads + lane),
-                                                             static_cast<std::int32_t>(rows[i])};
-      length += __popc(found);
+      const bool mine = rows[i] >= 0 && rows[i] < gradient.rows_here && (rows[i] & (gradient.groups - 1)) == blockIdx.x;
+      found[i] = __ballot_sync(every_lane, mine);
+      of_warp += __popc(found[i]);
     }
-    if (length > list_length - tokens_at_once) {  // what the next tokens bring might not fit
-      __syncwarp();
-      add_matches(list, length, gradient.dout + c, open);
-      __syncwarp();
-      length = 0;
+    if (lane == 0) counts[place][warp] = of_warp;
+    __syncthreads();
+    int at = length;
+    for (int other = 0; other < warps; ++other) {
+      if (other < warp) at += counts[place][other];
+      length += counts[place][other];
     }
+#pragma unroll
+    for (int i = 0; i < tokens_of_a_lane; ++i) {
+      if (found[i] >> lane & 1U)
+        list[at + __popc(found[i] & ((1U << lane) - 1))] = {static_cast<std::int32_t>(of_lane + i * warp_threads),
+                                                            static_cast<std::int32_t>(rows[i])};
+      at += __popc(found[i]);
+    }
+    if (length >= worth_adding) add_list();  // all threads of the block, for they count alike
   }
-  __syncwarp();
-  add_matches(list, length, gradient.dout + c, open);
-  open.close();
+  add_list();
 }
 
 /// One thread 8 channels of one row.
 template <typename T>
 __global__ void add_positions(const T* token, const float* weight, T* out, std::int64_t rows, std::int64_t channels,
                               DropoutSite dropout, TokenRows tokens, bool aligned) {
-  const std::int64_t blocks = parts_of(channels, eight);
-  const std::int64_t r = grid_thread() / blocks;
+  const PlaceInRow place = place_of_thread(parts_of(channels, eight));
+  const std::int64_t r = place.row, block = place.block, c = block * eight;
   if (r >= rows) return;
-  const std::int64_t block = grid_thread() % blocks, c = block * eight;
   const std::int64_t position = position_of_row(tokens, r);
   float factors[eight];
   dropout_factors(dropout, dropout.active() ? sample_of_row(tokens, r) : 0, position, block, factors);
@@ -186,30 +257,44 @@ __global__ void add_positions(const T* token, const float* weight, T* out, std::
   store_eight(out + r * channels + c, values, channels - c, aligned);
 }
 
-/// One thread 8 channels of all rows at one position, row after row.
+/// One thread 8 channels of all rows at one position, row after row; some are on their way while one is added.
 template <typename T>
 __global__ void add_position_rows(const T* dout, T* dtoken, float* dweight, std::int64_t rows, std::int64_t channels,
                                   DropoutSite dropout, TokenRows tokens, bool aligned) {
-  const std::int64_t blocks = parts_of(channels, eight);
-  const std::int64_t position = grid_thread() / blocks;
+  constexpr int rows_in_flight = 8;
+  const PlaceInRow place = place_of_thread(parts_of(channels, eight));
+  const std::int64_t position = place.row, block = place.block, c = block * eight, left = channels - c;
   if (position >= tokens.sequence) return;
-  const std::int64_t block = grid_thread() % blocks, c = block * eight;
-  std::int64_t r = (position - tokens.first_row % tokens.sequence + tokens.sequence) % tokens.sequence;
-  if (r >= rows) return;  // no row is at this position
+  const std::int64_t first = (position - tokens.first_row % tokens.sequence + tokens.sequence) % tokens.sequence;
+  if (first >= rows) return;  // no row is at this position
+  const bool changes = dropout.active() || dtoken != dout;
   float* to = dweight + position * channels + c;
-  Eight sums = load_eight(to, channels - c, aligned);
-  for (; r < rows; r += tokens.sequence) {
-    float factors[eight];
-    dropout_factors(dropout, dropout.active() ? sample_of_row(tokens, r) : 0, position, block, factors);
-    Eight values = load_eight(dout + r * channels + c, channels - c, aligned);
+  Eight sums = load_eight(to, left, aligned);
+  for (std::int64_t next = first; next < rows; next += rows_in_flight * tokens.sequence) {
+    PackedEight<T> loaded[rows_in_flight];
 #pragma unroll
-    for (int i = 0; i < eight; ++i) {
-      values[i] = __fmul_rn(values[i], factors[i]);
-      sums[i] += rounded<T>(values[i]);  // the sum of what dtoken holds: the product is not fused with the addition
+    for (int i = 0; i < rows_in_flight; ++i) {
+      const std::int64_t r = next + i * tokens.sequence;
+      if (r >= rows) break;
+      loaded[i] =
+          aligned ? load_packed_aligned(dout + r * channels + c) : load_packed_singly(dout + r * channels + c, left);
     }
-    store_eight(dtoken + r * channels + c, values, channels - c, aligned);
+#pragma unroll
+    for (int i = 0; i < rows_in_flight; ++i) {
+      const std::int64_t r = next + i * tokens.sequence;
+      if (r >= rows) break;
+      float factors[eight];
+      dropout_factors(dropout, dropout.active() ? sample_of_row(tokens, r) : 0, position, block, factors);
+      Eight values = unpack(loaded[i]);
+#pragma unroll
+      for (int k = 0; k < eight; ++k) {
+        values[k] = __fmul_rn(values[k], factors[k]);
+        sums[k] += rounded<T>(values[k]);  // the sum of what dtoken holds: the product is not fused with the addition
+      }
+      if (changes) store_eight(dtoken + r * channels + c, values, left, aligned);
+    }
   }
-  store_eight(to, sums, channels - c, aligned);
+  store_eight(to, sums, left, aligned);
 }
 
 }  // namespace
@@ -236,22 +321,22 @@ void embedding_gradient(Queue& queue, const EmbeddingGradient& arguments) {
   if (count * channels * rows_here == 0) return;
   ensure(std::max(count, rows_here) < std::int64_t{1} << 31, "embedding_gradient: more than 2^31 tokens");
   const std::int64_t slices = parts_of(channels, channels_of_a_warp);
-  const std::int64_t wanted_groups = std::clamp<std::int64_t>(wanted_warps / slices, 1, rows_here);
+  const std::int64_t warps = std::clamp<std::int64_t>(slices, fewest_warps, most_warps);
+  const std::int64_t wanted_groups = std::clamp<std::int64_t>(wanted_warps / warps, 1, rows_here);
   const auto groups = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(wanted_groups)));
   with_device_type(arguments.dout.type(), [&]<typename T>(T) {
-    const TokenGradient<T> gradient{
-        .tokens = arguments.tokens.data<std::int32_t>(),
-        .count = static_cast<std::int32_t>(count),
-        .dout = device_data<T>(arguments.dout),
-        .first_token = arguments.first_token,
-        .dweight = arguments.dweight.data<float>(),
-        .rows_here = rows_here,
-        .channels = channels,
-        .groups = groups,
-        .slices = slices,
-        .aligned = rows_are_aligned(channels, channels_of_a_lane, {arguments.dout.raw(), arguments.dweight.raw()})};
-    add_token_rows<<<grid_of(groups * slices, warps_of_a_block), warps_of_a_block * warp_threads, 0,
-                     stream_of(queue)>>>(gradient);
+    const TokenGradient<T> gradient{.tokens = arguments.tokens.data<std::int32_t>(),
+                                    .count = static_cast<std::int32_t>(count),
+                                    .dout = device_data<T>(arguments.dout),
+                                    .first_token = arguments.first_token,
+                                    .dweight = arguments.dweight.data<float>(),
+                                    .rows_here = rows_here,
+                                    .channels = channels,
+                                    .groups = groups};
+    const bool aligned =
+        rows_are_aligned(channels, channels_of_a_lane, {arguments.dout.raw(), arguments.dweight.raw()});
+    const auto kernel = aligned ? add_token_rows<T, true> : add_token_rows<T, false>;
+    kernel<<<grid_of(groups, 1), static_cast<unsigned>(warps) * warp_threads, 0, stream_of(queue)>>>(gradient);
     check_launch();
   });
 }

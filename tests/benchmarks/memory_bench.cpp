@@ -1,0 +1,361 @@
+// Memory-bound operations at the shapes of three models, each beside its ceiling: a copy of as many bytes on the same
+// device, half of them read and half written. Timed by the queue's marks, over so many sets of tensors that no cache
+// holds one until its next turn. The table's columns: MB that must be read or written, GB/s, the copy's GB/s, and the
+// share of the copy's rate.
+//   bench.memory --benchmark_filter=layer_norm
+//   bench.memory --tokens=1024      fewer tokens, for a CPU
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <list>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "device/copy.hpp"
+#include "ops/adamw.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/embedding.hpp"
+#include "ops/layer_norm.hpp"
+#include "ops/softmax_loss.hpp"
+#include "ops/squared_norm.hpp"
+#include "ops/sum.hpp"
+#include "tensor/arena.hpp"
+
+namespace penstock::ops {
+namespace {
+
+struct Model {
+  const char* name;
+  std::int64_t tokens, width, sequence;
+};
+std::vector<Model> models() {
+  return {{"124M/32768x768", 32768, 768, 1024},
+          {"1.3B/16384x2048", 16384, 2048, 2048},
+          {"1.56B/16384x1600", 16384, 1600, 1024}};
+}
+constexpr std::int64_t vocabulary = 50257, padded_vocabulary = 50304;
+constexpr std::int64_t parameters = 124 << 20;
+
+enum class Numbers { of_both_signs, positive };
+
+/// Tensors of one set, filled with small numbers: one MiB of them, over and over.
+class Tensors {
+ public:
+  explicit Tensors(Queue& queue) : queue_(&queue) {}
+
+  TensorView make(DType type, const Shape& shape, Numbers numbers = Numbers::of_both_signs) {
+    const TensorView view = tensors_.emplace_back(type, shape).view();
+    const std::int64_t first =
+        std::min<std::int64_t>(view.elements(), type == DType::int32 ? view.elements() : 1 << 20);
+    const std::size_t bytes = static_cast<std::size_t>(first) * bytes_of(type);
+    const HostMirror mirror(view.raw(), bytes);
+    const TensorView host(mirror.data(), type, {first});
+    for (std::int64_t i = 0; i < first; ++i) {
+      state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
+      const float value = static_cast<float>(static_cast<std::int32_t>(state_ >> 32)) * 0x1p-32F;
+      const float number = numbers == Numbers::positive ? value * value + 1e-3F : value;
+      if (type == DType::float32) host.data<float>()[i] = number;
+      if (type == DType::bfloat16) host.data<bfloat16>()[i] = bfloat16(number);
+      if (type == DType::int32) host.data<std::int32_t>()[i] = static_cast<std::int32_t>((state_ >> 33) % vocabulary);
+    }
+    if (type == DType::int32) distinct_ = std::set(host.data<std::int32_t>(), host.data<std::int32_t>() + first).size();
+    mirror.publish(*queue_);
+    for (std::size_t have = bytes; have < view.bytes(); have *= 2)
+      copy_on_device(*queue_, view.raw(), static_cast<std::byte*>(view.raw()) + have,
+                     std::min(have, view.bytes() - have));
+    queue_->drain("a tensor's numbers");
+    return view;
+  }
+  /// How many different tokens the last int32 tensor holds.
+  std::size_t distinct_tokens() const { return distinct_; }
+  /// Eight bytes of device memory for one number, which is 0.
+  std::uint64_t* one_number() {
+    return reinterpret_cast<std::uint64_t*>(tensors_.emplace_back(DType::uint8, Shape{8}).view().raw());
+  }
+
+ private:
+  Queue* queue_;
+  std::list<Tensor> tensors_;
+  std::uint64_t state_ = 1;
+  std::size_t distinct_ = 0;
+};
+
+/// What one set of tensors is for: the call, and the bytes that it must read or write.
+struct Work {
+  std::function<void()> run;
+  double bytes;
+};
+using MakeWork = std::function<Work(Queue&, Tensors&)>;
+
+/// Seconds that one of the calls takes on the device, all enqueued one behind the other.
+double seconds_of(Queue& queue, const std::vector<Work>& calls) {
+  queue.clear_marks();
+  queue.mark();
+  for (const Work& call : calls) call.run();
+  queue.mark();
+  queue.drain("the benchmark");
+  return queue.mark_seconds()[1] / static_cast<double>(calls.size());
+}
+
+std::vector<Work> sets_of(Queue& queue, Tensors& tensors, const MakeWork& make) {
+  constexpr double more_than_caches_hold = 512e6;
+  std::vector<Work> calls{make(queue, tensors)};
+  while (static_cast<double>(calls.size()) * calls[0].bytes < more_than_caches_hold && calls.size() < 64)
+    calls.push_back(make(queue, tensors));
+  return calls;
+}
+
+/// Bytes a second of a copy that moves so many, half of them read: the median of several.
+double copied_bytes_per_second(double bytes) {
+  static std::map<double, double> known;
+  if (const auto found = known.find(bytes); found != known.end()) return found->second;
+  Queue queue;
+  Tensors tensors(queue);
+  const auto half = static_cast<std::int64_t>(bytes / 2);
+  const std::vector<Work> calls = sets_of(queue, tensors, [&](Queue& on, Tensors& from) {
+    const TensorView read = from.make(DType::float32, {half / 4 + 1});
+    const TensorView written = from.make(DType::float32, {half / 4 + 1});
+    return Work{[=, &on] { copy_on_device(on, read.raw(), written.raw(), static_cast<std::size_t>(half)); }, bytes};
+  });
+  std::vector<double> seconds;
+  for (int repetition = 0; repetition < 11; ++repetition) seconds.push_back(seconds_of(queue, calls));
+  std::ranges::nth_element(seconds, seconds.begin() + 5);
+  return known[bytes] = 2.0 * static_cast<double>(half) / seconds[5];
+}
+
+void measure(benchmark::State& state, const MakeWork& make) {
+  Queue queue;
+  Tensors tensors(queue);
+  const std::vector<Work> calls = sets_of(queue, tensors, make);
+  const double bytes = calls[0].bytes, copied = copied_bytes_per_second(bytes);
+  seconds_of(queue, calls);
+  double seconds = 0;
+  for (auto _ : state) {
+    const double one = seconds_of(queue, calls);
+    state.SetIterationTime(one);
+    seconds += one;
+  }
+  const double rate = bytes * static_cast<double>(state.iterations()) / seconds;
+  state.counters["MB"] = bytes / 1e6;
+  state.counters["GB/s"] = rate / 1e9;
+  state.counters["copy_GB/s"] = copied / 1e9;
+  state.counters["of_copy_%"] = 100 * rate / copied;
+}
+
+void add(const std::string& name, MakeWork make) {
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [make = std::move(make)](benchmark::State& state) { measure(state, make); })
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond);
+}
+
+double bytes_of_all(std::initializer_list<TensorView> tensors) {
+  double bytes = 0;
+  for (const TensorView& tensor : tensors) bytes += static_cast<double>(tensor.bytes());
+  return bytes;
+}
+
+LayerNorm norm_of(Tensors& tensors, const TensorView& x) {
+  const Shape rows{x.shape()[0]}, channels{x.shape()[1]};
+  return {.x = x,
+          .weight = tensors.make(DType::float32, channels),
+          .bias = tensors.make(DType::float32, channels),
+          .y = tensors.make(x.type(), x.shape()),
+          .mean = tensors.make(DType::float32, rows),
+          .rstd = tensors.make(DType::float32, rows, Numbers::positive)};
+}
+
+Residual residual_of(Tensors& tensors, const Model& model, DType type, double dropout) {
+  const Shape stream{model.tokens, model.width};
+  return {.residual = tensors.make(type, stream),
+          .branch = tensors.make(type, stream),
+          .bias = tensors.make(DType::float32, {model.width}),
+          .out = tensors.make(type, stream),
+          .dropout = {.probability = dropout, .key = random_key(1, "residual")},
+          .rows = {tensors.one_number(), 0, model.sequence}};
+}
+
+void add_norms(const Model& model, DType type, const std::string& suffix) {
+  const Shape stream{model.tokens, model.width};
+  add("layer_norm/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const LayerNorm norm = norm_of(tensors, tensors.make(type, stream));
+    return Work{[=, &queue] { layer_norm(queue, norm); }, bytes_of_all({norm.x, norm.y, norm.mean, norm.rstd})};
+  });
+  for (const double dropout : {0.0, 0.1}) {
+    const std::string with = dropout > 0 ? "_dropout/" : "/";
+    add("residual" + with + suffix, [=](Queue& queue, Tensors& tensors) {
+      const Residual join = residual_of(tensors, model, type, dropout);
+      return Work{[=, &queue] { residual(queue, join); }, bytes_of_all({join.residual, join.branch, join.out})};
+    });
+    add("residual_layer_norm" + with + suffix, [=](Queue& queue, Tensors& tensors) {
+      const ResidualLayerNorm both{residual_of(tensors, model, type, dropout),
+                                   norm_of(tensors, tensors.make(type, stream))};
+      return Work{[=, &queue] { residual_layer_norm(queue, both); },
+                  bytes_of_all({both.residual.residual, both.residual.branch, both.residual.out, both.norm.y,
+                                both.norm.mean, both.norm.rstd})};
+    });
+  }
+  add("layer_norm_gradient/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const LayerNorm norm = norm_of(tensors, tensors.make(type, stream));
+    const TensorView gradient = tensors.make(type, stream);
+    const LayerNormGradient back{.dy = norm.y,
+                                 .x = norm.x,
+                                 .weight = norm.weight,
+                                 .mean = norm.mean,
+                                 .rstd = norm.rstd,
+                                 .residual_gradient = gradient,
+                                 .dx = gradient,
+                                 .dweight = tensors.make(DType::float32, {model.width}),
+                                 .dbias = tensors.make(DType::float32, {model.width}),
+                                 .accumulate = false};
+    return Work{[=, &queue] { layer_norm_gradient(queue, back); },
+                bytes_of_all({back.dy, back.x, gradient, gradient, back.mean, back.rstd})};
+  });
+}
+
+void add_losses(const Model& model, DType type, const std::string& suffix) {
+  const auto whole = [=](Tensors& tensors, bool gradient) {
+    return WholeSoftmaxLoss{.logits = tensors.make(type, {model.tokens, padded_vocabulary}),
+                            .targets = tensors.make(DType::int32, {model.tokens}),
+                            .columns = vocabulary,
+                            .loss = tensors.make(DType::float32, {model.tokens}),
+                            .scale = 1.0F / static_cast<float>(model.tokens),
+                            .gradient = gradient};
+  };
+  for (const bool gradient : {true, false})
+    add((gradient ? "whole_softmax_loss/" : "whole_softmax_loss_only/") + suffix, [=](Queue& queue, Tensors& tensors) {
+      const WholeSoftmaxLoss loss = whole(tensors, gradient);
+      return Work{[=, &queue] { whole_softmax_loss(queue, loss); },
+                  gradient ? bytes_of_all({loss.logits, loss.logits}) : bytes_of_all({loss.logits})};
+    });
+  add("softmax_statistics_and_loss/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const WholeSoftmaxLoss loss = whole(tensors, true);
+    const TensorView statistics = tensors.make(DType::float32, {model.tokens, 3});
+    const SoftmaxStatistics first{loss.logits, loss.targets, 0, vocabulary, statistics};
+    const SoftmaxLoss second{loss.logits, loss.targets, 0, vocabulary, statistics.reshaped({1, model.tokens, 3}),
+                             loss.loss,   loss.scale};
+    return Work{[=, &queue] {
+                  softmax_statistics(queue, first);
+                  softmax_loss(queue, second);
+                },
+                bytes_of_all({loss.logits, loss.logits, loss.logits})};
+  });
+  add("add_sum/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const TensorView losses = tensors.make(DType::float32, {model.tokens});
+    auto* sum = reinterpret_cast<double*>(tensors.one_number());
+    return Work{[=, &queue] { add_sum(queue, losses, sum); }, bytes_of_all({losses})};
+  });
+}
+
+void add_embeddings(const Model& model, DType type, const std::string& suffix) {
+  const Shape stream{model.tokens, model.width};
+  add("embedding/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const Embedding forward{.tokens = tensors.make(DType::int32, {model.tokens}),
+                            .weight = tensors.make(type, {vocabulary, model.width}),
+                            .first_token = 0,
+                            .out = tensors.make(type, stream)};
+    return Work{[=, &queue] { embedding(queue, forward); }, bytes_of_all({forward.out, forward.out})};
+  });
+  add("embedding_gradient/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const EmbeddingGradient back{.tokens = tensors.make(DType::int32, {model.tokens}),
+                                 .dout = tensors.make(type, stream),
+                                 .first_token = 0,
+                                 .dweight = tensors.make(DType::float32, {vocabulary, model.width})};
+    const double rows = 8.0 * static_cast<double>(tensors.distinct_tokens()) * static_cast<double>(model.width);
+    return Work{[=, &queue] { embedding_gradient(queue, back); }, bytes_of_all({back.dout}) + rows};
+  });
+  add("position_embedding/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const TensorView token = tensors.make(type, stream);
+    const PositionEmbedding forward{.token = token,
+                                    .weight = tensors.make(DType::float32, {model.sequence, model.width}),
+                                    .out = token,
+                                    .dropout = {},
+                                    .rows = {tensors.one_number(), 0, model.sequence}};
+    return Work{[=, &queue] { position_embedding(queue, forward); }, bytes_of_all({token, token, forward.weight})};
+  });
+  add("position_embedding_gradient/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const TensorView token = tensors.make(type, stream);
+    const PositionEmbeddingGradient back{.dout = token,
+                                         .dtoken = token,
+                                         .dweight = tensors.make(DType::float32, {model.sequence, model.width}),
+                                         .dropout = {},
+                                         .rows = {tensors.one_number(), 0, model.sequence}};
+    return Work{[=, &queue] { position_embedding_gradient(queue, back); },
+                bytes_of_all({token, back.dweight, back.dweight})};
+  });
+}
+
+void add_parameter_operations() {
+  const Shape all{parameters};
+  add("adamw/parameters", [=](Queue& queue, Tensors& tensors) {
+    const AdamWPiece piece{.master = tensors.make(DType::float32, all),
+                           .gradient = tensors.make(DType::float32, all),
+                           .first_moment = tensors.make(DType::float32, all),
+                           .second_moment = tensors.make(DType::float32, all, Numbers::positive),
+                           .weight = tensors.make(DType::bfloat16, all),
+                           .decay = true};
+    const AdamWStep values{.learning_rate = 1e-4F};
+    const TensorView step = tensors.make(DType::uint8, {sizeof(AdamWStep)});
+    const HostMirror mirror(step.raw(), step.bytes());
+    std::memcpy(mirror.data(), &values, sizeof(values));
+    mirror.publish(queue);
+    queue.drain("the step's numbers");
+    const auto* of_step = reinterpret_cast<const AdamWStep*>(step.raw());
+    return Work{[=, &queue] { adamw(queue, {}, of_step, std::span(&piece, 1)); },
+                bytes_of_all({piece.gradient, piece.master, piece.master, piece.first_moment, piece.first_moment,
+                              piece.second_moment, piece.second_moment, piece.weight})};
+  });
+  add("squared_norm/parameters", [=](Queue& queue, Tensors& tensors) {
+    const NormPiece piece{tensors.make(DType::float32, all), {tensors.one_number(), DType::float64, {1}}};
+    return Work{[=, &queue] { add_squared_norms(queue, std::span(&piece, 1)); }, bytes_of_all({piece.tensor})};
+  });
+  add("cast/float32_to_bfloat16", [=](Queue& queue, Tensors& tensors) {
+    const TensorView from = tensors.make(DType::float32, all), to = tensors.make(DType::bfloat16, all);
+    return Work{[=, &queue] { cast(queue, from, to); }, bytes_of_all({from, to})};
+  });
+}
+
+/// The number behind "--tokens=", which is taken out of the arguments; 0 without one.
+std::int64_t tokens_asked_for(int& argc, char** argv) {
+  const std::string flag = "--tokens=";
+  std::int64_t tokens = 0;
+  int kept = 1;
+  for (int i = 1; i < argc; ++i)
+    if (std::string(argv[i]).starts_with(flag))
+      tokens = std::stoll(argv[i] + flag.size());
+    else
+      argv[kept++] = argv[i];
+  argc = kept;
+  return tokens;
+}
+
+void add_all(std::int64_t tokens) {
+  for (Model model : models()) {
+    if (tokens > 0) model.tokens = tokens;
+    for (const DType type : {DType::bfloat16, DType::float32}) {
+      const std::string suffix = std::string(model.name) + "/" + std::string(name_of(type));
+      add_norms(model, type, suffix);
+      add_losses(model, type, suffix);
+      add_embeddings(model, type, suffix);
+    }
+  }
+  add_parameter_operations();
+}
+
+}  // namespace
+}  // namespace penstock::ops
+
+int main(int argc, char** argv) {
+  penstock::ops::add_all(penstock::ops::tokens_asked_for(argc, argv));
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::ConsoleReporter table(benchmark::ConsoleReporter::OO_Tabular);
+  benchmark::RunSpecifiedBenchmarks(&table);
+  benchmark::Shutdown();
+  return 0;
+}
