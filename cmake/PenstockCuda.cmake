@@ -1,7 +1,7 @@
 # What the CUDA build stands on: the toolkit (runtime, cuBLASLt), NCCL, and cuDNN with its header-only frontend. The
 # driver's library is not linked: the program starts on a machine without one, sees no device, and says so.
 
-find_package(CUDAToolkit 12.0 REQUIRED)
+find_package(CUDAToolkit 12.1 REQUIRED) # arguments of kernels beyond 4 KiB
 
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
 find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})

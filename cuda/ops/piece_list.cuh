@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/kernel.cuh"
+
 namespace penstock::ops {
 
 /// The piece that a block belongs to: the last one whose first block is not behind it.
@@ -18,5 +20,23 @@ __device__ int piece_of_block(const Piece* pieces, int count, int block) {
   }
   return piece;
 }
+
+/// Elements of a piece in device memory: float32 or bfloat16, or none.
+struct DeviceElements {
+  const void* first;
+  bool is_bfloat16;
+
+  explicit DeviceElements(const TensorView& view) : first(view.raw()), is_bfloat16(view.type() == DType::bfloat16) {
+    ensure(is_bfloat16 || view.type() == DType::float32, "a piece is neither float32 nor bfloat16");
+  }
+  DeviceElements() = default;
+
+  __device__ bool present() const { return first != nullptr; }
+  /// Eight neighbours from element `at` on, of which `count` exist.
+  __device__ Eight load(std::int64_t at, std::int64_t count, bool aligned) const {
+    if (is_bfloat16) return load_eight(static_cast<const __nv_bfloat16*>(first) + at, count, aligned);
+    return load_eight(static_cast<const float*>(first) + at, count, aligned);
+  }
+};
 
 }  // namespace penstock::ops

@@ -8,48 +8,60 @@
 namespace penstock::ops {
 namespace {
 
-constexpr std::int64_t block_elements = 4096;
-constexpr int loads_of_a_thread = block_elements / (eight * block_threads);
-static_assert(loads_of_a_thread * eight * block_threads == block_elements);
+constexpr int loads_at_once = 4;
+constexpr std::int64_t elements_at_once = loads_at_once * eight * block_threads;
+constexpr std::int64_t block_elements = 2 * elements_at_once;
 
 /// A piece as the kernels see it.
 struct DevicePiece {
-  const float* from;
+  DeviceElements from;
+  DeviceElements addend;
   double* sum;
   std::int64_t elements;
   std::int32_t first_block;
   bool aligned;
 };
 
-/// As many pieces as one launch takes, within the 4 KiB of a kernel's arguments.
+/// As many pieces as one launch takes, within the 32764 bytes that a kernel's arguments may have: those of models of up
+/// to 42 layers.
 struct NormList {
-  static constexpr int most = 120;
+  static constexpr int most = 512;
   DevicePiece pieces[most];
   int count = 0;
   std::int64_t blocks = 0;
 };
-static_assert(sizeof(NormList) < 3900);
+static_assert(sizeof(NormList) < 32700);
 
-/// sums[b] = the sum of squares of the 4096 elements of block b, which belong to one piece.
-__global__ void squares_of_blocks(const __grid_constant__ NormList list, double* sums) {
-  const auto block = static_cast<int>(blockIdx.x);
-  const DevicePiece& piece = list.pieces[piece_of_block(list.pieces, list.count, block)];
-  const std::int64_t begin = static_cast<std::int64_t>(block - piece.first_block) * block_elements;
-  Eight values[loads_of_a_thread];
+/// The sum of squares of the thread's elements among `elements_at_once` from `first` on.
+__device__ double squares_from(const DevicePiece& piece, std::int64_t first) {
+  Eight values[loads_at_once];
 #pragma unroll
-  for (int i = 0; i < loads_of_a_thread; ++i) {
-    const std::int64_t at = begin + (static_cast<std::int64_t>(i) * block_threads + threadIdx.x) * eight;
-    values[i] = load_eight(piece.from + at, piece.elements - at, piece.aligned);
+  for (int i = 0; i < loads_at_once; ++i) {
+    const std::int64_t at = first + (i * block_threads + static_cast<int>(threadIdx.x)) * eight;
+    values[i] = piece.from.load(at, piece.elements - at, piece.aligned);
+    if (!piece.addend.present()) continue;
+    const Eight addend = piece.addend.load(at, piece.elements - at, piece.aligned);
+#pragma unroll
+    for (int k = 0; k < eight; ++k) values[i][k] += addend[k];
   }
   double sum = 0;
 #pragma unroll
-  for (int i = 0; i < loads_of_a_thread; ++i)
+  for (int i = 0; i < loads_at_once; ++i)
 #pragma unroll
     for (int k = 0; k < eight; ++k) {
       const auto value = static_cast<double>(values[i][k]);
       sum += value * value;
     }
-  sum = block_sum(sum);
+  return sum;
+}
+
+/// sums[b] = the sum of squares of the elements of block b, which belong to one piece.
+__global__ void __launch_bounds__(block_threads)
+    squares_of_blocks(const __grid_constant__ NormList list, double* sums) {
+  const auto block = static_cast<int>(blockIdx.x);
+  const DevicePiece& piece = list.pieces[piece_of_block(list.pieces, list.count, block)];
+  const std::int64_t begin = static_cast<std::int64_t>(block - piece.first_block) * block_elements;
+  const double sum = block_sum(squares_from(piece, begin) + squares_from(piece, begin + elements_at_once));
   if (threadIdx.x == 0) sums[block] = sum;
 }
 
@@ -96,11 +108,12 @@ void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces) {
       launch(queue, list, sums);  // the next one uses the same workspace: it comes behind this one
       list.count = 0, list.blocks = 0;
     }
-    list.pieces[list.count++] = {.from = piece.tensor.data<float>(),
+    list.pieces[list.count++] = {.from = DeviceElements(piece.tensor),
+                                 .addend = DeviceElements(piece.addend),
                                  .sum = piece.sum.data<double>(),
                                  .elements = piece.tensor.elements(),
                                  .first_block = static_cast<std::int32_t>(list.blocks),
-                                 .aligned = rows_are_aligned(eight, eight, {piece.tensor.raw()})};
+                                 .aligned = rows_are_aligned(eight, eight, {piece.tensor.raw(), piece.addend.raw()})};
     list.blocks += blocks_of(piece);
     ensure(list.blocks <= std::numeric_limits<std::int32_t>::max(), "the norm: too many elements for one launch");
   }

@@ -10,13 +10,14 @@ namespace penstock::ops {
 
 /// n elements, and where the sum of their squares goes.
 struct NormPiece {
-  TensorView tensor;  ///< [n] float32
+  TensorView tensor;  ///< [n] float32 or bfloat16
+  TensorView addend;  ///< [n] float32 or bfloat16: the elements' second part; or absent
   TensorView sum;     ///< [1] float64, added to
 };
 
-/// For each piece: sum += the sum of its squares, in double, in an order that depends on the number of its elements
-/// only: blocks of 4096 elements, then the blocks' sums. Pieces that share a sum stand side by side and are added in
-/// the order of the list.
+/// For each piece: sum += the sum of squares of tensor + addend (which is a float32), in double, in an order that
+/// depends on the number of its elements only: blocks of a fixed size, then the blocks' sums. Pieces that share a sum
+/// stand side by side and are added in the order of the list.
 void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces);
 
 /// Bytes of the queue's workspace that the pieces need.

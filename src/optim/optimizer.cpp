@@ -27,40 +27,57 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
   norm_pieces_ = norm_pieces();
 }
 
-TensorView Optimizer::own_gradient(std::size_t bucket) const {
+TensorView Optimizer::own_gradient(std::size_t bucket, std::size_t use) const {
   const Bucket& b = parameters_->layout().buckets()[bucket];
-  return parameters_->memory(bucket).gradients.front().range(b.own_begin, b.own_end - b.own_begin);
+  const std::vector<TensorView>& gradients = parameters_->memory(bucket).gradients;
+  return use < gradients.size() ? gradients[use].range(b.own_begin, b.own_end - b.own_begin) : TensorView{};
 }
 
-// One piece for each parameter that meets the own range.
+// One piece for each run of parameters that decay alike, as far as it meets the own range. The padding in between is
+// zero, and AdamW leaves it so.
 std::vector<ops::AdamWPiece> Optimizer::update_pieces() const {
   std::vector<ops::AdamWPiece> pieces;
   const auto& buckets = parameters_->layout().buckets();
   for (std::size_t b = 0; b < buckets.size(); ++b) {
-    const BucketMemory& memory = parameters_->memory(b);
-    for (const BucketEntry& entry : buckets[b].entries) {
-      const std::int64_t begin = std::max(entry.begin, buckets[b].own_begin);
-      const std::int64_t count = std::min(entry.begin + entry.elements, buckets[b].own_end) - begin;
-      if (count <= 0) continue;
-      const std::int64_t own = begin - buckets[b].own_begin;
-      pieces.push_back({.master = memory.master.range(own, count),
-                        .gradient = memory.gradients.front().range(begin, count),
-                        .first_moment = memory.first_moment.range(own, count),
-                        .second_moment = memory.second_moment.range(own, count),
-                        .weight = buckets[b].type == DType::float32 ? TensorView{} : memory.weights.range(begin, count),
-                        .decay = parameters_->specs()[entry.parameter].decay});
+    const Bucket& bucket = buckets[b];
+    const std::vector<BucketEntry>& entries = bucket.entries;
+    const auto decay = [&](std::size_t entry) { return parameters_->specs()[entries[entry].parameter].decay; };
+    for (std::size_t first = 0, behind = 0; first < entries.size(); first = behind) {
+      while (behind < entries.size() && decay(behind) == decay(first)) ++behind;
+      const std::int64_t run_end = behind < entries.size() ? entries[behind].begin : bucket.elements;
+      const std::int64_t begin = std::max(entries[first].begin, bucket.own_begin);
+      const std::int64_t count = std::min(run_end, bucket.own_end) - begin;
+      if (count > 0) pieces.push_back(update_piece(b, begin - bucket.own_begin, count, decay(first)));
     }
   }
   return pieces;
 }
 
+// Elements [begin, begin + count) of a bucket's own range.
+ops::AdamWPiece Optimizer::update_piece(std::size_t bucket, std::int64_t begin, std::int64_t count, bool decay) const {
+  const Bucket& b = parameters_->layout().buckets()[bucket];
+  const BucketMemory& memory = parameters_->memory(bucket);
+  const TensorView addend = own_gradient(bucket, 1);
+  return {.master = memory.master.range(begin, count),
+          .gradient = own_gradient(bucket).range(begin, count),
+          .addend = addend.present() ? addend.range(begin, count) : TensorView{},
+          .first_moment = memory.first_moment.range(begin, count),
+          .second_moment = memory.second_moment.range(begin, count),
+          .weight = b.type == DType::float32 ? TensorView{} : memory.weights.range(b.own_begin + begin, count),
+          .decay = decay};
+}
+
 // The counted boxes of the own range, in the order of parameters: up to three of one, side by side.
 std::vector<ops::NormPiece> Optimizer::norm_pieces() const {
   std::vector<ops::NormPiece> pieces;
-  for (const OwnedBox& owned : parameters_->layout().owned())
-    if (owned.counted)
-      pieces.push_back({.tensor = own_gradient(owned.bucket).range(owned.box.local_begin, owned.box.elements()),
-                        .sum = totals_.range(1 + static_cast<std::int64_t>(owned.parameter), 1)});
+  for (const OwnedBox& owned : parameters_->layout().owned()) {
+    if (!owned.counted) continue;
+    const std::int64_t begin = owned.box.local_begin, count = owned.box.elements();
+    const TensorView addend = own_gradient(owned.bucket, 1);
+    pieces.push_back({.tensor = own_gradient(owned.bucket).range(begin, count),
+                      .addend = addend.present() ? addend.range(begin, count) : TensorView{},
+                      .sum = totals_.range(1 + static_cast<std::int64_t>(owned.parameter), 1)});
+  }
   return pieces;
 }
 
@@ -94,24 +111,18 @@ void Optimizer::gather_parameters(Queue& queue) {
   }
 }
 
-void Optimizer::reduce_gradients(Queue& queue) {
+void Optimizer::reduce_gradients(Queue&) {
   const ParameterLayout& layout = parameters_->layout();
   Communicator& data = communicators_->data;
   Communicator& tensor = communicators_->tensor;
   for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
     const Bucket& bucket = layout.buckets()[b];
-    const std::vector<TensorView>& gradients = parameters_->memory(b).gradients;
-    for (const TensorView gradient : gradients) {
+    for (const TensorView gradient : parameters_->memory(b).gradients) {
       if (bucket.gradient == GradientOnTensorAxis::partial) tensor.wait(tensor.all_reduce(gradient));
       if (layout.place().shard)
         data.wait(data.reduce_scatter(gradient, gradient.range(bucket.own_begin, bucket.own_end - bucket.own_begin)));
       else
         data.wait(data.all_reduce(gradient));
-    }
-    // Both uses of a tied parameter on one rank: the same sum, in the same order, as sum_tied takes across ranks.
-    if (gradients.size() == 2) {
-      const TensorView last = gradients[1].range(bucket.own_begin, bucket.own_end - bucket.own_begin);
-      ops::add(queue, own_gradient(b), last, own_gradient(b));
     }
   }
 }

@@ -49,7 +49,8 @@ class Optimizer {
   void gather_parameters(Queue& queue);
   /// R: sums over tokens that are cut along the tensor axis, then over the data axis (to the own range, where sharded).
   void reduce_gradients(Queue& queue);
-  /// T: the sum of the token table's two gradients, where its two stages are on different ranks.
+  /// T: the sum of the token table's two gradients, where its two stages are on different ranks. (On one rank N and U
+  /// add them as they read them: the same sum.)
   void sum_tied(Queue& queue);
   /// N: the global norm, each global element counted once: squares are added by parameter, then in name order. The sum
   /// of losses travels along.
@@ -65,10 +66,12 @@ class Optimizer {
   std::size_t workspace_bytes() const { return ops::squared_norms_workspace(norm_pieces_); }
 
  private:
-  TensorView own_gradient(std::size_t bucket) const;
+  /// The own range of one of a bucket's gradients; absent where there are not so many.
+  TensorView own_gradient(std::size_t bucket, std::size_t use = 0) const;
   ops::StepInputs* inputs() const { return static_cast<ops::StepInputs*>(inputs_.raw()); }
   ops::StepScalars* scalars() const { return static_cast<ops::StepScalars*>(scalars_.raw()); }
   std::vector<ops::AdamWPiece> update_pieces() const;
+  ops::AdamWPiece update_piece(std::size_t bucket, std::int64_t begin, std::int64_t count, bool decay) const;
   std::vector<ops::NormPiece> norm_pieces() const;
 
   OptimizerConfig config_;

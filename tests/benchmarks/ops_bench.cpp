@@ -213,6 +213,7 @@ void bench_adamw(benchmark::State& state, const Model& model, bool copy) {
   const Shape all{12 * model.layers * model.width * model.width};
   const AdamWPiece piece{.master = tensors.make(DType::float32, all),
                          .gradient = tensors.make(DType::float32, all),
+                         .addend = {},
                          .first_moment = tensors.make(DType::float32, all),
                          .second_moment = tensors.make(DType::float32, all),
                          .weight = copy ? tensors.make(DType::bfloat16, all) : TensorView(),
@@ -227,7 +228,7 @@ void bench_squared_norm(benchmark::State& state, const Model& model) {
   Queue queue;
   Tensors tensors;
   const TensorView all = tensors.make(DType::float32, {12 * model.layers * model.width * model.width});
-  const NormPiece piece{.tensor = all, .sum = tensors.make(DType::float64, {1})};
+  const NormPiece piece{.tensor = all, .addend = {}, .sum = tensors.make(DType::float64, {1})};
   measure(state, Bound::bytes, static_cast<double>(all.bytes()),
           [&] { add_squared_norms(queue, std::span(&piece, 1)); });
 }

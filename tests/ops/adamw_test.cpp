@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
@@ -18,7 +20,7 @@ constexpr ops::AdamWConstants constants{.beta1 = 0.9F, .beta2 = 0.95F, .epsilon 
 
 // The tensors of one piece; copied for the reference.
 struct PieceTensors {
-  TestTensor master, gradient, first_moment, second_moment, weight;
+  TestTensor master, gradient, addend, first_moment, second_moment, weight;
   bool decay;
 
   PieceTensors(RandomTensors& random, std::int64_t n, bool has_weight, bool decays)
@@ -33,6 +35,7 @@ struct PieceTensors {
   ops::AdamWPiece piece() const {
     return {.master = master,
             .gradient = gradient,
+            .addend = addend,
             .first_moment = first_moment,
             .second_moment = second_moment,
             .weight = weight,
@@ -73,6 +76,30 @@ TEST(AdamW, IsTheReference) {
   }
 }
 
+TEST(AdamW, OfGradientsOfEitherTypeInTwoPartsHasTheBitsOfTheirFloat32Sum) {
+  RandomTensors random;
+  Queue queue;
+  const Shared step(ops::AdamWStep{.learning_rate = 0.02F, .gradient_scale = 0.37F, .first_correction = 2});
+  for (const DType type : {DType::float32, DType::bfloat16})
+    for (const auto& addend_type : {std::optional<DType>{}, {DType::float32}, {DType::bfloat16}})
+      for (const std::int64_t n : {1, 8, 100, 20011}) {
+        SCOPED_TRACE(fmt::format("{} {} addend {}", n, name_of(type), addend_type ? name_of(*addend_type) : "absent"));
+        PieceTensors got(random, n, true, true), whole = got;
+        got.gradient = random.normal(type, {n}, 0.3);
+        if (addend_type) got.addend = random.normal(*addend_type, {n}, 0.3);
+        const reference::Values first = reference::read(got.gradient), second = reference::read_or_zeros(got.addend, n);
+        for (std::size_t i = 0; i < first.size(); ++i)
+          whole.gradient.view().data<float>()[i] = static_cast<float>(first[i]) + static_cast<float>(second[i]);
+        const ops::AdamWPiece got_piece = got.piece(), whole_piece = whole.piece();
+        ops::adamw(queue, constants, step.get(), std::span(&got_piece, 1));
+        ops::adamw(queue, constants, step.get(), std::span(&whole_piece, 1));
+        EXPECT_TRUE(test::same_bits(got.master, whole.master));
+        EXPECT_TRUE(test::same_bits(got.first_moment, whole.first_moment));
+        EXPECT_TRUE(test::same_bits(got.second_moment, whole.second_moment));
+        EXPECT_TRUE(test::same_bits(got.weight, whole.weight));
+      }
+}
+
 TEST(AdamW, UpdatesOfTinyGradientsAreTheReference) {
   // The first update from zero moments: g / (|g| + epsilon), where epsilon is as large as g.
   RandomTensors random;
@@ -99,6 +126,7 @@ TEST(AdamW, OfARangeInPiecesHasTheBitsOfTheWhole) {
   for (const auto& [begin, count] : {std::pair{0, 5}, {5, 500}, {505, 498}})
     pieces.push_back({.master = cut.master.view().range(begin, count),
                       .gradient = cut.gradient.view().range(begin, count),
+                      .addend = {},
                       .first_moment = cut.first_moment.view().range(begin, count),
                       .second_moment = cut.second_moment.view().range(begin, count),
                       .weight = cut.weight.view().range(begin, count),
@@ -143,6 +171,7 @@ TEST(AdamW, OfManyPiecesIsTheReference) {
     const ops::AdamWPiece& last = got_pieces.back();
     got_pieces.push_back({.master = empty(last.master),
                           .gradient = empty(last.gradient),
+                          .addend = {},
                           .first_moment = empty(last.first_moment),
                           .second_moment = empty(last.second_moment),
                           .weight = empty(last.weight)});
@@ -168,7 +197,7 @@ TEST(AdamWReference, IsTheFormulaForOneElement) {
   const Shared step(
       ops::AdamWStep{.learning_rate = 0.5F, .gradient_scale = 0.5F, .first_correction = 2, .second_correction = 4});
   const ops::AdamWPiece piece{
-      .master = w, .gradient = g, .first_moment = m, .second_moment = v, .weight = {}, .decay = true};
+      .master = w, .gradient = g, .addend = {}, .first_moment = m, .second_moment = v, .weight = {}, .decay = true};
   reference::adamw(binary, step.get(), std::span(&piece, 1));
   EXPECT_DOUBLE_EQ(reference::read(m)[0], 2);
   EXPECT_DOUBLE_EQ(reference::read(v)[0], 5.25);

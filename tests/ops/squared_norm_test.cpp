@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
@@ -27,7 +29,8 @@ TEST(AddSquaredNorms, OfOnePieceIsTheReference) {
       Queue queue;
       const TestTensor tensor = random.normal(DType::float32, {n});
       const TestTensor sum = sum_of(before), expected = sum;
-      const ops::NormPiece piece{.tensor = tensor, .sum = sum}, same{.tensor = tensor, .sum = expected};
+      const ops::NormPiece piece{.tensor = tensor, .addend = {}, .sum = sum},
+          same{.tensor = tensor, .addend = {}, .sum = expected};
       ops::add_squared_norms(queue, std::span(&piece, 1));
       reference::add_squared_norms(std::span(&same, 1));
       // Sums in double: 1e-16 an addition, at random.
@@ -53,12 +56,35 @@ TEST(AddSquaredNorms, OfManyPiecesHaveTheBitsOfEachAlone) {
     const std::int64_t count = i % 7 == 0 ? 0 : 1 + 137 * i % 9000;
     begin = (begin + 37 * i) % (all.view().elements() - count);
     const TensorView part = all.view().range(begin, count);
-    pieces.push_back({.tensor = part, .sum = together.back()});
-    const ops::NormPiece one{.tensor = part, .sum = alone.back()};
+    pieces.push_back({.tensor = part, .addend = {}, .sum = together.back()});
+    const ops::NormPiece one{.tensor = part, .addend = {}, .sum = alone.back()};
     ops::add_squared_norms(queue, std::span(&one, 1));
   }
   ops::add_squared_norms(queue, pieces);
   for (std::size_t i = 0; i < together.size(); ++i) EXPECT_EQ(value_of(together[i]), value_of(alone[i])) << "sum " << i;
+}
+
+TEST(AddSquaredNorms, OfEitherTypeInTwoPartsHaveTheBitsOfTheirFloat32Sum) {
+  RandomTensors random;
+  Queue queue;
+  for (const DType type : {DType::float32, DType::bfloat16})
+    for (const auto& addend_type : {std::optional<DType>{}, {DType::float32}, {DType::bfloat16}})
+      for (const std::int64_t n : {1, 100, 4097, 40011}) {
+        const TestTensor tensor = random.normal(type, {n}), whole(DType::float32, {n});
+        const TestTensor addend = addend_type ? random.normal(*addend_type, {n}) : TestTensor();
+        const reference::Values first = reference::read(tensor), second = reference::read_or_zeros(addend, n);
+        for (std::size_t i = 0; i < first.size(); ++i)
+          whole.view().data<float>()[i] = static_cast<float>(first[i]) + static_cast<float>(second[i]);
+        const TestTensor got = sum_of(0), expected = sum_of(0), formula = sum_of(0);
+        const std::vector<ops::NormPiece> pieces{{.tensor = tensor, .addend = addend, .sum = got},
+                                                 {.tensor = whole, .addend = {}, .sum = expected}};
+        ops::add_squared_norms(queue, pieces);
+        EXPECT_EQ(value_of(got), value_of(expected)) << n << " " << name_of(type);
+        const ops::NormPiece plain{.tensor = tensor, .addend = addend, .sum = formula};
+        reference::add_squared_norms(std::span(&plain, 1));
+        // The sum of two parts is rounded to float32 once: its square is off by 1.2e-7 of itself.
+        EXPECT_NEAR(value_of(got), value_of(formula), 2e-7 * value_of(formula)) << n << " " << name_of(type);
+      }
 }
 
 TEST(AddSquaredNorms, AddTheSumOfAPieceAsAWhole) {
@@ -66,7 +92,8 @@ TEST(AddSquaredNorms, AddTheSumOfAPieceAsAWhole) {
   Queue queue;
   const TestTensor tensor = random.normal(DType::float32, {9001});
   const TestTensor alone = sum_of(0), added = sum_of(0.125);
-  const std::vector<ops::NormPiece> pieces{{.tensor = tensor, .sum = alone}, {.tensor = tensor, .sum = added}};
+  const std::vector<ops::NormPiece> pieces{{.tensor = tensor, .addend = {}, .sum = alone},
+                                           {.tensor = tensor, .addend = {}, .sum = added}};
   ops::add_squared_norms(queue, pieces);
   EXPECT_EQ(value_of(added), 0.125 + value_of(alone));
 }
@@ -78,7 +105,8 @@ TEST(AddSquaredNorms, BitsDoNotDependOnThreads) {
   for (const int threads : {1, 2, 3}) {
     Queue queue({.threads = threads});
     const TestTensor first = sum_of(0), second = sum_of(0);
-    const std::vector<ops::NormPiece> pieces{{.tensor = large, .sum = first}, {.tensor = small, .sum = second}};
+    const std::vector<ops::NormPiece> pieces{{.tensor = large, .addend = {}, .sum = first},
+                                             {.tensor = small, .addend = {}, .sum = second}};
     ops::add_squared_norms(queue, pieces);
     sums.push_back(value_of(first));
     sums.push_back(value_of(second));
@@ -94,7 +122,7 @@ TEST(AddSquaredNorms, OfLargeNumbersDoNotOverflow) {
   const TestTensor tensor(DType::float32, {10});
   reference::write(tensor, reference::Values(10, 1e30));
   const TestTensor sum = sum_of(0);
-  const ops::NormPiece piece{.tensor = tensor, .sum = sum};
+  const ops::NormPiece piece{.tensor = tensor, .addend = {}, .sum = sum};
   ops::add_squared_norms(queue, std::span(&piece, 1));
   EXPECT_NEAR(value_of(sum), 1e61, 1e55);  // 1e30 as a float32 is off by up to 6e-8
 }

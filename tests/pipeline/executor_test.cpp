@@ -62,7 +62,10 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
     PlainStep done{.result = optimizer.result(rank.queue()), .gradients = {}};
     for (const ParameterSpec& spec : rank.parameters().specs()) {
       const float* gradient = rank.parameters().gradient(spec.name).data<float>();
-      done.gradients.emplace_back(gradient, gradient + spec.shape.elements());
+      std::vector<float>& sum = done.gradients.emplace_back(gradient, gradient + spec.shape.elements());
+      if (spec.stages.size() == 2)  // both uses are here: norm and update add them as they read them
+        for (std::size_t i = 0; i < sum.size(); ++i)
+          sum[i] += rank.parameters().gradient(spec.name, 1).data<float>()[i];
     }
     optimizer.update(rank.queue());
     steps.push_back(std::move(done));
@@ -76,8 +79,12 @@ void for_each_gradient(TinyRank& rank, const Visit& visit) {
   const ParameterSet& parameters = rank.parameters();
   for (const OwnedBox& owned : parameters.layout().owned()) {
     const Bucket& bucket = parameters.layout().buckets()[owned.bucket];
-    const float* gradient =
-        parameters.memory(owned.bucket).gradients.front().data<float>() + bucket.own_begin + owned.box.local_begin;
+    const std::vector<TensorView>& gradients = parameters.memory(owned.bucket).gradients;
+    const auto gradient = [&](std::int64_t element) {
+      const std::int64_t at = bucket.own_begin + owned.box.local_begin + element;
+      const float first = gradients.front().data<float>()[at];
+      return gradients.size() == 1 ? first : first + gradients.back().data<float>()[at];
+    };
     const Shape& shape = parameters.specs()[owned.parameter].shape;
     const bool matrix = shape.dimensions() == 2;
     const std::int64_t rows = matrix ? owned.box.extent[0] : 1,
@@ -86,7 +93,7 @@ void for_each_gradient(TinyRank& rank, const Visit& visit) {
       for (std::int64_t c = 0; c < columns; ++c)
         visit(owned.parameter,
               matrix ? (owned.box.offset[0] + r) * shape[1] + owned.box.offset[1] + c : owned.box.offset[0] + c,
-              gradient[r * columns + c]);
+              gradient(r * columns + c));
   }
 }
 

@@ -6,15 +6,19 @@ namespace penstock::ops {
 namespace {
 
 /// Elements [begin, end) of one piece.
+template <typename Gradient, typename Addend>
 void update(const AdamWConstants& constants, const AdamWStep& step, const AdamWPiece& piece, Piece range) {
   float* master = piece.master.data<float>() + range.begin;
-  const float* gradient = piece.gradient.data<float>() + range.begin;
+  const Gradient* gradient = piece.gradient.data<Gradient>() + range.begin;
+  const Addend* addend = piece.addend.present() ? piece.addend.data<Addend>() + range.begin : nullptr;
   float* first_moment = piece.first_moment.data<float>() + range.begin;
   float* second_moment = piece.second_moment.data<float>() + range.begin;
   bfloat16* weight = piece.weight.present() ? piece.weight.data<bfloat16>() + range.begin : nullptr;
   const float decay = piece.decay ? constants.weight_decay : 0.0F;
   for_vectors(range.end - range.begin, [&](std::int64_t i, auto part) {
-    const Floats g = load(gradient + i, part) * step.gradient_scale;
+    Floats g = load(gradient + i, part);
+    if (addend) g += load(addend + i, part);
+    g *= step.gradient_scale;
     const Floats m = load(first_moment + i, part) * constants.beta1 + g * (1.0F - constants.beta1);
     const Floats v = load(second_moment + i, part) * constants.beta2 + g * g * (1.0F - constants.beta2);
     const Floats w = load(master + i, part);
@@ -37,7 +41,11 @@ void adamw(Queue& queue, const AdamWConstants& constants, const AdamWStep* step,
     const std::int64_t n = piece.master.elements();
 #pragma omp for schedule(dynamic) nowait
     for (std::int64_t first = 0; first < n; first += elements_at_once)
-      update(constants, *step, piece, {first, std::min(n, first + elements_at_once)});
+      with_type(piece.gradient.type(), [&]<typename Gradient>(Gradient) {
+        with_type(piece.addend.type(), [&]<typename Addend>(Addend) {
+          update<Gradient, Addend>(constants, *step, piece, {first, std::min(n, first + elements_at_once)});
+        });
+      });
   }
 }
 

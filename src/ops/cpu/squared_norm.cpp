@@ -29,10 +29,26 @@ double sum_of_squares(const float* from, std::int64_t n) {
   return sum;
 }
 
+/// to[i] += from[begin + i], or = without `add`.
+void bring(const TensorView& from, std::int64_t begin, std::int64_t n, float* to, bool add) {
+  with_type(from.type(), [&]<typename T>(T) {
+    const T* first = from.data<T>() + begin;
+    for_vectors(n, [&](std::int64_t i, auto part) {
+      store(to + i, add ? load(to + i, part) + load(first + i, part) : load(first + i, part), part);
+    });
+  });
+}
+
 /// Of one of a piece's blocks.
 double sum_of_block(const NormPiece& piece, std::int64_t block) {
   const std::int64_t begin = block * block_elements;
-  return sum_of_squares(piece.tensor.data<float>() + begin, std::min(block_elements, piece.tensor.elements() - begin));
+  const std::int64_t n = std::min(block_elements, piece.tensor.elements() - begin);
+  if (piece.tensor.type() == DType::float32 && !piece.addend.present())
+    return sum_of_squares(piece.tensor.data<float>() + begin, n);
+  float values[block_elements];
+  bring(piece.tensor, begin, n, values, false);
+  if (piece.addend.present()) bring(piece.addend, begin, n, values, true);
+  return sum_of_squares(values, n);
 }
 
 }  // namespace

@@ -12,10 +12,10 @@ void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std
   const double beta1 = static_cast<double>(constants.beta1), beta2 = static_cast<double>(constants.beta2);
   for (const ops::AdamWPiece& piece : pieces) {
     Values w = read(piece.master), m = read(piece.first_moment), v = read(piece.second_moment);
-    const Values gradient = read(piece.gradient);
+    const Values gradient = read(piece.gradient), addend = read_or_zeros(piece.addend, piece.gradient.elements());
     const double decay = piece.decay ? static_cast<double>(constants.weight_decay) : 0.0;
     for (std::size_t i = 0; i < w.size(); ++i) {
-      const double g = gradient[i] * static_cast<double>(step->gradient_scale);
+      const double g = (gradient[i] + addend[i]) * static_cast<double>(step->gradient_scale);
       m[i] = beta1 * m[i] + (1 - beta1) * g;
       v[i] = beta2 * v[i] + (1 - beta2) * g * g;
       const double direction =

@@ -7,8 +7,9 @@ namespace penstock::reference {
 
 void add_squared_norms(std::span<const ops::NormPiece> pieces) {
   for (const ops::NormPiece& piece : pieces) {
+    const Values values = read(piece.tensor), addend = read_or_zeros(piece.addend, piece.tensor.elements());
     double sum = 0;
-    for (const double value : read(piece.tensor)) sum += value * value;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += (values[i] + addend[i]) * (values[i] + addend[i]);
     *piece.sum.data<double>() += sum;
   }
 }
