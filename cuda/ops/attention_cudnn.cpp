@@ -57,6 +57,7 @@ void check_graph(frontend::error_t status, const std::string& what,
 struct Part {
   std::int64_t samples, heads, sequence, channels;
   std::int64_t all_heads;  ///< of a packed row; more than `heads` with one sample only
+  bool repeatable;
 
   std::string text() const {
     return fmt::format("{} samples, {} positions, {} heads of {} channels", samples, sequence, heads, channels);
@@ -127,7 +128,7 @@ void describe_backward(Graph& graph, const Part& part) {
   options.set_name("attention_gradient")
       .set_causal_mask(true)
       .set_attn_scale(score_scale(part))
-      .set_deterministic_algorithm(true);
+      .set_deterministic_algorithm(part.repeatable);
   const Tensor numbers = graph.tensor(frontend::graph::Tensor_attributes());
   lay_densely(numbers, part);
   const auto [of_q, of_k, of_v] = graph.sdpa_backward(
@@ -230,7 +231,7 @@ std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
 }
 
 Plan& plan_of(Queue& queue, PlanKind kind, const Part& part) {
-  const PlanKey key{kind, part.samples, part.heads, part.sequence, part.channels, part.all_heads};
+  const PlanKey key{kind, part.samples, part.heads, part.sequence, part.channels, part.all_heads, part.repeatable};
   auto found = queue.backend().plans.find(key);
   if (found == queue.backend().plans.end())
     found = queue.backend().plans.emplace(key, make_plan(queue, kind, part)).first;
@@ -261,7 +262,7 @@ bool are_aligned(std::initializer_list<const TensorView*> tensors) {
 }
 
 Part whole(const AttentionShape& shape) {
-  return {shape.samples, shape.heads, shape.sequence, shape.channels, shape.heads};
+  return {shape.samples, shape.heads, shape.sequence, shape.channels, shape.heads, shape.repeatable};
 }
 
 constexpr std::int64_t rounded_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
@@ -273,9 +274,11 @@ std::int64_t score_bytes(const AttentionShape& shape) {
 
 constexpr std::int64_t most_score_bytes = std::int64_t{1} << 30;
 
-/// What one launch of the gradient works on at most: whole samples, or some heads of one.
+/// What one launch of the gradient works on at most: all of it where no scores are kept, else whole samples, or some
+/// heads of one.
 Part part_of_gradient(const AttentionShape& shape) {
   Part part = whole(shape);
+  if (!shape.repeatable) return part;
   const std::int64_t heads = std::max<std::int64_t>(1, most_score_bytes / score_bytes(shape));
   part.samples = std::clamp<std::int64_t>(heads / shape.heads, 1, shape.samples);
   part.heads = std::min(heads, shape.heads);
@@ -367,7 +370,8 @@ std::size_t attention_workspace_of_cudnn(const AttentionShape& shape, DType type
   constexpr std::int64_t alignment = 1024;  // what a library may add to it
   const Part part = part_of_gradient(shape);
   const std::int64_t of_rows = shape.sequence * std::int64_t{sizeof(float)};  // dout . out
-  return static_cast<std::size_t>(part.samples * part.heads * (score_bytes(shape) + of_rows) + alignment);
+  const std::int64_t of_head = shape.repeatable ? score_bytes(shape) : of_rows * shape.channels;
+  return static_cast<std::size_t>(part.samples * part.heads * (of_head + of_rows) + alignment);
 }
 
 }  // namespace penstock::ops

@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 15> columns{
     "card",     "cublaslt",     "m",     "n",           "k", "a b", "type", "result", "sum", "epilogue", "way",
     "separate", "microseconds", "fused", "microseconds"};
 
-constexpr std::array<std::string_view, 6> epilogue_names{"none", "bias", "gelu", "bias+gelu", "slope", "bias gradient"};
+constexpr std::array<std::string_view, 5> epilogue_names{"none", "bias", "gelu", "bias+gelu", "slope"};
 constexpr std::array<std::string_view, 2> variant_names{"separate", "fused"};
 constexpr std::string_view no_variant = "default";
 constexpr std::string_view nothing = "-";

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(lines* warp_threads)
   const std::int64_t first = blockIdx.x * piece_rows, end = min(first + piece_rows, rows);
   Eight sums{};
   if (column < columns) {
-#pragma unroll 4
+#pragma unroll 8
     for (std::int64_t row = first + threadIdx.y; row < end; row += lines) {
       const Eight values = load_eight(from + row * columns + column, columns - column, aligned);
 #pragma unroll

@@ -7,7 +7,6 @@
 
 #include "device/backend.hpp"
 #include "device/check.hpp"
-#include "ops/column_sums.hpp"
 #include "ops/kernel.cuh"
 #include "ops/linear_products.hpp"
 
@@ -125,26 +124,9 @@ void take_bias(Queue& queue, const Product& product, const float* from, std::byt
   });
 }
 
-/// The library overwrites a bias's gradient, in the type of D: what it leaves is then brought to where it belongs.
-template <typename T>
-__global__ void __launch_bounds__(block_threads) take_sums(const T* from, float* to, std::int64_t n, bool accumulate) {
-  const std::int64_t i = grid_thread();
-  if (i < n) to[i] = accumulate ? to[i] + load(from + i) : load(from + i);
-}
-
-void take_bias_gradient(Queue& queue, const Product& product, const std::byte* from, float* to) {
-  with_device_type(product.result, [&]<typename T>(T) {
-    take_sums<<<grid_of(product.n), block_threads, 0, stream_of(queue)>>>(reinterpret_cast<const T*>(from), to,
-                                                                          product.n, product.accumulate);
-    check_launch();
-  });
-}
-
 /// Bytes of the queue's workspace before the library's own: for the product or a copy of the pre-activation, where D
-/// takes the place of the latter, for a bias, or for its gradient.
+/// takes the place of the latter, or for a bias.
 std::size_t landing_bytes(const Product& product, bool in_place) {
-  if (product.epilogue == Epilogue::bias_gradient)
-    return rounded_to_256(static_cast<std::size_t>(product.n) * sizeof(float));
   if (in_place) return rounded_to_256(static_cast<std::size_t>(product.m * product.n) * bytes_of(product.result));
   if (has_bias(product.epilogue)) return rounded_to_256(static_cast<std::size_t>(product.m) * sizeof(float));
   return 0;
@@ -163,11 +145,7 @@ bool enqueue_separate(Queue& queue, const Product& product, const FinishedOperan
   if (!multiply(queue, plan, product_of(product, Variant::separate), {operands.a, operands.b, first_result},
                 workspace + landing))
     return false;
-  if (product.epilogue == Epilogue::bias_gradient)
-    // Behind the product in the queue's order, so that the sums may use the same workspace.
-    sum_columns(queue, {.elements = operands.b, .type = product.type, .rows = product.k, .columns = product.n},
-                operands.bias_gradient, product.accumulate, queue.workspace(column_sum_bytes(product.k, product.n)));
-  else if (product.epilogue == Epilogue::slope)
+  if (product.epilogue == Epilogue::slope)
     apply_gelu_slope(queue, product, first_result, operands.pre_activation, operands.d);
   else if (product.epilogue != Epilogue::none)
     finish(queue, product, first_result, has_bias(product.epilogue) ? operands.bias : nullptr,
@@ -179,7 +157,7 @@ bool enqueue_fused(Queue& queue, const Product& product, const FinishedOperands&
   const bool in_place = is_in_place(product, operands);
   const std::size_t landing = landing_bytes(product, in_place);
   std::byte* workspace = queue.workspace(landing + workspace_bytes(plan));
-  Operands given{.a = operands.a, .b = operands.b, .d = operands.d, .pre_activation = operands.pre_activation};
+  Operands given{operands.a, operands.b, operands.d, nullptr, operands.pre_activation};
   if (has_bias(product.epilogue)) {
     take_bias(queue, product, operands.bias, workspace);
     given.bias = workspace;
@@ -190,11 +168,7 @@ bool enqueue_fused(Queue& queue, const Product& product, const FinishedOperands&
     check_cuda(cudaMemcpyAsync(workspace, operands.d, bytes, cudaMemcpyDefault, stream_of(queue)));
     given.pre_activation = workspace;
   }
-  if (product.epilogue == Epilogue::bias_gradient) given.bias_gradient = workspace;
-  if (!multiply(queue, plan, product, given, workspace + landing)) return false;
-  if (product.epilogue == Epilogue::bias_gradient)
-    take_bias_gradient(queue, product, workspace, operands.bias_gradient);
-  return true;
+  return multiply(queue, plan, product, given, workspace + landing);
 }
 
 PlanKey key_of_way(const Product& product) {
@@ -229,7 +203,6 @@ std::string text_of(const Product& product) {
 }  // namespace
 
 bool may_be_fused(const Product& product) {
-  if (product.epilogue == Epilogue::bias_gradient) return product.type == DType::bfloat16;
   if (product.epilogue == Epilogue::none || product.accumulate) return false;
   if (!has_gelu(product.epilogue)) return true;
   return product.type == DType::bfloat16 && product.result == DType::bfloat16 && product.m % 8 == 0;
@@ -243,10 +216,7 @@ Product product_of(const Product& product, Variant variant) {
 }
 
 std::size_t finished_product_workspace(const Product& product, bool in_place) {
-  if (product.m * product.n == 0) return 0;
-  const std::size_t sums =
-      product.epilogue == Epilogue::bias_gradient ? column_sum_bytes(product.k, product.n) : std::size_t{0};
-  return std::max(sums, landing_bytes(product, in_place) + most_product_workspace);
+  return product.m * product.n == 0 ? 0 : landing_bytes(product, in_place) + most_product_workspace;
 }
 
 bool enqueue(Queue& queue, const Product& product, const FinishedOperands& operands, Variant variant,

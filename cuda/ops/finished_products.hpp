@@ -1,7 +1,7 @@
 #pragma once
-// Products with what goes with them (bias, GELU, its slope, sums for a bias), in one of two variants: cuBLASLt's
-// epilogue, or the plain product and a kernel of ours. The queue knows which one was chosen, and with which algorithm;
-// without a choice it is our kernel behind the first algorithm of the heuristic.
+// Products with what follows them (bias, GELU, its slope), in one of two variants: cuBLASLt's epilogue, or the plain
+// product and a kernel of ours. The queue knows which one was chosen, and with which algorithm; without a choice it is
+// our kernel behind the first algorithm of the heuristic.
 
 #include <memory>
 
@@ -17,12 +17,11 @@ struct FinishedOperands {
   const void* b;
   void* d;
   const float* bias = nullptr;     ///< [m]; where the epilogue has one
-  float* bias_gradient = nullptr;  ///< [n]; where the epilogue has one: added to as D is, or overwritten
   void* pre_activation = nullptr;  ///< [m, n], type of D; where the epilogue has one. May be D with a slope.
 };
 
-/// Whether cuBLASLt may make the epilogue. GELU and the sums for a bias in bfloat16 only: nothing promises float32's
-/// digits of them. Rows of a pre-activation are of a multiple of 8 elements.
+/// Whether cuBLASLt may make the epilogue. GELU in bfloat16 only: nothing promises float32's digits of it. Rows of a
+/// pre-activation are of a multiple of 8 elements.
 bool may_be_fused(const Product& product);
 
 /// What cuBLASLt is asked for in this variant.

@@ -5,6 +5,7 @@
 
 #include "device/backend.hpp"
 #include "device/check.hpp"
+#include "ops/column_sums.hpp"
 #include "ops/finished_products.hpp"
 #include "ops/kernel.cuh"
 #include "ops/linear_products.hpp"
@@ -65,12 +66,10 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
 }
 
 void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments) {
-  const bool bias = arguments.dbias.present();
   const LinearShape shape{.rows = arguments.dy.shape()[0],
                           .inputs = arguments.x.shape()[1],
                           .outputs = arguments.dy.shape()[1],
                           .type = arguments.dy.type(),
-                          .bias_gradient = bias,
                           .accumulate = arguments.accumulate};
   ensure(arguments.x.type() == shape.type, "linear_weight_gradient: dy and x differ in type");
   ensure(arguments.dweight.type() == DType::float32, "linear_weight_gradient: dweight is not float32");
@@ -79,10 +78,14 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
          "linear_weight_gradient: the shapes do not fit");
   if (arguments.dweight.elements() > 0)
     multiply_and_finish(queue, weight_gradient_product(shape),
-                        {.a = arguments.x.raw(),
-                         .b = arguments.dy.raw(),
-                         .d = arguments.dweight.raw(),
-                         .bias_gradient = bias ? arguments.dbias.data<float>() : nullptr});
+                        {.a = arguments.x.raw(), .b = arguments.dy.raw(), .d = arguments.dweight.raw()});
+  // The sums come behind the product in the queue's order, so that they may use the same workspace. cuBLASLt's own sums
+  // of a bias gain nothing: they are a second kernel too, and they overwrite what they should be added to.
+  if (arguments.dbias.present() && shape.outputs > 0)
+    sum_columns(queue,
+                {.elements = arguments.dy.raw(), .type = shape.type, .rows = shape.rows, .columns = shape.outputs},
+                arguments.dbias.data<float>(), arguments.accumulate,
+                queue.workspace(column_sum_bytes(shape.rows, shape.outputs)));
 }
 
 void prepare_linears(Queue& queue, std::span<const LinearShape> shapes) {
@@ -91,7 +94,7 @@ void prepare_linears(Queue& queue, std::span<const LinearShape> shapes) {
 }
 
 std::size_t linear_workspace(const LinearShape& shape, int) {
-  std::size_t bytes = 0;
+  std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
   for (const Product& product : linear_products(shape)) {
     const bool in_place = shape.slope_in_place && product.epilogue == Epilogue::slope;
     bytes = std::max(bytes, finished_product_workspace(product, in_place));

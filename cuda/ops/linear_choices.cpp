@@ -62,20 +62,19 @@ class TrialOperands {
   static std::size_t bytes_for(const Product& product) {
     return bytes_of_matrix(product.m, product.k, product.type) + bytes_of_matrix(product.k, product.n, product.type) +
            bytes_of_matrix(product.m, product.n, product.result) * (has_gelu(product.epilogue) ? 2 : 1) +
-           bytes_of_matrix(std::max(product.m, product.n), 1, DType::float32) + bytes_beyond_cache();
+           bytes_of_matrix(product.m, 1, DType::float32) + bytes_beyond_cache();
   }
 
   TrialOperands(Queue& queue, const Product& product)
       : a_(make(queue, product.m, product.k, product.type)),
         b_(make(queue, product.k, product.n, product.type)),
         d_(make(queue, product.m, product.n, product.result)),
-        bias_(make(queue, std::max(product.m, product.n), 1, DType::float32)),
+        bias_(make(queue, product.m, 1, DType::float32)),
         cache_(bytes_beyond_cache()),
         operands_{.a = a_.data(),
                   .b = b_.data(),
                   .d = d_.data(),
                   .bias = has_bias(product.epilogue) ? reinterpret_cast<const float*>(bias_.data()) : nullptr} {
-    if (product.epilogue == Epilogue::bias_gradient) operands_.bias_gradient = reinterpret_cast<float*>(bias_.data());
     if (has_gelu(product.epilogue)) {
       pre_activation_ = make(queue, product.m, product.n, product.result);
       operands_.pre_activation = pre_activation_.data();

@@ -49,8 +49,7 @@ inline Product input_gradient_product(const LinearShape& shape, std::int64_t row
           .epilogue = shape.slope ? Epilogue::slope : Epilogue::none};
 }
 
-/// dW^T = x^T dy, where the memory of x^T is [K, N] column-major and that of dy is [M, N], its transpose. The gradient
-/// of the bias is the sum of dy over N.
+/// dW^T = x^T dy, where the memory of x^T is [K, N] column-major and that of dy is [M, N], its transpose.
 inline Product weight_gradient_product(const LinearShape& shape) {
   return {.m = shape.inputs,
           .n = shape.outputs,
@@ -59,8 +58,7 @@ inline Product weight_gradient_product(const LinearShape& shape) {
           .transpose_b = true,
           .type = shape.type,
           .result = DType::float32,
-          .accumulate = shape.accumulate,
-          .epilogue = shape.bias_gradient ? Epilogue::bias_gradient : Epilogue::none};
+          .accumulate = shape.accumulate};
 }
 
 /// All of them; the input gradient's last part may be shorter than the others.

@@ -98,18 +98,16 @@ cublasLtEpilogue_t cublas_epilogue(Epilogue epilogue) {
       return CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
     case Epilogue::slope:
       return CUBLASLT_EPILOGUE_DGELU;
-    case Epilogue::bias_gradient:
-      return CUBLASLT_EPILOGUE_BGRADB;
   }
   throw_logic_error("an epilogue that cuBLASLt does not know", std::source_location::current());
 }
 
-/// A bias and its gradient have the type of D, and so has the pre-activation, whose rows are as long as D's.
+/// The bias has the type of D, and so has the pre-activation, whose rows are as long as D's.
 void set_epilogue(cublasLtMatmulDesc_t operation, const Product& product) {
   if (product.epilogue == Epilogue::none) return;
   const cublasLtEpilogue_t epilogue = cublas_epilogue(product.epilogue);
   check_cublas(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
-  if (has_bias(product.epilogue) || product.epilogue == Epilogue::bias_gradient)
+  if (has_bias(product.epilogue))
     set_pointer(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, some_place(arena_alignment));
   if (!has_gelu(product.epilogue)) return;
   set_pointer(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, some_place(arena_alignment));
@@ -271,8 +269,6 @@ bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Ope
   if (plan.given && !plan.has_algorithm) return false;
   if (plan.has_algorithm) {
     if (has_bias(product.epilogue)) set_pointer(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
-    if (product.epilogue == Epilogue::bias_gradient)
-      set_pointer(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias_gradient);
     if (has_gelu(product.epilogue))
       set_pointer(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, operands.pre_activation);
     const float alpha = 1, beta = product.accumulate ? 1 : 0;

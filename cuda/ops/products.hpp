@@ -15,8 +15,8 @@
 namespace penstock::ops {
 
 /// What follows a product u = A B: y = u + bias; y = gelu(u), y = gelu(u + bias), both of which leave the
-/// pre-activation behind; y = u * gelu'(pre-activation). With `bias_gradient` the sums of B over k are taken beside it.
-enum class Epilogue : std::uint8_t { none, bias, gelu, bias_gelu, slope, bias_gradient };
+/// pre-activation behind; y = u * gelu'(pre-activation).
+enum class Epilogue : std::uint8_t { none, bias, gelu, bias_gelu, slope };
 
 constexpr bool has_bias(Epilogue epilogue) { return epilogue == Epilogue::bias || epilogue == Epilogue::bias_gelu; }
 constexpr bool activates(Epilogue epilogue) { return epilogue == Epilogue::gelu || epilogue == Epilogue::bias_gelu; }
@@ -42,7 +42,6 @@ struct Operands {
   const void* b;
   void* d;
   const void* bias = nullptr;      ///< [m], type of D; where the epilogue has one
-  void* bias_gradient = nullptr;   ///< [n], type of D, overwritten; where the epilogue has one
   void* pre_activation = nullptr;  ///< [m, n], type of D, not D; where the epilogue has one
 };
 

@@ -34,7 +34,8 @@ ops::AttentionShape AttentionLayer::attention_shape() const {
           .sequence = shape.sequence,
           .heads = shape.heads(),
           .channels = shape.config.head_channels(),
-          .first_head = shape.heads() * shape.tensor_coordinate};
+          .first_head = shape.heads() * shape.tensor_coordinate,
+          .repeatable = shape.cut.repeatable_attention};
 }
 
 void AttentionLayer::project(const BlockActivations& kept) const {

@@ -13,6 +13,7 @@ struct ModelCut {
   int tensor = 1;
   bool sequence_parallel = true;  ///< between attention and MLP a tensor rank keeps tokens / tensor rows
   DType compute = DType::float32;
+  bool repeatable_attention = true;  ///< AttentionShape::repeatable
 };
 
 /// What the backward pass of a block computes again instead of keeping it; recompute.hpp says of which parts.

@@ -15,6 +15,7 @@ struct AttentionShape {
   std::int64_t heads = 1;       ///< H, local
   std::int64_t channels = 1;    ///< D, of a head; any positive number
   std::int64_t first_head = 0;  ///< global index of local head 0, for the dropout masks
+  bool repeatable = true;       ///< the gradient's bits repeat; false lets a library add in the order that comes
 };
 
 struct Attention {
@@ -46,8 +47,9 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments);
 void prepare_attention(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout);
 
 /// Bytes of the queue's workspace that attention and its gradient need at most, with `threads` threads; no device is
-/// asked. On CUDA it is cuDNN's share where cuDNN may do it (bfloat16): gradients of scores, at most 1 GiB of them
-/// unless those of one head are more; with dropout it is not touched.
+/// asked. On CUDA it is cuDNN's share where cuDNN may do it (bfloat16): where bits repeat, gradients of scores, at most
+/// 1 GiB of them unless those of one head are more; else a float32 sum for each element of q's gradient. With dropout
+/// it is not touched.
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int threads);
 
 }  // namespace penstock::ops

@@ -105,7 +105,8 @@ ops::AttentionShape attention_shape(const ModelShape& shape) {
   return {.samples = shape.samples,
           .sequence = shape.sequence,
           .heads = shape.heads(),
-          .channels = shape.config.head_channels()};
+          .channels = shape.config.head_channels(),
+          .repeatable = shape.cut.repeatable_attention};
 }
 
 // The one workspace of a rank's queue: what the operation that asks for most asks for.

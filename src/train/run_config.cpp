@@ -145,6 +145,9 @@ void RunConfig::describe(FieldTable& table) {
   table.add("device.measure", device.measure,
             "on a GPU: time before step 1 how each matrix product is made fastest, and keep it in the run folder "
             "(products.tsv), where restarts find it; false: the library's first choice, the same in every run");
+  table.add("device.repeatable", device.repeatable,
+            "on a GPU: only algorithms whose bits repeat; false: cuDNN may add attention's gradient in the order that "
+            "comes, which is faster, and a run that is repeated or restarted then differs in its last digits");
 }
 
 Mesh RunConfig::make_mesh() const {
@@ -431,7 +434,8 @@ ModelPlan make_plan(const RunConfig& config) {
   plan.config = config.model;
   plan.cut = {.tensor = static_cast<int>(config.mesh.tensor),
               .sequence_parallel = config.mesh.sequence_parallel,
-              .compute = config.compute_type()};
+              .compute = config.compute_type(),
+              .repeatable_attention = config.device.repeatable};
   plan.recompute = parse_recompute(config.recompute.policy);
   plan.optimizer = config.optimizer;
   plan.seed = static_cast<std::uint64_t>(config.run.seed);

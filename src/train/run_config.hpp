@@ -69,6 +69,7 @@ struct RunConfig {
     std::int64_t threads = 0;
     bool share = false;
     bool measure = true;
+    bool repeatable = true;
   } device;
 
   void describe(FieldTable& table);

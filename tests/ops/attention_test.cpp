@@ -201,6 +201,22 @@ TEST(Attention, RepeatsItsBits) {
     }
 }
 
+TEST(AttentionGradient, IsTheReferenceWhereBitsNeedNotRepeat) {
+  RandomTensors random;
+  for (AttentionShape shape : fused_shapes) {
+    Queue queue;
+    shape.repeatable = false;
+    SCOPED_TRACE(describe(shape, DType::bfloat16, 0));
+    const Tensors expected(random, shape, DType::bfloat16, 0);
+    reference::attention(expected.forward());
+    const Tensors got = expected;
+    ops::attention_gradient(queue, got.backward());
+    reference::attention_gradient(expected.backward());
+    EXPECT_TRUE(is_close(got.dqkv, expected.dqkv, gradient_tolerance(shape, DType::bfloat16)));
+    EXPECT_LE(queue.workspace_bytes(), ops::attention_workspace(shape, DType::bfloat16, queue.threads()));
+  }
+}
+
 void expect_workspace_as_said(RandomTensors& random, const AttentionShape& shape, DType type) {
   SCOPED_TRACE(describe(shape, type, 0));
   Queue queue;
