@@ -42,6 +42,7 @@ struct Queue::Backend {
   int threads = 1;
   HostWait wait;
   cudaStream_t stream = nullptr;
+  cudaStream_t copies = nullptr;  ///< to the host, beside the stream
   DeviceMemory workspace;
   /// Handles and plans of libraries; the operation that made one knows its type.
   std::unordered_map<PlanKey, std::shared_ptr<void>, PlanKeyHash> plans;
@@ -56,11 +57,13 @@ struct Queue::Backend {
   ~Backend() {
     plans.clear();
     for (cudaEvent_t mark : marks) cudaEventDestroy(mark);
+    if (copies) cudaStreamDestroy(copies);
     if (stream) cudaStreamDestroy(stream);
   }
 };
 
-/// The stream that a queue's operations run on.
+/// The stream that a queue's operations run on, and the one for copies beside them.
 inline cudaStream_t stream_of(Queue& queue) { return queue.backend().stream; }
+inline cudaStream_t copy_stream_of(Queue& queue) { return queue.backend().copies; }
 
 }  // namespace penstock

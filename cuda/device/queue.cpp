@@ -29,6 +29,7 @@ Queue::Queue(const Options& options) : backend_(std::make_unique<Backend>()) {
   backend_->threads = options.threads > 0 ? options.threads : 1;
   backend_->wait = options.wait ? options.wait : wait_without_deadline;
   check_cuda(cudaStreamCreateWithFlags(&backend_->stream, cudaStreamNonBlocking));
+  check_cuda(cudaStreamCreateWithFlags(&backend_->copies, cudaStreamNonBlocking));
 }
 
 Queue::~Queue() = default;

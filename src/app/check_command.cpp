@@ -14,8 +14,8 @@ namespace penstock {
 
 namespace {
 
-nlohmann::json bytes_json(const MemoryPlan& memory) {
-  nlohmann::json bytes = {{"total", memory.total()}};
+nlohmann::json bytes_json(const MemoryPlan& memory, std::size_t staging) {
+  nlohmann::json bytes = {{"total", memory.total()}, {"staging", staging}};
   for (int u = 0; u < memory_uses; ++u)
     bytes[std::string(name_of(static_cast<MemoryUse>(u)))] = memory.bytes[static_cast<std::size_t>(u)];
   bytes["activation_parts"] = memory.activations;
@@ -27,12 +27,13 @@ struct RankPlan {
   std::vector<int> layers;
   std::int64_t parameters = 0;
   MemoryPlan memory;
+  std::size_t staging = 0;
   // Of the recomputation policy, against none: bytes of memory, and what a step costs.
   std::int64_t recompute_bytes = 0;
   RecomputeCost recompute;
 };
 
-std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int threads) {
+std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int threads, bool staging) {
   ModelPlan plain = plan;
   plain.recompute = Recompute::none;
   std::vector<RankPlan> ranks;
@@ -45,6 +46,7 @@ std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int th
     }
     r.parameters = parameter_layout(plan, r.place).parameters_held();
     r.memory = plan_memory(plan, r.place, threads);
+    r.staging = staging_bytes(plan, r.place, staging);
     if (plan.recompute != Recompute::none)
       r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
                           static_cast<std::int64_t>(plan_memory(plain, r.place, threads).total());
@@ -99,7 +101,7 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
          {"tensor", r.place.tensor},
          {"layers", r.layers},
          {"parameters", r.parameters},
-         {"bytes", bytes_json(r.memory)},
+         {"bytes", bytes_json(r.memory, r.staging)},
          {"recompute",
           {{"bytes", r.recompute_bytes}, {"flops", r.recompute.flops}, {"bytes_sent", r.recompute.bytes_sent}}}});
   std::printf("%s\n", json.dump(2).c_str());
@@ -113,18 +115,19 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
              config.data.sequence, plan.microbatches(), config.batch.micro, config.precision.compute);
   fmt::print("\nrank  data  pipeline  tensor  {:>12}", "held");
   for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", name_of(static_cast<MemoryUse>(u)));
-  fmt::print("  {:>11}\n", "total");
+  fmt::print("  {:>11}  {:>11}\n", "total", "staging");
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     const RankPlan& r = ranks[rank];
     fmt::print("{:>4}  {:>4}  {:>8}  {:>6}  {:>12}", rank, r.place.data, r.place.pipeline, r.place.tensor,
                r.parameters);
     for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", bytes_text(r.memory.of(static_cast<MemoryUse>(u))));
-    fmt::print("  {:>11}\n", bytes_text(r.memory.total()));
+    fmt::print("  {:>11}  {:>11}\n", bytes_text(r.memory.total()), bytes_text(r.staging));
   }
   fmt::print(
       "(held: elements of parameters; the others are memory of the plan, the workspace for {} thread{} a rank. Beside "
-      "it "
-      "a process holds its libraries, about 50 MiB, and the ranks that write up to 192 MiB while they save.)\n",
+      "the total a process holds, on the host, what saves are written from (staging), its libraries, about 50 MiB, "
+      "and, "
+      "where a rank writes, up to 192 MiB while it saves.)\n",
       threads, threads == 1 ? "" : "s");
   fmt::print("activations of rank 0:");
   for (const auto& [part, bytes] : ranks.front().memory.activations) fmt::print("  {} {}", part, bytes_text(bytes));
@@ -145,7 +148,7 @@ void check_command(const CheckRequest& request) {
   const ModelPlan plan = make_plan(config);
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
-  const std::vector<RankPlan> ranks = plan_ranks(plan, mesh, threads);
+  const std::vector<RankPlan> ranks = plan_ranks(plan, mesh, threads, config.saves_behind_training());
   const Simulation simulation = simulate(
       plan.schedule, request.costs.empty() ? counted_costs(plan) : measured_costs(request.costs, config, plan));
   const ScheduleReport costs = report(plan.schedule, simulation);

@@ -53,7 +53,8 @@ class Save {
  public:
   Save(World& world, Writers& writers, const ArrayFile& file)
       : world_(world), writers_(writers), file_(file), temporary_(temporary_name(file.path)) {
-    const std::string leaders = world.broadcast(temporary_.string());  // the name holds host and process of rank 0
+    const std::string leaders =
+        world.broadcast(temporary_.string(), 0, writers.messages());  // the name holds host and process of rank 0
     temporary_ = leaders;
     rounds_ = plan_rounds(file.arrays, writers.count(), file.round_bytes);
   }
@@ -68,7 +69,7 @@ class Save {
     if (failure_ && writers_.leads()) discard(temporary_);
     forget();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const std::string bytes = world_.broadcast(std::to_string(bytes_));
+    const std::string bytes = world_.broadcast(std::to_string(bytes_), 0, writers_.messages());
     return {!failure_, failure_.value_or(""), failure_ ? 0 : std::stoull(bytes), seconds};
   }
 
@@ -85,8 +86,8 @@ class Save {
   }
 
   void agree(const std::string& mine) {
-    if (world_.largest(mine.empty() ? 0 : 1) == 0) return;
-    for (const std::string& message : world_.gather(mine))
+    if (world_.largest(mine.empty() ? 0 : 1, writers_.messages()) == 0) return;
+    for (const std::string& message : world_.gather(mine, writers_.messages()))
       if (!failure_ && !message.empty()) failure_ = message;
   }
 
@@ -97,6 +98,7 @@ class Save {
 
   void create() {
     if (!writers_.leads()) return;
+    if (file_.ensure_mine) file_.ensure_mine();
     on_io_thread(
         [&] {
           writer_ = std::make_unique<ArrayWriter>(temporary_);
@@ -187,7 +189,8 @@ class Save {
   }
 
   void land(std::size_t round, std::vector<MPI_Request>& requests) {
-    world_.wait(requests, "pieces of a file");
+    world_.wait(requests, "pieces of " + file_.path.filename().string());
+    if (file_.progress) file_.progress->advance(rounds_[round].all_bytes);
     if (!writers_.writes()) return;
     Buffer& buffer = buffers_[round % buffers];
     buffer.written =
@@ -225,7 +228,7 @@ class Save {
   void finish() {
     if (!writers_.leads()) return;
     bytes_ = on_io_thread([&] { return writer_->complete(); }, "finishing a file");
-    if (file_.before_rename) file_.before_rename();
+    if (file_.ensure_mine) file_.ensure_mine();
     publish(temporary_, file_.path);
   }
 

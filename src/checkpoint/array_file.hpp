@@ -24,9 +24,11 @@ struct ArrayFile {
   std::vector<Attribute> attributes;  ///< of the file; `digest` and `complete` are added
   std::vector<ArraySpec> arrays;
   LocalData local_data;
-  /// Called on rank 0 just before the file gets its name; throws when this life may not write any more.
-  std::function<void()> before_rename = {};
+  /// Called on rank 0 before anything is written, and before the file gets its name; throws when this life may not
+  /// write any more.
+  std::function<void()> ensure_mine = {};
   std::size_t round_bytes = std::size_t{64} << 20;  ///< a writer holds three times so many
+  Progress* progress = nullptr;                     ///< what has gone its way, for who waits for the save
 };
 
 struct SaveOutcome {
@@ -36,9 +38,10 @@ struct SaveOutcome {
   double seconds = 0;
 };
 
-/// Collective: writes the file, whole or not at all. Every rank gets the same outcome; nothing is thrown for a disk
-/// that is full, a folder that is gone, or a library that fails. Files that are there stay as they are, unless the file
-/// itself is there already: it is replaced in one step. The ranks wait for each other under the one wait.
+/// Collective, on any one thread of each rank, for one file at a time: writes the file, whole or not at all. Every rank
+/// gets the same outcome; nothing is thrown for a disk that is full, a folder that is gone, or a library that fails.
+/// Files that are there stay as they are, unless the file itself is there already: it is replaced in one step. The
+/// ranks wait for each other under the one wait.
 SaveOutcome save_arrays(World& world, Writers& writers, const ArrayFile& file);
 
 }  // namespace penstock

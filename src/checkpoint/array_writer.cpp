@@ -5,14 +5,47 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <set>
 
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/file_contents.hpp"
+#include "checkpoint/fletcher32.hpp"
 
 namespace penstock {
 
 namespace {
+
+// The chunks of whole rows, in the order of their elements.
+class ChunkWalk {
+ public:
+  ChunkWalk(const Shape& array, const Shape& chunk, const Rows& rows) : array_(array), chunk_(chunk), end_(rows.end) {
+    offset_[0] = static_cast<hsize_t>(rows.begin);
+  }
+
+  bool done() const { return at(0) >= end_; }
+  const hsize_t* offset() const { return offset_.data(); }
+  /// Of the chunk that lie in the array.
+  std::int64_t elements() const {
+    std::int64_t count = 1;
+    for (int d = 0; d < array_.dimensions(); ++d) count *= std::min(chunk_[d], array_[d] - at(d));
+    return count;
+  }
+  void advance() {
+    for (int d = array_.dimensions() - 1; d >= 0; --d) {
+      offset_[static_cast<std::size_t>(d)] += static_cast<hsize_t>(chunk_[d]);
+      if (d == 0 || at(d) < array_[d]) return;
+      offset_[static_cast<std::size_t>(d)] = 0;
+    }
+  }
+
+ private:
+  std::int64_t at(int d) const { return static_cast<std::int64_t>(offset_[static_cast<std::size_t>(d)]); }
+
+  Shape array_, chunk_;
+  std::int64_t end_;
+  std::array<hsize_t, Shape::most_dimensions> offset_{};
+};
 
 // The format of HDF5 1.10: from there on all of a file's own structures carry checksums.
 Hdf5Properties file_access() {
@@ -141,10 +174,36 @@ void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byt
   const Hdf5Properties access = make_properties(H5P_DATASET_ACCESS);
   check_hdf5(H5Pset_chunk_cache(access.id(), 0, 0, 0), "asking for no cache");  // what fails, fails in the write
   Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), access.id()), "opening " + array.path));
-  const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
-  if (together_) check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
+  if (together_)
+    write_together(dataset, array, rows, values);
+  else
+    write_chunks(dataset, array, rows, values);
+  dataset.close("closing " + array.path);
+}
 
-  // An empty box still takes part: it selects nothing.
+// A chunk is dense in the rows: it holds whole inner dimensions, and one index of the outer ones.
+void ArrayWriter::write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows,
+                               const std::byte* values) {
+  const Shape chunk = chunk_shape(array.shape, array.type);
+  const auto chunk_bytes = static_cast<std::size_t>(chunk.elements()) * bytes_of(array.type);
+  chunk_.resize(chunk_bytes + sizeof(std::uint32_t));
+  for (ChunkWalk walk(array.shape, chunk, rows); !walk.done(); walk.advance()) {
+    const std::size_t bytes = static_cast<std::size_t>(walk.elements()) * bytes_of(array.type);
+    std::memcpy(chunk_.data(), values, bytes);
+    std::fill(chunk_.begin() + static_cast<std::ptrdiff_t>(bytes), chunk_.end(), std::byte{0});  // beyond the array
+    const std::uint32_t checksum = fletcher32({chunk_.data(), chunk_bytes});
+    std::memcpy(chunk_.data() + chunk_bytes, &checksum, sizeof checksum);
+    check_hdf5(H5Dwrite_chunk(dataset.id(), H5P_DEFAULT, 0, walk.offset(), chunk_.size(), chunk_.data()),
+               fmt::format("writing rows {} to {} of {}", rows.begin, rows.end, array.path));
+    values += bytes;
+  }
+}
+
+// An empty box still takes part: it selects nothing.
+void ArrayWriter::write_together(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows,
+                                 const std::byte* values) {
+  const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
+  check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
   const Box part = part_in_rows({{}, array.shape, 0}, rows.empty() ? Rows{0, 1, 0} : rows);
   const Hdf5Space in_file = make_space(array.shape), in_memory = make_space(part.extent);
   select_box(in_file, part.offset.data(), part.extent);
@@ -154,7 +213,6 @@ void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byt
   }
   check_hdf5(H5Dwrite(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), transfer.id(), values),
              fmt::format("writing rows {} to {} of {}", rows.begin, rows.end, array.path));
-  dataset.close("closing " + array.path);
 }
 
 void ArrayWriter::close() {

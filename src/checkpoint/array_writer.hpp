@@ -29,7 +29,8 @@ class ArrayWriter {
   void open_alone();
   /// Collective over the writers: opens it over MPI-IO.
   void open_together(MPI_Comm writers, MPI_Info hints);
-  /// Writes whole chunks' rows, dense in `values`. Collective when opened together, also for empty rows.
+  /// Writes whole chunks' rows, dense in `values`. Collective when opened together, also for empty rows. Alone, chunks
+  /// and their checksums go to the file as they are, past HDF5's filters.
   void write(const ArraySpec& array, const Rows& rows, const std::byte* values);
   /// Flushes and closes; collective when opened together.
   void close();
@@ -38,11 +39,14 @@ class ArrayWriter {
   std::uint64_t complete();
 
  private:
+  void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
+  void write_together(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
   void divert_to_memory() noexcept;
 
   std::filesystem::path path_;
   Hdf5File file_;
   bool together_ = false;
+  std::vector<std::byte> chunk_;  ///< one chunk and its checksum
 };
 
 }  // namespace penstock

@@ -27,14 +27,14 @@ ArraySpec captured_tap(const std::string& tap, const Shape& shape, std::vector<s
 }
 
 SaveOutcome save_capture(World& world, Writers& writers, const std::filesystem::path& folder, std::int64_t step,
-                         std::vector<ArraySpec> arrays, LocalData local_data, std::function<void()> before_rename) {
+                         std::vector<ArraySpec> arrays, LocalData local_data, std::function<void()> ensure_mine) {
   ArrayFile file;
   file.path = folder / checkpoint_name(step);
   file.attributes = format_attributes(capture_format);
   file.attributes.push_back({"step", step});
   file.arrays = std::move(arrays);
   file.local_data = std::move(local_data);
-  file.before_rename = std::move(before_rename);
+  file.ensure_mine = std::move(ensure_mine);
   return save_arrays(world, writers, file);
 }
 

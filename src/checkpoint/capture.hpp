@@ -23,6 +23,6 @@ ArraySpec captured_tap(const std::string& tap, const Shape& shape, std::vector<s
 /// Collective: writes `folder`/step-XXXXXXXX.h5, whole or not at all, with the attribute `step`. The folder must be
 /// there. `local_data` counts in `arrays`. See SaveOutcome for failures.
 SaveOutcome save_capture(World& world, Writers& writers, const std::filesystem::path& folder, std::int64_t step,
-                         std::vector<ArraySpec> arrays, LocalData local_data, std::function<void()> before_rename = {});
+                         std::vector<ArraySpec> arrays, LocalData local_data, std::function<void()> ensure_mine = {});
 
 }  // namespace penstock

@@ -74,6 +74,20 @@ StateMemory memory_of(const ParameterSet& parameters) {
   };
 }
 
+StateSource staged_of(const ParameterSet& parameters) {
+  return [&parameters](State state, const OwnedBox& owned) {
+    switch (state) {
+      case State::parameters:
+        return parameters.staged_master(owned);
+      case State::first_moment:
+        return parameters.staged_first_moment(owned);
+      case State::second_moment:
+        break;
+    }
+    return parameters.staged_second_moment(owned);
+  };
+}
+
 std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs,
                                          const std::vector<ParameterLayout>& layouts) {
   const auto boxes = counted_boxes(specs.size(), layouts);
@@ -91,7 +105,7 @@ std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs
 
 SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder,
                             const CheckpointMeta& meta, const std::vector<ParameterSpec>& specs,
-                            const std::vector<ParameterLayout>& layouts, const StateMemory& memory,
+                            const std::vector<ParameterLayout>& layouts, const StateSource& memory,
                             const SaveOptions& options) {
   ensure(layouts.size() == static_cast<std::size_t>(world.size()), "save_checkpoint: a layout for every rank");
   const auto boxes = counted_boxes(specs.size(), layouts);
@@ -104,8 +118,9 @@ SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesyste
     const OwnedBox& owned = mine.owned()[boxes[array % specs.size()][piece].owned];
     return reinterpret_cast<const std::byte*>(memory(states[array / specs.size()], owned));
   };
-  file.before_rename = options.before_rename;
+  file.ensure_mine = options.ensure_mine;
   file.round_bytes = options.round_bytes;
+  file.progress = options.progress;
   return save_arrays(world, writers, file);
 }
 

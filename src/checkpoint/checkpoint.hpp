@@ -47,14 +47,20 @@ using StateMemory = std::function<float*(State state, const OwnedBox& owned)>;
 /// Of a ParameterSet in host memory. The set must outlive what is returned.
 StateMemory memory_of(const ParameterSet& parameters);
 
+/// The same to read only: what a save is written from.
+using StateSource = std::function<const float*(State state, const OwnedBox& owned)>;
+/// Of what a ParameterSet has staged. The set must outlive what is returned.
+StateSource staged_of(const ParameterSet& parameters);
+
 /// The arrays of a checkpoint and who brings what: pure, for the layouts of all ranks.
 std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs,
                                          const std::vector<ParameterLayout>& layouts);
 
 struct SaveOptions {
-  /// Called on rank 0 just before the file gets its name: the run folder's guard.
-  std::function<void()> before_rename = {};
+  /// See ArrayFile: the run folder's guard.
+  std::function<void()> ensure_mine = {};
   std::size_t round_bytes = std::size_t{64} << 20;
+  Progress* progress = nullptr;  ///< see ArrayFile
 };
 
 /// Collective: writes `folder`/step-XXXXXXXX.h5 with master weights and moments of the whole model. `layouts` holds the
@@ -62,7 +68,7 @@ struct SaveOptions {
 /// that could not be written: see SaveOutcome. The folder must be there.
 SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder,
                             const CheckpointMeta& meta, const std::vector<ParameterSpec>& specs,
-                            const std::vector<ParameterLayout>& layouts, const StateMemory& memory,
+                            const std::vector<ParameterLayout>& layouts, const StateSource& memory,
                             const SaveOptions& options = {});
 
 /// Collective: reads every chunk of a checkpoint, shared out over the ranks, against its checksum, and tells what it

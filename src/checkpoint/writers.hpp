@@ -39,7 +39,7 @@ class Writers {
   bool leads() const { return index_ == 0; }
 
   IoThread& io() { return io_; }
-  /// Of the pieces on their way; all ranks.
+  /// Of the pieces on their way, and of what the ranks of a save agree on; all ranks. For one save at a time.
   MPI_Comm messages() const { return messages_; }
   /// Of the writers alone; MPI_COMM_NULL elsewhere.
   MPI_Comm together() const { return together_; }

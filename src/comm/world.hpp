@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -44,7 +45,7 @@ class CollectiveFailure : public std::runtime_error {
 /// Starts and ends MPI (MPI_THREAD_MULTIPLE). All waiting for other ranks in this process goes through `wait`, because
 /// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, looks whether the
 /// processes of this host's ranks still live, and knows a deadline. "Collective" methods are called by all ranks in the
-/// same order, on the thread that made the World.
+/// same order, on the thread that made the World (but see `broadcast`).
 class World {
  public:
   /// Throws InputError when srun started the ranks as singletons (SLURM_STEP_NUM_TASKS > 1 and no PMI).
@@ -80,15 +81,20 @@ class World {
   std::string lost_ranks() const;
 
   /// Says where in the schedule this rank is, for the report of a wait that lasts too long.
-  void set_place(std::function<std::string()> place) { place_ = std::move(place); }
+  /// Asked on this thread only: another one's waits are no part of the schedule.
+  void set_place(std::function<std::string()> place) {
+    place_ = std::move(place);
+    place_thread_ = std::this_thread::get_id();
+  }
 
-  /// Collective: every rank gets the bytes of `root`.
-  std::vector<std::byte> broadcast(std::vector<std::byte> bytes, int root = 0);
-  std::string broadcast(const std::string& text, int root = 0);
+  /// Collective: every rank gets the bytes of `root`. Here and in the next two, `among` is another communicator of all
+  /// ranks: with one of its own a second thread may speak to its peers beside the first.
+  std::vector<std::byte> broadcast(std::vector<std::byte> bytes, int root = 0, MPI_Comm among = MPI_COMM_WORLD);
+  std::string broadcast(const std::string& text, int root = 0, MPI_Comm among = MPI_COMM_WORLD);
   /// Collective: every rank's text, in rank order, on every rank.
-  std::vector<std::string> gather(const std::string& text);
+  std::vector<std::string> gather(const std::string& text, MPI_Comm among = MPI_COMM_WORLD);
   /// Collective: the largest of all ranks' values.
-  std::int64_t largest(std::int64_t value);
+  std::int64_t largest(std::int64_t value, MPI_Comm among = MPI_COMM_WORLD);
   /// Collective: returns when every rank has called it.
   void barrier();
 
@@ -123,6 +129,7 @@ class World {
   std::vector<Neighbour> neighbours_;  ///< other ranks of this host, as far as their processes can be seen
   double deadline_seconds_ = 600;
   std::function<std::string()> place_;
+  std::thread::id place_thread_;
 };
 
 }  // namespace penstock

@@ -2,6 +2,7 @@
 // SEAM 1, copies between the host's memory and the device's; on the CPU backend they are the same memory.
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include "device/memory.hpp"
@@ -17,10 +18,15 @@ void copy_to_host(Queue& queue, const void* device, void* host, std::size_t byte
 
 /// What the host sees of a piece of device memory: on the CPU backend that memory itself, else a pinned copy, which
 /// `fetch` and `publish` bring up to date. A mirror of no memory (nullptr) is empty. The memory must outlive it.
+///
+/// A save is written from what the memory held at one moment, while work goes on: `stage` takes that.
 class HostMirror {
  public:
-  HostMirror() = default;
+  HostMirror();
   HostMirror(void* device, std::size_t bytes);
+  ~HostMirror();
+  HostMirror(HostMirror&&) noexcept;
+  HostMirror& operator=(HostMirror&&) noexcept;
 
   std::byte* data() const { return host_.data() ? host_.data() : device_; }
   /// Enqueues a copy from device to host: up to date once the queue was drained.
@@ -28,10 +34,26 @@ class HostMirror {
   /// Enqueues a copy from host to device: the host's view may not change before the queue was drained.
   void publish(Queue& queue) const;
 
+  /// Takes what `stage` needs beside: on the CPU backend memory for a copy; on a GPU the pinned copy is there. Without
+  /// it `staged` is the mirrored memory itself on the CPU, which has to stay as it is meanwhile.
+  void prepare_staging();
+  /// Bytes of host memory that a mirror of so many bytes takes, with staging or without.
+  static std::size_t host_bytes(std::size_t bytes, bool staging);
+  /// Begins to copy what the memory holds when the queue comes to this point. On a GPU work that is enqueued
+  /// afterwards goes on beside the copy.
+  void stage(Queue& queue);
+  /// Enqueues a wait for that copy: before what changes the memory.
+  void hold_for_staging(Queue& queue) const;
+  /// Whether the copy is there, and the copy. From any thread.
+  bool is_staged() const;
+  const std::byte* staged() const;
+
  private:
+  struct Staging;
   std::byte* device_ = nullptr;
   std::size_t bytes_ = 0;
   HostMemory host_;
+  std::unique_ptr<Staging> staging_;
 };
 
 }  // namespace penstock

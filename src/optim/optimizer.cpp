@@ -154,6 +154,7 @@ void Optimizer::update(Queue& queue) {
                                       .beta2 = static_cast<float>(config_.beta2),
                                       .epsilon = static_cast<float>(config_.epsilon),
                                       .weight_decay = static_cast<float>(config_.weight_decay)};
+  parameters_->hold_for_staging(queue);
   ops::adamw(queue, constants, &scalars()->adamw, update_pieces_);
 }
 

@@ -8,6 +8,8 @@ namespace {
 
 float* floats(const HostMirror& mirror) { return reinterpret_cast<float*>(mirror.data()); }
 
+const float* staged_floats(const HostMirror& mirror) { return reinterpret_cast<const float*>(mirror.staged()); }
+
 }  // namespace
 
 ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLayout layout, Arena& arena)
@@ -76,18 +78,41 @@ void ParameterSet::initialize(std::uint64_t seed, int threads) {
   }
 }
 
-void ParameterSet::fetch_state(Queue& queue) const {
-  for (const StateMirrors& mirrors : mirrors_)
-    for (const HostMirror* mirror : {&mirrors.master, &mirrors.first_moment, &mirrors.second_moment})
-      mirror->fetch(queue);
-  queue.drain("the copy of master weights and moments to the host");
+void ParameterSet::publish_state(Queue& queue) const {
+  for (const StateMirrors& mirrors : mirrors_) mirrors.each([&](const HostMirror& mirror) { mirror.publish(queue); });
+  queue.drain("the copy of master weights and moments to the device");
 }
 
-void ParameterSet::publish_state(Queue& queue) const {
+void ParameterSet::prepare_staging() {
+  for (StateMirrors& mirrors : mirrors_) mirrors.each([](HostMirror& mirror) { mirror.prepare_staging(); });
+}
+
+void ParameterSet::stage_state(Queue& queue) {
+  for (StateMirrors& mirrors : mirrors_) mirrors.each([&](HostMirror& mirror) { mirror.stage(queue); });
+}
+
+void ParameterSet::hold_for_staging(Queue& queue) const {
   for (const StateMirrors& mirrors : mirrors_)
-    for (const HostMirror* mirror : {&mirrors.master, &mirrors.first_moment, &mirrors.second_moment})
-      mirror->publish(queue);
-  queue.drain("the copy of master weights and moments to the device");
+    mirrors.each([&](const HostMirror& mirror) { mirror.hold_for_staging(queue); });
+}
+
+bool ParameterSet::is_staged() const {
+  bool all = true;
+  for (const StateMirrors& mirrors : mirrors_)
+    mirrors.each([&](const HostMirror& mirror) { all = all && mirror.is_staged(); });
+  return all;
+}
+
+const float* ParameterSet::staged_master(const OwnedBox& owned) const {
+  return staged_floats(mirrors_[owned.bucket].master) + owned.box.local_begin;
+}
+
+const float* ParameterSet::staged_first_moment(const OwnedBox& owned) const {
+  return staged_floats(mirrors_[owned.bucket].first_moment) + owned.box.local_begin;
+}
+
+const float* ParameterSet::staged_second_moment(const OwnedBox& owned) const {
+  return staged_floats(mirrors_[owned.bucket].second_moment) + owned.box.local_begin;
 }
 
 }  // namespace penstock

@@ -34,8 +34,8 @@ class ParameterSet {
   /// Throws LogicError where the stage of that use is not on this rank.
   TensorView gradient(std::string_view name, std::size_t use = 0) const;
 
-  /// The master weights of an owned box as the host sees them, dense: up to date after fetch_state, and in force after
-  /// publish_state.
+  /// The master weights of an owned box as the host sees them, dense: in force after publish_state. On a GPU not what
+  /// the device has computed since.
   float* master(const OwnedBox& owned) const;
   float* first_moment(const OwnedBox& owned) const;
   float* second_moment(const OwnedBox& owned) const;
@@ -43,10 +43,19 @@ class ParameterSet {
   /// Master weights of step 0, moments zero, in the host's view. `threads` >= 1 of the host share the work; the bits do
   /// not depend on them.
   void initialize(std::uint64_t seed, int threads = 1);
-  /// Brings the host's view of master weights and moments up to date; waits for the device.
-  void fetch_state(Queue& queue) const;
   /// Brings master weights and moments from the host's view to the device; waits for it.
   void publish_state(Queue& queue) const;
+
+  /// For saves beside which training goes on: see HostMirror. `stage_state` begins to copy what the state is now,
+  /// `hold_for_staging` makes the queue wait for those copies, before an update.
+  void prepare_staging();
+  void stage_state(Queue& queue);
+  void hold_for_staging(Queue& queue) const;
+  /// From any thread: whether all of it is there, and where the staged state of an owned box stands, dense.
+  bool is_staged() const;
+  const float* staged_master(const OwnedBox& owned) const;
+  const float* staged_first_moment(const OwnedBox& owned) const;
+  const float* staged_second_moment(const OwnedBox& owned) const;
 
  private:
   struct Place {
@@ -61,6 +70,14 @@ class ParameterSet {
   std::vector<BucketMemory> memory_;
   struct StateMirrors {
     HostMirror master, first_moment, second_moment;
+    template <typename Function>
+    void each(const Function& function) {
+      function(master), function(first_moment), function(second_moment);
+    }
+    template <typename Function>
+    void each(const Function& function) const {
+      function(master), function(first_moment), function(second_moment);
+    }
   };
   std::vector<StateMirrors> mirrors_;  ///< one a bucket
 };

@@ -154,6 +154,16 @@ MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int thread
   return arena.plan();
 }
 
+std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool staging) {
+  const ParameterLayout layout = parameter_layout(plan, place);
+  std::size_t bytes = 0;
+  for (const Bucket& bucket : layout.buckets()) {
+    const auto own = static_cast<std::size_t>(bucket.own_end - bucket.own_begin);
+    bytes += 3 * HostMirror::host_bytes(own * sizeof(float), staging);  // master weights and both moments
+  }
+  return bytes;
+}
+
 std::size_t arena_bytes(const ModelPlan& plan, const MeshPlace& place) {
   Arena arena;
   const RankModel model(plan, place, nullptr, nullptr, arena);

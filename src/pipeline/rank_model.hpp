@@ -104,6 +104,10 @@ void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& pl
 /// Bytes that rank `place` will hold, foretold without memory.
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads);
 
+/// Bytes of host memory that the host's copy of a rank's state takes beside that plan: what saves are written from.
+/// `staging`: training goes on beside them.
+std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool staging);
+
 /// Bytes of the arena for all of it.
 std::size_t arena_bytes(const ModelPlan& plan, const MeshPlace& place);
 

@@ -118,6 +118,15 @@ void RunConfig::describe(FieldTable& table) {
       .at_least(0)
       .at_most(1 << 20);
   table.add("checkpoint.initial", checkpoint.initial, "also write step 0");
+  table
+      .add("checkpoint.background", checkpoint.background,
+           "copy the state and write it while training goes on; false: training waits")
+      .advanced(
+          "The copy is as large as master weights and moments together (penstock check prints it). On a GPU it is the "
+          "pinned memory that is there in any case. At most one save is in flight; a later one waits for it.");
+  table.add("checkpoint.retries", checkpoint.retries, "how often a save that failed is tried again")
+      .at_least(0)
+      .at_most(20);
   table.add("checkpoint.writers", checkpoint.writers, "ranks that write files; 0: one a node")
       .unit("ranks")
       .at_least(0)

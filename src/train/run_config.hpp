@@ -51,8 +51,8 @@ struct RunConfig {
     std::int64_t every = 0, samples = 64;
   } validation;
   struct Checkpoint {
-    std::int64_t every = 0, keep = 3, writers = 0;
-    bool initial = false;
+    std::int64_t every = 0, keep = 3, writers = 0, retries = 2;
+    bool initial = false, background = true;
     std::vector<std::string> mpi_io_hints;
   } checkpoint;
   struct Capture {
@@ -80,6 +80,8 @@ struct RunConfig {
   std::int64_t microbatches() const { return batch.global / (batch.micro * mesh.data); }
   /// checkpoint.mpi_io_hints as pairs. Throws InputError for one that is not "name=value".
   std::vector<std::pair<std::string, std::string>> mpi_io_hints() const;
+  /// Whether state is copied and written while training goes on; where only the last step is saved nothing goes on.
+  bool saves_behind_training() const { return checkpoint.background && checkpoint.every > 0; }
   /// What is asked of `generate`, unless the deck names a file.
   ScheduleRequest schedule_request() const;
   std::int64_t tokens_per_step() const { return batch.global * data.sequence; }

@@ -79,6 +79,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
           .schedule = &setup_.plan.schedule, .mesh = &setup_.mesh, .transfer_bytes = transfer_bytes(model_->shape())},
       folder_, config_.trace.steps);
   world.set_deadline(config_.watchdog.seconds);
+  saver_.emplace(world, writers_, setup_.plan.parameters, layouts_, model_->parameters(), saving());
   start_state(restart);
   list_ranks();
   introduce();
@@ -150,7 +151,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
                         memory_of(model_->parameters()), {.verified = *restart == "latest"});
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
-    saved_step_ = step_;
+    saver_->take_as_saved(step_);
     refuse_an_end_before(step_);
     spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
     if (info.meta.seed != config_.run.seed && world_->rank() == 0)
@@ -231,7 +232,9 @@ void Trainer::introduce() const {
   spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {} on {}",
                setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
                queue_.threads(), config_.precision.compute, device_text());
-  spdlog::info("  rank 0 holds {}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())));
+  spdlog::info("  rank 0 holds {}; {} of staging for saves",
+               memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
+               bytes_text(staging_bytes(setup_.plan, place_, config_.saves_behind_training())));
 }
 
 // Launchers name a lost process by host and number: which rank that was is written down.
@@ -252,7 +255,7 @@ int Trainer::run() {
   } catch (const CollectiveFailure& failure) {
     // All ranks stand between two steps: the state is whole.
     world_->set_place({});
-    if (saved_step_ != step_ && tried_step_ != step_ && !guard_lost_) save();
+    if (!guard_lost_) save_last();
     record(LifeEnd::failed, failure.exit_code(), failure.what());
     throw;
   } catch (const std::exception& error) {
@@ -278,6 +281,7 @@ int Trainer::train() {
     if (evaluation_due()) row.validation_loss = evaluate();
     report(row);
     stop_check_.step_took(seconds_since(start));
+    saver_->look();
     stopping_ = stop_agreed();
     if (save_due()) save();
   }
@@ -309,6 +313,7 @@ MetricsRow Trainer::step() {
   time_step(start);
   if (recorder) {
     model_->context().set_taps(nullptr);
+    saver_->finish();  // one file at a time
     const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(),
                                              recorder->local_data(tokens), [this] { guard_->ensure_mine(); });
     if (outcome.ok)
@@ -423,7 +428,7 @@ bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % 
 StopReason Trainer::stop_agreed() {
   constexpr std::int64_t lost_folder = 1 << 20;  // above all reasons
   const std::int64_t asked =
-      world_->largest(guard_ && guard_->lost() ? lost_folder : static_cast<std::int64_t>(stop_check_.asked()));
+      world_->largest(folder_lost() ? lost_folder : static_cast<std::int64_t>(stop_check_.asked()));
   if (asked == lost_folder) end_without_folder();
   return static_cast<StopReason>(asked);
 }
@@ -435,52 +440,45 @@ void Trainer::end_without_folder() {
   });
 }
 
-void Trainer::save() {
-  tried_step_ = step_;
-  if (world_->rank() == 0) {
-    progress_->clear();
-    spdlog::info("saving step {}", step_);
-  }
-  model_->parameters().fetch_state(queue_);
-  const CheckpointMeta meta{.step = step_,
-                            .samples = static_cast<std::int64_t>(samples_),
-                            .seed = config_.run.seed,
-                            .deck = setup_.deck.effective};
-  const SaveOutcome outcome =
-      save_checkpoint(*world_, writers_, folder_.checkpoints(), meta, setup_.plan.parameters, layouts_,
-                      memory_of(model_->parameters()), {.before_rename = [this] { guard_->ensure_mine(); }});
-  if (!outcome.ok) {
-    if (world_->largest(guard_ && !guard_->still_mine() ? 1 : 0) != 0) end_without_folder();
-    if (world_->rank() == 0)
-      spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", step_,
-                   outcome.message);
-    return;
-  }
-  saved_step_ = step_;
-  stop_check_.save_took(outcome.seconds);
-  spdlog::info("saved step {}: {:.1f} MB in {:.2f} s", step_, static_cast<double>(outcome.bytes) * 1e-6,
-               outcome.seconds);
-  if (world_->rank() == 0 && config_.checkpoint.keep > 0) remove_old_checkpoints();
+bool Trainer::folder_lost() const { return (guard_ && guard_->lost()) || saver_->lost_folder(); }
+
+Saver::Options Trainer::saving() {
+  return {.folder = folder_.checkpoints(),
+          .keep = static_cast<int>(config_.checkpoint.keep),
+          .retries = static_cast<int>(config_.checkpoint.retries),
+          .behind = config_.saves_behind_training(),
+          .ensure_mine =
+              [this] {
+                if (guard_) guard_->ensure_mine();
+              },
+          .clear_line =
+              [this] {
+                if (progress_) progress_->clear();
+              },
+          .took = [this](double seconds) { stop_check_.save_took(seconds); }};
 }
 
-void Trainer::remove_old_checkpoints() {
-  try {
-    wait_for(*world_,
-             io_.run([folder = folder_.checkpoints(), keep = static_cast<int>(config_.checkpoint.keep),
-                      ensure_mine = std::function<void()>([this] { guard_->ensure_mine(); })] {
-               return keep_newest(folder, keep, ensure_mine);
-             }),
-             "old checkpoints being removed");
-  } catch (const std::exception& error) {
-    spdlog::warn("old checkpoints could not be removed: {}", error.what());
-  }
+void Trainer::save() {
+  saver_->save(queue_, {.step = step_,
+                        .samples = static_cast<std::int64_t>(samples_),
+                        .seed = config_.run.seed,
+                        .deck = setup_.deck.effective});
+}
+
+// The save in flight, and one of the last step where there is none.
+void Trainer::save_last() {
+  saver_->finish();
+  if (saver_->saved_step() == step_ || saver_->tried_step() == step_) return;
+  save();
+  saver_->finish();
 }
 
 // Afterwards: what each rank held, beside what the plan foretold.
 void Trainer::tell_memory() const {
   const std::size_t planned = plan_memory(setup_.plan, place_, queue_.threads()).total();
-  const std::vector<std::string> texts =
-      world_->gather(fmt::format("planned {}, {}", bytes_text(planned), memory_in_use_text()));
+  const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
+  const std::vector<std::string> texts = world_->gather(
+      fmt::format("planned {} and {} of staging, {}", bytes_text(planned), bytes_text(staging), memory_in_use_text()));
   constexpr std::size_t most_lines = 8;
   for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
     spdlog::info("  memory of rank {}: {}", rank, texts[rank]);
@@ -495,12 +493,14 @@ void Trainer::record_good_end() {
 }
 
 int Trainer::finish() {
-  if (saved_step_ != step_ && tried_step_ != step_) save();
+  save_last();
   const bool done = step_ >= config_.run.steps;
-  if (saved_step_ != step_)
+  if (saver_->saved_step() != step_) {
+    if (world_->largest(folder_lost() ? 1 : 0) != 0) end_without_folder();
     throw CollectiveFailure(
         {1, fmt::format("the last step, {}, could not be saved; the newest checkpoint in {} is of an earlier step",
                         step_, folder_.checkpoints().string())});
+  }
   if (world_->rank() == 0) {
     progress_->clear();
     record_good_end();

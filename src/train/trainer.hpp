@@ -16,6 +16,7 @@
 #include "train/metrics.hpp"
 #include "train/run_config.hpp"
 #include "train/run_folder.hpp"
+#include "train/saver.hpp"
 #include "train/step_forecast.hpp"
 #include "train/step_report.hpp"
 #include "train/step_tracer.hpp"
@@ -77,8 +78,10 @@ class Trainer {
   void report(MetricsRow row);
   double evaluate();
   StepTokens tokens_of(const StepBatch& batch) const;
+  Saver::Options saving();
   void save();
-  void remove_old_checkpoints();
+  void save_last();
+  bool folder_lost() const;
   void record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason = "");
   bool save_due() const;
   bool evaluation_due() const;
@@ -109,11 +112,10 @@ class Trainer {
   std::vector<ParameterLayout> layouts_;  ///< of every rank
   std::int64_t step_ = 0;                 ///< updates done
   std::uint64_t samples_ = 0;             ///< drawn so far
-  std::int64_t saved_step_ = -1;
-  std::int64_t tried_step_ = -1;  ///< of the last save, well or not
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
+  std::optional<Saver> saver_;
   StepForecast forecast_;
   std::optional<StepTracer> tracer_;
   StopReason stopping_ = StopReason::none;

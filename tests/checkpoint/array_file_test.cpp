@@ -172,7 +172,7 @@ TEST_F(ArrayFileTest, LostFolderStopsTheRenameAndKeepsTheEarlierFile) {
   Writers writers(world, io, {});
   ArrayFile file = file_at(folder.path() / "step.h5");
   ASSERT_TRUE(save_arrays(world, writers, file).ok);
-  file.before_rename = [] { throw SystemError("this run has lost its folder"); };
+  file.ensure_mine = [] { throw SystemError("this run has lost its folder"); };
   for (float& value : values) value = 0;
   expect_failure(save_arrays(world, writers, file), "lost its folder");
   if (world.rank() == 0) {

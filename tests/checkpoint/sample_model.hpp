@@ -69,6 +69,7 @@ class SampleState {
       : arena_(bytes_for(specs, layout)), parameters_(specs, layout, arena_) {}
 
   const ParameterSet& parameters() const { return parameters_; }
+  ParameterSet& parameters() { return parameters_; }
   StateMemory memory() const { return memory_of(parameters_); }
 
   void fill() {

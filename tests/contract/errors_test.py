@@ -400,10 +400,12 @@ class FullDiskTest(ContractTest):
         self.mount(12)
         run = self.disk / "run"
         mesh = Mesh(1, 2, 1)
-        settings = {**DROPOUT, "run.steps": 20, "checkpoint.every": 3, "checkpoint.keep": 0}
+        settings = {**DROPOUT, "run.steps": 20, "checkpoint.every": 3, "checkpoint.keep": 0,
+                    "checkpoint.retries": 1}
         result = self.train(deck=TINY, mesh=mesh, settings=settings, run=run, expect=1)  # the last step is not saved
         self.assertEqual(result.err.count("was not saved"), 5, result.err)  # steps 9, 12, 15, 18, 20
         self.assertIn("step 9 was not saved", result.err)
+        self.assertEqual(result.err.count("No space left on device; trying again in 1 s"), 5, result.err)
         self.assertIn("training goes on", result.err)
         self.assertEqual(len(rows(run)), 20)
         self.assertIn("could not be saved", result.err)
@@ -418,7 +420,8 @@ class FullDiskTest(ContractTest):
     def test_several_writers(self):
         self.mount(12)
         run = self.disk / "run"
-        settings = {"checkpoint.every": 8, "checkpoint.keep": 0, "checkpoint.writers": 2}
+        settings = {"checkpoint.every": 8, "checkpoint.keep": 0, "checkpoint.writers": 2,
+                    "checkpoint.retries": 0}
         result = self.train(deck=TINY, mesh=Mesh(2, 1, 1), settings=settings, run=run, expect=1)
         self.assertEqual(result.err.count("was not saved"), 1, result.err)  # step 20, after 8 and 16
         self.assertEqual(len(rows(run)), 20)

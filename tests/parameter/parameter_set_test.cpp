@@ -224,5 +224,39 @@ TEST(ParameterSet, InitialWeightsAreTheSameOnEveryLayout) {
   }
 }
 
+TEST(ParameterSet, WhatIsStagedStaysWhileTheStateGoesOn) {
+  const std::vector<ParameterSpec> specs = two_types();
+  Held held(specs, {.stages = {0}});
+  Queue queue({.threads = 2, .wait = {}});
+  const auto fill = [&](float value) {
+    for (const OwnedBox& owned : held.set.layout().owned())
+      for (std::int64_t i = 0; i < owned.box.elements(); ++i) {
+        held.set.master(owned)[i] = value;
+        held.set.first_moment(owned)[i] = value + 1;
+        held.set.second_moment(owned)[i] = value + 2;
+      }
+  };
+  held.set.prepare_staging();
+  fill(5);
+  held.set.stage_state(queue);
+  held.set.hold_for_staging(queue);
+  ASSERT_TRUE(held.set.is_staged());
+  fill(7);
+  for (const OwnedBox& owned : held.set.layout().owned())
+    for (std::int64_t i = 0; i < owned.box.elements(); ++i) {
+      ASSERT_EQ(held.set.staged_master(owned)[i], 5);
+      ASSERT_EQ(held.set.staged_first_moment(owned)[i], 6);
+      ASSERT_EQ(held.set.staged_second_moment(owned)[i], 7);
+    }
+}
+
+TEST(ParameterSet, WithoutStagingASaveReadsTheStateItself) {
+  Held held(two_types(), {.stages = {0}});
+  Queue queue;
+  held.set.stage_state(queue);
+  for (const OwnedBox& owned : held.set.layout().owned())
+    EXPECT_EQ(held.set.staged_master(owned), held.set.master(owned));
+}
+
 }  // namespace
 }  // namespace penstock

@@ -175,35 +175,35 @@ void World::wait_until(const std::function<bool()>& done, std::string_view what,
   wait_loop(done, what, progress);
 }
 
-std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root) {
+std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root, MPI_Comm among) {
   auto size = static_cast<std::uint64_t>(bytes.size());
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Ibcast(&size, 1, MPI_UINT64_T, root, MPI_COMM_WORLD, &request));
+  check_mpi(MPI_Ibcast(&size, 1, MPI_UINT64_T, root, among, &request));
   wait(request, "a broadcast's size");
   ensure(size < (std::uint64_t{1} << 31), "broadcast: a control message of 2 GiB or more");
   bytes.resize(size);
-  check_mpi(MPI_Ibcast(bytes.data(), static_cast<int>(size), MPI_BYTE, root, MPI_COMM_WORLD, &request));
+  check_mpi(MPI_Ibcast(bytes.data(), static_cast<int>(size), MPI_BYTE, root, among, &request));
   wait(request, "a broadcast");
   return bytes;
 }
 
-std::string World::broadcast(const std::string& text, int root) {
+std::string World::broadcast(const std::string& text, int root, MPI_Comm among) {
   const auto* first = reinterpret_cast<const std::byte*>(text.data());
-  const std::vector<std::byte> bytes = broadcast(std::vector<std::byte>(first, first + text.size()), root);
+  const std::vector<std::byte> bytes = broadcast(std::vector<std::byte>(first, first + text.size()), root, among);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::vector<std::string> World::gather(const std::string& text) {
+std::vector<std::string> World::gather(const std::string& text, MPI_Comm among) {
   const auto ranks = static_cast<std::size_t>(size_);
   const auto mine = static_cast<int>(text.size());
   std::vector<int> sizes(ranks), offsets(ranks, 0);
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallgather(&mine, 1, MPI_INT, sizes.data(), 1, MPI_INT, MPI_COMM_WORLD, &request));
+  check_mpi(MPI_Iallgather(&mine, 1, MPI_INT, sizes.data(), 1, MPI_INT, among, &request));
   wait(request, "all ranks' text sizes");
   for (std::size_t r = 1; r < ranks; ++r) offsets[r] = offsets[r - 1] + sizes[r - 1];
   std::string all(static_cast<std::size_t>(offsets.back() + sizes.back()), '\0');
-  check_mpi(MPI_Iallgatherv(text.data(), mine, MPI_CHAR, all.data(), sizes.data(), offsets.data(), MPI_CHAR,
-                            MPI_COMM_WORLD, &request));
+  check_mpi(MPI_Iallgatherv(text.data(), mine, MPI_CHAR, all.data(), sizes.data(), offsets.data(), MPI_CHAR, among,
+                            &request));
   wait(request, "all ranks' texts");
   std::vector<std::string> texts;
   for (std::size_t r = 0; r < ranks; ++r)
@@ -211,9 +211,9 @@ std::vector<std::string> World::gather(const std::string& text) {
   return texts;
 }
 
-std::int64_t World::largest(std::int64_t value) {
+std::int64_t World::largest(std::int64_t value, MPI_Comm among) {
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD, &request));
+  check_mpi(MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, among, &request));
   wait(request, "the largest of all ranks' values");
   return value;
 }
@@ -252,7 +252,7 @@ void World::abort(std::string_view message) {
   std::string report(message);
   const std::string lost = lost_ranks();
   if (!lost.empty() && report.find(lost) == std::string::npos) report += fmt::format("\nhas ended before: {}", lost);
-  if (place_) report += fmt::format("\n{}", place_());
+  if (place_ && std::this_thread::get_id() == place_thread_) report += fmt::format("\n{}", place_());
   std::fprintf(stderr, "penstock: rank %d on %s, process %d: %s\n", rank_, World::host().c_str(), getpid(),
                report.c_str());
   std::fflush(stderr);

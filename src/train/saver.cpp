@@ -1,0 +1,149 @@
+#include "train/saver.hpp"
+
+#include <thread>
+
+#include "base/log.hpp"
+#include "checkpoint/checkpoint_folder.hpp"
+
+namespace penstock {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+Saver::Saver(World& world, Writers& writers, const std::vector<ParameterSpec>& specs,
+             const std::vector<ParameterLayout>& layouts, ParameterSet& parameters, Options options)
+    : world_(world),
+      writers_(writers),
+      specs_(specs),
+      layouts_(layouts),
+      parameters_(parameters),
+      options_(std::move(options)) {
+  if (options_.behind) parameters_.prepare_staging();
+}
+
+Saver::~Saver() = default;  // the flight's future waits
+
+void Saver::save(Queue& queue, CheckpointMeta meta) {
+  look();
+  if (flight_ && world_.rank() == 0) {
+    options_.clear_line();
+    spdlog::info("step {} waits to be staged: step {} is still being written", meta.step, flight_->meta.step);
+  }
+  finish();
+  tried_step_ = meta.step;
+  flight_ = std::make_unique<Flight>();
+  flight_->meta = std::move(meta);
+  flight_->begin = Clock::now();
+  parameters_.stage_state(queue);
+  if (parameters_.is_staged()) flight_->staging_seconds = seconds_since(flight_->begin);
+  flight_->ended = std::async(std::launch::async, [this, flight = flight_.get()] { write(*flight); });
+  if (options_.behind)
+    look();
+  else
+    finish();
+}
+
+void Saver::look() {
+  if (!flight_) return;
+  if (is_ready(flight_->ended))
+    land();
+  else
+    tell_staged();
+}
+
+void Saver::finish() {
+  if (!flight_) return;
+  tell_staged();
+  world_.wait_until([this] { return is_ready(flight_->ended); }, fmt::format("the save of step {}", flight_->meta.step),
+                    [this] { return flight_->progress.bytes(); });
+  land();
+}
+
+// On the thread of the save, on every rank: all take the same turns, as all know the same outcome.
+void Saver::write(Flight& flight) {
+  try {
+    world_.wait_until([this] { return parameters_.is_staged(); }, "the copy of master weights and moments to the host");
+    if (flight.staging_seconds < 0) flight.staging_seconds = seconds_since(flight.begin);
+    flight.outcome = try_once(flight);
+    double seconds = options_.pause_seconds;
+    for (int retry = 0; !flight.outcome.ok && retry < options_.retries; ++retry) {
+      flight.told.push_back(
+          fmt::format("saving step {}: {}; trying again in {:g} s", flight.meta.step, flight.outcome.message, seconds));
+      pause(flight, seconds);
+      seconds *= 4;
+      flight.outcome = try_once(flight);
+    }
+    if (flight.outcome.ok) remove_old(flight);
+    flight.lost_folder = !flight.outcome.ok && !may_write();
+  } catch (const std::exception& error) {
+    world_.abort(error.what());  // the others wait for this rank's part of the file
+  }
+}
+
+SaveOutcome Saver::try_once(Flight& flight) {
+  return save_checkpoint(world_, writers_, options_.folder, flight.meta, specs_, layouts_, staged_of(parameters_),
+                         {.ensure_mine = options_.ensure_mine, .progress = &flight.progress});
+}
+
+bool Saver::may_write() const {
+  if (options_.ensure_mine) try {
+      options_.ensure_mine();
+    } catch (const std::exception&) {
+      return false;
+    }
+  return true;
+}
+
+// Who waits for the save sees that it goes on.
+void Saver::pause(Flight& flight, double seconds) {
+  for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    flight.progress.advance(1);
+  }
+}
+
+void Saver::remove_old(Flight& flight) {
+  if (world_.rank() != 0 || options_.keep < 1) return;
+  try {
+    wait_for(world_,
+             writers_.io().run([this] { return keep_newest(options_.folder, options_.keep, options_.ensure_mine); }),
+             "old checkpoints being removed");
+  } catch (const std::exception& error) {
+    flight.told.push_back(fmt::format("old checkpoints could not be removed: {}", error.what()));
+  }
+}
+
+void Saver::tell_staged() {
+  if (world_.rank() != 0 || flight_->told_staged || flight_->staging_seconds < 0) return;
+  flight_->told_staged = true;
+  options_.clear_line();
+  spdlog::info("saving step {}: staged in {:.2g} s, {}", flight_->meta.step, flight_->staging_seconds.load(),
+               options_.behind ? "being written behind the training" : "being written");
+}
+
+void Saver::land() {
+  tell_staged();
+  flight_->ended.get();
+  const std::unique_ptr<Flight> flight = std::move(flight_);
+  const SaveOutcome& outcome = flight->outcome;
+  if (outcome.ok) saved_step_ = flight->meta.step;
+  if (outcome.ok && options_.took) options_.took(outcome.seconds);
+  lost_folder_ = flight->lost_folder;
+  if (world_.rank() != 0) return;
+  options_.clear_line();
+  for (const std::string& warning : flight->told) spdlog::warn("{}", warning);
+  const double megabytes = static_cast<double>(outcome.bytes) * 1e-6;
+  if (outcome.ok)
+    spdlog::info("saved step {}: durable, {:.1f} MB in {:.2f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
+                 outcome.seconds, megabytes / outcome.seconds);
+  else
+    spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", flight->meta.step,
+                 outcome.message);
+}
+
+}  // namespace penstock
