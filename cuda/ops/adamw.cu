@@ -8,7 +8,8 @@
 namespace penstock::ops {
 namespace {
 
-constexpr std::int64_t elements_of_a_block = eight * block_threads;
+constexpr int groups_of_a_thread = 2;
+constexpr std::int64_t elements_of_a_block = groups_of_a_thread * four * block_threads;
 
 /// A piece as the kernel sees it.
 struct DevicePiece {
@@ -48,36 +49,51 @@ __device__ Element updated(const AdamWConstants& constants, const AdamWStep& ste
   return {fmaf(-step.learning_rate, fmaf(decay, old.w, direction), old.w), m, v};
 }
 
-/// One thread eight neighbours.
+/// One thread some groups of four neighbours, a block's width apart. What depends on the gradient's type comes behind
+/// the loads that do not, so that all are under way at once.
 __global__ void __launch_bounds__(block_threads)
     update(const __grid_constant__ PieceList list, AdamWConstants constants, const AdamWStep* step_values) {
   const AdamWStep step = *step_values;
   if (!step.apply) return;
   const auto block = static_cast<int>(blockIdx.x);
   const DevicePiece& piece = list.pieces[piece_of_block(list.pieces, list.count, block)];
-  const std::int64_t at =
-      static_cast<std::int64_t>(block - piece.first_block) * elements_of_a_block + threadIdx.x * eight;
-  const std::int64_t count = piece.elements - at;
-  if (count <= 0) return;
+  const std::int64_t begin =
+      static_cast<std::int64_t>(block - piece.first_block) * elements_of_a_block + threadIdx.x * four;
   const bool aligned = piece.aligned;
-  Eight gradient = piece.gradient.load(at, count, aligned);
-  if (piece.addend.present()) {
-    const Eight addend = piece.addend.load(at, count, aligned);
+  PackedFour<float> w[groups_of_a_thread], m[groups_of_a_thread], v[groups_of_a_thread];
+  float gradient[groups_of_a_thread][four];
 #pragma unroll
-    for (int i = 0; i < eight; ++i) gradient[i] += addend[i];
+  for (int group = 0; group < groups_of_a_thread; ++group) {
+    const std::int64_t at = begin + group * four * block_threads, count = piece.elements - at;
+    w[group] = load_four(piece.master + at, count, aligned);
+    m[group] = load_four(piece.first_moment + at, count, aligned);
+    v[group] = load_four(piece.second_moment + at, count, aligned);
   }
-  Eight w = load_eight(piece.master + at, count, aligned);
-  Eight m = load_eight(piece.first_moment + at, count, aligned);
-  Eight v = load_eight(piece.second_moment + at, count, aligned);
 #pragma unroll
-  for (int i = 0; i < eight; ++i) {
-    const Element element = updated(constants, step, piece.decay, gradient[i], {.w = w[i], .m = m[i], .v = v[i]});
-    w[i] = element.w, m[i] = element.m, v[i] = element.v;
+  for (int group = 0; group < groups_of_a_thread; ++group) {
+    const std::int64_t at = begin + group * four * block_threads, count = piece.elements - at;
+    piece.gradient.load(at, count, aligned, gradient[group]);
+    if (!piece.addend.present()) continue;
+    float addend[four];
+    piece.addend.load(at, count, aligned, addend);
+#pragma unroll
+    for (int i = 0; i < four; ++i) gradient[group][i] += addend[i];
   }
-  store_eight(piece.master + at, w, count, aligned);
-  store_eight(piece.first_moment + at, m, count, aligned);
-  store_eight(piece.second_moment + at, v, count, aligned);
-  if (piece.weight) store_eight(piece.weight + at, w, count, aligned);
+#pragma unroll
+  for (int group = 0; group < groups_of_a_thread; ++group) {
+    const std::int64_t at = begin + group * four * block_threads, count = piece.elements - at;
+    float new_w[four], new_m[four], new_v[four];
+#pragma unroll
+    for (int i = 0; i < four; ++i) {
+      const Element element = updated(constants, step, piece.decay, gradient[group][i],
+                                      {.w = w[group][i], .m = m[group][i], .v = v[group][i]});
+      new_w[i] = element.w, new_m[i] = element.m, new_v[i] = element.v;
+    }
+    store_four(piece.master + at, new_w, count, aligned);
+    store_four(piece.first_moment + at, new_m, count, aligned);
+    store_four(piece.second_moment + at, new_v, count, aligned);
+    if (piece.weight) store_four(piece.weight + at, new_w, count, aligned);
+  }
 }
 
 void launch(Queue& queue, const PieceList& list, const AdamWConstants& constants, const AdamWStep* step) {

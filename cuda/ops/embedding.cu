@@ -27,7 +27,7 @@ __global__ void copy_token_rows(const std::int32_t* tokens, std::int64_t count, 
 // The gradient of the token table is added up without atomics. A block owns some rows of the table: its warps look
 // through all tokens, list those of its rows, and order the list by rows, within a row as the tokens come. Then each
 // warp adds a slice of the channels, row after row, with many loads under way.
-constexpr int channels_of_a_lane = 4;
+constexpr int channels_of_a_lane = four;
 constexpr int channels_of_a_warp = channels_of_a_lane * warp_threads;
 constexpr int fewest_warps = 4, most_warps = 16;
 constexpr int tokens_of_a_lane = 4;  ///< that it looks at before the block's warps agree on places in the list
@@ -41,42 +41,6 @@ struct Match {
   std::int32_t token;
   std::int32_t row;
 };
-
-/// The neighbours of one lane, as they lie in memory.
-template <typename T>
-struct alignas(channels_of_a_lane * sizeof(T)) PackedFour {
-  std::uint32_t words[channels_of_a_lane * sizeof(T) / sizeof(std::uint32_t)];
-
-  __device__ float operator[](int i) const {
-    if constexpr (std::is_same_v<T, float>)
-      return __uint_as_float(words[i]);
-    else
-      return __uint_as_float(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000U);
-  }
-};
-
-template <typename T>
-__device__ PackedFour<T> load_four(const T* from) {
-  if constexpr (std::is_same_v<T, float>) {
-    const uint4 words = *reinterpret_cast<const uint4*>(from);
-    return {{words.x, words.y, words.z, words.w}};
-  } else {
-    const uint2 words = *reinterpret_cast<const uint2*>(from);
-    return {{words.x, words.y}};
-  }
-}
-
-/// The first `count` of four neighbours; the others are zero.
-template <typename T>
-__device__ PackedFour<T> load_singly(const T* from, std::int64_t count) {
-  std::uint32_t bits[channels_of_a_lane];
-#pragma unroll
-  for (int i = 0; i < channels_of_a_lane; ++i) bits[i] = i < count ? __float_as_uint(load(from + i)) : 0;
-  if constexpr (std::is_same_v<T, float>)
-    return {{bits[0], bits[1], bits[2], bits[3]}};
-  else
-    return {{bits[0] >> 16 | bits[1], bits[2] >> 16 | bits[3]}};
-}
 
 /// The lane's channels of the row that is being added to; they stay in registers until another row's turn comes.
 template <typename T, bool aligned>
@@ -93,7 +57,7 @@ struct OpenRow {
     if constexpr (aligned)
       return count > 0 ? load_four(from) : PackedFour<Element>{};
     else
-      return load_singly(from, count);
+      return load_four_singly(from, count);
   }
   __device__ PackedFour<T> values_of(std::int32_t token) const { return load_lane(dout + token * channels); }
   __device__ PackedFour<float> sums_of(std::int32_t other) const {

@@ -208,6 +208,66 @@ __device__ void store_eight(T* to, const Eight& from, std::int64_t count, bool a
     if (i < count) store(to + i, from[i]);
 }
 
+/// Four neighbours as they lie in memory. Where float32 tensors are read, too, a warp's loads and stores of four have
+/// no gaps, which those of eight would have.
+inline constexpr int four = 4;
+template <typename T>
+struct alignas(four * sizeof(T)) PackedFour {
+  std::uint32_t words[four * sizeof(T) / sizeof(std::uint32_t)];
+
+  __device__ float operator[](int i) const {
+    if constexpr (std::is_same_v<T, float>)
+      return __uint_as_float(words[i]);
+    else
+      return __uint_as_float(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000U);
+  }
+};
+
+template <typename T>
+__device__ PackedFour<T> load_four(const T* from) {
+  if constexpr (std::is_same_v<T, float>) {
+    const uint4 words = *reinterpret_cast<const uint4*>(from);
+    return {{words.x, words.y, words.z, words.w}};
+  } else {
+    const uint2 words = *reinterpret_cast<const uint2*>(from);
+    return {{words.x, words.y}};
+  }
+}
+
+/// The first `count` of four neighbours; the others are zero.
+template <typename T>
+__device__ PackedFour<T> load_four_singly(const T* from, std::int64_t count) {
+  std::uint32_t bits[four];
+#pragma unroll
+  for (int i = 0; i < four; ++i) bits[i] = i < count ? __float_as_uint(load(from + i)) : 0;
+  if constexpr (std::is_same_v<T, float>)
+    return {{bits[0], bits[1], bits[2], bits[3]}};
+  else
+    return {{bits[0] >> 16 | bits[1], bits[2] >> 16 | bits[3]}};
+}
+
+template <typename T>
+__device__ PackedFour<T> load_four(const T* from, std::int64_t count, bool aligned) {
+  return aligned && count >= four ? load_four(from) : load_four_singly(from, count);
+}
+
+/// Stores the first `count` of four neighbours.
+template <typename T>
+__device__ void store_four(T* to, const float (&from)[four], std::int64_t count, bool aligned) {
+  if (aligned && count >= four) {
+    if constexpr (std::is_same_v<T, float>) {
+      *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+    } else {
+      __nv_bfloat162 pairs[2] = {__floats2bfloat162_rn(from[0], from[1]), __floats2bfloat162_rn(from[2], from[3])};
+      *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pairs);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < four; ++i)
+    if (i < count) store(to + i, from[i]);
+}
+
 /// The sum over the lanes of a warp, the same bits in each.
 template <typename T>
 __device__ T warp_sum(T value) {

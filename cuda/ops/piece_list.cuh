@@ -37,6 +37,17 @@ struct DeviceElements {
     if (is_bfloat16) return load_eight(static_cast<const __nv_bfloat16*>(first) + at, count, aligned);
     return load_eight(static_cast<const float*>(first) + at, count, aligned);
   }
+  /// Four neighbours.
+  __device__ void load(std::int64_t at, std::int64_t count, bool aligned, float (&to)[four]) const {
+    const auto take = [&](const auto& packed) {
+#pragma unroll
+      for (int i = 0; i < four; ++i) to[i] = packed[i];
+    };
+    if (is_bfloat16)
+      take(load_four(static_cast<const __nv_bfloat16*>(first) + at, count, aligned));
+    else
+      take(load_four(static_cast<const float*>(first) + at, count, aligned));
+  }
 };
 
 }  // namespace penstock::ops

@@ -292,26 +292,29 @@ void add_embeddings(const Model& model, DType type, const std::string& suffix) {
 
 void add_parameter_operations() {
   const Shape all{parameters};
-  add("adamw/parameters", [=](Queue& queue, Tensors& tensors) {
-    const AdamWPiece piece{.master = tensors.make(DType::float32, all),
-                           .gradient = tensors.make(DType::float32, all),
-                           .first_moment = tensors.make(DType::float32, all),
-                           .second_moment = tensors.make(DType::float32, all, Numbers::positive),
-                           .weight = tensors.make(DType::bfloat16, all),
-                           .decay = true};
-    const AdamWStep values{.learning_rate = 1e-4F};
-    const TensorView step = tensors.make(DType::uint8, {sizeof(AdamWStep)});
-    const HostMirror mirror(step.raw(), step.bytes());
-    std::memcpy(mirror.data(), &values, sizeof(values));
-    mirror.publish(queue);
-    queue.drain("the step's numbers");
-    const auto* of_step = reinterpret_cast<const AdamWStep*>(step.raw());
-    return Work{[=, &queue] { adamw(queue, {}, of_step, std::span(&piece, 1)); },
-                bytes_of_all({piece.gradient, piece.master, piece.master, piece.first_moment, piece.first_moment,
-                              piece.second_moment, piece.second_moment, piece.weight})};
-  });
+  for (const DType type : {DType::bfloat16, DType::float32})
+    add("adamw/parameters/" + std::string(name_of(type)), [=](Queue& queue, Tensors& tensors) {
+      const AdamWPiece piece{.master = tensors.make(DType::float32, all),
+                             .gradient = tensors.make(type, all),
+                             .addend = {},
+                             .first_moment = tensors.make(DType::float32, all),
+                             .second_moment = tensors.make(DType::float32, all, Numbers::positive),
+                             .weight = tensors.make(DType::bfloat16, all),
+                             .decay = true};
+      const AdamWStep values{.learning_rate = 1e-4F};
+      const TensorView step = tensors.make(DType::uint8, {sizeof(AdamWStep)});
+      const HostMirror mirror(step.raw(), step.bytes());
+      std::memcpy(mirror.data(), &values, sizeof(values));
+      mirror.publish(queue);
+      queue.drain("the step's numbers");
+      const auto* of_step = reinterpret_cast<const AdamWStep*>(step.raw());
+      return Work{[=, &queue] { adamw(queue, {}, of_step, std::span(&piece, 1)); },
+                  bytes_of_all({piece.gradient, piece.master, piece.master, piece.first_moment, piece.first_moment,
+                                piece.second_moment, piece.second_moment, piece.weight})};
+    });
   add("squared_norm/parameters", [=](Queue& queue, Tensors& tensors) {
-    const NormPiece piece{tensors.make(DType::float32, all), {tensors.one_number(), DType::float64, {1}}};
+    const NormPiece piece{
+        .tensor = tensors.make(DType::float32, all), .addend = {}, .sum = {tensors.one_number(), DType::float64, {1}}};
     return Work{[=, &queue] { add_squared_norms(queue, std::span(&piece, 1)); }, bytes_of_all({piece.tensor})};
   });
   add("cast/float32_to_bfloat16", [=](Queue& queue, Tensors& tensors) {
