@@ -38,13 +38,20 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 
 int Queue::threads() const { return backend_->threads; }
 
+// A wait that lasts sleeps between its looks, and would find the end late, with the device idle meanwhile. So there are
+// two: until the device is at its last action, and, from then on with looks that follow each other, until it is done.
 void Queue::drain(std::string_view what) {
-  backend_->wait(
-      [this] {
-        for (const auto& [owner, watch] : backend_->watchers) watch();
-        return is_idle(backend_->stream);
-      },
-      what, [this] { return marks_passed(); });
+  Backend& b = *backend_;
+  const auto wait_until = [&](const auto& done) {
+    b.wait(
+        [&] {
+          for (const auto& [owner, watch] : b.watchers) watch();
+          return done();
+        },
+        what, [this] { return marks_passed(); });
+  };
+  wait_until([&] { return marks_passed() + 1 >= b.marks_set || is_idle(b.stream); });
+  wait_until([&] { return is_idle(b.stream); });
 }
 
 void Queue::mark() {
