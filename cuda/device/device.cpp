@@ -29,6 +29,14 @@ int devices() {
   return count;
 }
 
+std::string name_of_device(int device) {
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, device));
+  std::string name;
+  for (const char byte : properties.uuid.bytes) name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return name;
+}
+
 // NCCL refuses two ranks on one GPU unless they seem to be on hosts of their own; then they must not use what only
 // one host has.
 void pretend_own_host(int rank_on_node) {
@@ -44,13 +52,7 @@ void pretend_own_host(int rank_on_node) {
 std::vector<std::string> visible_devices() {
   std::vector<std::string> names;
   const int count = devices();
-  for (int device = 0; device < count; ++device) {
-    cudaDeviceProp properties{};
-    check_cuda(cudaGetDeviceProperties(&properties, device));
-    std::string name;
-    for (const char byte : properties.uuid.bytes) name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
-    names.push_back(name);
-  }
+  for (int device = 0; device < count; ++device) names.push_back(name_of_device(device));
   return names;
 }
 
@@ -59,6 +61,26 @@ void open_device(const DeviceChoice& choice) {
   if (place.shared) pretend_own_host(choice.rank_on_node);
   check_cuda(cudaSetDevice(place.index));
   check_cuda(cudaFree(nullptr));
+}
+
+DeviceRoom device_room() {
+  int device = 0;
+  check_cuda(cudaGetDevice(&device));
+  DeviceRoom room;
+  room.device = name_of_device(device);
+  check_cuda(cudaMemGetInfo(&room.free, &room.total));
+  return room;
+}
+
+// nvidia-smi's figure less the plan's total, with one rank: 548 MiB (124M parameters, 32 x 1024 tokens) and 576 MiB
+// (1.3B, 8 x 2048).
+MemoryBesidePlan memory_beside_plan() {
+  return {.bytes = std::size_t{560} << 20,
+          .what =
+              "the CUDA context and the libraries' kernels, as measured on one H200 with CUDA 13.0 and cuDNN 9.14; "
+              "NCCL's buffers, with several ranks, come on top",
+          .host_copies = false,
+          .shown_by = "nvidia-smi"};
 }
 
 std::string memory_in_use_text() {

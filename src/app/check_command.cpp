@@ -1,11 +1,14 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
 #include "app/schedule_text.hpp"
+#include "device/device.hpp"
 #include "pipeline/part_times.hpp"
 #include "schedule/report.hpp"
+#include "train/fit.hpp"
 #include "train/memory_text.hpp"
 #include "train/run_folder.hpp"
 #include "train/step_forecast.hpp"
@@ -28,12 +31,13 @@ struct RankPlan {
   std::int64_t parameters = 0;
   MemoryPlan memory;
   std::size_t staging = 0;
+  std::size_t planned = 0;  ///< of its device
   // Of the recomputation policy, against none: bytes of memory, and what a step costs.
   std::int64_t recompute_bytes = 0;
   RecomputeCost recompute;
 };
 
-std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int threads, bool staging) {
+std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, int threads) {
   ModelPlan plain = plan;
   plain.recompute = Recompute::none;
   std::vector<RankPlan> ranks;
@@ -46,7 +50,8 @@ std::vector<RankPlan> plan_ranks(const ModelPlan& plan, const Mesh& mesh, int th
     }
     r.parameters = parameter_layout(plan, r.place).parameters_held();
     r.memory = plan_memory(plan, r.place, threads);
-    r.staging = staging_bytes(plan, r.place, staging);
+    r.staging = staging_bytes(plan, r.place, config.saves_behind_training());
+    r.planned = planned_bytes(config, plan, r.place, threads);
     if (plan.recompute != Recompute::none)
       r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
                           static_cast<std::int64_t>(plan_memory(plain, r.place, threads).total());
@@ -85,9 +90,50 @@ Costs measured_costs(const std::string& path, const RunConfig& config, const Mod
   }
 }
 
+// Whether every rank's process fits into a device of so many bytes, and what would make it fit.
+struct Fit {
+  std::size_t memory = 0;
+  std::size_t wanted = 0;  ///< by the largest rank's process
+  std::optional<FittingChange> change;
+  bool fits() const { return wanted <= memory; }
+};
+
+std::size_t largest_planned(const std::vector<RankPlan>& ranks) {
+  std::size_t most = 0;
+  for (const RankPlan& r : ranks) most = std::max(most, r.planned);
+  return most;
+}
+
+std::optional<Fit> fit_into(const std::string& memory, const RunDeck& deck, const std::vector<RankPlan>& ranks,
+                            int threads) {
+  if (memory.empty()) return std::nullopt;
+  const std::size_t beside = memory_beside_plan().bytes;
+  Fit fit{.memory = parse_bytes(memory), .wanted = largest_planned(ranks) + beside, .change = {}};
+  if (!fit.fits() && fit.memory > beside) fit.change = smallest_fitting_change(deck, fit.memory - beside, threads);
+  return fit;
+}
+
+nlohmann::json fit_json(const Fit& fit) {
+  nlohmann::json json = {{"memory", fit.memory}, {"wanted", fit.wanted}, {"fits", fit.fits()}, {"change", nullptr}};
+  if (fit.change)
+    json["change"] = {
+        {"set", fit.change->settings}, {"ranks", fit.change->ranks}, {"largest_plan", fit.change->planned}};
+  return json;
+}
+
+void refuse_misfit(const Fit& fit, const std::string& deck, std::int64_t ranks) {
+  if (fit.fits()) return;
+  const std::size_t beside = memory_beside_plan().bytes;
+  throw_input_error("{} does not fit into {}: its largest rank plans {}, and its process holds about {} beside; {}",
+                    deck, bytes_text(fit.memory), bytes_text(fit.wanted - beside), bytes_text(beside),
+                    advice_text(fit.change, ranks));
+}
+
 void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
-                const ScheduleReport& report) {
+                const ScheduleReport& report, const std::optional<Fit>& fit) {
+  const std::size_t beside = memory_beside_plan().bytes;
   nlohmann::json json;
+  if (fit) json["fit"] = fit_json(*fit);
   json["parameters"] = total_parameters(plan);
   json["tokens_per_step"] = config.tokens_per_step();
   json["microbatches"] = plan.microbatches();
@@ -102,6 +148,7 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
          {"layers", r.layers},
          {"parameters", r.parameters},
          {"bytes", bytes_json(r.memory, r.staging)},
+         {"process", {{"beside", beside}, {"total", r.planned + beside}}},
          {"recompute",
           {{"bytes", r.recompute_bytes}, {"flops", r.recompute.flops}, {"bytes_sent", r.recompute.bytes_sent}}}});
   std::printf("%s\n", json.dump(2).c_str());
@@ -125,10 +172,13 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   }
   fmt::print(
       "(held: elements of parameters; the others are memory of the plan, the workspace for {} thread{} a rank. Beside "
-      "the total a process holds, on the host, what saves are written from (staging), its libraries, about 50 MiB, "
-      "and, "
-      "where a rank writes, up to 192 MiB while it saves.)\n",
+      "the total the host holds what saves are written from (staging), and, where a rank writes, up to 192 MiB while "
+      "it "
+      "saves.)\n",
       threads, threads == 1 ? "" : "s");
+  const MemoryBesidePlan beside = memory_beside_plan();
+  fmt::print("Beside that a process holds about {} ({}): {} shows about {} for the largest rank.\n",
+             bytes_text(beside.bytes), beside.what, beside.shown_by, bytes_text(largest_planned(ranks) + beside.bytes));
   fmt::print("activations of rank 0:");
   for (const auto& [part, bytes] : ranks.front().memory.activations) fmt::print("  {} {}", part, bytes_text(bytes));
   const RankPlan& first = ranks.front();
@@ -143,12 +193,13 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
 void check_command(const CheckRequest& request) {
   Deck deck = Deck::load(request.deck);
   for (const std::string& setting : request.settings) deck.set(setting);
-  RunConfig config = read_run_deck(deck).config;
+  RunDeck read = read_run_deck(deck);
+  RunConfig& config = read.config;
   config.schedule.table = read_schedule_file(config.schedule.file);
   const ModelPlan plan = make_plan(config);
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
-  const std::vector<RankPlan> ranks = plan_ranks(plan, mesh, threads, config.saves_behind_training());
+  const std::vector<RankPlan> ranks = plan_ranks(config, plan, mesh, threads);
   const Simulation simulation = simulate(
       plan.schedule, request.costs.empty() ? counted_costs(plan) : measured_costs(request.costs, config, plan));
   const ScheduleReport costs = report(plan.schedule, simulation);
@@ -156,10 +207,12 @@ void check_command(const CheckRequest& request) {
       request.costs.empty()
           ? "schedule, in forward passes of one block (floating-point operations counted, not measured):\n"
           : fmt::format("schedule, in seconds, from {}:\n", request.costs);
+  const std::optional<Fit> fit = fit_into(request.memory, read, ranks, threads);
   if (request.json)
-    print_json(config, plan, mesh, ranks, costs);
+    print_json(config, plan, mesh, ranks, costs, fit);
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
+  if (fit) refuse_misfit(*fit, request.deck, mesh.size());
 }
 
 }  // namespace penstock

@@ -36,6 +36,8 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("DECK", request->deck, "TOML file")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
   command->add_option("--costs", request->costs, "costs.json of a run: price the schedule in seconds");
+  command->add_option("--memory", request->memory,
+                      "say 80GiB, of each rank's device: does the deck fit, and with which change would it");
   command->add_flag("--json", request->json, "the same facts as JSON");
   command->callback([=, &chosen] { chosen = [request] { return check_command(*request), 0; }; });
 }

@@ -18,10 +18,12 @@ int train_command(const TrainRequest& request);
 struct CheckRequest {
   std::string deck;
   std::vector<std::string> settings;
-  std::string costs;  ///< costs.json of a run, for times in seconds
+  std::string costs;   ///< costs.json of a run, for times in seconds
+  std::string memory;  ///< "80GiB": of each rank's device, whether the deck fits; empty: not asked
   bool json = false;
 };
-/// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks.
+/// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
+/// InputError behind the print where the deck does not fit into `memory`.
 void check_command(const CheckRequest& request);
 
 struct ScheduleCommand {

@@ -1,6 +1,7 @@
 #pragma once
 // SEAM 1, choice: which device this process computes on.
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,24 @@ DevicePlace place_on_device(const DeviceChoice& choice);
 /// Takes this process's device, before anything else touches one; the CPU backend has nothing to take. Throws
 /// InputError as place_on_device does.
 void open_device(const DeviceChoice& choice);
+
+/// Memory of the device that this process computes on (on the CPU the node's), as it is now.
+struct DeviceRoom {
+  std::string device;         ///< unique on its node; processes of one name share the memory
+  std::size_t free = 0;       ///< nobody holds it
+  std::size_t total = 0;      ///< all that processes may hold together
+  bool may_be_freed = false;  ///< what others hold may still be had: the system swaps and shrinks, a GPU does not
+};
+DeviceRoom device_room();
+
+/// What a process holds of its device beside the memory plan. Measured, so that it is of one machine; needs no device.
+struct MemoryBesidePlan {
+  std::size_t bytes = 0;
+  std::string what;          ///< "the program and its libraries"
+  bool host_copies = false;  ///< the host's memory is the device's: the host's copies of the state lie there, too
+  std::string shown_by;      ///< the tool that shows plan and this together: "nvidia-smi"
+};
+MemoryBesidePlan memory_beside_plan();
 
 /// What this process holds (on a GPU: what all processes hold of it), for the end of a run: "the process held at most
 /// 1.2 GiB".

@@ -1,8 +1,10 @@
 #include "train/cores.hpp"
 
+#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,12 @@ int cores_of_rank(World& world) {
     share += 1.0 / users;
   }
   return std::max(1, static_cast<int>(share + 1e-6));
+}
+
+int threads_of_rank(World& world, std::int64_t wanted) {
+  const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says
+  if (wanted > 0) return static_cast<int>(wanted);
+  return std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : share;
 }
 
 }  // namespace penstock

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "comm/world.hpp"
 
 namespace penstock {
@@ -8,5 +10,9 @@ namespace penstock {
 /// this node that are allowed there too. Right for ranks that the launcher bound to cores of their own, for ranks that
 /// share all cores, and inside a container that has some. At least 1.
 int cores_of_rank(World& world);
+
+/// Collective: threads that this rank computes with: as many as the deck wants, else OMP_NUM_THREADS, else the cores
+/// that it may call its own.
+int threads_of_rank(World& world, std::int64_t wanted);
 
 }  // namespace penstock

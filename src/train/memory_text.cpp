@@ -1,6 +1,10 @@
 #include "train/memory_text.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/error.hpp"
 
 namespace penstock {
 
@@ -30,6 +34,22 @@ std::vector<std::string> stage_lines(const ModelPlan& plan) {
 std::string bytes_text(std::size_t bytes) {
   const double mebibytes = static_cast<double>(bytes) / (1 << 20);
   return mebibytes < 1024 ? fmt::format("{:.1f} MiB", mebibytes) : fmt::format("{:.2f} GiB", mebibytes / 1024);
+}
+
+std::size_t parse_bytes(std::string_view text) {
+  constexpr std::pair<std::string_view, double> units[] = {{"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 0x1p40},
+                                                           {"MB", 1e6},      {"GB", 1e9},      {"TB", 1e12}};
+  double number = 0;
+  const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view word = text.substr(static_cast<std::size_t>(behind - text.data()));
+  word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
+  for (const auto& [unit, bytes] : units)
+    if (error == std::errc() && word == unit && number > 0 && number * bytes < 0x1p63)
+      return static_cast<std::size_t>(number * bytes);
+  throw_input_error(
+      "\"{}\" is no size of a memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
+      "such as 80GiB",
+      text);
 }
 
 std::string memory_text(const MemoryPlan& memory) {

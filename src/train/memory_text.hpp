@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pipeline/rank_model.hpp"
@@ -20,5 +21,8 @@ std::string memory_text(const MemoryPlan& memory);
 
 /// "412.3 MiB" or "1.2 GiB".
 std::string bytes_text(std::size_t bytes);
+
+/// The bytes that "80GiB", "1.5 TiB" or "80GB" says. Throws InputError for another text.
+std::size_t parse_bytes(std::string_view text);
 
 }  // namespace penstock

@@ -7,6 +7,8 @@
 
 #include "device/device.hpp"
 #include "schedule/schedule.hpp"
+#include "train/cores.hpp"
+#include "train/memory_check.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
@@ -118,6 +120,8 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
   const std::vector<std::string> hashes = world.gather(std::to_string(setup.plan.schedule.hash()));
   for (const std::string& hash : hashes)
     ensure(hash == hashes.front(), "ranks made different schedules: different programs in one job");
+  setup.threads = threads_of_rank(world, config.device.threads);
+  refuse_what_does_not_fit(world, setup);
   setup.run = request.run.value_or(std::filesystem::path("runs") / request.deck.stem());
   return setup;
 }

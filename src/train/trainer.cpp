@@ -1,10 +1,8 @@
 #include "train/trainer.hpp"
 
-#include <omp.h>
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <thread>
 
 #include "base/log.hpp"
@@ -15,7 +13,6 @@
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/part_times.hpp"
 #include "train/capture_recorder.hpp"
-#include "train/cores.hpp"
 #include "train/memory_text.hpp"
 #include "train/taps.hpp"
 
@@ -26,12 +23,6 @@ namespace {
 using Clock = StepTracer::Clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-int threads_of_rank(const RunConfig& config, World& world) {
-  const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says
-  if (config.device.threads > 0) return static_cast<int>(config.device.threads);
-  return std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : share;
-}
 
 // The device is waited for as other ranks are: under the deadline, and with a report.
 HostWait wait_of(World& world) {
@@ -60,7 +51,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       folder_(setup_.run),
       guard_(guard_run_folder(restart)),
       stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
-      queue_({.threads = threads_of_rank(config_, world), .wait = wait_of(world)}),
+      queue_({.threads = setup_.threads, .wait = wait_of(world)}),
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
       product_choices_(choose_products(restart)),

@@ -37,6 +37,7 @@ struct RunSetup {
   RunDeck deck;
   Mesh mesh{{}};
   ModelPlan plan;
+  int threads = 1;  ///< of this rank: the one value that is its own
   TokenFileHeader train_header;
   std::optional<TokenFileHeader> validation_header;
   std::filesystem::path run;

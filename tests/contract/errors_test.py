@@ -1,4 +1,5 @@
 """Wrong input: exit 2, one message with what, the values, the rule and the cure; nothing written; all ranks gone."""
+import json
 import random
 import shutil
 import subprocess
@@ -124,6 +125,31 @@ class InputTest(Refusal):
 
     def test_more_stages_than_blocks(self):
         self.refuse("mesh.pipeline = 5", "model.layers = 4", "at most 4", mesh=Mesh(1, 5, 1))
+
+    # Memory.
+
+    def test_deck_that_does_not_fit(self):
+        # 2e11 parameters: 3 TB for two ranks. What would make it fit depends on this machine; fit_test holds the advice.
+        self.refuse("does not fit into memory: rank 1 (data 0, pipeline 1, tensor 0) plans ",
+                    "the 2 ranks that share its memory ", "GiB can be had",
+                    settings={"model.width": 65536, "model.heads": 512})
+
+    def test_deck_that_does_not_fit_into_a_memory_that_is_named(self):
+        words = ["check", self.deck, "--set", "data.train=x", "--set", "batch.micro=8", "--json"]
+        asked = json.loads(self.penstock(*words, "--memory", "80GiB").out)
+        self.assertTrue(asked["fit"]["fits"])
+        process = asked["ranks"][0]["process"]
+        self.assertEqual(process["total"], process["beside"] + asked["ranks"][0]["bytes"]["total"])  # it saves at its end only
+        self.assertEqual(asked["fit"]["wanted"], process["total"])
+        memory = (process["total"] - 100_000) / 2**20
+        result = self.penstock(*words, "--memory", f"{memory:.6f}MiB", expect=2)
+        self.assertIn("does not fit into", result.err)
+        fit = json.loads(result.out)["fit"]
+        self.assertFalse(fit["fits"])
+        settings = [word for setting in fit["change"]["set"] for word in ("--set", setting)]
+        changed = json.loads(self.penstock(*words, *settings, "--memory", f"{memory:.6f}MiB").out)
+        self.assertEqual(changed["ranks"][0]["bytes"]["total"], fit["change"]["largest_plan"])
+        self.assertIn("80GiB", self.penstock(*words, "--memory", "80", expect=2).err)
 
     def test_partition_that_does_not_fit(self):
         self.refuse("schedule.partition", "4", settings={"schedule.partition": [1, 2]})

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
 #include "pipeline/tiny_model.hpp"
 
 namespace penstock {
@@ -12,6 +13,14 @@ TEST(BytesText, ChoosesItsUnit) {
   EXPECT_EQ(bytes_text(std::size_t{3} << 19), "1.5 MiB");
   EXPECT_EQ(bytes_text(std::size_t{1} << 30), "1.00 GiB");
   EXPECT_EQ(bytes_text((std::size_t{1} << 30) * 5 / 2), "2.50 GiB");
+}
+
+TEST(ParseBytes, TakesANumberAndItsUnit) {
+  EXPECT_EQ(parse_bytes("80GiB"), std::size_t{80} << 30);
+  EXPECT_EQ(parse_bytes("1.5 TiB"), std::size_t{3} << 39);
+  EXPECT_EQ(parse_bytes("80GB"), 80'000'000'000U);
+  for (const char* text : {"", "80", "GiB", "80 gib", "-1GiB", "0MiB", "80GiB free", "nanGiB", "1e30TiB"})
+    EXPECT_THROW(parse_bytes(text), InputError) << text;
 }
 
 TEST(MemoryText, NamesEveryUseAndTheirSum) {

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "base/error.hpp"
+#include "device/node_memory.hpp"
 
 namespace penstock {
 
@@ -14,6 +15,16 @@ std::string memory_in_use_text() {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   return fmt::format("the process held at most {:.2f} GiB", static_cast<double>(usage.ru_maxrss) / (1 << 20));
+}
+
+DeviceRoom device_room() {
+  const NodeMemory memory = node_memory();
+  return {.device = "memory", .free = memory.available, .total = memory.total, .may_be_freed = true};
+}
+
+MemoryBesidePlan memory_beside_plan() {
+  return {
+      .bytes = std::size_t{50} << 20, .what = "the program and its libraries", .host_copies = true, .shown_by = "ps"};
 }
 
 std::string device_text() { return "CPU"; }

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+
+namespace penstock {
+
+/// Memory that the processes of this node may hold together: the machine's, or where that is less what the job's
+/// control group allows.
+struct NodeMemory {
+  std::size_t total = 0;
+  std::size_t available = 0;  ///< without taking it from anybody; files that are cached count as available
+};
+
+/// From /proc and /sys/fs/cgroup (versions 1 and 2) below `root`. What cannot be read limits nothing.
+NodeMemory node_memory(const std::filesystem::path& root = "/");
+
+}  // namespace penstock

@@ -1,0 +1,63 @@
+#include "train/memory_check.hpp"
+
+#include <sstream>
+
+#include "base/log.hpp"
+#include "train/fit.hpp"
+#include "train/memory_text.hpp"
+
+namespace penstock {
+
+namespace {
+
+std::string line_of(const MemoryDemand& demand) {
+  const DeviceRoom& room = demand.room;
+  return fmt::format("{} {} {} {} {}", demand.planned, room.device, room.free, room.total, room.may_be_freed ? 1 : 0);
+}
+
+std::vector<MemoryDemand> demands_of_all(World& world, const RunSetup& setup) {
+  MemoryDemand mine;
+  world.together([&] {
+    mine.planned = planned_bytes(setup.deck.config, setup.plan, place_of(setup.mesh, world.rank()), setup.threads);
+    mine.room = device_room();
+  });
+  std::vector<MemoryDemand> demands;
+  for (const std::string& line : world.gather(line_of(mine))) {
+    MemoryDemand demand;
+    demand.rank = static_cast<int>(demands.size());
+    demand.node = world.node_of(demand.rank);
+    std::istringstream words(line);
+    words >> demand.planned >> demand.room.device >> demand.room.free >> demand.room.total >> demand.room.may_be_freed;
+    demands.push_back(demand);
+  }
+  return demands;
+}
+
+std::string shortage_text(const MemoryShortage& shortage, const Mesh& mesh, const MemoryBesidePlan& beside) {
+  const MeshPlace place = place_of(mesh, shortage.largest.rank);
+  std::string text = fmt::format("rank {} (data {}, pipeline {}, tensor {}) plans {}", shortage.largest.rank,
+                                 place.data, place.pipeline, place.tensor, bytes_text(shortage.largest.planned));
+  if (shortage.ranks > 1)
+    text += fmt::format(", the {} ranks that share its memory {}", shortage.ranks, bytes_text(shortage.planned));
+  return text + fmt::format("; of the {} there are, {} can be had for it (each process holds about {} beside its plan)",
+                            bytes_text(shortage.largest.room.total), bytes_text(shortage.room),
+                            bytes_text(beside.bytes));
+}
+
+}  // namespace
+
+void refuse_what_does_not_fit(World& world, const RunSetup& setup) {
+  const std::vector<MemoryDemand> demands = demands_of_all(world, setup);
+  const MemoryBesidePlan beside = memory_beside_plan();
+  world.together([&] {
+    if (world.rank() != 0) return;
+    if (const auto shortage = worst_shortage(demands, beside.bytes, RoomToday::with_what_others_hold))
+      throw_input_error(
+          "the deck does not fit into memory: {}; {}", shortage_text(*shortage, setup.mesh, beside),
+          advice_text(smallest_fitting_change(setup.deck, shortage->room_each(), setup.threads), setup.mesh.size()));
+    if (const auto shortage = worst_shortage(demands, beside.bytes, RoomToday::free))
+      spdlog::warn("memory is short: {}; others hold the rest", shortage_text(*shortage, setup.mesh, beside));
+  });
+}
+
+}  // namespace penstock
