@@ -10,6 +10,7 @@
 #include "schedule/report.hpp"
 #include "train/fit.hpp"
 #include "train/memory_text.hpp"
+#include "train/mesh_choice.hpp"
 #include "train/run_folder.hpp"
 #include "train/step_forecast.hpp"
 
@@ -134,6 +135,9 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   const std::size_t beside = memory_beside_plan().bytes;
   nlohmann::json json;
   if (fit) json["fit"] = fit_json(*fit);
+  json["mesh_auto"] = config.mesh.fitted;
+  json["training_file"] = config.data.train;
+  json["validation_file"] = config.data.validation;
   json["parameters"] = total_parameters(plan);
   json["tokens_per_step"] = config.tokens_per_step();
   json["microbatches"] = plan.microbatches();
@@ -193,7 +197,7 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
 void check_command(const CheckRequest& request) {
   Deck deck = Deck::load(request.deck);
   for (const std::string& setting : request.settings) deck.set(setting);
-  RunDeck read = read_run_deck(deck);
+  RunDeck read = request.ranks > 0 ? fit_mesh(deck, request.ranks) : read_run_deck(deck);
   RunConfig& config = read.config;
   config.schedule.table = read_schedule_file(config.schedule.file);
   const ModelPlan plan = make_plan(config);

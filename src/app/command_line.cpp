@@ -38,6 +38,8 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--costs", request->costs, "costs.json of a run: price the schedule in seconds");
   command->add_option("--memory", request->memory,
                       "say 80GiB, of each rank's device: does the deck fit, and with which change would it");
+  command->add_option("--ranks", request->ranks, "of a job: plan the mesh that mesh.auto = true would choose for them")
+      ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--json", request->json, "the same facts as JSON");
   command->callback([=, &chosen] { chosen = [request] { return check_command(*request), 0; }; });
 }

@@ -43,6 +43,9 @@ void RunConfig::describe(FieldTable& table) {
 
   table.add("data.train", data.train, "token file to train on (made by penstock tokenize)").required().not_empty();
   table.add("data.validation", data.validation, "token file of held-back text; empty: none");
+  table.add("data.stage", data.stage,
+            "folder on a disk of each node's own, such as \"/tmp\": token files are copied there and read from there; "
+            "empty: they are read where they are");
   table.add("data.sequence", data.sequence, "tokens of a sample").unit("tokens").required().at_least(1);
 
   model.describe(table);
@@ -52,6 +55,14 @@ void RunConfig::describe(FieldTable& table) {
   table.add("mesh.tensor", mesh.tensor, "ranks every layer's matrices are cut over").unit("ranks").at_least(1);
   table.add("mesh.sequence_parallel", mesh.sequence_parallel,
             "cut the tokens between attention and MLP over the tensor axis, too");
+
+  table
+      .add("mesh.auto", mesh.fitted,
+           "where the job has another number of ranks than the mesh, train on the nearest mesh that fits")
+      .advanced(
+          "The tensor and pipeline axes are kept where that can be, and the data axis takes what is left; else the "
+          "nearest sizes that model, batch and schedule allow. The log says which mesh it is. Losses are those of the "
+          "deck's own mesh, but for the order of sums.");
 
   table.add("batch.global", batch.global, "samples of a step, over all replicas")
       .unit("samples")

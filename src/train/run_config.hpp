@@ -21,13 +21,14 @@ struct RunConfig {
     double reserve = 30;
   } run;
   struct Data {
-    std::string train, validation;
+    std::string train, validation, stage;
     std::int64_t sequence = 0;
   } data;
   ModelConfig model;
   struct MeshSizes {
     std::int64_t data = 1, pipeline = 1, tensor = 1;
     bool sequence_parallel = true;
+    bool fitted = false;  ///< mesh.auto
   } mesh;
   struct Batch {
     std::int64_t global = 0, micro = 0;

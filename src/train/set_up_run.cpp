@@ -5,10 +5,12 @@
 #include <iterator>
 #include <sstream>
 
+#include "base/log.hpp"
 #include "device/device.hpp"
 #include "schedule/schedule.hpp"
 #include "train/cores.hpp"
 #include "train/memory_check.hpp"
+#include "train/mesh_choice.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
@@ -27,6 +29,15 @@ std::string read_deck_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+RunDeck fitted(const Deck& deck, RunDeck own, int ranks) {
+  RunDeck fit = fit_mesh(deck, ranks);
+  const std::string mesh = text_of(fit.config.mesh), wanted = text_of(own.config.mesh);
+  if (mesh != wanted)
+    spdlog::info("mesh.auto: the job has {} rank{}: {}, in place of the deck's {}", ranks, ranks == 1 ? "" : "s", mesh,
+                 wanted);
+  return fit;
+}
+
 // Rank 0 reads and hands round: thousands of ranks do not open one small file.
 RunDeck read_deck(World& world, const TrainRequest& request) {
   std::string text;
@@ -39,6 +50,7 @@ RunDeck read_deck(World& world, const TrainRequest& request) {
     Deck deck = Deck::parse(text, request.deck.string());
     for (const std::string& setting : request.settings) deck.set(setting);
     result = read_run_deck(deck);
+    if (result.config.mesh.fitted) result = fitted(deck, std::move(result), world.size());
   });
   RunConfig::ScheduleChoice& schedule = result.config.schedule;
   if (schedule.file.empty()) return result;
@@ -55,7 +67,7 @@ void check_world_size(const RunConfig& config, int ranks) {
   if (wanted == ranks) return;
   throw_input_error(
       "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start {} "
-      "rank{} (mpiexec -n {}), or change the mesh",
+      "rank{} (mpiexec -n {}), change the mesh, or let mesh.auto = true fit it",
       ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, wanted, wanted, wanted == 1 ? "" : "s", wanted);
 }
 
@@ -112,6 +124,8 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
     setup.plan = make_plan(config);
   });
   take_device(world, config);
+  setup.train_file = config.data.train;
+  setup.validation_file = config.data.validation;
   setup.train_header = read_header(world, config.data.train, config);
   if (!config.data.validation.empty()) {
     setup.validation_header = read_header(world, config.data.validation, config);

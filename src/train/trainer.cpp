@@ -13,6 +13,7 @@
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/part_times.hpp"
 #include "train/capture_recorder.hpp"
+#include "train/data_stage.hpp"
 #include "train/memory_text.hpp"
 #include "train/taps.hpp"
 
@@ -168,6 +169,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
     progress_.emplace(step_ + 1, last_step());
   });
+  stage_data();
   world_->together([&] {
     const BatchPlan plan({.seed = static_cast<std::uint64_t>(config_.run.seed),
                           .samples_in_file = samples_in_file(setup_.train_header, config_.data.train,
@@ -175,11 +177,20 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
                           .global_batch = static_cast<int>(config_.batch.global),
                           .micro_batch = static_cast<int>(config_.batch.micro),
                           .data_ranks = static_cast<int>(config_.mesh.data)});
-    reader_.emplace(TokenFile(config_.data.train, setup_.train_header), plan,
+    reader_.emplace(TokenFile(setup_.train_file, setup_.train_header), plan,
                     BatchReaderOptions{.data_coordinate = place_.data,
                                        .sequence = static_cast<int>(config_.data.sequence),
                                        .samples_drawn = samples_});
   });
+}
+
+void Trainer::stage_data() {
+  if (config_.data.stage.empty()) return;
+  std::vector<std::filesystem::path> files{setup_.train_file};
+  if (setup_.validation_header) files.push_back(setup_.validation_file);
+  files = stage_files(*world_, files, config_.data.stage, config_.watchdog.seconds);
+  setup_.train_file = files.front();
+  setup_.validation_file = files.back();
 }
 
 // A life that would do no step has nothing to save, and its end would point to a checkpoint that it does not have.
@@ -382,7 +393,7 @@ StepTokens Trainer::tokens_of(const StepBatch& batch) const {
 // microbatches as the training step has room for.
 double Trainer::evaluate() {
   std::optional<TokenFile> file;
-  world_->together([&] { file.emplace(config_.data.validation, *setup_.validation_header); });
+  world_->together([&] { file.emplace(setup_.validation_file, *setup_.validation_header); });
   const std::int64_t share = config_.validation.samples / config_.mesh.data;
   const std::int64_t tokens_in_all = config_.validation.samples * config_.data.sequence;
   double loss = 0;

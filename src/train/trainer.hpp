@@ -40,6 +40,7 @@ struct RunSetup {
   int threads = 1;  ///< of this rank: the one value that is its own
   TokenFileHeader train_header;
   std::optional<TokenFileHeader> validation_header;
+  std::filesystem::path train_file, validation_file;  ///< where tokens are read: data.stage puts them on the node
   std::filesystem::path run;
 };
 
@@ -64,6 +65,7 @@ class Trainer {
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
+  void stage_data();
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;
   bool saved_in_this_folder(std::int64_t step) const;

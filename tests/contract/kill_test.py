@@ -1,14 +1,15 @@
-"""kill -9 of one rank at any moment, many times, a third of them inside a save; then --restart latest.
+"""kill -9 of one rank, or of mpiexec, at any moment, many times, a third of them inside a save; then --restart latest.
 
-Always a whole checkpoint, never a wrong loss. PENSTOCK_KILLS says how many kills (default 6; the issue asks for 20).
+Always a whole checkpoint, never a wrong loss. PENSTOCK_KILLS says how many kills (default 6; the issue asks for 200).
 """
 import os
 import random
 import re
+import shutil
 import signal
 import time
 
-from penstock import DROPOUT, ContractTest, Mesh, checkpoint, curve, main, processes_naming
+from penstock import DROPOUT, ContractTest, Mesh, Result, checkpoint, curve, main, processes_naming
 
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "6"))
 STEPS = 24
@@ -36,6 +37,7 @@ class KillTest(ContractTest):
         self.train(deck=self.deck, mesh=MESH, settings=DROPOUT, run=straight)
         life = time.monotonic() - began
         inside = attempts = kills = 0
+        self.launchers = 0
         while kills < KILLS or inside * 3 < KILLS:
             attempts += 1
             self.assertLess(attempts, 5 * KILLS, f"{kills} kills, only {inside} inside a save")
@@ -46,10 +48,11 @@ class KillTest(ContractTest):
             kills += 1
             inside += struck
             self.go_on(run, straight)
-        print(f"{kills} kills, {inside} of them inside a save")
+            shutil.rmtree(run)
+        print(f"{kills} kills, {inside} of them inside a save, {self.launchers} of mpiexec")
 
     def strike(self, run, during_a_save, life):
-        """Kills one rank. Whether it happened inside a save; None when the run was done before."""
+        """Kills one rank, or mpiexec. Whether it happened inside a save; None when the run was done before."""
         process = self.start(self.command(deck=self.deck, mesh=MESH, settings=DROPOUT, run=run), cwd=self.folder)
         if during_a_save:
             wanted = self.source.randrange(1, STEPS // 3 + 1)
@@ -62,17 +65,27 @@ class KillTest(ContractTest):
         if not ranks:
             self.finish(process)
             return None
-        os.kill(self.source.choice(ranks), signal.SIGKILL)
+        launcher = self.source.random() < 0.25
+        os.kill(process.pid if launcher else self.source.choice(ranks), signal.SIGKILL)
         log = process.log.read_text()
-        result = self.finish(process)
+        if launcher and self.source.random() < 0.5:
+            process.wait()  # its ranks live on for some seconds: the next life begins beside them
+            result = Result(process.returncode, "", process.log.read_text(), 0, 0)
+        else:
+            result = self.finish(process)
         if "done: " in result.err:
             return None
         self.assertNotIn(result.code, (0, 75))
+        self.launchers += launcher
         return is_saving(log) and is_saving(result.err)
 
     def go_on(self, run, straight):
         """The newest file under its final name is whole, and the next life ends as the straight run did."""
-        result = self.train(deck=self.deck, mesh=MESH, settings=DROPOUT, run=run, restart="latest")
+        options = {"deck": self.deck, "mesh": MESH, "settings": DROPOUT, "run": run, "restart": "latest"}
+        result = self.finish(self.start(self.command(**options), cwd=self.folder))
+        if result.code == 2 and "another run writes in this folder" in result.err:
+            result = self.train(**options)  # the last life's ranks took longer to leave than the guard waits
+        self.assertEqual(result.code, 0, result.err)
         self.assertNotIn("passed over", result.err)  # a file that has its name is whole
         self.assertEqual(curve(run), curve(straight), result.err)
         self.assert_same_bits(checkpoint(run, STEPS), checkpoint(straight, STEPS))

@@ -50,3 +50,20 @@ penstock_contract_test(decks_test RANKS 8 TIMEOUT 600)
 penstock_contract_test(errors_test RANKS 8 TIMEOUT 900)
 penstock_contract_test(kill_test LABELS exactness RANKS 4 TIMEOUT 900)
 penstock_contract_test(two_lives_test LABELS exactness RANKS 4 TIMEOUT 600)
+
+# What a cluster does to a job. Root and the packages of `scripts/prepare cluster` make a Slurm (cluster/slurm.py): without
+# them these tests are skipped.
+# penstock_cluster_test(<file> CASE <class> RANKS <most at once> TIMEOUT <seconds>)
+function(penstock_cluster_test name)
+  cmake_parse_arguments(test "" "CASE;RANKS;TIMEOUT" "" ${ARGN})
+  set(test_name cluster.${name}.${test_CASE})
+  add_test(NAME ${test_name}
+           COMMAND ${PENSTOCK_CONTRACT_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/cluster/${name}.py ${test_CASE})
+  set_tests_properties(${test_name} PROPERTIES
+                       LABELS cluster PROCESSORS ${test_RANKS} TIMEOUT ${test_TIMEOUT}
+                       SKIP_REGULAR_EXPRESSION "skipped=[1-9]"
+                       ENVIRONMENT "PENSTOCK=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
+endfunction()
+
+penstock_cluster_test(slurm_test CASE LivesTest RANKS 4 TIMEOUT 600)
+penstock_cluster_test(slurm_test CASE LostNodeTest RANKS 4 TIMEOUT 600)

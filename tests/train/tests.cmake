@@ -1,4 +1,6 @@
 penstock_test(train/run_config_test LABELS unit)
+penstock_test(train/mesh_choice_test LABELS unit)
+penstock_test(train/data_stage_test RANKS 1 3 LABELS unit)
 penstock_test(train/run_folder_test LABELS unit)
 penstock_test(train/metrics_test LABELS unit)
 penstock_test(train/life_record_test LABELS unit)

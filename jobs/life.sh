@@ -1,0 +1,105 @@
+# One life of a run inside a Slurm job: starts the ranks, hands signals on, and says how the life ended. The jobs of this
+# folder source it; it is bash and does nothing by itself.
+#
+#   deck=input/x.toml backend=cpu; source jobs/life.sh
+#   live            starts the ranks of $deck and returns when all have gone
+#   goes_on         whether another life would bring the run further
+#   requeue         puts this job back into the queue
+#   leave           ends the job with the exit code of the run
+#
+# What may be set outside: PENSTOCK (the program, default build/$backend/penstock), PENSTOCK_RUN (the run folder, default
+# runs/<the deck's name>), PENSTOCK_SET (words for `penstock train`, such as "--set data.train=FILE"),
+# PENSTOCK_MPI (srun's --mpi, default pmi2), PENSTOCK_LAUNCHER=mpiexec (start the ranks so instead of with srun).
+
+penstock="${PENSTOCK:-build/${backend:-cpu}/penstock}"
+run="${PENSTOCK_RUN:-runs/$(basename "$deck" .toml)}"
+read -r -a settings <<<"${PENSTOCK_SET:-}"
+
+say() { printf 'job %s, start %s: %s\n' "$SLURM_JOB_ID" "$((${SLURM_RESTART_COUNT:-0} + 1))" "$*"; }
+
+# A fact of `penstock status --json`, which says what the run folder recorded. The exit code of the ranks is a hint only:
+# srun gives the highest of all, and a rank that is still leaving when another has left can turn 75 into 143.
+fact() { "$penstock" status "$run" --json 2>/dev/null | sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+
+# As many ranks as the deck's mesh has. With mesh.auto = true Penstock fits the mesh to the ranks there are: a rank a GPU,
+# or no more than cores.
+count_ranks() {
+  local plan places
+  plan="$("$penstock" check "$deck" "${settings[@]}" --json)" || exit 2
+  ranks="$(grep -c '"layers":' <<<"$plan")"
+  grep -q '"mesh_auto": true' <<<"$plan" || return 0
+  places=$((SLURM_JOB_NUM_NODES * ${SLURM_GPUS_ON_NODE:-$SLURM_CPUS_ON_NODE}))
+  if [[ -n "${SLURM_GPUS_ON_NODE:-}" ]] || ((places < ranks)); then ranks="$places"; fi
+}
+
+# One world of all ranks; one that dies takes the others with it. Ranks share a node's cores by themselves, so that
+# nobody else binds them.
+start_ranks() {
+  local per_node=$(((ranks + SLURM_JOB_NUM_NODES - 1) / SLURM_JOB_NUM_NODES))
+  local words=("$penstock" train "$deck" "${settings[@]}" --run "$run" --restart latest)
+  if [[ "${PENSTOCK_LAUNCHER:-srun}" == mpiexec ]]; then
+    mpiexec -n "$ranks" -ppn "$per_node" "${words[@]}" &
+  else
+    srun --mpi="${PENSTOCK_MPI:-pmi2}" --kill-on-bad-exit=1 --overcommit --cpu-bind=none --distribution=block \
+      --ntasks="$ranks" --ntasks-per-node="$per_node" "${words[@]}" &
+  fi
+  step=$!
+}
+
+hand_on() {
+  asked=yes
+  say "asked to stop: the ranks save after the step they are in"
+  if [[ -n "$step" ]]; then kill -USR1 "$step"; fi
+}
+
+live() {
+  count_ranks
+  begun_at="$(fact checkpoint_step)"
+  lives_before="$(fact lives)"
+  asked=no step=
+  trap hand_on USR1
+  say "$deck: $ranks ranks on $SLURM_JOB_NUM_NODES nodes, run folder $run"
+  start_ranks
+  while true; do  # a signal ends `wait` early: again until the launcher itself has gone
+    wait "$step"
+    code=$?
+    kill -0 "$step" 2>/dev/null || break
+  done
+  state="$(fact state)" reason="$(fact reason)"
+  if [[ "$(fact lives)" == "$lives_before" ]]; then state=refused; fi
+  say "$state${reason:+ ($reason)} at step $(fact step) of $(fact steps), checkpoint $(fact checkpoint_step) (exit code $code)"
+}
+
+brought_further() {
+  local now
+  now="$(fact checkpoint_step)"
+  [[ "$now" =~ ^[0-9]+$ ]] && { [[ ! "$begun_at" =~ ^[0-9]+$ ]] || ((now > begun_at)); }
+}
+
+goes_on() {
+  case "$state" in
+    stopped)
+      # By hand (a signal to the ranks alone, the file `stop`) or at run.stop: somebody wanted the end.
+      [[ "$reason" == "job end" || "$asked" == yes ]] || return 1 ;;
+    failed | killed) ;;
+    *) return 1 ;;
+  esac
+  brought_further && return 0
+  say "this life brought no newer checkpoint: it is not repeated"
+  return 1
+}
+
+requeue() {
+  say "back to the queue"
+  scontrol requeue "$SLURM_JOB_ID"
+}
+
+leave() {
+  case "$state" in
+    done | stopped) exit 0 ;;
+    failed) say "not repeated: $(fact message)" ;;
+    refused) say "the program refused to begin: see above" ;;
+    *) say "the ranks were killed; \`scontrol requeue\` or another sbatch goes on from checkpoint $(fact checkpoint_step)" ;;
+  esac
+  exit 1
+}

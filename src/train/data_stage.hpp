@@ -1,0 +1,32 @@
+#pragma once
+// data.stage: copies of token files on each node's own disk.
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "comm/world.hpp"
+
+namespace penstock {
+
+/// A file on this node, as another one's copy.
+struct StagedFile {
+  std::filesystem::path path = {};
+  std::string digest = {};  ///< of all its bytes
+  bool copied = false;      ///< false: it was there from an earlier life, and was read through
+};
+
+/// Copies a file into the folder, or finds an earlier copy of the same file there: its name holds what tells the
+/// original (path, size, time of change) and the digest of its bytes. A new copy is read back from the disk before it
+/// gets its name. `progress` counts bytes. Throws InputError or SystemError.
+StagedFile stage_file(const std::filesystem::path& file, const std::filesystem::path& folder,
+                      std::atomic<std::uint64_t>& progress);
+
+/// Collective: one rank a node stages the files, the others wait; all nodes have to come to the same digests. The paths
+/// on this node. A copy that does not move for `deadline_seconds` ends the job. Throws CollectiveFailure.
+std::vector<std::filesystem::path> stage_files(World& world, const std::vector<std::filesystem::path>& files,
+                                               const std::filesystem::path& folder, double deadline_seconds);
+
+}  // namespace penstock

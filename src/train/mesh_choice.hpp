@@ -1,0 +1,21 @@
+#pragma once
+// mesh.auto: the mesh for as many ranks as a job got.
+
+#include <vector>
+
+#include "train/run_config.hpp"
+
+namespace penstock {
+
+/// All meshes of so many ranks, those that change the least of the wanted one first: its tensor and pipeline axes are
+/// kept where that can be, then the tensor axis alone; else the nearest sizes come first.
+std::vector<RunConfig::MeshSizes> meshes_near(const RunConfig::MeshSizes& wanted, int ranks);
+
+/// The deck with the first of these meshes that its model, batch and schedule allow; as it is where its own mesh has so
+/// many ranks. Throws InputError, with the nearest numbers of ranks that fit, where there is none.
+RunDeck fit_mesh(const Deck& deck, int ranks);
+
+/// "data 2 x pipeline 2 x tensor 1"
+std::string text_of(const RunConfig::MeshSizes& mesh);
+
+}  // namespace penstock

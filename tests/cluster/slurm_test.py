@@ -1,0 +1,219 @@
+"""Runs on a Slurm of two nodes: lives that end at time limits, by requeueing and with a lost node; arrays and chains.
+
+Slurm's own timers make these tests wait: it looks at time limits every 30 s, holds a requeued job back for 5 s, and
+misses a silent node after some 20 s.
+"""
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contract"))
+
+from penstock import (DROPOUT, PROGRAM, SOURCE, ContractTest, Mesh, checkpoint, curve, deck_text, main, rows,  # noqa: E402
+                      SMALL)
+from slurm import Slurm, require  # noqa: E402
+
+MESH = Mesh(2, 2, 1)
+
+class SlurmTest(ContractTest):
+    """Jobs are submitted in a folder of the test's own that sees the repository's jobs/."""
+
+    @classmethod
+    def setUpClass(cls):
+        require()
+        cls.slurm = Slurm(nodes=2, cpus=2).__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.slurm.__exit__()
+
+    def setUp(self):
+        super().setUp()
+        (self.folder / "jobs").symlink_to(SOURCE / "jobs")
+        (self.folder / "scripts").symlink_to(SOURCE / "scripts")
+        self.slurm.environment |= {"PENSTOCK": str(PROGRAM), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+        self.addCleanup(self.cancel_all)
+
+    def cancel_all(self):
+        for job in self.slurm.jobs():
+            self.slurm.run("scancel", job)
+        self.slurm.wait_for_end()
+
+    def write_deck(self, name, mesh=MESH, **sections):
+        merged = {key: {**SMALL.get(key, {}), **sections.get(key, {})} for key in {**SMALL, **sections}}
+        merged["data"]["train"] = str(self.tokens)
+        merged["mesh"] = {**mesh._asdict(), **merged.get("mesh", {})}
+        merged["model"] |= {key.split(".")[1]: value for key, value in DROPOUT.items()}
+        merged["device"] = {"threads": 1}
+        path = self.folder / f"{name}.toml"
+        path.write_text(deck_text(merged))
+        return path
+
+    def submit(self, *words):
+        return self.slurm.run("sbatch", "--parsable", "--output=log-%j.txt", *words, cwd=self.folder).strip()
+
+    def log(self, job):
+        path = self.folder / f"log-{job}.txt"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait_for_log(self, job, pattern, seconds=90):
+        try:
+            self.slurm.wait_until(lambda: re.search(pattern, self.log(job)), f"'{pattern}'", seconds)
+        except AssertionError as error:
+            self.fail(f"{error}\n{self.log(job)}")
+
+    def status(self, run):
+        return json.loads(self.penstock("status", run, "--json").out)
+
+    def wait_for_step(self, run, step, seconds=60):
+        def there():
+            return (run / "metrics.csv").exists() and len((run / "metrics.csv").read_text().splitlines()) > step
+        self.slurm.wait_until(there, f"step {step}", seconds)
+
+    def ranks(self, job):
+        return [process for process, name in self.slurm.processes(job=job).items() if name == PROGRAM.name[:15]]
+
+    def signal_ranks(self, job, number):
+        for process in self.ranks(job):
+            os.kill(process, number)
+
+    def straight(self, deck, mesh=MESH):
+        run = self.folder / "straight"
+        self.train(deck=deck, mesh=mesh, run=run)
+        return run
+
+class LivesTest(SlurmTest):
+    def test_time_limits_and_a_requeue_leave_the_straight_bits(self):
+        steps = 400
+        sections = {"run": {"steps": steps, "reserve": 0}, "checkpoint": {"every": 10}}
+        deck = self.write_deck("lives", **sections)
+        straight = self.straight(deck)
+        run = self.folder / "runs/lives"
+
+        # Life 1: Slurm warns before the limit. The ranks are held meanwhile, so that they are not done before.
+        job = self.submit("--nodes=2", "--time=1", "--signal=B:USR1@50", "jobs/cpu-nodes.sbatch", deck.name)
+        self.wait_for_step(run, 15)
+        self.signal_ranks(job, signal.SIGSTOP)
+        self.wait_for_log(job, "asked to stop")
+        self.signal_ranks(job, signal.SIGCONT)
+        self.wait_for_log(job, r"start 1: stopped \(signal\).*\n.*back to the queue")
+        # Life 2: the run looks at the job's end itself; so early here that it does a step or a few.
+        sections["run"]["reserve"] = 58
+        self.write_deck("lives", **sections)
+        self.wait_for_log(job, r"start 2: stopped \(job end\).*\n.*back to the queue")
+        second = self.status(run)
+        # Life 3: requeued by hand, in the midst of it.
+        self.slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=20")
+        sections["run"]["reserve"] = 0
+        self.write_deck("lives", **sections)
+        self.wait_for_step(run, second["step"] + 12)
+        self.assertLess(self.status(run)["step"], steps)
+        self.slurm.run("scontrol", "requeue", job)
+        # Life 4, or a later one, ends it.
+        self.slurm.wait_for_end()
+        status = self.status(run)
+        self.assertEqual((status["state"], status["step"]), ("done", steps), self.log(job))
+        self.assertGreaterEqual(status["lives"], 4)
+        self.assertEqual(self.slurm.facts(job)["Restarts"], "3")
+        self.assertEqual(curve(run), curve(straight))
+        self.assert_same_bits(checkpoint(run, steps), checkpoint(straight, steps))
+        print(f"{status['lives']} lives, {steps} steps: {re.findall(r'start .*', self.log(job))}")
+
+    def test_a_chain_of_jobs(self):
+        # The job's end is always too near: each link does a step or a few.
+        steps = 60
+        deck = self.write_deck("chain", run={"steps": steps, "reserve": 3590}, mesh={"pipeline": 1})
+        straight = self.straight(deck, Mesh(2, 1, 1))
+        job = self.submit("--nodes=1", "jobs/chain.sbatch", deck.name)
+        run = self.folder / "runs/chain"
+        self.slurm.wait_until(lambda: (run / "end.json").exists() and self.status(run)["lives"] >= 2, "second link", 60)
+        self.write_deck("chain", run={"steps": steps, "reserve": 0}, mesh={"pipeline": 1})
+        self.slurm.wait_for_end()
+        status = self.status(run)
+        self.assertEqual((status["state"], status["step"]), ("done", steps), self.log(job))
+        self.assertIn("the next link is job", self.log(job))
+        self.assertIn("stopped (job end)", self.log(job))
+        self.assertEqual(curve(run), curve(straight))
+        self.assert_same_bits(checkpoint(run, steps), checkpoint(straight, steps))
+        print(f"a chain of {status['lives']} links")
+
+    def test_two_decks_as_an_array(self):
+        first, second = (self.write_deck(name, Mesh(1, 1, 2), run={"seed": seed})
+                         for name, seed in (("first", 3), ("second", 4)))
+        out = self.slurm.run(self.folder / "scripts/submit", "jobs/array.sbatch", first, second, "--",
+                             f"--chdir={self.folder}", "--output=log-%A_%a.txt")
+        job = re.search(r"\d+", out).group()
+        self.slurm.wait_for_end()
+        for index, deck in enumerate((first, second)):
+            straight = self.folder / f"straight-{deck.stem}"
+            self.train(deck=deck, mesh=Mesh(1, 1, 2), run=straight)
+            run = self.folder / "runs" / deck.stem
+            self.assertEqual(self.status(run)["state"], "done", self.log(f"{job}_{index}"))
+            self.assertEqual(curve(run), curve(straight))
+
+    def test_ranks_that_would_be_alone_are_refused_in_one_message(self):
+        deck = self.write_deck("alone")
+        self.slurm.environment["PENSTOCK_MPI"] = "none"
+        try:
+            job = self.submit("--nodes=2", "jobs/cpu-nodes.sbatch", deck.name)
+        finally:
+            del self.slurm.environment["PENSTOCK_MPI"]
+        self.slurm.wait_for_end()
+        log = self.log(job)
+        self.assertEqual(log.count("do not know of each other"), 1, log)
+        self.assertEqual(log.count("penstock: "), 1, log)
+        self.assertIn("the program refused to begin", log)
+        self.assertEqual(self.slurm.facts(job)["ExitCode"], "1:0")
+        self.assertFalse((self.folder / "runs").exists())
+
+class LostNodeTest(SlurmTest):
+    def test_the_job_goes_on_with_the_nodes_there_are_and_the_orphan_does_no_harm(self):
+        steps = 4000
+        deck = self.write_deck("lost", run={"steps": steps}, checkpoint={"every": 20, "keep": 0}, mesh={"auto": True})
+        run = self.folder / "runs/lost"
+        job = self.submit("--nodes=1-2", "jobs/cpu-nodes.sbatch", deck.name)
+        self.wait_for_step(run, 45)
+        # Rank 0 is held where it saves, and everything else of its node ends as in a power cut.
+        orphan = int((run / "ranks.csv").read_text().splitlines()[1].split(",")[2])
+        saves = self.log(job).count("saving step")
+        while self.log(job).count("saving step") == saves:
+            time.sleep(0.001)
+        os.kill(orphan, signal.SIGSTOP)
+        node = self.slurm.facts(job)["BatchHost"]
+        self.slurm.lose_node(node, but=[orphan])
+        before = {path: path.read_bytes() for path in (run / "checkpoints").glob("step-*.h5")}
+        durable = self.status(run)["checkpoint_step"]
+        self.wait_for_log(job, "start 2: .*ranks on 1 nodes", seconds=120)
+        self.wait_for_log(job, "restarting from .*: step")
+        restarted = int(re.search(r"restarting from .*: step (\d+)", self.log(job)).group(1))
+        self.assertEqual(restarted, durable, self.log(job))
+        self.assertIn("mesh.auto: the job has 2 ranks: data 1 x pipeline 2 x tensor 1", self.log(job))
+        self.wait_for_step(run, restarted + 30)
+        # The orphan wakes beside the second life, and tries what it was about to do.
+        os.kill(orphan, signal.SIGCONT)
+        self.slurm.wait_until(lambda: not Path(f"/proc/{orphan}").exists() or "Z" in
+                              Path(f"/proc/{orphan}/stat").read_text().rsplit(")", 1)[1], "end of the orphan", 60)
+        self.assertIsNone(re.search("has lost its folder", self.log(job).split("start 2")[-1]))
+        (run / "stop").touch()
+        self.slurm.wait_for_end()
+        status = self.status(run)
+        self.assertEqual((status["state"], status["last_end"]["reason"], status["lives"]), ("stopped", "stop file", 2))
+        self.assertEqual([int(row["step"]) for row in rows(run)], list(range(1, status["step"] + 1)))
+        for path, content in before.items():
+            self.assertEqual(path.read_bytes(), content, f"{path} was changed")
+        for path in sorted((run / "checkpoints").glob("step-*.h5")):
+            self.penstock("checkpoint", "verify", path)
+        straight = self.folder / "straight"
+        self.train(deck=deck, mesh=MESH, run=straight, settings={"run.stop": status["step"]}, expect=75)
+        worst = self.assert_same_curve(straight, run)  # another mesh after the loss: other orders of sums
+        left = {path.name for path in run.rglob("*") if "tmp" in path.name or "guard" in path.name}
+        self.assertEqual(left, set())
+        print(f"{node} lost, durable step {durable}; life 2 ended at step {status['step']}, {worst} from the straight run")
+
+if __name__ == "__main__":
+    main()

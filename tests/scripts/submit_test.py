@@ -1,0 +1,111 @@
+"""scripts/submit with made-up sbatch, sinfo and penstock: what it refuses, what it would submit."""
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+MIB = 1 << 20
+
+
+class Submit(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.deck = self.root / "deck.toml"
+        self.deck.write_text("")
+        self.tokens = self.root / "train.tok"
+        self.tokens.write_text("")
+        self.program("sbatch", 'echo "$*" > $(dirname $0)/submitted; echo Submitted batch job 7')
+        self.program("sinfo", "echo 4000+")
+        self.plan(ranks=4)
+
+    def program(self, name, body):
+        path = self.root / name
+        path.write_text("#!/bin/bash\n" + body + "\n")
+        path.chmod(0o755)
+
+    def plan(self, ranks, mib=100, **facts):
+        plan = {"mesh_auto": False, "ranks": [{"bytes": {"total": mib * MIB}, "layers": [0]}] * ranks,
+                "training_file": str(self.tokens), "validation_file": "", **facts}
+        (self.root / "plan.json").write_text(json.dumps(plan, indent=2, sort_keys=True))
+        self.program("penstock", f"cat {self.root}/plan.json")
+
+    def submit(self, *words, expect=0, **environment):
+        done = subprocess.run(
+            [SOURCE / "scripts/submit", *map(str, words)], capture_output=True, text=True, check=False,
+            env={**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}", "PENSTOCK": str(self.root / "penstock"),
+                 **environment})
+        self.assertEqual(done.returncode, expect, done.stderr)
+        return done.stderr
+
+    def submitted(self):
+        path = self.root / "submitted"
+        return path.read_text().strip() if path.exists() else None
+
+    def test_prints_what_it_submits(self):
+        said = self.submit("jobs/cpu.sbatch", self.deck, "--", "--time=9")
+        self.assertEqual(self.submitted(), f"--time=9 jobs/cpu.sbatch {self.deck}")
+        self.assertIn(f"sbatch --time=9 jobs/cpu.sbatch {self.deck}", said)
+        self.assertIn("4 ranks on 1 nodes, 4 a node", said)
+
+    def test_a_dry_run_submits_nothing(self):
+        self.submit("--dry-run", "jobs/cpu.sbatch", self.deck)
+        self.assertIsNone(self.submitted())
+
+    def refuse(self, parts, *words):
+        said = self.submit(*words, expect=2)
+        self.assertIsNone(self.submitted())
+        for part in parts:
+            self.assertIn(part, said)
+
+    def test_ranks_that_the_nodes_do_not_share_evenly(self):
+        self.refuse(["4 ranks", "3 nodes", "divides 4"], "jobs/cpu-nodes.sbatch", self.deck, "--", "--nodes=3")
+
+    def test_more_ranks_than_gpus(self):
+        self.plan(ranks=8)
+        self.refuse(["8 a node", "--gpus-per-node=4"], "jobs/gpu.sbatch", self.deck)
+        self.submit("jobs/gpu-nodes.sbatch", self.deck)
+
+    def test_more_memory_than_a_node_has(self):
+        self.plan(ranks=4, mib=1000)
+        self.refuse(["4200 MiB", "4000 MiB"], "jobs/cpu.sbatch", self.deck)
+        self.submit("jobs/cpu-nodes.sbatch", self.deck)
+
+    def test_a_mesh_that_is_fitted_is_not_held_against_the_nodes(self):
+        self.plan(ranks=4, mesh_auto=True)
+        self.submit("jobs/cpu-nodes.sbatch", self.deck, "--", "--nodes=1-3")
+
+    def test_token_files_have_to_be_there(self):
+        self.plan(ranks=4, training_file=str(self.root / "nothing.tok"))
+        self.refuse(["nothing.tok is not here"], "jobs/cpu.sbatch", self.deck)
+
+    def test_a_deck_that_check_refuses(self):
+        self.program("penstock", "echo 'penstock: the deck is wrong' >&2; exit 2")
+        self.refuse(["the deck is wrong"], "jobs/cpu.sbatch", self.deck)
+
+    def test_an_array_has_a_job_a_deck(self):
+        self.submit("jobs/array.sbatch", self.deck, self.deck, self.deck)
+        self.assertEqual(self.submitted(), f"--array=0-2 jobs/array.sbatch {self.deck} {self.deck} {self.deck}")
+        self.submit("jobs/array.sbatch")
+        self.assertEqual(self.submitted(), "--array=0-1 jobs/array.sbatch")
+
+    def test_several_decks_are_for_the_array(self):
+        self.refuse(["jobs/array.sbatch"], "jobs/cpu.sbatch", self.deck, self.deck)
+
+    def test_every_job_opens_with_what_a_reader_needs(self):
+        for job in (SOURCE / "jobs").glob("*.sbatch"):
+            with self.subTest(job=job.name):
+                text = job.read_text()
+                for word in ("# Goal:", "# Nodes:", "# Minutes:", "# Edit:", "# Submit:", "# Look at:",
+                             "#SBATCH --signal=B:USR1@", "source jobs/life.sh"):
+                    self.assertIn(word, text)
+                self.submit("--dry-run", f"jobs/{job.name}", self.deck)
+
+
+if __name__ == "__main__":
+    unittest.main()
