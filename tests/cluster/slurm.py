@@ -148,6 +148,9 @@ class Slurm:
                  f"--seed-file={self.folder}/munge/seed", "--num-threads=2", user="munge")
 
     def start_node(self, node):
+        """Starts the node's slurmd unless it runs."""
+        if is_alive(number_in(self.folder / f"slurmd.{node}.pid")):
+            return
         (self.folder / f"spool-{node}").mkdir(exist_ok=True)
         self.run("slurmd", "-f", self.path, "-N", node)
 
@@ -171,6 +174,17 @@ class Slurm:
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(map(str, words))}: {done.stderr}{done.stdout}")
         return done.stdout
+
+    def insist(self, *words, seconds=20):
+        """Repeats a command that Slurm refuses while a job changes its state."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.run(*words)
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
     def jobs(self):
         """Numbers of the jobs that are not at their end."""
@@ -198,18 +212,28 @@ class Slurm:
                 found[process] = name_of(process)
         return found
 
-    def lose_node(self, node, but=()):
-        """Ends the node's slurmd and all that it started at once, as a power cut would; `but` lives on as an orphan."""
-        daemon = number_in(self.folder / f"slurmd.{node}.pid")
-        steps = [p for p in all_processes() if name_of(p) == "slurmstepd" and node in self.node_of_step(p)]
-        for process in [daemon, *steps, *self.processes(node)]:
-            if process not in but:
+    def lose_node(self, node):
+        """Ends the node's slurmd and all that it started at once, as a power cut would."""
+        for process in [*self.daemons(node), *self.processes(node)]:
+            kill(process)
+
+    def lose_sight_of_node(self, node, program):
+        """Slurm loses the node, as behind a cut link: the ranks of `program` live on there, orphans from now on."""
+        steps_of_ranks = [p for p in self.daemons(node) if program[:15] in map(name_of, children_of(p))]
+        for process in self.daemons(node):
+            if process not in steps_of_ranks:
+                kill(process)
+        for process, name in self.processes(node).items():
+            if name != program[:15] and process not in steps_of_ranks:
                 kill(process)
 
-    def node_of_step(self, process):
-        """The node of a slurmstepd of this Slurm: one that its children are told."""
-        return {environment_of(child).get("SLURMD_NODENAME") for child in children_of(process)
-                if environment_of(child).get("SLURM_CONF") == str(self.path)}
+    def daemons(self, node):
+        """The node's slurmd and its slurmstepd, which know the node by what their children are told."""
+        def is_of_node(process):
+            return any(environment_of(child).get("SLURMD_NODENAME") == node and
+                       environment_of(child).get("SLURM_CONF") == str(self.path) for child in children_of(process))
+        steps = [p for p in all_processes() if name_of(p) == "slurmstepd" and is_of_node(p)]
+        return [number_in(self.folder / f"slurmd.{node}.pid"), *steps]
 
     def __exit__(self, *_):
         if (self.folder / "slurmctld.pid").exists():
@@ -223,6 +247,13 @@ class Slurm:
             if environment_of(process).get("SLURM_CONF") == str(self.path) and process != os.getpid():
                 kill(process)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def children_of(process):
