@@ -84,6 +84,8 @@ Metrics::Metrics(std::filesystem::path path, std::int64_t last_step, const std::
 
 Metrics::~Metrics() { close(descriptor_); }
 
+void Metrics::sync() const { fsync(descriptor_); }
+
 // A write that failed may have left a part of a line: it is cut off, and written again with the next row.
 void Metrics::append(const MetricsRow& row) {
   waiting_ += text(row) + "\n";

@@ -35,6 +35,8 @@ class Metrics {
   /// one; a part of a row is never left behind. Another life that has the folder has a file of its own by this name:
   /// this one's rows do not reach it.
   void append(const MetricsRow& row);
+  /// Returns when the rows that are in the file are on the device, too, as far as it can be had. From any thread.
+  void sync() const;
   /// Rows that are not in the file.
   bool behind() const { return !waiting_.empty(); }
 

@@ -451,6 +451,7 @@ Saver::Options Trainer::saving() {
           .behind = config_.saves_behind_training(),
           .ensure_mine =
               [this] {
+                if (metrics_) metrics_->sync();  // a checkpoint must not outlive the rows before it
                 if (guard_) guard_->ensure_mine();
               },
           .clear_line =
