@@ -178,6 +178,11 @@ bool supersedes(const GuardHolder& me, const GuardHolder& other) {
   return !me.job.empty() && me.job == other.job && me.requeues > other.requeues;
 }
 
+std::string life_of_guard(const std::filesystem::path& folder) {
+  const auto holder = GuardHolder::parse(text_of_file(folder / "guard"));
+  return holder ? holder->life : "";
+}
+
 RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder me)
     : file_(std::move(folder) / "guard"), times_(times), me_(std::move(me)) {
   constexpr int attempts = 10;  // others may come and go in between

@@ -64,6 +64,9 @@ struct GuardTimes {
   double ending_seconds = 30;     ///< how long a life that lost its folder may take to end by itself
 };
 
+/// The life that holds a run's folder; empty where none does.
+std::string life_of_guard(const std::filesystem::path& folder);
+
 /// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.
 /// For rank 0 alone. A guard whose life ended without cleaning up is taken over, with a line in the log; so is one of a
 /// life that this one supersedes, alive or not. Afterwards no older life can give anything in the folder a name.

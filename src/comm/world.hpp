@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <source_location>
 #include <span>
@@ -17,6 +18,8 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "comm/heartbeat.hpp"
+#include "comm/watchdog.hpp"
 
 namespace penstock {
 
@@ -42,10 +45,14 @@ class CollectiveFailure : public std::runtime_error {
   Failure failure_;
 };
 
+/// What is waited for, in words; only asked where a wait lasts.
+using WaitText = std::function<Awaited()>;
+
 /// Starts and ends MPI (MPI_THREAD_MULTIPLE). All waiting for other ranks in this process goes through `wait`, because
 /// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, looks whether the
-/// processes of this host's ranks still live, and knows a deadline. "Collective" methods are called by all ranks in the
-/// same order, on the thread that made the World (but see `broadcast`).
+/// processes of this host's ranks still live, and is known to the watchdog, which ends the job when nothing moves.
+/// "Collective" methods are called by all ranks in the same order, on the thread that made the World (but see
+/// `broadcast`).
 class World {
  public:
   /// Throws InputError when srun started the ranks as singletons (SLURM_STEP_NUM_TASKS > 1 and no PMI).
@@ -66,26 +73,27 @@ class World {
   static std::string host();
   MPI_Comm handle() const { return MPI_COMM_WORLD; }
 
-  /// Waits for all requests. When `deadline_seconds` pass without an end, reports rank, host, `what` and the place, and
-  /// ends the job. Safe to call from several threads.
-  void wait(std::span<MPI_Request> requests, std::string_view what);
+  /// Waits for all requests. When the deadline passes and no rank gets on, the watchdog ends the job with a report that
+  /// says `what`. Safe to call from several threads.
+  void wait(std::span<MPI_Request> requests, const WaitText& what);
+  void wait(std::span<MPI_Request> requests, std::string_view what) {
+    wait(requests, [what] { return Awaited(what); });
+  }
   void wait(MPI_Request request, std::string_view what) { wait(std::span(&request, 1), what); }
   /// Waits, as `wait` does, until `done` says so; for other things than requests (a thread of this process, a device).
   /// Each change of `progress`, where there is one, begins the deadline anew.
   void wait_until(const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress = {});
 
-  void set_deadline(double seconds) { deadline_seconds_ = seconds; }
+  void set_deadline(double seconds) { watchdog_->set_deadline(seconds); }
   /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty
   /// when there are none. Processes that cannot be seen (another PID namespace) are taken for alive.
   std::string lost_ranks() const;
 
-  /// Says where in the schedule this rank is, for the report of a wait that lasts too long.
-  /// Asked on this thread only: another one's waits are no part of the schedule.
-  void set_place(std::function<std::string()> place) {
-    place_ = std::move(place);
-    place_thread_ = std::this_thread::get_id();
-  }
+  /// Says where in the schedule this rank is: asked on this thread whenever it waits.
+  void set_place(PlaceSource place) { watchdog_->set_place(std::move(place)); }
+  /// Where a report is kept when the job ends by itself; called on any thread.
+  void set_failure_keeper(FailureKeeper keeper) { watchdog_->set_keeper(std::move(keeper)); }
 
   /// Collective: every rank gets the bytes of `root`. Here and in the next two, `among` is another communicator of all
   /// ranks: with one of its own a second thread may speak to its peers beside the first.
@@ -110,12 +118,13 @@ class World {
     return std::move(*made);
   }
 
-  /// Prints the message with rank and place, and ends the whole job without unwinding; exit code 1.
+  /// Reports the message with rank and place, and ends the whole job without unwinding; exit code 1.
   [[noreturn]] void abort(std::string_view message);
 
  private:
   template <typename Done>
-  void wait_loop(Done&& done, std::string_view what, const std::function<std::uint64_t()>& progress);
+  void wait_loop(Done&& done, const WaitText& what, const std::function<std::uint64_t()>& progress);
+  void find_nodes();
   void find_neighbours();
 
   int rank_ = 0;
@@ -127,9 +136,8 @@ class World {
     int process;
   };
   std::vector<Neighbour> neighbours_;  ///< other ranks of this host, as far as their processes can be seen
-  double deadline_seconds_ = 600;
-  std::function<std::string()> place_;
-  std::thread::id place_thread_;
+  std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<Heartbeat> heartbeat_;  ///< where there are others
 };
 
 }  // namespace penstock

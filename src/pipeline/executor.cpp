@@ -21,7 +21,9 @@ StepResult Executor::train(const Schedule& schedule, const StepTokens& tokens, c
 }
 
 double Executor::evaluate(const Schedule& schedule, const StepTokens& tokens, const StepValues& values) {
-  return run(schedule, tokens, values, Purpose::evaluation).loss;
+  const double loss = run(schedule, tokens, values, Purpose::evaluation).loss;
+  running_.schedule = nullptr;  // the caller's, and soon gone
+  return loss;
 }
 
 StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values,
@@ -247,10 +249,19 @@ std::size_t Executor::actions_passed() const {
   return marks == 0 ? 0 : (marks - 1) / 2;
 }
 
-std::string Executor::place() const {
-  if (!running_.schedule) return "before the first step";
-  return fmt::format("at update {}, {}", running_.values.update,
-                     row_with_mark(*running_.schedule, pipeline_rank_, actions_passed()));
+Place Executor::place() const {
+  if (!running_.schedule) return {.step = running_.values.update, .name = {}};
+  const std::vector<Action>& row = running_.schedule->row(pipeline_rank_);
+  const std::size_t passed = actions_passed();
+  return {.step = running_.values.update,
+          .action = static_cast<std::int32_t>(passed),
+          .actions = static_cast<std::int32_t>(row.size()),
+          .name = ActionName(passed < row.size() ? row[passed].text() : std::string())};
+}
+
+std::string Executor::row() const {
+  if (!running_.schedule) return "";
+  return "pipeline " + row_with_mark(*running_.schedule, pipeline_rank_, actions_passed());
 }
 
 }  // namespace penstock

@@ -44,13 +44,14 @@ class Executor {
   /// since the step's begin.
   std::vector<Span> spans() const;
 
-  /// Where in the row this rank's device is, with its row around the place; for reports.
-  std::string place() const;
+  /// Where in the row this rank's device is; and the row around that place. For reports.
+  Place place() const;
+  std::string row() const;
 
  private:
   struct Running {
-    const Schedule* schedule = nullptr;
-    StepValues values;
+    const Schedule* schedule = nullptr;  ///< none before the first step and behind an evaluation
+    StepValues values{.update = 0};
     Purpose purpose = Purpose::training;
   };
   /// Transfers of one stage that may still be under way.

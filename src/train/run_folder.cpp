@@ -70,6 +70,11 @@ void RunFolder::write_text(const std::filesystem::path& path, const std::string&
   }
 }
 
+void RunFolder::set_report_aside() const {
+  std::error_code none_is_there;
+  std::filesystem::rename(report(), earlier_report(), none_is_there);
+}
+
 void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
 
 std::optional<std::filesystem::path> RunFolder::product_choices_for(

@@ -40,6 +40,10 @@ class RunFolder {
   /// How the last life ended (LifeRecords).
   std::filesystem::path end() const { return path_ / "end.json"; }
 
+  /// What a job says that ended by itself; of the last life. The one before is kept aside.
+  std::filesystem::path report() const { return path_ / "report.txt"; }
+  std::filesystem::path earlier_report() const { return path_ / "report.earlier.txt"; }
+
   /// Whether the folder holds rows of metrics or checkpoints.
   bool holds_steps() const;
   /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes
@@ -47,6 +51,7 @@ class RunFolder {
   void check() const;
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
+  void set_report_aside() const;
   void write_deck(const std::string& toml) const;
   /// The file that lies in this folder (from the life before, or put there to have the bits of another run), or else in
   /// the folder of the run that wrote the checkpoint `restart`.

@@ -14,6 +14,7 @@
 #include "pipeline/part_times.hpp"
 #include "train/capture_recorder.hpp"
 #include "train/data_stage.hpp"
+#include "train/failure_record.hpp"
 #include "train/memory_text.hpp"
 #include "train/taps.hpp"
 
@@ -73,6 +74,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
   world.set_deadline(config_.watchdog.seconds);
   saver_.emplace(world, writers_, setup_.plan.parameters, layouts_, model_->parameters(), saving());
   start_state(restart);
+  keep_failures();
   list_ranks();
   introduce();
 }
@@ -165,6 +167,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
                      aside.parent_path().string());
     folder_.write_deck(setup_.deck.effective);
     if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
+    folder_.set_report_aside();
     folder_.record(LifeEnd::running, step_, 0, "");
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
     progress_.emplace(step_ + 1, last_step());
@@ -226,6 +229,13 @@ std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::stri
   return std::nullopt;
 }
 
+// Whichever rank reports the end of a job that hangs writes it down.
+void Trainer::keep_failures() {
+  const std::string life = world_->broadcast(guard_ ? guard_->holder().life : "");
+  world_->set_failure_keeper(
+      [record = FailureRecord(folder_.path(), life)](const FailureReport& report) { return record.keep(report); });
+}
+
 void Trainer::introduce() const {
   const std::int64_t total = total_parameters(setup_.plan);
   spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
@@ -249,7 +259,7 @@ void Trainer::list_ranks() const {
 }
 
 int Trainer::run() {
-  world_->set_place([this] { return executor_.place(); });
+  world_->set_place({.place = [this] { return executor_.place(); }, .row = [this] { return executor_.row(); }});
   try {
     const int code = train();
     world_->set_place({});

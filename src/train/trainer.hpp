@@ -69,6 +69,7 @@ class Trainer {
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;
   bool saved_in_this_folder(std::int64_t step) const;
+  void keep_failures();
   void introduce() const;
   void list_ranks() const;
   void tell_memory() const;

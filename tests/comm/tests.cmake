@@ -1,10 +1,11 @@
+penstock_test(comm/roll_call_test LABELS unit)
 penstock_test(comm/world_test RANKS 1 2 4 8 LABELS unit)
 penstock_test(comm/communicator_test RANKS 1 2 4 8 LABELS unit)
 
 # A rank that waits too long says who, where and for what, and ends the job: the output is the test.
 penstock_test(comm/deadline_test RANKS 2 LABELS unit TIMEOUT 30)
 set_tests_properties(comm.deadline_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
-  "penstock: rank 1 on [^\n]*waited 1 s \\(watchdog.seconds = 1\\) for a message that never comes[^\n]*\nstep 3, 2F0")
+  "penstock: rank 1 on [^\n]*waited 2 s \\(watchdog.seconds = 2\\) for a message that never comes\nat work, waiting for nobody: rank 0 \\(step 3, action 5 of 10: 2F0\\)\nthe last known place of each rank:\n  rank 0 on [^\n]*: step 3, action 5 of 10: 2F0, waited for nobody\n  rank 1 on [^\n]*: step 3, action 5 of 10: 2F0, waited 2 s for a message that never comes")
 
 # What `srun --mpi=none` does: tasks that know of a step of four and not of each other.
 add_test(NAME comm.world_test.singletons COMMAND test.comm.world_test)

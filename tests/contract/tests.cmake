@@ -51,8 +51,8 @@ penstock_contract_test(errors_test RANKS 8 TIMEOUT 900)
 penstock_contract_test(kill_test LABELS exactness RANKS 4 TIMEOUT 900)
 penstock_contract_test(two_lives_test LABELS exactness RANKS 4 TIMEOUT 600)
 
-# What a cluster does to a job. Root and the packages of `scripts/prepare cluster` make a Slurm (cluster/slurm.py): without
-# them these tests are skipped.
+# What a cluster does to a job. Root and the packages of `scripts/prepare cluster` make a Slurm (cluster/slurm.py), root and
+# iproute2 make hosts (cluster/hosts.py): without them the tests that need them are skipped.
 # penstock_cluster_test(<file> CASE <class> RANKS <most at once> TIMEOUT <seconds>)
 function(penstock_cluster_test name)
   cmake_parse_arguments(test "" "CASE;RANKS;TIMEOUT" "" ${ARGN})
@@ -67,3 +67,5 @@ endfunction()
 
 penstock_cluster_test(slurm_test CASE LivesTest RANKS 4 TIMEOUT 600)
 penstock_cluster_test(slurm_test CASE LostNodeTest RANKS 4 TIMEOUT 600)
+penstock_cluster_test(watchdog_test CASE StoppedRankTest RANKS 4 TIMEOUT 300)
+penstock_cluster_test(watchdog_test CASE CutLinkTest RANKS 4 TIMEOUT 300)

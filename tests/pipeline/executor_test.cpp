@@ -367,11 +367,12 @@ TEST(Executor, LossFallsOverSteps) {
 
 TEST(Executor, KnowsItsPlace) {
   TinyRank rank(test_world(), setups_of_this_world().front());
-  EXPECT_EQ(rank.executor().place(), "before the first step");
+  EXPECT_EQ(text(rank.executor().place()), "before the first step");
   rank.train(batch_of(1), 7);
-  const std::string place = rank.executor().place();
-  EXPECT_NE(place.find("update 7"), std::string::npos) << place;
-  EXPECT_NE(place.find("rank " + std::to_string(rank.place().pipeline)), std::string::npos) << place;
+  EXPECT_EQ(text(rank.executor().place()), "step 7, behind its last action");
+  const std::string row = rank.executor().row();
+  EXPECT_TRUE(row.starts_with("pipeline rank " + std::to_string(rank.place().pipeline))) << row;
+  EXPECT_TRUE(row.ends_with("[end of the row]")) << row;
 }
 
 }  // namespace

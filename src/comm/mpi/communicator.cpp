@@ -2,21 +2,43 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <map>
 
 #include "device/memory.hpp"
 
 namespace penstock {
 
+namespace {
+
+/// Sends and receives that are waited for together.
+struct Posted {
+  struct End {
+    bool receives;
+    int peer;  ///< coordinate
+    std::size_t bytes;
+  };
+  std::vector<MPI_Request> requests;
+  std::vector<End> ends;
+
+  MPI_Request& add(const End& end) {
+    ends.push_back(end);
+    return requests.emplace_back(MPI_REQUEST_NULL);
+  }
+};
+
+}  // namespace
+
 struct Communicator::Backend {
   World* world = nullptr;
   MPI_Comm handle = MPI_COMM_NULL;
   std::string name;
+  std::vector<int> ranks;  ///< of the world, by coordinate
   int size = 1;
   int coordinate = 0;
   std::uint64_t bytes_sent = 0;
   std::uint64_t next_ticket = 1;
-  std::map<std::uint64_t, std::vector<MPI_Request>> open;  ///< requests of events that nobody has waited for yet
+  std::map<std::uint64_t, Posted> open;  ///< of events that nobody has waited for yet
   DeviceMemory scratch;
 
   // Collective over `parent`.
@@ -34,12 +56,16 @@ struct Communicator::Backend {
     if (scratch.bytes() < bytes) scratch = DeviceMemory(bytes);
     return scratch.data();
   }
-  void wait(std::vector<MPI_Request>& requests, std::string_view what) {
-    world->wait(requests, fmt::format("{} in the {} group ({} ranks)", what, name, size));
+  void wait(Posted& posted, std::string_view what) {
+    const auto words = [this, &posted, what] {
+      return Awaited(fmt::format("{} in the {} group of {} ranks: {}", what, name, size, missing(posted)));
+    };
+    world->wait(posted.requests, std::ref(words));  // by reference: a wait takes no memory
   }
   // MPI counts in int: long messages go in slices, which keep their order.
-  void post_send(std::vector<MPI_Request>& requests, const void* data, std::size_t bytes, int to, int tag);
-  void post_receive(std::vector<MPI_Request>& requests, void* data, std::size_t bytes, int from, int tag);
+  void post_send(Posted& posted, const void* data, std::size_t bytes, int to, int tag);
+  void post_receive(Posted& posted, void* data, std::size_t bytes, int from, int tag);
+  std::string missing(const Posted& posted) const;
 };
 
 namespace {
@@ -80,30 +106,45 @@ void add_in_order(const std::vector<const std::byte*>& parts, DType in, std::byt
 
 }  // namespace
 
-void Communicator::Backend::post_send(std::vector<MPI_Request>& requests, const void* data, std::size_t bytes, int to,
-                                      int tag) {
+// Which messages have not come or gone yet.
+std::string Communicator::Backend::missing(const Posted& posted) const {
+  constexpr int most_named = 3;
+  std::string text;
+  int named = 0;
+  for (std::size_t i = 0; i < posted.ends.size(); ++i) {
+    int done = 0;
+    MPI_Request_get_status(posted.requests[i], &done, MPI_STATUS_IGNORE);
+    if (done || ++named > most_named) continue;
+    const auto& [receives, peer, bytes] = posted.ends[i];
+    text += fmt::format("{}{} bytes {} rank {}", text.empty() ? "" : ", ", bytes, receives ? "from" : "to",
+                        ranks[static_cast<std::size_t>(peer)]);
+  }
+  return named > most_named ? fmt::format("{} and {} more", text, named - most_named) : text;
+}
+
+void Communicator::Backend::post_send(Posted& posted, const void* data, std::size_t bytes, int to, int tag) {
   for (std::size_t at = 0; at < bytes; at += longest_message) {
-    requests.push_back(MPI_REQUEST_NULL);
-    check_mpi(MPI_Isend(static_cast<const std::byte*>(data) + at,
-                        static_cast<int>(std::min(longest_message, bytes - at)), MPI_BYTE, to, tag, handle,
-                        &requests.back()));
+    const std::size_t length = std::min(longest_message, bytes - at);
+    MPI_Request& request = posted.add({.receives = false, .peer = to, .bytes = length});
+    check_mpi(MPI_Isend(static_cast<const std::byte*>(data) + at, static_cast<int>(length), MPI_BYTE, to, tag, handle,
+                        &request));
   }
   bytes_sent += bytes;
 }
 
-void Communicator::Backend::post_receive(std::vector<MPI_Request>& requests, void* data, std::size_t bytes, int from,
-                                         int tag) {
+void Communicator::Backend::post_receive(Posted& posted, void* data, std::size_t bytes, int from, int tag) {
   for (std::size_t at = 0; at < bytes; at += longest_message) {
-    requests.push_back(MPI_REQUEST_NULL);
-    check_mpi(MPI_Irecv(static_cast<std::byte*>(data) + at, static_cast<int>(std::min(longest_message, bytes - at)),
-                        MPI_BYTE, from, tag, handle, &requests.back()));
+    const std::size_t length = std::min(longest_message, bytes - at);
+    MPI_Request& request = posted.add({.receives = true, .peer = from, .bytes = length});
+    check_mpi(
+        MPI_Irecv(static_cast<std::byte*>(data) + at, static_cast<int>(length), MPI_BYTE, from, tag, handle, &request));
   }
 }
 
 std::unique_ptr<Communicator::Backend> Communicator::Backend::make(World& world, MPI_Comm parent, const Mesh& mesh,
                                                                    const std::vector<std::string>& axes) {
   auto made = std::make_unique<Backend>();
-  const std::vector<int> ranks = mesh.group(world.rank(), axes);
+  const std::vector<int>& ranks = made->ranks = mesh.group(world.rank(), axes);
   made->world = &world;
   made->size = static_cast<int>(ranks.size());
   made->coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
@@ -147,14 +188,14 @@ Event Communicator::all_gather(TensorView piece, TensorView all) {
   std::byte* own = to + bytes * static_cast<std::size_t>(b.coordinate);
   if (own != piece.raw()) std::memmove(own, piece.raw(), bytes);
   if (b.size == 1) return {};
-  std::vector<MPI_Request> requests;
+  Posted posted;
   for (int step = 1; step < b.size; ++step) {
     const int from = (b.coordinate + b.size - step) % b.size;
-    b.post_receive(requests, to + bytes * static_cast<std::size_t>(from), bytes, from, collective_tag);
+    b.post_receive(posted, to + bytes * static_cast<std::size_t>(from), bytes, from, collective_tag);
   }
   for (int step = 1; step < b.size; ++step)
-    b.post_send(requests, own, bytes, (b.coordinate + step) % b.size, collective_tag);
-  b.wait(requests, "an all-gather");
+    b.post_send(posted, own, bytes, (b.coordinate + step) % b.size, collective_tag);
+  b.wait(posted, "an all-gather");
   return {};
 }
 
@@ -165,18 +206,18 @@ Event Communicator::reduce_scatter(TensorView all, TensorView piece) {
   const std::size_t bytes = all.bytes() / size;
   auto* from = static_cast<std::byte*>(all.raw());
   std::byte* scratch = b.size > 1 ? b.scratch_of(all.bytes()) : nullptr;
-  std::vector<MPI_Request> requests;
+  Posted posted;
   std::vector<const std::byte*> parts(size);
   for (std::size_t c = 0; c < size; ++c) {
     const bool own = c == static_cast<std::size_t>(b.coordinate);
     parts[c] = own ? from + c * bytes : scratch + c * bytes;
-    if (!own) b.post_receive(requests, scratch + c * bytes, bytes, static_cast<int>(c), collective_tag);
+    if (!own) b.post_receive(posted, scratch + c * bytes, bytes, static_cast<int>(c), collective_tag);
   }
   for (int step = 1; step < b.size; ++step) {
     const int to = (b.coordinate + step) % b.size;
-    b.post_send(requests, from + static_cast<std::size_t>(to) * bytes, bytes, to, collective_tag);
+    b.post_send(posted, from + static_cast<std::size_t>(to) * bytes, bytes, to, collective_tag);
   }
-  b.wait(requests, "a reduce-scatter");
+  b.wait(posted, "a reduce-scatter");
   if (b.size == 1 && parts[0] == piece.raw() && all.type() == piece.type()) return {};
   add_in_order(parts, all.type(), static_cast<std::byte*>(piece.raw()), piece.type(), piece.elements());
   return {};
@@ -197,42 +238,41 @@ Event Communicator::all_reduce(TensorView tensor) {
   const std::int64_t own = count(b.coordinate);
   std::byte* scratch = b.scratch_of(bytes(slice) * size);
   std::vector<const std::byte*> parts(size);
-  std::vector<MPI_Request> requests;
+  Posted posted;
   for (int c = 0; c < b.size; ++c) {
     const bool mine = c == b.coordinate;
     std::byte* landing = scratch + static_cast<std::size_t>(c) * bytes(slice);
     parts[static_cast<std::size_t>(c)] = mine ? data + bytes(begin(c)) : landing;
-    if (!mine) b.post_receive(requests, landing, bytes(own), c, collective_tag);
+    if (!mine) b.post_receive(posted, landing, bytes(own), c, collective_tag);
   }
   for (int step = 1; step < b.size; ++step) {
     const int to = (b.coordinate + step) % b.size;
-    b.post_send(requests, data + bytes(begin(to)), bytes(count(to)), to, collective_tag);
+    b.post_send(posted, data + bytes(begin(to)), bytes(count(to)), to, collective_tag);
   }
-  b.wait(requests, "the first half of an all-reduce");
+  b.wait(posted, "the first half of an all-reduce");
   add_in_order(parts, tensor.type(), data + bytes(begin(b.coordinate)), tensor.type(), own);
-  requests.clear();
+  posted = {};
   for (int step = 1; step < b.size; ++step) {
     const int from = (b.coordinate + b.size - step) % b.size;
-    b.post_receive(requests, data + bytes(begin(from)), bytes(count(from)), from, collective_tag);
+    b.post_receive(posted, data + bytes(begin(from)), bytes(count(from)), from, collective_tag);
   }
   for (int step = 1; step < b.size; ++step)
-    b.post_send(requests, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size,
-                collective_tag);
-  b.wait(requests, "the second half of an all-reduce");
+    b.post_send(posted, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size, collective_tag);
+  b.wait(posted, "the second half of an all-reduce");
   return {};
 }
 
 Event Communicator::send(TensorView tensor, int to, int tag) {
-  std::vector<MPI_Request> requests;
-  backend_->post_send(requests, tensor.raw(), tensor.bytes(), to, first_transfer_tag + tag);
-  backend_->open.emplace(backend_->next_ticket, std::move(requests));
+  Posted posted;
+  backend_->post_send(posted, tensor.raw(), tensor.bytes(), to, first_transfer_tag + tag);
+  backend_->open.emplace(backend_->next_ticket, std::move(posted));
   return {backend_->next_ticket++};
 }
 
 Event Communicator::receive(TensorView tensor, int from, int tag) {
-  std::vector<MPI_Request> requests;
-  backend_->post_receive(requests, tensor.raw(), tensor.bytes(), from, first_transfer_tag + tag);
-  backend_->open.emplace(backend_->next_ticket, std::move(requests));
+  Posted posted;
+  backend_->post_receive(posted, tensor.raw(), tensor.bytes(), from, first_transfer_tag + tag);
+  backend_->open.emplace(backend_->next_ticket, std::move(posted));
   return {backend_->next_ticket++};
 }
 
@@ -248,10 +288,10 @@ std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) 
 }
 
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int tag) {
-  std::vector<MPI_Request> requests;
-  backend_->post_receive(requests, incoming.raw(), incoming.bytes(), peer, first_transfer_tag + tag);
-  backend_->post_send(requests, outgoing.raw(), outgoing.bytes(), peer, first_transfer_tag + tag);
-  backend_->open.emplace(backend_->next_ticket, std::move(requests));
+  Posted posted;
+  backend_->post_receive(posted, incoming.raw(), incoming.bytes(), peer, first_transfer_tag + tag);
+  backend_->post_send(posted, outgoing.raw(), outgoing.bytes(), peer, first_transfer_tag + tag);
+  backend_->open.emplace(backend_->next_ticket, std::move(posted));
   return {backend_->next_ticket++};
 }
 

@@ -80,7 +80,13 @@ World::World() {
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_));
   if (provided != MPI_THREAD_MULTIPLE)
     throw SystemError("this MPI library does not grant MPI_THREAD_MULTIPLE; use an MPICH that was built with threads");
+  watchdog_ = std::make_unique<Watchdog>(rank_, size_, [] { MPI_Abort(MPI_COMM_WORLD, 1); });
+  find_nodes();
+  find_neighbours();
+  if (size_ > 1) heartbeat_ = std::make_unique<Heartbeat>(*watchdog_, rank_, size_);
+}
 
+void World::find_nodes() {
   // Ranks that share memory are a node; a node's name is the lowest rank on it.
   MPI_Comm shared = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &shared));
@@ -97,18 +103,21 @@ World::World() {
   nodes_ = 0;
   for (auto& [l, n] : number) n = nodes_++;
   for (const int l : lowest_of) node_of_.push_back(number[l]);
-  find_neighbours();
 }
 
 void World::find_neighbours() {
   const std::vector<std::string> spaces = gather(process_space());
   const std::vector<std::string> processes = gather(std::to_string(getpid()));
+  std::vector<std::string> names;
   for (int r = 0; r < size_; ++r) {
     const auto i = static_cast<std::size_t>(r);
+    names.push_back(
+        fmt::format("rank {} on {}, process {}", r, spaces[i].substr(0, spaces[i].find(' ')), processes[i]));
     const int process = std::stoi(processes[i]);
     if (r != rank_ && node_of(r) == node() && spaces[i] == spaces[static_cast<std::size_t>(rank_)] && is_alive(process))
       neighbours_.push_back({r, process});
   }
+  watchdog_->set_names(std::move(names));
 }
 
 std::string World::lost_ranks() const {
@@ -120,7 +129,11 @@ std::string World::lost_ranks() const {
 }
 
 World::~World() {
-  int code = MPI_Finalize();
+  watchdog_->set_place({});
+  heartbeat_.reset();
+  Watchdog::Wait wait(*watchdog_);
+  wait.tell(Awaited("all ranks to leave MPI"));
+  const int code = MPI_Finalize();
   if (code != MPI_SUCCESS) std::fprintf(stderr, "MPI_Finalize failed on rank %d with code %d\n", rank_, code);
 }
 
@@ -131,35 +144,33 @@ int World::rank_on_node() const {
 // Spinning without yielding starves the ranks that share the core; yielding for ever starves those that are inside a
 // library that spins (HDF5 over MPI-IO). So: test and yield for about a millisecond, then sleep a little, ever longer.
 template <typename Done>
-void World::wait_loop(Done&& done, std::string_view what, const std::function<std::uint64_t()>& progress) {
-  using Clock = std::chrono::steady_clock;
+void World::wait_loop(Done&& done, const WaitText& what, const std::function<std::uint64_t()>& progress) {
   constexpr int yields = 1000;
   constexpr int shortest_sleep = 50, longest_sleep = 300;  // microseconds
   constexpr int rounds_between_looks = 2000;               // at neighbours: about half a second
-  Clock::time_point start{};
+  if (done()) return watchdog_->moved();
+  Watchdog::Wait wait(*watchdog_);
   std::uint64_t reached = 0;
   int sleep = shortest_sleep;
-  for (int round = 0; !done(); ++round) {
+  for (int round = 1; !done(); ++round) {
     if (round < yields) {
       sched_yield();
       continue;
     }
+    const bool looks = round % rounds_between_looks == 0;
+    if (round == yields || looks) wait.tell(what());
     const std::uint64_t reaches = progress ? progress() : 0;
-    if (round == yields || reaches != reached) start = Clock::now();
+    if (reaches != reached) wait.renew();
     reached = reaches;
     std::this_thread::sleep_for(std::chrono::microseconds(sleep));
     sleep = std::min(sleep + 10, longest_sleep);
-    if (round % rounds_between_looks == 0) {
-      const std::string lost = lost_ranks();
-      if (!lost.empty() && !done()) abort(fmt::format("{} has ended while this rank waited for {}", lost, what));
-    }
-    const double waited = std::chrono::duration<double>(Clock::now() - start).count();
-    if (waited > deadline_seconds_)
-      abort(fmt::format("waited {:.0f} s (watchdog.seconds = {:.0f}) for {}", waited, deadline_seconds_, what));
+    if (!looks) continue;
+    const std::string lost = lost_ranks();
+    if (!lost.empty() && !done()) abort(fmt::format("{} has ended while this rank waited for {}", lost, what().text()));
   }
 }
 
-void World::wait(std::span<MPI_Request> requests, std::string_view what) {
+void World::wait(std::span<MPI_Request> requests, const WaitText& what) {
   const auto count = static_cast<int>(requests.size());
   wait_loop(
       [&] {
@@ -172,7 +183,8 @@ void World::wait(std::span<MPI_Request> requests, std::string_view what) {
 
 void World::wait_until(const std::function<bool()>& done, std::string_view what,
                        const std::function<std::uint64_t()>& progress) {
-  wait_loop(done, what, progress);
+  wait_loop(
+      done, [what] { return Awaited(what); }, progress);
 }
 
 std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root, MPI_Comm among) {
@@ -252,17 +264,7 @@ void World::abort(std::string_view message) {
   std::string report(message);
   const std::string lost = lost_ranks();
   if (!lost.empty() && report.find(lost) == std::string::npos) report += fmt::format("\nhas ended before: {}", lost);
-  if (place_ && std::this_thread::get_id() == place_thread_) report += fmt::format("\n{}", place_());
-  std::fprintf(stderr, "penstock: rank %d on %s, process %d: %s\n", rank_, World::host().c_str(), getpid(),
-               report.c_str());
-  std::fflush(stderr);
-  // MPI_Abort itself can hang behind a cut link: this process ends by itself then.
-  std::thread([] {
-    std::this_thread::sleep_for(std::chrono::seconds(3));
-    _exit(1);
-  }).detach();
-  MPI_Abort(MPI_COMM_WORLD, 1);
-  _exit(1);
+  watchdog_->end_job(report);
 }
 
 }  // namespace penstock
