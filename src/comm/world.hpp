@@ -86,6 +86,8 @@ class World {
                   const std::function<std::uint64_t()>& progress = {});
 
   void set_deadline(double seconds) { watchdog_->set_deadline(seconds); }
+  /// Seconds that this thread has waited for requests so far.
+  double waited_seconds() const { return waited_seconds_; }
   /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty
   /// when there are none. Processes that cannot be seen (another PID namespace) are taken for alive.
   std::string lost_ranks() const;
@@ -136,6 +138,8 @@ class World {
     int process;
   };
   std::vector<Neighbour> neighbours_;  ///< other ranks of this host, as far as their processes can be seen
+  std::thread::id owner_ = std::this_thread::get_id();
+  double waited_seconds_ = 0;  ///< of the owner
   std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<Heartbeat> heartbeat_;  ///< where there are others
 };

@@ -21,6 +21,7 @@ TensorView ModelContext::gather_rows(TensorView rows, TensorView landing) const 
 
 TensorView ModelContext::sum_partials(TensorView partial) const {
   if (shape_.cut.tensor == 1) return partial;
+  if (taps_) taps_->record_part(*queue_, partial);
   if (!shape_.cut_rows()) {
     tensor_axis_->wait(tensor_axis_->all_reduce(partial));
     return partial;

@@ -16,6 +16,8 @@ class TapSink {
   /// Rows of this rank, [rows, ...]; of microbatch `microbatch` of this replica. The queue may not have computed them
   /// yet.
   virtual void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) = 0;
+  /// This rank's part of a sum over tensor ranks, on the way to the tap that comes next.
+  virtual void record_part(Queue&, TensorView) {}
 };
 
 }  // namespace penstock

@@ -26,7 +26,7 @@ std::string allowed_cores() {
 
 }  // namespace
 
-int cores_of_rank(World& world) {
+double share_of_cores(World& world) {
   const std::vector<std::string> allowed = world.gather(allowed_cores());
   const auto may_use = [&](std::size_t rank, std::size_t core) {
     return core < allowed[rank].size() && allowed[rank][core] == '1';
@@ -40,8 +40,10 @@ int cores_of_rank(World& world) {
       users += world.node_of(static_cast<int>(rank)) == world.node() && may_use(rank, core) ? 1 : 0;
     share += 1.0 / users;
   }
-  return std::max(1, static_cast<int>(share + 1e-6));
+  return share;
 }
+
+int cores_of_rank(World& world) { return std::max(1, static_cast<int>(share_of_cores(world) + 1e-6)); }
 
 int threads_of_rank(World& world, std::int64_t wanted) {
   const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says

@@ -39,9 +39,9 @@ std::string rows_up_to(const std::filesystem::path& path, std::int64_t last_step
 }  // namespace
 
 std::string text(const MetricsRow& row) {
-  return fmt::format("{},{},{:.17g},{:.17g},{:.9g},{:.6f},{:.1f},{}", row.step, row.tokens, row.loss, row.gradient_norm,
-                     row.learning_rate, row.seconds, row.tokens_per_second,
-                     row.validation_loss ? fmt::format("{:.17g}", *row.validation_loss) : "");
+  return fmt::format("{},{},{:.17g},{:.17g},{:.9g},{:.6f},{:.1f},{},{}", row.step, row.tokens, row.loss,
+                     row.gradient_norm, row.learning_rate, row.seconds, row.tokens_per_second,
+                     row.validation_loss ? fmt::format("{:.17g}", *row.validation_loss) : "", row.skipped ? 1 : 0);
 }
 
 std::optional<MetricsRow> parse_row(const std::string& line) {
@@ -59,6 +59,7 @@ std::optional<MetricsRow> parse_row(const std::string& line) {
     return std::nullopt;
   double validation_loss = 0;
   if (std::from_chars(at, end, validation_loss).ec == std::errc()) row.validation_loss = validation_loss;
+  row.skipped = line.ends_with(",1");
   return row;
 }
 

@@ -18,12 +18,13 @@ struct MetricsRow {
   double seconds = 0;  ///< of this step
   double tokens_per_second = 0;
   std::optional<double> validation_loss;  ///< under the weights after this step's update
+  bool skipped = false;                   ///< loss or norm was not finite: the update was left out
 };
 
 class Metrics {
  public:
   static constexpr const char* header =
-      "step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second,validation_loss";
+      "step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second,validation_loss,skipped";
 
   /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
   /// `ensure_mine` throws when this life may not write in the folder any more. Throws SystemError.

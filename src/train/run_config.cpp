@@ -41,6 +41,9 @@ void RunConfig::describe(FieldTable& table) {
       .unit("seconds")
       .at_least(0);
 
+  table.add("run.preflight", run.preflight,
+            "before step 1 time a product on each rank and a message on each axis, and name what stands out");
+
   table.add("data.train", data.train, "token file to train on (made by penstock tokenize)").required().not_empty();
   table.add("data.validation", data.validation, "token file of held-back text; empty: none");
   table.add("data.stage", data.stage,
@@ -152,9 +155,18 @@ void RunConfig::describe(FieldTable& table) {
       .add("trace.steps", trace.steps,
            "steps whose actions go to trace.json, foretold (from step 11 of a life on) beside measured")
       .at_least(1);
-  table.add("watchdog.seconds", watchdog.seconds, "longest wait for another rank before the job is ended")
+  table.add("watchdog.seconds", watchdog.seconds, "longest time in which no rank gets on before the job is ended")
       .unit("seconds")
       .above(0);
+  table
+      .add("watchdog.nonfinite", watchdog.nonfinite,
+           "what follows a step whose loss or gradient norm is infinite or NaN: stop the run, or skip the update")
+      .one_of({"stop", "skip"})
+      .advanced(
+          "Either way the log names the first value that is not finite: tensor, layer, microbatch and rank. stop: the "
+          "state before the step goes into the run folder's evidence/ with the samples' numbers in report.txt. skip: "
+          "weights and moments stay as they are on all ranks, metrics.csv says so, and the run goes on with the next "
+          "samples; after 10 steps in a row it stops.");
   table
       .add("device.threads", device.threads,
            "OpenMP threads of a rank; 0: OMP_NUM_THREADS, or else the node's cores shared by its ranks")

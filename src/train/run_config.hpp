@@ -19,6 +19,7 @@ struct RunConfig {
   struct Run {
     std::int64_t steps = 0, seed = 1, stop = 0;
     double reserve = 30;
+    bool preflight = true;
   } run;
   struct Data {
     std::string train, validation, stage;
@@ -65,6 +66,7 @@ struct RunConfig {
   } trace;
   struct Watchdog {
     double seconds = 600;
+    std::string nonfinite = "stop";
   } watchdog;
   struct Device {
     std::int64_t threads = 0;

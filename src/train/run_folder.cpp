@@ -75,6 +75,8 @@ void RunFolder::set_report_aside() const {
   std::filesystem::rename(report(), earlier_report(), none_is_there);
 }
 
+void RunFolder::write_report(const std::string& text) const { write_text(report(), text); }
+
 void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
 
 std::optional<std::filesystem::path> RunFolder::product_choices_for(

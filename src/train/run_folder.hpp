@@ -44,6 +44,9 @@ class RunFolder {
   std::filesystem::path report() const { return path_ / "report.txt"; }
   std::filesystem::path earlier_report() const { return path_ / "report.earlier.txt"; }
 
+  /// Checkpoints of states that a step failed from; no restart takes them by itself.
+  std::filesystem::path evidence() const { return path_ / "evidence"; }
+
   /// Whether the folder holds rows of metrics or checkpoints.
   bool holds_steps() const;
   /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes
@@ -52,6 +55,7 @@ class RunFolder {
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
   void set_report_aside() const;
+  void write_report(const std::string& text) const;
   void write_deck(const std::string& toml) const;
   /// The file that lies in this folder (from the life before, or put there to have the bits of another run), or else in
   /// the folder of the run that wrote the checkpoint `restart`.

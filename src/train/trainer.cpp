@@ -16,6 +16,7 @@
 #include "train/data_stage.hpp"
 #include "train/failure_record.hpp"
 #include "train/memory_text.hpp"
+#include "train/preflight.hpp"
 #include "train/taps.hpp"
 
 namespace penstock {
@@ -35,6 +36,10 @@ HostWait wait_of(World& world) {
 // Of an activation or gradient between two stages.
 std::size_t transfer_bytes(const ModelShape& shape) {
   return static_cast<std::size_t>(shape.rows() * shape.width()) * bytes_of(shape.cut.compute);
+}
+
+NonfiniteSteps::Policy nonfinite_policy(const RunConfig& config) {
+  return config.watchdog.nonfinite == "skip" ? NonfiniteSteps::Policy::skip : NonfiniteSteps::Policy::stop;
 }
 
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
@@ -62,7 +67,8 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
           [this] { return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_); })),
       executor_(*model_, communicators_, queue_, place_.pipeline),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
-      forecast_(setup_.plan.schedule, place_.pipeline) {
+      forecast_(setup_.plan.schedule, place_.pipeline),
+      nonfinite_({world, *model_, queue_, setup_.plan}, nonfinite_policy(config_)) {
   world.together([this] {  // all of it now: nothing is made inside a step
     queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
     prepare_operations(queue_, setup_.plan, place_);
@@ -77,6 +83,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
   keep_failures();
   list_ranks();
   introduce();
+  watch_speeds();
 }
 
 // How products are made is measured once in a run, by rank 0 for all: another choice would change bits. It comes before
@@ -236,6 +243,28 @@ void Trainer::keep_failures() {
       [record = FailureRecord(folder_.path(), life)](const FailureReport& report) { return record.keep(report); });
 }
 
+// Ranks that share cores have times of chance.
+void Trainer::watch_speeds() {
+  if (world_->size() == 1) return;
+  if (ranks_share_cores(*world_, queue_.threads())) {
+    spdlog::info("  slow ranks and links are not looked for: ranks share cores here");
+    return;
+  }
+  links_.emplace(*world_, queue_, communicators_, setup_.mesh);
+  speeds_.emplace(*world_, *links_, setup_.plan, setup_.mesh);
+  const auto start = Clock::now();
+  if (config_.run.preflight) tell_slow(preflight(*world_, queue_, setup_.plan, *links_));
+  if (config_.run.preflight) spdlog::info("  preflight took {:.2f} s", seconds_since(start));
+}
+
+void Trainer::tell_slow(const std::vector<std::string>& lines) {
+  if (world_->rank() != 0) return;
+  for (const std::string& line : lines) {
+    progress_->clear();
+    spdlog::warn("{}", line);
+  }
+}
+
 void Trainer::introduce() const {
   const std::int64_t total = total_parameters(setup_.plan);
   spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
@@ -267,7 +296,7 @@ int Trainer::run() {
   } catch (const CollectiveFailure& failure) {
     // All ranks stand between two steps: the state is whole.
     world_->set_place({});
-    if (!guard_lost_) save_last();
+    if (!guard_lost_ && !has_evidence_) save_last();
     record(LifeEnd::failed, failure.exit_code(), failure.what());
     throw;
   } catch (const std::exception& error) {
@@ -280,6 +309,7 @@ void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std
   if (world_->rank() != 0 || !guard_ || !guard_->still_mine()) return;
   try {
     folder_.record(end, step_, exit_code, message, reason);
+    if (end == LifeEnd::failed) folder_.write_report(message + "\n");
   } catch (const std::exception& error) {
     spdlog::warn("{}", error.what());
   }
@@ -307,6 +337,7 @@ std::int64_t Trainer::last_step() const {
 
 MetricsRow Trainer::step() {
   const auto start = Clock::now();
+  const double waited_before = world_->waited_seconds();
   StepBatch batch;
   world_->together([&] { batch = reader_->batch(samples_); });
   const StepTokens tokens = tokens_of(batch);
@@ -316,13 +347,16 @@ MetricsRow Trainer::step() {
     recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, config_.model.layers));
     model_->context().set_taps(&*recorder);
   }
-  const StepResult result = executor_.train(
-      setup_.plan.schedule, tokens, {.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()});
-  check_finite(result);
+  const StepValues values{.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()};
+  const auto compute = [&] { return executor_.train(setup_.plan.schedule, tokens, values); };
+  StepResult result = compute();
+  const bool skipped = skips_nonfinite(result, tokens, compute);
   ++step_;
   samples_ += static_cast<std::uint64_t>(config_.batch.global);
-  const double seconds = seconds_since(start);
+  const double seconds = seconds_since(start), waited = world_->waited_seconds() - waited_before;
   time_step(start);
+  const double busy = share_of(setup_.plan.schedule.row(place_.pipeline), executor_.spans()).busy;
+  if (speeds_) tell_slow(speeds_->add({.whole = seconds, .computing = std::min(busy, seconds - waited)}));
   if (recorder) {
     model_->context().set_taps(nullptr);
     saver_->finish();  // one file at a time
@@ -340,7 +374,8 @@ MetricsRow Trainer::step() {
           .learning_rate = rate,
           .seconds = seconds,
           .tokens_per_second = static_cast<double>(config_.tokens_per_step()) / seconds,
-          .validation_loss = {}};
+          .validation_loss = {},
+          .skipped = skipped};
 }
 
 // What the step took, for the forecast and for the trace.
@@ -383,13 +418,46 @@ void Trainer::report(MetricsRow row) {
   progress_->show(row);
 }
 
-void Trainer::check_finite(const StepResult& result) {
-  if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
-  throw CollectiveFailure(
-      {1, fmt::format(
-              "step {}: the loss is {} and the gradient norm {}: training has diverged and ends here; the newest "
-              "checkpoint is of an earlier step; restart it with a lower optimizer.learning_rate or a longer warmup",
-              step_ + 1, result.loss, result.gradient_norm)});
+bool Trainer::skips_nonfinite(StepResult& result, const StepTokens& tokens, const std::function<StepResult()>& again) {
+  using Verdict = NonfiniteSteps::Verdict;
+  if (is_finite(result)) {
+    nonfinite_.passed();
+    return false;
+  }
+  const Verdict verdict = nonfinite_.judge(step_ + 1, result, tokens, again);
+  if (verdict == Verdict::stop)
+    throw CollectiveFailure(
+        {1,
+         fmt::format("{}\n{}\nrestart from an earlier checkpoint (--restart latest takes the newest whole one) with a "
+                     "lower optimizer.learning_rate, a longer warmup, or watchdog.nonfinite = \"skip\"",
+                     nonfinite_.why(), keep_evidence())});
+  if (world_->rank() == 0) {
+    progress_->clear();
+    spdlog::warn("{}", nonfinite_.why());
+  }
+  return verdict == Verdict::skipped;
+}
+
+// The state before the step, apart from the checkpoints: what is wrong may be in it, and no restart may take it by
+// itself. What it says of itself.
+std::string Trainer::keep_evidence() {
+  saver_->finish();  // one file at a time
+  has_evidence_ = true;
+  world_->together([this] {
+    if (world_->rank() == 0) std::filesystem::create_directories(folder_.evidence());
+  });
+  Saver::Options options = saving();
+  options.folder = folder_.evidence();
+  options.keep = 0;
+  options.behind = false;
+  Saver saver(*world_, writers_, setup_.plan.parameters, layouts_, model_->parameters(), options);
+  saver.save(queue_, meta());
+  const std::string samples =
+      fmt::format("samples {} to {} of seed {}", samples_,
+                  samples_ + static_cast<std::uint64_t>(config_.batch.global) - 1, config_.run.seed);
+  return fmt::format("the step's batch: {}; the state before it: {}", samples,
+                     saver.saved_step() == step_ ? (folder_.evidence() / checkpoint_name(step_)).string()
+                                                 : "not saved (the log says why)");
 }
 
 StepTokens Trainer::tokens_of(const StepBatch& batch) const {
@@ -471,12 +539,14 @@ Saver::Options Trainer::saving() {
           .took = [this](double seconds) { stop_check_.save_took(seconds); }};
 }
 
-void Trainer::save() {
-  saver_->save(queue_, {.step = step_,
-                        .samples = static_cast<std::int64_t>(samples_),
-                        .seed = config_.run.seed,
-                        .deck = setup_.deck.effective});
+CheckpointMeta Trainer::meta() const {
+  return {.step = step_,
+          .samples = static_cast<std::int64_t>(samples_),
+          .seed = config_.run.seed,
+          .deck = setup_.deck.effective};
 }
+
+void Trainer::save() { saver_->save(queue_, meta()); }
 
 // The save in flight, and one of the last step where there is none.
 void Trainer::save_last() {

@@ -14,9 +14,11 @@
 #include "data/batch_reader.hpp"
 #include "pipeline/executor.hpp"
 #include "train/metrics.hpp"
+#include "train/nonfinite_steps.hpp"
 #include "train/run_config.hpp"
 #include "train/run_folder.hpp"
 #include "train/saver.hpp"
+#include "train/speed_watch.hpp"
 #include "train/step_forecast.hpp"
 #include "train/step_report.hpp"
 #include "train/step_tracer.hpp"
@@ -70,6 +72,7 @@ class Trainer {
   void refuse_an_end_before(std::int64_t step) const;
   bool saved_in_this_folder(std::int64_t step) const;
   void keep_failures();
+  void watch_speeds();
   void introduce() const;
   void list_ranks() const;
   void tell_memory() const;
@@ -77,12 +80,14 @@ class Trainer {
   int train();
   MetricsRow step();
   void time_step(StepTracer::Clock::time_point begin);
+  void tell_slow(const std::vector<std::string>& lines);
   void write_costs() const;
   void tell_steps() const;
   void report(MetricsRow row);
   double evaluate();
   StepTokens tokens_of(const StepBatch& batch) const;
   Saver::Options saving();
+  CheckpointMeta meta() const;
   void save();
   void save_last();
   bool folder_lost() const;
@@ -96,7 +101,9 @@ class Trainer {
   void end_without_folder();
   void record_good_end();
   int finish();
-  void check_finite(const StepResult& result);
+  /// Whether the update of a step that is not finite was skipped; throws CollectiveFailure where the run has to end.
+  bool skips_nonfinite(StepResult& result, const StepTokens& tokens, const std::function<StepResult()>& again);
+  std::string keep_evidence();
 
   World* world_;
   RunSetup setup_;
@@ -121,9 +128,13 @@ class Trainer {
   std::optional<StepReport> progress_;  ///< rank 0
   std::optional<Saver> saver_;
   StepForecast forecast_;
+  NonfiniteSteps nonfinite_;
+  std::optional<LinkProbe> links_;
+  std::optional<SpeedWatch> speeds_;  ///< none where times would say nothing
   std::optional<StepTracer> tracer_;
   StopReason stopping_ = StopReason::none;
-  bool guard_lost_ = false;  ///< another life has the folder: nothing more may be written
+  bool has_evidence_ = false;  ///< the state of the end is kept apart
+  bool guard_lost_ = false;    ///< another life has the folder: nothing more may be written
 };
 
 }  // namespace penstock

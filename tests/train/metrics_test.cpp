@@ -26,7 +26,8 @@ MetricsRow row_of(std::int64_t step) {
           .learning_rate = 6e-4,
           .seconds = 0.25,
           .tokens_per_second = 4096,
-          .validation_loss = {}};
+          .validation_loss = {},
+          .skipped = false};
 }
 
 std::string line_of(std::int64_t step) { return text(row_of(step)) + "\n"; }
@@ -95,11 +96,19 @@ TEST(MetricsText, LearningRatesComeBackAsFloats) {
   EXPECT_EQ(std::strtof(cells(text(row))[4].c_str(), nullptr), static_cast<float>(row.learning_rate));
 }
 
-TEST(MetricsText, WithoutAnEvaluationTheLastCellIsEmpty) { EXPECT_EQ(cells(text(row_of(3))).back(), ""); }
+TEST(MetricsText, WithoutAnEvaluationItsCellIsEmpty) { EXPECT_EQ(cells(text(row_of(3)))[7], ""); }
+
+TEST(MetricsText, ASkippedUpdateIsCounted) {
+  MetricsRow row = row_of(3);
+  EXPECT_EQ(cells(text(row)).back(), "0");
+  row.skipped = true;
+  EXPECT_EQ(cells(text(row)).back(), "1");
+}
 
 TEST(MetricsText, LinesAreReadBack) {
   MetricsRow row = row_of(3);
   row.validation_loss = 2.5;
+  row.skipped = true;
   for (const MetricsRow& written : {row_of(3), row}) {
     const auto read = parse_row(text(written));
     ASSERT_TRUE(read);

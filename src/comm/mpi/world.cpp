@@ -171,6 +171,8 @@ void World::wait_loop(Done&& done, const WaitText& what, const std::function<std
 }
 
 void World::wait(std::span<MPI_Request> requests, const WaitText& what) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
   const auto count = static_cast<int>(requests.size());
   wait_loop(
       [&] {
@@ -179,6 +181,8 @@ void World::wait(std::span<MPI_Request> requests, const WaitText& what) {
         return done != 0;
       },
       what, {});
+  if (std::this_thread::get_id() == owner_)
+    waited_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 void World::wait_until(const std::function<bool()>& done, std::string_view what,

@@ -1,0 +1,48 @@
+#pragma once
+// LinkProbe: how long a message takes between neighbours on each axis of the mesh, and which links stand out.
+
+#include <string>
+#include <vector>
+
+#include "comm/communicators.hpp"
+#include "mesh/mesh.hpp"
+#include "tensor/arena.hpp"
+
+namespace penstock {
+
+class LinkProbe {
+ public:
+  /// A message of half a MiB: it takes some 90 ms at 50 Mbit a second.
+  static constexpr std::int64_t message_bytes = 512 << 10;
+  /// Links slower than the median by more than this are named; those of one host are held against each other, and those
+  /// between hosts against each other. A difference of less than a tenth of a millisecond is noise.
+  static constexpr double tolerance = 1.1;
+  static constexpr double noise_seconds = 1e-4;
+
+  /// All references outlive it.
+  LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh);
+
+  /// Collective: on each axis every coordinate in turn sends to the next one, a few times; the shortest counts. A line
+  /// for each link that stands out, the same on every rank.
+  std::vector<std::string> slow_links();
+
+ private:
+  struct Link {
+    int from = 0, to = 0;
+    double seconds = 0;
+    std::string axis;
+  };
+  /// Of the link from this rank on; 0 in a group of one.
+  double time_axis(Communicator& axis);
+  double time_message(Communicator& axis, bool sends);
+  std::vector<Link> links();
+
+  World* world_;
+  Queue* queue_;
+  Communicators* communicators_;
+  Mesh mesh_;
+  Tensor message_, answer_;
+  std::vector<std::string> hosts_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,49 @@
+#pragma once
+// NonfiniteSearch: where the first number came from that made a step's loss or gradient norm infinite or NaN.
+
+#include <functional>
+#include <string>
+
+#include "comm/world.hpp"
+#include "pipeline/executor.hpp"
+#include "pipeline/rank_model.hpp"
+
+namespace penstock {
+
+struct NonfiniteFind {
+  std::string text;    ///< what, in which layer, microbatch and on which rank; the same on every rank
+  StepResult result;   ///< of the step when it was computed again; else of the step itself
+  bool again = false;  ///< whether it was
+};
+
+/// A step whose loss or norm is not finite has changed nothing: the optimizer left weights and moments as they were. So
+/// weights are looked at first, and then the step is computed once more, with the same samples and dropout, and every
+/// tap is looked at. Costs nothing where all is finite.
+class NonfiniteSearch {
+ public:
+  /// All references outlive it.
+  NonfiniteSearch(World& world, RankModel& model, Queue& queue, const ModelPlan& plan)
+      : world_(&world), model_(&model), queue_(&queue), plan_(&plan) {}
+
+  /// Collective. `result` is the step's, `again` computes it once more. What that brings is in the find: a finite
+  /// result is a step that is done.
+  NonfiniteFind find(const StepResult& result, const StepTokens& tokens, const std::function<StepResult()>& again);
+
+ private:
+  /// "blocks.5.mlp.up.weight[37, 12] is nan", of this rank's weights or gradients; empty where all are finite.
+  std::string in_parameters(const std::function<TensorView(const BucketMemory&)>& of) const;
+  std::string element(const ParameterSpec& spec, std::int64_t local) const;
+  /// The first of all ranks' taps; `result` becomes that of the step computed again.
+  std::string first_tap(const StepTokens& tokens, const std::function<StepResult()>& again, StepResult& result);
+  /// What ranks say, from the first one that says something.
+  std::string said_by_ranks(const std::string& mine) const;
+
+  World* world_;
+  RankModel* model_;
+  Queue* queue_;
+  const ModelPlan* plan_;
+};
+
+bool is_finite(const StepResult& result);
+
+}  // namespace penstock

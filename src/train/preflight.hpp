@@ -1,0 +1,24 @@
+#pragma once
+// Preflight: before step 1 each rank times a product and each axis a message; what stands out is named.
+
+#include <string>
+#include <vector>
+
+#include "comm/world.hpp"
+#include "device/queue.hpp"
+#include "pipeline/rank_model.hpp"
+#include "train/link_probe.hpp"
+
+namespace penstock {
+
+/// A rank whose product takes longer than the median of all ranks by more than this is named.
+inline constexpr double preflight_tolerance = 1.1;
+
+/// Collective: lines for what stands out, the same on every rank. Takes a fraction of a second (measured again once
+/// where something stands out: only what does so twice is named), and half a second a slow link.
+std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, LinkProbe& links);
+
+/// Collective: whether the ranks of some node have more threads than cores. Their times say nothing then.
+bool ranks_share_cores(World& world, int threads);
+
+}  // namespace penstock

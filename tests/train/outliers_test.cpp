@@ -1,0 +1,37 @@
+#include "train/outliers.hpp"
+
+#include <gtest/gtest.h>
+
+namespace penstock {
+namespace {
+
+TEST(Outliers, TheMedianOfAnEvenNumberIsTheLowerMiddle) {
+  EXPECT_EQ(median_of({}), 0);
+  EXPECT_EQ(median_of({3}), 3);
+  EXPECT_EQ(median_of({4, 1}), 1);
+  EXPECT_EQ(median_of({5, 1, 3}), 3);
+  EXPECT_EQ(median_of({4, 3, 2, 1}), 2);
+}
+
+TEST(Outliers, OnlyWhatIsSlowerThanTheToleranceStandsOut) {
+  const std::vector<Outlier> found = outliers({10, 10.9, 9, 14, 10}, 1.1);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].index, 3U);
+  EXPECT_DOUBLE_EQ(found[0].times_the_median, 1.4);
+  EXPECT_TRUE(outliers({10, 10, 1}, 1.1).empty()) << "who is fast does not make the others slow";
+}
+
+TEST(Outliers, OfTwoTheSlowerCanStandOut) {
+  const std::vector<Outlier> found = outliers({10, 30}, 1.1);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].index, 1U);
+}
+
+TEST(Outliers, WhatWasNotMeasuredIsLeftOut) {
+  EXPECT_TRUE(outliers({0, 0, 5, 5}, 1.1).empty());
+  EXPECT_TRUE(outliers({}, 1.1).empty());
+  EXPECT_EQ(outliers({0, 0, 0, 5, 9}, 1.1).size(), 1U);
+}
+
+}  // namespace
+}  // namespace penstock
