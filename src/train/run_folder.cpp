@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 #include <sstream>
 
@@ -41,8 +42,8 @@ void RunFolder::check() const {
       throw_input_error("the run folder {} cannot be made: {} is a file, not a folder; choose another with --run",
                         path_.string(), part.string());
     if (access(part.c_str(), W_OK | X_OK) != 0)
-      throw_input_error("the run folder {} cannot be written: no permission in {}; choose another with --run",
-                        path_.string(), part.string());
+      throw_input_error("the run folder {} cannot be written: {} {}; choose another with --run", path_.string(),
+                        errno == EROFS ? "a read-only file system holds" : "no permission in", part.string());
     return;
   }
 }
@@ -64,9 +65,9 @@ void RunFolder::write_text(const std::filesystem::path& path, const std::string&
     write_file(temporary, text);
     if (ensure_mine_) ensure_mine_();
     publish(temporary, path);
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
     discard(temporary);
-    throw;
+    throw SystemError(fmt::format("{}: could not be written: {}", path.string(), error.what()));
   }
 }
 

@@ -1,6 +1,8 @@
 """Wrong input: exit 2, one message with what, the values, the rule and the cure; nothing written; all ranks gone."""
+import contextlib
 import json
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -407,7 +409,7 @@ class RestartTest(Refusal):
 
 
 class FullDiskTest(ContractTest):
-    """A disk that is full during a save: the earlier checkpoint stays whole, the run goes on and says so."""
+    """Disks that are full, read-only or gone: what was saved stays whole, the run goes on where it can, and says so."""
 
     def setUp(self):
         super().setUp()
@@ -452,6 +454,78 @@ class FullDiskTest(ContractTest):
         self.assertEqual(result.err.count("was not saved"), 1, result.err)  # step 20, after 8 and 16
         self.assertEqual(len(rows(run)), 20)
         self.assertEqual(self.names(run), ["step-00000008.h5", "step-00000016.h5"])
+
+    def test_every_file_of_a_run_on_a_full_disk(self):
+        """The last byte is taken while a run goes on, and given back: it ends as if nothing had been."""
+        self.mount(16)
+        run, mesh = self.disk / "run", Mesh(1, 2, 1)
+        settings = {**DROPOUT, "run.steps": 300, "checkpoint.every": 25, "checkpoint.retries": 0, "checkpoint.keep": 2,
+                    "trace.steps": [12, 299]}
+        process = self.begin(run, settings, mesh)
+        filler = self.disk / "filler"
+        with open(filler, "wb") as file:
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+                    file.flush()
+        self.wait_for_log(process, r"metrics.csv: step \d+ could not be written: No space left on device")
+        self.wait_for_log(process, r"step \d+ was not saved: .*No space left on device")
+        filler.unlink()
+        result = self.finish(process)
+        self.assertEqual(result.code, 0, result.err)
+        for name in ("costs.json", "trace.json"):
+            self.assertRegex(result.err, rf"run/{name}: could not be written: .*No space left on device")
+        self.assertEqual(json.loads((run / "end.json").read_text())["ended"], "done")
+        self.assertEqual(len(json.loads((run / "trace.json").read_text())["traceEvents"]) > 0, True)
+        self.assertEqual([int(row["step"]) for row in rows(run)], list(range(1, 301)))
+        self.assertEqual([path.name for path in run.rglob("*") if ".tmp" in path.name or path.name == "guard"], [])
+        self.penstock("checkpoint", "verify", checkpoint(run, 300))
+
+    def test_disk_that_is_read_only_for_a_while(self):
+        self.mount(16)
+        run = self.disk / "run"
+        process = self.begin(run, {"run.steps": 200, "checkpoint.every": 10, "checkpoint.retries": 0})
+        self.remount("ro")
+        self.wait_for_log(process, r"step \d+ was not saved: .*Read-only file system.*training goes on")
+        self.remount("rw")
+        result = self.finish(process)
+        self.assertEqual(result.code, 0, result.err)
+        self.penstock("checkpoint", "verify", checkpoint(run, 200))
+        self.remount("ro")
+        before = files_below(self.disk)
+        result = self.train(deck=self.deck, run=self.disk / "other", expect=2)
+        self.assertIn("cannot be written", result.err)
+        result = self.train(deck=self.deck, run=run, restart="latest", expect=2)
+        self.assertIn("cannot be written", result.err)
+        self.assertEqual(files_below(self.disk), before)
+
+    def test_run_folder_that_vanishes(self):
+        run, away = self.folder / "run", self.folder / "away"
+        process = self.begin(run, {"run.steps": 100000, "run.stop": 99999, "checkpoint.every": 20})
+        self.wait_for_log(process, "saved step 20")
+        run.rename(away)
+        result = self.finish(process)
+        self.assertEqual(result.code, 1, result.err)
+        self.assertIn(f"{run}/guard: this run has lost its folder: the guard is gone; it writes nothing more", result.err)
+        self.assertFalse(run.exists())
+        self.penstock("checkpoint", "verify", checkpoint(away, 20))
+
+    def begin(self, run, settings, mesh=ONE):
+        """A run that has begun to train; its steps take long enough to be met."""
+        self.deck = self.small_deck(model={"layers": 4, "width": 128, "positions": 16})
+        process = self.start(self.command(deck=self.deck, mesh=mesh, settings=settings, run=run), cwd=self.folder)
+        self.wait_for_log(process, "step +1/")
+        return process
+
+    def wait_for_log(self, process, pattern, seconds=120):
+        end = time.monotonic() + seconds
+        while not re.search(pattern, process.log.read_text()):
+            self.assertLess(time.monotonic(), end, process.log.read_text())
+            self.assertIsNone(process.poll(), process.log.read_text())
+            time.sleep(0.005)
+
+    def remount(self, how):
+        subprocess.run(["mount", "-o", f"remount,{how}", str(self.disk)], check=True)
 
     def names(self, run):
         return sorted(path.name for path in (run / "checkpoints").iterdir())

@@ -1,9 +1,7 @@
 #include "train/metrics.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -11,11 +9,13 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "train/file_size_limit.hpp"
 #include "train/temporary_folder.hpp"
 
 namespace penstock {
 namespace {
 
+using test::FileSizeLimit;
 using test::TemporaryFolder;
 
 MetricsRow row_of(std::int64_t step) {
@@ -51,27 +51,6 @@ std::vector<std::string> cells(const std::string& line) {
       out.back() += c;
   return out;
 }
-
-/// A limit on the size of files stands for a disk that is full.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(std::uintmax_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &former_);
-    rlimit limit = former_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &former_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit former_{};
-  void (*handler_)(int);
-};
 
 TEST(MetricsText, BeginsAsTheContractSays) {
   EXPECT_TRUE(header_line.starts_with("step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second"));

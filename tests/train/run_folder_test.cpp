@@ -10,11 +10,13 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "train/file_size_limit.hpp"
 #include "train/temporary_folder.hpp"
 
 namespace penstock {
 namespace {
 
+using test::FileSizeLimit;
 using test::TemporaryFolder;
 
 std::string read(const std::filesystem::path& path) {
@@ -167,6 +169,37 @@ TEST(RunFolder, FailsLoudlyWhereItCannotWrite) {
   const RunFolder folder("no/such/folder");
   EXPECT_THROW(folder.write_deck("x"), SystemError);
   EXPECT_THROW(folder.record(LifeEnd::done, 1, 0, ""), SystemError);
+}
+
+TEST(RunFolder, AFullDiskLeavesTheEarlierTextAndNothingBesideIt) {
+  const TemporaryFolder temporary;
+  const RunFolder folder(temporary.path());
+  folder.write_product_choices("the choices of the life before\n");
+  {
+    const FileSizeLimit full(10);
+    for (const auto& write : std::vector<std::function<void()>>{
+             [&] { folder.write_product_choices("other choices\n"); }, [&] { folder.write_costs("{\"costs\": 1}\n"); },
+             [&] { folder.write_trace("{\"traceEvents\": []}\n"); }})
+      try {
+        write();
+        ADD_FAILURE() << "ten bytes hold no such text";
+      } catch (const SystemError& error) {
+        EXPECT_TRUE(std::string(error.what()).starts_with(temporary.path().string() + "/")) << error.what();
+        EXPECT_NE(std::string(error.what()).find(": could not be written: "), std::string::npos) << error.what();
+      }
+  }
+  EXPECT_EQ(read(folder.product_choices()), "the choices of the life before\n");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(temporary.path()), {}), 1);
+}
+
+TEST(RunFolder, GivesNothingANameWithoutLeave) {
+  const TemporaryFolder temporary;
+  RunFolder folder(temporary.path());
+  folder.write_deck("mine");
+  folder.ask_before_naming([] { throw SystemError("another life has it"); });
+  EXPECT_THROW(folder.write_deck("not mine"), SystemError);
+  EXPECT_EQ(read(folder.deck()), "mine");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(temporary.path()), {}), 1);
 }
 
 TEST(RunFolder, ListsItsRanks) {
