@@ -148,22 +148,43 @@ class Save {
     if (!failure_) agree(problem_);
   }
 
+  bool needs_buffer(std::size_t round) const {
+    const auto comes = [this](const WriteStep& step) {
+      return !step.of_writer[static_cast<std::size_t>(writers_.index())].empty() && !own_rows(step);
+    };
+    return std::any_of(rounds_[round].steps.begin(), rounds_[round].steps.end(), comes);
+  }
+
   std::vector<MPI_Request> post(std::size_t round) {
     std::vector<MPI_Request> requests;
     if (writers_.writes()) {
       Buffer& buffer = buffers_[round % buffers];
       settle(buffer);
-      buffer.bytes.resize(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
+      if (needs_buffer(round)) buffer.bytes.resize(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
       for (const WriteStep& step : rounds_[round].steps) receive(step, buffer, requests);
     }
     for (const WriteStep& step : rounds_[round].steps) send(step, requests);
     return requests;
   }
 
+  // Where this writer's rows of the step lie in its own memory already, dense: they are written from there.
+  const std::byte* own_rows(const WriteStep& step) const {
+    const ArraySpec& array = file_.arrays[step.array];
+    const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
+    const std::int64_t row_elements = array.shape.elements() / array.shape[0];
+    for (std::size_t p = 0; p < array.pieces.size(); ++p) {
+      if (array.pieces[p].rank != world_.rank()) continue;
+      const Box part = part_in_rows(array.pieces[p].box, rows);
+      if (part.elements() == (rows.end - rows.begin) * row_elements)
+        return file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
+    }
+    return nullptr;
+  }
+
   void receive(const WriteStep& step, Buffer& buffer, std::vector<MPI_Request>& requests) {
     const ArraySpec& array = file_.arrays[step.array];
     const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
-    if (rows.empty()) return;
+    if (rows.empty() || own_rows(step)) return;
     for (const Piece& piece : array.pieces) {
       const Box part = part_in_rows(piece.box, rows);
       if (part.elements() == 0) continue;
@@ -180,6 +201,7 @@ class Save {
       for (std::size_t w = 0; w < step.of_writer.size(); ++w) {
         const Box part = part_in_rows(array.pieces[p].box, step.of_writer[w]);
         if (part.elements() == 0) continue;
+        if (static_cast<int>(w) == writers_.index() && own_rows(step)) continue;
         const std::byte* first =
             file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
         check_mpi(MPI_Isend(first, static_cast<int>(part.elements()), message_type(array.type),
@@ -202,8 +224,9 @@ class Save {
     std::optional<std::string> problem;
     for (const WriteStep& step : steps) {
       const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
+      const std::byte* own = rows.empty() ? nullptr : own_rows(step);
       try {
-        writer_->write(file_.arrays[step.array], rows, first + rows.offset);
+        writer_->write(file_.arrays[step.array], rows, own ? own : first + rows.offset);
       } catch (const std::exception& error) {
         if (writers_.count() == 1) throw;
         if (!problem) problem = error.what();
