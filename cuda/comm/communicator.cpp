@@ -233,6 +233,8 @@ int Communicator::coordinate() const { return backend_->coordinate; }
 std::uint64_t Communicator::bytes_sent() const { return backend_->bytes_sent; }
 std::size_t Communicator::scratch_bytes(std::size_t, int) { return 0; }  // NCCL's own buffers are outside the plan
 
+void Communicator::use_scratch(TensorView) {}
+
 Event Communicator::all_gather(TensorView piece, TensorView all) {
   Backend& b = *backend_;
   ensure(all.bytes() == piece.bytes() * static_cast<std::size_t>(b.size) && all.type() == piece.type(),
@@ -288,7 +290,7 @@ Event Communicator::receive(TensorView tensor, int from, int) {
   return b.launch("a receive", [&] { return ncclRecv(tensor.raw(), tensor.bytes(), ncclUint8, from, b.nccl, b.lane); });
 }
 
-std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) {
+void Communicator::transfer(std::span<const Message> messages, std::span<Event> events) {
   Backend& b = *backend_;
   for (const Message& m : messages)
     if (m.way == Message::Way::send) b.bytes_sent += m.tensor.bytes();
@@ -300,7 +302,7 @@ std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) 
                   : ncclRecv(m.tensor.raw(), m.tensor.bytes(), ncclUint8, m.peer, b.nccl, b.lane));
     return ncclGroupEnd();
   });
-  return std::vector<Event>(messages.size(), all);  // whoever waits for one of them waits for all
+  std::fill(events.begin(), events.end(), all);  // whoever waits for one of them waits for all
 }
 
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int) {

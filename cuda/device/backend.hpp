@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -43,7 +44,8 @@ struct Queue::Backend {
   HostWait wait;
   cudaStream_t stream = nullptr;
   cudaStream_t copies = nullptr;  ///< to the host, beside the stream
-  DeviceMemory workspace;
+  std::span<std::byte> workspace;
+  DeviceMemory own_workspace;  ///< where no memory was lent, or too little
   /// Handles and plans of libraries; the operation that made one knows its type.
   std::unordered_map<PlanKey, std::shared_ptr<void>, PlanKeyHash> plans;
 

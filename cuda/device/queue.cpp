@@ -84,16 +84,22 @@ std::vector<double> Queue::mark_seconds() const {
   return seconds;
 }
 
-// What still runs may use the old workspace: growing waits for it.
+// What still runs may use the old workspace: another one waits for it.
 std::byte* Queue::workspace(std::size_t bytes) {
-  if (backend_->workspace.bytes() < bytes) {
-    drain("a larger workspace");
-    backend_->workspace = {};
-    backend_->workspace = DeviceMemory(bytes);
+  if (backend_->workspace.size() < bytes) {
+    use_workspace(nullptr, 0);
+    backend_->own_workspace = DeviceMemory(bytes);
+    backend_->workspace = {backend_->own_workspace.data(), bytes};
   }
   return backend_->workspace.data();
 }
 
-std::size_t Queue::workspace_bytes() const { return backend_->workspace.bytes(); }
+void Queue::use_workspace(std::byte* memory, std::size_t bytes) {
+  drain("another workspace");
+  backend_->workspace = {memory, bytes};
+  backend_->own_workspace = {};
+}
+
+std::size_t Queue::workspace_bytes() const { return backend_->workspace.size(); }
 
 }  // namespace penstock

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,10 +57,10 @@ class Communicator {
   /// To and from one coordinate; messages of a pair with one tag arrive in the order they were sent.
   Event send(TensorView tensor, int to, int tag);
   Event receive(TensorView tensor, int from, int tag);
-  /// Sends and receives at once: each goes on whatever the others wait for. An Event a message, in their order. (Over
-  /// NCCL one launch, and all end together; its messages know no tags: between two coordinates they arrive in the order
-  /// in which they stand here and in earlier launches.)
-  std::vector<Event> transfer(const std::vector<Message>& messages);
+  /// Sends and receives at once: each goes on whatever the others wait for. `events`, one a message, become theirs, in
+  /// their order. (Over NCCL one launch, and all end together; its messages know no tags: between two coordinates they
+  /// arrive in the order in which they stand here and in earlier launches.)
+  void transfer(std::span<const Message> messages, std::span<Event> events);
   /// Both at once with one peer, which does the same.
   Event exchange(TensorView outgoing, TensorView incoming, int peer, int tag);
 
@@ -75,6 +76,8 @@ class Communicator {
   std::uint64_t bytes_sent() const;
   /// Bytes of scratch that a reduce_scatter or all_reduce of `all_bytes` takes in a group of `size`.
   static std::size_t scratch_bytes(std::size_t all_bytes, int size);
+  /// Lends it planned scratch, which outlives all calls to come. Without, or with too little, it takes its own.
+  void use_scratch(TensorView memory);
 
  private:
   struct Backend;

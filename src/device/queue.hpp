@@ -43,9 +43,11 @@ class Queue {
   /// Seconds from the first mark until the device came past each; of a drained queue.
   std::vector<double> mark_seconds() const;
 
-  /// Scratch memory for the operation that runs now; what it held before is lost. Grows (and drains) where an operation
-  /// asks for more than was ever asked for.
+  /// Scratch memory for the operation that runs now; what it held before is lost. Where an operation asks for more than
+  /// there is, the queue takes memory of its own (and drains).
   std::byte* workspace(std::size_t bytes);
+  /// Lends it planned memory, which outlives all operations to come.
+  void use_workspace(std::byte* memory, std::size_t bytes);
 
   /// Bytes that the workspace holds now.
   std::size_t workspace_bytes() const;

@@ -23,10 +23,13 @@ ops::LinearShape AttentionLayer::output_product(const ModelShape& shape) {
           .bias_gradient = true};
 }
 
-AttentionLayer::AttentionLayer(ModelContext& context, std::string name)
+AttentionLayer::AttentionLayer(ModelContext& context, const std::string& name)
     : context_(&context),
-      name_(std::move(name)),
-      dropout_(context.dropout(name_ + " probabilities", context.shape().config.dropout_attention)) {}
+      dropout_(context.dropout(name + " probabilities", context.shape().config.dropout_attention)),
+      qkv_weight_(context.parameter(name + ".qkv.weight")),
+      qkv_bias_(context.parameter(name + ".qkv.bias")),
+      output_weight_(context.parameter(name + ".output.weight")),
+      output_bias_(context.parameter(name + ".output.bias")) {}
 
 ops::AttentionShape AttentionLayer::attention_shape() const {
   const ModelShape& shape = context_->shape();
@@ -40,8 +43,8 @@ ops::AttentionShape AttentionLayer::attention_shape() const {
 
 void AttentionLayer::project(const BlockActivations& kept) const {
   ops::linear(context_->queue(), {.x = context_->tokens_of(kept.attention_input, kept.attention_tokens),
-                                  .weight = context_->weight(name_ + ".qkv.weight"),
-                                  .bias = context_->weight(name_ + ".qkv.bias"),
+                                  .weight = qkv_weight_.value,
+                                  .bias = qkv_bias_.value,
                                   .y = kept.qkv,
                                   .pre_activation = {}});
 }
@@ -57,7 +60,7 @@ void AttentionLayer::attend(const MicrobatchView& microbatch, const BlockActivat
 
 TensorView AttentionLayer::output(const BlockActivations& kept) const {
   ops::linear(context_->queue(), {.x = kept.attended,
-                                  .weight = context_->weight(name_ + ".output.weight"),
+                                  .weight = output_weight_.value,
                                   .bias = {},
                                   .y = context_->scratch().partial,
                                   .pre_activation = {}});
@@ -68,10 +71,9 @@ TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, cons
                                           const Held& held) const {
   const ModelScratch& scratch = context_->scratch();
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_input_gradient(context_->queue(), {.dy = dout,
-                                                 .weight = context_->weight(name_ + ".output.weight"),
-                                                 .dx = scratch.attention_gradient,
-                                                 .pre_activation = {}});
+  ops::linear_input_gradient(
+      context_->queue(),
+      {.dy = dout, .weight = output_weight_.value, .dx = scratch.attention_gradient, .pre_activation = {}});
   ops::attention_gradient(context_->queue(), {.shape = attention_shape(),
                                               .qkv = kept.qkv,
                                               .out = kept.attended,
@@ -80,10 +82,8 @@ TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, cons
                                               .dqkv = held.dqkv,
                                               .dropout = dropout_,
                                               .first_sample = microbatch.first_sample});
-  ops::linear_input_gradient(context_->queue(), {.dy = held.dqkv,
-                                                 .weight = context_->weight(name_ + ".qkv.weight"),
-                                                 .dx = scratch.partial,
-                                                 .pre_activation = {}});
+  ops::linear_input_gradient(
+      context_->queue(), {.dy = held.dqkv, .weight = qkv_weight_.value, .dx = scratch.partial, .pre_activation = {}});
   return context_->sum_partials(scratch.partial);
 }
 
@@ -92,15 +92,12 @@ void AttentionLayer::weight_gradient(const BlockActivations& kept, const Held& h
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_weight_gradient(context_->queue(), {.dy = dout,
-                                                  .x = kept.attended,
-                                                  .dweight = context_->gradient(name_ + ".output.weight"),
-                                                  .dbias = context_->gradient(name_ + ".output.bias")});
+  ops::linear_weight_gradient(
+      context_->queue(),
+      {.dy = dout, .x = kept.attended, .dweight = output_weight_.gradient, .dbias = output_bias_.gradient});
   const TensorView tokens = context_->tokens_of(kept.attention_input, kept.attention_tokens);
-  ops::linear_weight_gradient(context_->queue(), {.dy = held.dqkv,
-                                                  .x = tokens,
-                                                  .dweight = context_->gradient(name_ + ".qkv.weight"),
-                                                  .dbias = context_->gradient(name_ + ".qkv.bias")});
+  ops::linear_weight_gradient(
+      context_->queue(), {.dy = held.dqkv, .x = tokens, .dweight = qkv_weight_.gradient, .dbias = qkv_bias_.gradient});
 }
 
 }  // namespace penstock

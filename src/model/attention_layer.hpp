@@ -23,7 +23,7 @@ class AttentionLayer {
   static ops::LinearShape output_product(const ModelShape& shape);
 
   /// `name` is the parameters' prefix: "blocks.3.attention".
-  AttentionLayer(ModelContext& context, std::string name);
+  AttentionLayer(ModelContext& context, const std::string& name);
 
   /// The forward pass in three steps: qkv from the normalized rows, `attended` and log-sum-exp from qkv, and
   /// [R, C] from `attended`: the output product without its bias; lives in scratch.
@@ -35,14 +35,14 @@ class AttentionLayer {
   /// Adds the gradients of both products' weights and biases.
   void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const;
 
-  TensorView output_bias() const { return context_->weight(name_ + ".output.bias"); }
+  TensorView output_bias() const { return output_bias_.value; }
 
  private:
   ops::AttentionShape attention_shape() const;
 
   ModelContext* context_;
-  std::string name_;
   ops::Dropout dropout_;
+  Parameter qkv_weight_, qkv_bias_, output_weight_, output_bias_;
 };
 
 }  // namespace penstock

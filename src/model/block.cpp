@@ -34,12 +34,15 @@ Block::Block(ModelContext& context, int index)
       attention_(context, name_ + ".attention"),
       mlp_(context, name_ + ".mlp"),
       attention_dropout_(context.dropout(name_ + ".attention", context.shape().config.dropout_residual)),
-      mlp_dropout_(context.dropout(name_ + ".mlp", context.shape().config.dropout_residual)) {}
+      mlp_dropout_(context.dropout(name_ + ".mlp", context.shape().config.dropout_residual)),
+      attention_norm_{context.parameter(name_ + ".attention_norm.weight"),
+                      context.parameter(name_ + ".attention_norm.bias")},
+      mlp_norm_{context.parameter(name_ + ".mlp_norm.weight"), context.parameter(name_ + ".mlp_norm.bias")} {}
 
 ops::LayerNorm Block::attention_norm(const BlockActivations& kept) const {
   return {.x = kept.x,
-          .weight = context_->weight(name_ + ".attention_norm.weight"),
-          .bias = context_->weight(name_ + ".attention_norm.bias"),
+          .weight = attention_norm_.weight.value,
+          .bias = attention_norm_.bias.value,
           .y = kept.attention_input,
           .mean = kept.attention_mean,
           .rstd = kept.attention_rstd};
@@ -47,8 +50,8 @@ ops::LayerNorm Block::attention_norm(const BlockActivations& kept) const {
 
 ops::LayerNorm Block::mlp_norm(const BlockActivations& kept) const {
   return {.x = kept.middle,
-          .weight = context_->weight(name_ + ".mlp_norm.weight"),
-          .bias = context_->weight(name_ + ".mlp_norm.bias"),
+          .weight = mlp_norm_.weight.value,
+          .bias = mlp_norm_.bias.value,
           .y = kept.mlp_input,
           .mean = kept.mlp_mean,
           .rstd = kept.mlp_rstd};
@@ -62,9 +65,9 @@ void Block::forward(const MicrobatchView& microbatch, const BlockActivations& ke
                           .out = out,
                           .dropout = pass == Pass::evaluation ? ops::Dropout{} : mlp_dropout_,
                           .rows = context_->token_rows(microbatch)};
-  record_branch(name_ + ".mlp", microbatch, end);
+  record_branch({name_, ".mlp"}, microbatch, end);
   ops::residual(context_->queue(), end);
-  context_->record(name_, microbatch, out);
+  context_->record({name_}, microbatch, out);
 }
 
 // Whatever the pass, a part is computed by the same operation from the same arguments: its bits are the same. (The norm
@@ -82,7 +85,7 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
                                .out = kept.middle,
                                .dropout = with_dropout ? attention_dropout_ : ops::Dropout{},
                                .rows = context_->token_rows(microbatch)};
-    if (pass != Pass::again) record_branch(name_ + ".attention", microbatch, middle);
+    if (pass != Pass::again) record_branch({name_, ".attention"}, microbatch, middle);
     ops::residual_layer_norm(context_->queue(), {.residual = middle, .norm = mlp_norm(kept)});
   } else if (parts.has(BlockPart::mlp_norm)) {
     ops::layer_norm(context_->queue(), mlp_norm(kept));
@@ -93,7 +96,7 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
 
 // The branch alone exists only inside the fused operation; for a tap it is computed once more, where the sum will
 // stand.
-void Block::record_branch(const std::string& tap, const MicrobatchView& microbatch, const ops::Residual& joined) const {
+void Block::record_branch(const TapName& tap, const MicrobatchView& microbatch, const ops::Residual& joined) const {
   if (!context_->taps(tap)) return;
   ops::Residual alone = joined;
   alone.residual = {};
@@ -115,32 +118,31 @@ void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivati
                            TensorView gradient, BackwardHalves halves) const {
   const BlockActivations kept = laid_over(slot, held.remade);
   compute(microbatch, kept, remade_parts(context_->shape()), Pass::again);
-  const auto through_norm = [&](const std::string& name, TensorView dy, TensorView x, TensorView mean,
-                                TensorView rstd) {
+  const auto through_norm = [&](const Norm& norm, TensorView dy, TensorView x, TensorView mean, TensorView rstd) {
     ops::layer_norm_gradient(context_->queue(), {.dy = dy,
                                                  .x = x,
-                                                 .weight = context_->weight(name + ".weight"),
+                                                 .weight = norm.weight.value,
                                                  .mean = mean,
                                                  .rstd = rstd,
                                                  .residual_gradient = gradient,
                                                  .dx = gradient,
-                                                 .dweight = context_->gradient(name + ".weight"),
-                                                 .dbias = context_->gradient(name + ".bias")});
+                                                 .dweight = norm.weight.gradient,
+                                                 .dbias = norm.bias.gradient});
   };
-  context_->record(name_ + ".gradient", microbatch, gradient);
-  context_->record(name_ + ".mlp.gradient", microbatch, gradient);
+  context_->record({name_, ".gradient"}, microbatch, gradient);
+  context_->record({name_, ".mlp.gradient"}, microbatch, gradient);
   MlpLayer::Held mlp = held.mlp;
   mlp.branch_gradient = through_dropout(microbatch, mlp_dropout_, gradient, held.mlp.branch_gradient);
   const TensorView from_mlp = mlp_.input_gradient(kept, mlp);
   if (halves == BackwardHalves::fused) mlp_.weight_gradient(kept, mlp, GatheredGradient::in_scratch);
-  through_norm(name_ + ".mlp_norm", from_mlp, kept.middle, kept.mlp_mean, kept.mlp_rstd);
+  through_norm(mlp_norm_, from_mlp, kept.middle, kept.mlp_mean, kept.mlp_rstd);
 
-  context_->record(name_ + ".attention.gradient", microbatch, gradient);
+  context_->record({name_, ".attention.gradient"}, microbatch, gradient);
   AttentionLayer::Held attention = held.attention;
   attention.branch_gradient = through_dropout(microbatch, attention_dropout_, gradient, held.attention.branch_gradient);
   const TensorView from_attention = attention_.input_gradient(microbatch, kept, attention);
   if (halves == BackwardHalves::fused) attention_.weight_gradient(kept, attention, GatheredGradient::in_scratch);
-  through_norm(name_ + ".attention_norm", from_attention, kept.x, kept.attention_mean, kept.attention_rstd);
+  through_norm(attention_norm_, from_attention, kept.x, kept.attention_mean, kept.attention_rstd);
 }
 
 void Block::weight_gradient(const BlockActivations& slot, const Held& held) const {

@@ -37,12 +37,16 @@ class Block {
   void weight_gradient(const BlockActivations& slot, const Held& held) const;
 
  private:
+  /// One of the two LayerNorms.
+  struct Norm {
+    Parameter weight, bias;
+  };
   ops::LayerNorm attention_norm(const BlockActivations& kept) const;
   ops::LayerNorm mlp_norm(const BlockActivations& kept) const;
   void compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const;
   TensorView through_dropout(const MicrobatchView& microbatch, const ops::Dropout& dropout, TensorView gradient,
                              TensorView own_place) const;
-  void record_branch(const std::string& tap, const MicrobatchView& microbatch, const ops::Residual& joined) const;
+  void record_branch(const TapName& tap, const MicrobatchView& microbatch, const ops::Residual& joined) const;
 
   ModelContext* context_;
   std::string name_;  ///< "blocks.3"
@@ -50,6 +54,7 @@ class Block {
   MlpLayer mlp_;
   ops::Dropout attention_dropout_;
   ops::Dropout mlp_dropout_;
+  Norm attention_norm_, mlp_norm_;
 };
 
 }  // namespace penstock

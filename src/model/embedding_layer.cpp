@@ -4,39 +4,47 @@
 
 namespace penstock {
 
+namespace {
+
+// Of the token table's two uses; the head is the other.
+constexpr std::size_t embedding_use = 0;
+
+}  // namespace
+
 EmbeddingLayer::EmbeddingLayer(ModelContext& context, Arena& arena)
     : context_(&context),
       dropout_(context.dropout("embedding", context.shape().config.dropout_embedding)),
+      token_(context.parameter("embedding.token.weight", embedding_use)),
+      position_(context.parameter("embedding.position.weight")),
       // One rank holds a token's row and the others add zeros: the sum is exact in any type.
       tokens_(arena.take(MemoryUse::buffers, context.shape().cut.compute,
                          {context.shape().tokens(), context.shape().width()})) {}
 
 void EmbeddingLayer::forward(const MicrobatchView& microbatch, TensorView out, bool with_dropout) const {
   ops::embedding(context_->queue(), {.tokens = microbatch.tokens,
-                                     .weight = context_->weight("embedding.token.weight"),
+                                     .weight = token_.value,
                                      .first_token = context_->shape().first_token(),
                                      .out = tokens_});
   ops::position_embedding(context_->queue(), {.token = context_->sum_partials(tokens_),
-                                              .weight = context_->weight("embedding.position.weight"),
+                                              .weight = position_.value,
                                               .out = out,
                                               .dropout = with_dropout ? dropout_ : ops::Dropout{},
                                               .rows = context_->token_rows(microbatch)});
-  context_->record("embedding", microbatch, out);
+  context_->record({"embedding"}, microbatch, out);
 }
 
 void EmbeddingLayer::gradient(const MicrobatchView& microbatch, TensorView gradient) const {
-  context_->record("embedding.gradient", microbatch, gradient);
+  context_->record({"embedding.gradient"}, microbatch, gradient);
   ops::position_embedding_gradient(context_->queue(), {.dout = gradient,
                                                        .dtoken = gradient,
-                                                       .dweight = context_->gradient("embedding.position.weight"),
+                                                       .dweight = position_.gradient,
                                                        .dropout = dropout_,
                                                        .rows = context_->token_rows(microbatch)});
-  constexpr std::size_t embedding_use = 0;
   ops::embedding_gradient(context_->queue(),
                           {.tokens = microbatch.tokens,
                            .dout = context_->gather_rows(gradient, context_->scratch().gathered_gradient),
                            .first_token = context_->shape().first_token(),
-                           .dweight = context_->gradient("embedding.token.weight", embedding_use)});
+                           .dweight = token_.gradient});
 }
 
 }  // namespace penstock

@@ -17,6 +17,7 @@ class EmbeddingLayer {
  private:
   ModelContext* context_;
   ops::Dropout dropout_;
+  Parameter token_, position_;
   TensorView tokens_;  ///< [N, C] embedded tokens of this rank's part of the vocabulary
 };
 

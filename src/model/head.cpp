@@ -6,7 +6,18 @@
 
 namespace penstock {
 
-Head::Head(ModelContext& context, int held, Arena& arena) : context_(&context) {
+namespace {
+
+// Of the token table's two uses; the embedding is the other.
+constexpr std::size_t head_use = 1;
+
+}  // namespace
+
+Head::Head(ModelContext& context, int held, Arena& arena)
+    : context_(&context),
+      token_(context.parameter("embedding.token.weight", head_use)),
+      norm_weight_(context.parameter("final_norm.weight")),
+      norm_bias_(context.parameter("final_norm.bias")) {
   const ModelShape& shape = context.shape();
   const auto take = [&](DType type, const Shape& extents) {
     return arena.take(MemoryUse::activations, type, extents, "head");
@@ -41,17 +52,17 @@ void Head::loss(const MicrobatchView& microbatch, TensorView x, const Held& to, 
   const ModelShape& shape = context_->shape();
   Queue& queue = context_->queue();
   ops::layer_norm(queue, {.x = x,
-                          .weight = context_->weight("final_norm.weight"),
-                          .bias = context_->weight("final_norm.bias"),
+                          .weight = norm_weight_.value,
+                          .bias = norm_bias_.value,
                           .y = to.normalized,
                           .mean = mean_,
                           .rstd = rstd_});
   ops::linear(queue, {.x = context_->gather_rows(to.normalized, to.gathered),
-                      .weight = context_->weight("embedding.token.weight"),
+                      .weight = token_.value,
                       .bias = {},
                       .y = to.logits,
                       .pre_activation = {}});
-  context_->record("logits", microbatch, to.logits);
+  context_->record({"logits"}, microbatch, to.logits);
 
   if (shape.cut.tensor == 1)
     ops::whole_softmax_loss(queue, {.logits = to.logits,
@@ -62,7 +73,7 @@ void Head::loss(const MicrobatchView& microbatch, TensorView x, const Held& to, 
                                     .gradient = with_gradient});
   else
     loss_of_cut_logits(microbatch, to.logits, scale, with_gradient);
-  context_->record("loss", microbatch, loss_);
+  context_->record({"loss"}, microbatch, loss_);
   ops::add_sum(queue, loss_, loss_sum);
 }
 
@@ -92,28 +103,26 @@ void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, int he
                           TensorView gradient, double* loss_sum) const {
   const Held& to = held(held_index);
   loss(microbatch, x, to, loss_scale, true, loss_sum);
-  context_->record("logits.gradient", microbatch, to.logits);
-  ops::linear_input_gradient(context_->queue(), {.dy = to.logits,
-                                                 .weight = context_->weight("embedding.token.weight"),
-                                                 .dx = context_->scratch().partial,
-                                                 .pre_activation = {}});
+  context_->record({"logits.gradient"}, microbatch, to.logits);
+  ops::linear_input_gradient(
+      context_->queue(),
+      {.dy = to.logits, .weight = token_.value, .dx = context_->scratch().partial, .pre_activation = {}});
   ops::layer_norm_gradient(context_->queue(), {.dy = context_->sum_partials(context_->scratch().partial),
                                                .x = x,
-                                               .weight = context_->weight("final_norm.weight"),
+                                               .weight = norm_weight_.value,
                                                .mean = mean_,
                                                .rstd = rstd_,
                                                .residual_gradient = {},
                                                .dx = gradient,
-                                               .dweight = context_->gradient("final_norm.weight"),
-                                               .dbias = context_->gradient("final_norm.bias")});
+                                               .dweight = norm_weight_.gradient,
+                                               .dbias = norm_bias_.gradient});
 }
 
 void Head::weight_gradient(int held_index) const {
   const Held& from = held(held_index);
-  constexpr std::size_t head_use = 1;
   ops::linear_weight_gradient(context_->queue(), {.dy = from.logits,
                                                   .x = context_->shape().cut_rows() ? from.gathered : from.normalized,
-                                                  .dweight = context_->gradient("embedding.token.weight", head_use),
+                                                  .dweight = token_.gradient,
                                                   .dbias = {}});
 }
 

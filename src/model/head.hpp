@@ -41,6 +41,7 @@ class Head {
   void loss_of_cut_logits(const MicrobatchView& microbatch, TensorView logits, float scale, bool with_gradient) const;
 
   ModelContext* context_;
+  Parameter token_, norm_weight_, norm_bias_;
   std::vector<Held> held_;
   TensorView mean_, rstd_;  ///< [R] float32
   TensorView statistics_;   ///< [tensor ranks, N, 3] float32; absent where the vocabulary is not cut

@@ -34,17 +34,24 @@ ops::LinearShape MlpLayer::down_product(const ModelShape& shape, BackwardHalves 
           .slope_in_place = halves == BackwardHalves::input_only};
 }
 
+MlpLayer::MlpLayer(ModelContext& context, const std::string& name)
+    : context_(&context),
+      up_weight_(context.parameter(name + ".up.weight")),
+      up_bias_(context.parameter(name + ".up.bias")),
+      down_weight_(context.parameter(name + ".down.weight")),
+      down_bias_(context.parameter(name + ".down.bias")) {}
+
 void MlpLayer::up(const BlockActivations& kept) const {
   ops::linear(context_->queue(), {.x = context_->tokens_of(kept.mlp_input, kept.mlp_tokens),
-                                  .weight = context_->weight(name_ + ".up.weight"),
-                                  .bias = context_->weight(name_ + ".up.bias"),
+                                  .weight = up_weight_.value,
+                                  .bias = up_bias_.value,
                                   .y = kept.hidden,
                                   .pre_activation = kept.pre_activation});
 }
 
 TensorView MlpLayer::down(const BlockActivations& kept) const {
   ops::linear(context_->queue(), {.x = kept.hidden,
-                                  .weight = context_->weight(name_ + ".down.weight"),
+                                  .weight = down_weight_.value,
                                   .bias = {},
                                   .y = context_->scratch().partial,
                                   .pre_activation = {}});
@@ -55,13 +62,12 @@ TensorView MlpLayer::input_gradient(const BlockActivations& kept, const Held& he
   const ModelScratch& scratch = context_->scratch();
   const TensorView dout = context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
   ops::linear_input_gradient(context_->queue(), {.dy = dout,
-                                                 .weight = context_->weight(name_ + ".down.weight"),
+                                                 .weight = down_weight_.value,
                                                  .dx = hidden_gradient(kept, held),
                                                  .pre_activation = kept.pre_activation});
-  ops::linear_input_gradient(context_->queue(), {.dy = hidden_gradient(kept, held),
-                                                 .weight = context_->weight(name_ + ".up.weight"),
-                                                 .dx = scratch.partial,
-                                                 .pre_activation = {}});
+  ops::linear_input_gradient(
+      context_->queue(),
+      {.dy = hidden_gradient(kept, held), .weight = up_weight_.value, .dx = scratch.partial, .pre_activation = {}});
   return context_->sum_partials(scratch.partial);
 }
 
@@ -70,15 +76,13 @@ void MlpLayer::weight_gradient(const BlockActivations& kept, const Held& held, G
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_weight_gradient(context_->queue(), {.dy = dout,
-                                                  .x = kept.hidden,
-                                                  .dweight = context_->gradient(name_ + ".down.weight"),
-                                                  .dbias = context_->gradient(name_ + ".down.bias")});
+  ops::linear_weight_gradient(
+      context_->queue(),
+      {.dy = dout, .x = kept.hidden, .dweight = down_weight_.gradient, .dbias = down_bias_.gradient});
   const TensorView tokens = context_->tokens_of(kept.mlp_input, kept.mlp_tokens);
-  ops::linear_weight_gradient(context_->queue(), {.dy = hidden_gradient(kept, held),
-                                                  .x = tokens,
-                                                  .dweight = context_->gradient(name_ + ".up.weight"),
-                                                  .dbias = context_->gradient(name_ + ".up.bias")});
+  ops::linear_weight_gradient(
+      context_->queue(),
+      {.dy = hidden_gradient(kept, held), .x = tokens, .dweight = up_weight_.gradient, .dbias = up_bias_.gradient});
 }
 
 }  // namespace penstock

@@ -23,7 +23,7 @@ class MlpLayer {
   static ops::LinearShape down_product(const ModelShape& shape, BackwardHalves halves);
 
   /// `name` is the parameters' prefix: "blocks.3.mlp".
-  MlpLayer(ModelContext& context, std::string name) : context_(&context), name_(std::move(name)) {}
+  MlpLayer(ModelContext& context, const std::string& name);
 
   /// The forward pass in two steps: pre_activation and `hidden` from the normalized rows, and [R, C] from `hidden`: the
   /// down product without its bias; lives in scratch.
@@ -33,11 +33,11 @@ class MlpLayer {
   TensorView input_gradient(const BlockActivations& kept, const Held& held) const;
   void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const;
 
-  TensorView output_bias() const { return context_->weight(name_ + ".down.bias"); }
+  TensorView output_bias() const { return down_bias_.value; }
 
  private:
   ModelContext* context_;
-  std::string name_;
+  Parameter up_weight_, up_bias_, down_weight_, down_bias_;
 };
 
 }  // namespace penstock

@@ -31,6 +31,19 @@ struct MicrobatchView {
   const std::uint64_t* first_sample = nullptr;  ///< device memory
 };
 
+/// A parameter as its layer uses it: looked up once, as names are long and a step asks often.
+struct Parameter {
+  TensorView value;
+  TensorView gradient;  ///< float32
+};
+
+/// A tap's name, put together only where taps are set.
+struct TapName {
+  std::string_view of;         ///< "blocks.3"
+  std::string_view part = {};  ///< ".mlp.gradient"
+  std::string text() const { return std::string(of) + std::string(part); }
+};
+
 /// References to what lives longer than the model; the owner is whoever made them (the run's Trainer).
 class ModelContext {
  public:
@@ -48,8 +61,10 @@ class ModelContext {
   Queue& queue() const { return *queue_; }
   ModelScratch& scratch() const { return *scratch_; }
 
-  TensorView weight(const std::string& name) const { return parameters_->weight(name); }
-  TensorView gradient(const std::string& name, std::size_t use = 0) const { return parameters_->gradient(name, use); }
+  /// `use`: of a tied parameter, where it is used by more than one stage.
+  Parameter parameter(const std::string& name, std::size_t use = 0) const {
+    return {.value = parameters_->weight(name), .gradient = parameters_->gradient(name, use)};
+  }
 
   /// Rows of all tensor ranks [N, C] from this rank's [R, C]: an all-gather into `landing` where rows are cut, else
   /// `rows` itself.
@@ -71,9 +86,9 @@ class ModelContext {
   }
 
   void set_taps(TapSink* taps) { taps_ = taps; }
-  bool taps(const std::string& name) const { return taps_ && taps_->wants(name); }
-  void record(const std::string& name, const MicrobatchView& microbatch, TensorView values) const {
-    if (taps(name)) taps_->record(*queue_, name, microbatch.microbatch, values);
+  bool taps(const TapName& name) const { return taps_ && taps_->wants(name.text()); }
+  void record(const TapName& name, const MicrobatchView& microbatch, TensorView values) const {
+    if (taps(name)) taps_->record(*queue_, name.text(), microbatch.microbatch, values);
   }
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-// Stage: the part of the model that one pipeline stage computes, for microbatches in numbered slots.
+// Stage: the part of the model that one pipeline stage computes, for microbatches that have their places in memory.
 // R rows of the residual stream on this rank, C channels.
 
 #include <optional>
@@ -12,12 +12,26 @@
 
 namespace penstock {
 
-/// How many microbatches a stage has to keep at once; the schedule says.
+/// Memory of the microbatches in flight, by blocks: the stages of a rank use it in turn.
+struct BlockMemory {
+  std::vector<BlockActivations> activations;
+  std::vector<Block::Held> held;
+};
+
+/// How many microbatches a last stage has to keep at once; the schedule says.
 struct StageSlots {
-  int activations = 1;  ///< from forward to the end of the backward pass
-  int held = 1;         ///< from the input gradient to the weight gradient
-  /// input_only: some weight gradient comes later than its block's input gradient.
-  BackwardHalves backward = BackwardHalves::input_only;
+  int ends = 0;  ///< outputs of its last block, from the forward pass to the input gradient
+  int held = 0;  ///< of the head, from the input gradient to the weight gradient
+  bool operator==(const StageSlots&) const = default;
+};
+
+/// Where one microbatch's tensors of a stage lie.
+struct StagePlaces {
+  std::vector<int> activations;  ///< of each block, in BlockMemory: from the forward pass to the end of the backward
+  std::vector<int> held;         ///< of each block: from the input gradient to the weight gradient; fused: one for all
+  int end = -1;                  ///< among the stage's ends; the last stage only
+  int head = -1;                 ///< among what the head holds; the last stage only
+  bool operator==(const StagePlaces&) const = default;
 };
 
 /// Training draws dropout masks; evaluation draws none and computes the loss in the forward pass.
@@ -25,33 +39,41 @@ enum class Purpose { training, evaluation };
 
 class Stage {
  public:
-  Stage(ModelContext& context, const StagePart& part, const StageSlots& slots, Arena& arena);
+  /// `memory` outlives the stage.
+  Stage(ModelContext& context, const StagePart& part, const BlockMemory& memory, const StageSlots& slots, Arena& arena);
 
   const StagePart& part() const { return part_; }
 
   /// [R, C] where the stage before puts this stage's input; not used on the first stage.
-  TensorView input(int slot) const { return slots_[static_cast<std::size_t>(slot)].front().x; }
+  TensorView input(const StagePlaces& at) const { return kept(at, 0).x; }
 
-  /// Computes the slot's blocks; the stage's output goes to `output` [R, C] (kept by the stage itself on the last).
+  /// Computes the blocks; the stage's output goes to `output` [R, C] (kept by the stage itself on the last).
   /// For evaluation the last stage adds the losses to *loss_sum.
-  void forward(const MicrobatchView& microbatch, int slot, TensorView output, Purpose purpose, double* loss_sum) const;
+  void forward(const MicrobatchView& microbatch, const StagePlaces& at, TensorView output, Purpose purpose,
+               double* loss_sum) const;
   /// gradient [R, C]: in, of the stage's output (not read on the last stage); out, of its input.
   /// Fused: adds all gradients. Input only: leaves what weight_gradient needs in `held`.
   /// The last stage adds the losses to *loss_sum, and takes the gradient of loss_scale times their sum.
-  void input_gradient(const MicrobatchView& microbatch, int slot, int held, TensorView gradient, BackwardHalves halves,
-                      float loss_scale, double* loss_sum) const;
-  void weight_gradient(int slot, int held) const;
+  void input_gradient(const MicrobatchView& microbatch, const StagePlaces& at, TensorView gradient,
+                      BackwardHalves halves, float loss_scale, double* loss_sum) const;
+  void weight_gradient(const StagePlaces& at) const;
 
  private:
+  const BlockActivations& kept(const StagePlaces& at, std::size_t block) const {
+    return memory_->activations[static_cast<std::size_t>(at.activations[block])];
+  }
+  const Block::Held& held(const StagePlaces& at, std::size_t block) const {
+    return memory_->held[static_cast<std::size_t>(at.held[block])];
+  }
+  TensorView end(const StagePlaces& at) const { return ends_[static_cast<std::size_t>(at.end)]; }
+
   ModelContext* context_;
   StagePart part_;
-  BackwardHalves backward_;
+  const BlockMemory* memory_;
   std::vector<Block> blocks_;
   std::optional<EmbeddingLayer> embedding_;
   std::optional<Head> head_;
-  std::vector<std::vector<BlockActivations>> slots_;  ///< [slot][block]
-  std::vector<TensorView> last_output_;               ///< [slot], last stage only
-  std::vector<std::vector<Block::Held>> held_;        ///< [held][block]
+  std::vector<TensorView> ends_;  ///< [R, C] each, last stage only
 };
 
 }  // namespace penstock

@@ -58,6 +58,9 @@ class Optimizer {
   /// U: AdamW on the own range, clipped by the last norm; changes nothing where the last loss or norm is not finite.
   void update(Queue& queue);
 
+  /// Bytes of what `norm` sums over all ranks, for so many parameters of the model.
+  static std::size_t norm_bytes(std::size_t parameters) { return (1 + parameters) * sizeof(double); }
+
   /// Device memory: where this rank's losses are added up, nats.
   double* loss_sum() const { return &scalars()->loss_sum; }
   /// What the last norm came to. The host waits for the device.

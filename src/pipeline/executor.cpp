@@ -1,6 +1,8 @@
 #include "pipeline/executor.hpp"
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
 namespace penstock {
 
@@ -13,36 +15,28 @@ int gradient_tag(int receiving_stage) { return 3 + 2 * receiving_stage; }
 
 }  // namespace
 
-Executor::Executor(RankModel& model, Communicators& communicators, Queue& queue, int pipeline_rank)
-    : model_(&model), communicators_(&communicators), queue_(&queue), pipeline_rank_(pipeline_rank) {}
+Executor::Executor(RankModel& model, Communicators& communicators, Queue& queue)
+    : model_(&model), communicators_(&communicators), queue_(&queue) {}
 
-StepResult Executor::train(const Schedule& schedule, const StepTokens& tokens, const StepValues& values) {
-  return run(schedule, tokens, values, Purpose::training);
+StepResult Executor::train(const StepTokens& tokens, const StepValues& values) {
+  return run(model_->row(), tokens, values, Purpose::training);
 }
 
-double Executor::evaluate(const Schedule& schedule, const StepTokens& tokens, const StepValues& values) {
-  const double loss = run(schedule, tokens, values, Purpose::evaluation).loss;
-  running_.schedule = nullptr;  // the caller's, and soon gone
+double Executor::evaluate(const RowPlan& row, const StepTokens& tokens, const StepValues& values) {
+  const double loss = run(row, tokens, values, Purpose::evaluation).loss;
+  running_.row = nullptr;  // the caller's, and soon gone
   return loss;
 }
 
-StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values,
-                         Purpose purpose) {
-  running_ = {.schedule = &schedule, .values = values, .purpose = purpose};
+StepResult Executor::run(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose) {
+  running_ = {.row = &row, .values = values, .purpose = purpose};
+  events_.assign(row.size(), {});
   queue_->clear_marks();
   queue_->mark();
-  transfers_.clear();
-  pools_ = RankPools(schedule, pipeline_rank_);
-  for (const auto& [stage, memory] : model_->stages()) {
-    pools_.of(stage).outputs.limit(memory.outputs.size());
-    pools_.of(stage).gradients.limit(memory.gradients.size());
-    transfers_[stage];
-  }
   load(tokens);
-  const std::vector<Action>& row = schedule.row(pipeline_rank_);
   for (std::size_t begin = 0; begin < row.size();) {
-    const std::size_t end = schedule.launch_end(pipeline_rank_, begin);
-    if (is_transfer(row[begin].work)) {
+    const std::size_t end = row.launch_end(begin);
+    if (is_transfer(row[begin].action.work)) {
       transfer(begin, end);
       for (std::size_t i = begin; i < end; ++i) mark_span();
     } else {
@@ -53,7 +47,7 @@ StepResult Executor::run(const Schedule& schedule, const StepTokens& tokens, con
     }
     begin = end;
   }
-  finish_transfers();
+  for (const Event& sent : events_) communicators_->pipeline.wait(sent);
   return model_->optimizer().result(*queue_);
 }
 
@@ -94,34 +88,23 @@ std::vector<Span> Executor::spans() const {
   return spans;
 }
 
-// What an action needs before it can begin: memory of its own, and transfers that have ended.
-void Executor::await(const Action& action) {
-  if (!is_compute(action.work) || action.work == Work::weight_gradient) return;
-  pools_.take(action);
-  if (action.work == Work::forward) {
-    wait(transfers_.at(action.stage).received_inputs, action.microbatch);
-    const StagePools& pools = pools_.of(action.stage);
-    if (!pools_.is_here(action.stage + 1) && pools.outputs.has(action.microbatch))
-      wait(transfers_.at(action.stage).sent_outputs, pools.outputs.of(action.microbatch));
-    return;
-  }
-  wait(transfers_.at(action.stage).received_gradients, action.microbatch);
-  wait(transfers_.at(pools_.end_of_chain(action.stage)).sent_gradients, gradient_buffer(action));
+void Executor::await(const PlannedAction& planned) {
+  for (const std::size_t transfer : planned.awaits) communicators_->pipeline.wait(std::exchange(events_[transfer], {}));
 }
 
-void Executor::execute(const Action& action) {
+void Executor::execute(const PlannedAction& planned) {
   Optimizer& optimizer = model_->optimizer();
-  switch (action.work) {
+  switch (planned.action.work) {
     case Work::gather_parameters:
       return optimizer.gather_parameters(*queue_);
     case Work::forward:
-      return forward(action);
+      return forward(planned);
     case Work::input_gradient:
-      return input_gradient(action, BackwardHalves::input_only);
+      return input_gradient(planned, BackwardHalves::input_only);
     case Work::weight_gradient:
-      return weight_gradient(action);
+      return stage_of(planned).weight_gradient(planned.at);
     case Work::backward:
-      return input_gradient(action, BackwardHalves::fused);
+      return input_gradient(planned, BackwardHalves::fused);
     case Work::reduce_gradients:
       return optimizer.reduce_gradients(*queue_);
     case Work::tied_sum:
@@ -135,112 +118,47 @@ void Executor::execute(const Action& action) {
   }
 }
 
-void Executor::wait(std::map<int, Event>& events, int key) {
-  const auto found = events.find(key);
-  if (found == events.end()) return;
-  communicators_->pipeline.wait(found->second);
-  events.erase(found);
+TensorView Executor::output(const PlannedAction& planned) const {
+  if (planned.handed_on >= 0) return model_->blocks().activations[static_cast<std::size_t>(planned.handed_on)].x;
+  if (planned.output < 0) return {};
+  return model_->stage(planned.action.stage).outputs[static_cast<std::size_t>(planned.output)];
 }
 
-TensorView Executor::output(const Action& forward) {
-  const int stage = forward.stage;
-  if (pools_.is_here(stage + 1))
-    return model_->stage(stage + 1).stage.input(pools_.of(stage + 1).activations.of(forward.microbatch));
-  if (!pools_.of(stage).outputs.has(forward.microbatch)) return {};
-  const int buffer = pools_.of(stage).outputs.of(forward.microbatch);
-  return model_->stage(stage).outputs[static_cast<std::size_t>(buffer)];
+TensorView Executor::gradient(const PlannedAction& planned) const {
+  return model_->stage(planned.chain_end).gradients[static_cast<std::size_t>(planned.gradient)];
 }
 
-int Executor::gradient_buffer(const Action& action) {
-  return pools_.of(pools_.end_of_chain(action.stage)).gradients.of(action.microbatch);
+void Executor::forward(const PlannedAction& planned) {
+  stage_of(planned).forward(view(planned.action.microbatch), planned.at, output(planned), running_.purpose,
+                            model_->optimizer().loss_sum());
 }
 
-TensorView Executor::gradient(const Action& action) {
-  return model_->stage(pools_.end_of_chain(action.stage)).gradients[static_cast<std::size_t>(gradient_buffer(action))];
+void Executor::input_gradient(const PlannedAction& planned, BackwardHalves halves) {
+  stage_of(planned).input_gradient(view(planned.action.microbatch), planned.at, gradient(planned), halves,
+                                   1.0F / static_cast<float>(running_.values.tokens), model_->optimizer().loss_sum());
 }
 
-void Executor::forward(const Action& action) {
-  StagePools& pools = pools_.of(action.stage);
-  model_->stage(action.stage)
-      .stage.forward(view(action.microbatch), pools.activations.of(action.microbatch), output(action), running_.purpose,
-                     model_->optimizer().loss_sum());
-  pools_.release(action);
-  if (running_.purpose == Purpose::evaluation) pools.activations.release(action.microbatch);  // no backward will
-}
-
-void Executor::input_gradient(const Action& action, BackwardHalves halves) {
-  StagePools& pools = pools_.of(action.stage);
-  model_->stage(action.stage)
-      .stage.input_gradient(view(action.microbatch), pools.activations.of(action.microbatch),
-                            pools.held.of(action.microbatch), gradient(action), halves,
-                            1.0F / static_cast<float>(running_.values.tokens), model_->optimizer().loss_sum());
-  pools_.release(action);
-}
-
-void Executor::weight_gradient(const Action& action) {
-  StagePools& pools = pools_.of(action.stage);
-  model_->stage(action.stage)
-      .stage.weight_gradient(pools.activations.of(action.microbatch), pools.held.of(action.microbatch));
-  pools_.release(action);
-}
-
-Message Executor::message(const Action& action) {
-  RankModel::StageMemory& memory = model_->stage(action.stage);
-  const int peer = peer_stage(action);
-  Message message{.way = is_send(action.work) ? Message::Way::send : Message::Way::receive,
-                  .tensor = {},
-                  .peer = coordinate_of(peer),
-                  .tag = 0};
-  switch (action.work) {
-    case Work::send_activation:
-      message.tensor = memory.outputs[static_cast<std::size_t>(pools_.of(action.stage).outputs.of(action.microbatch))];
-      message.tag = activation_tag(peer);
-      return message;
-    case Work::receive_activation:
-      message.tensor = memory.stage.input(pools_.of(action.stage).activations.of(action.microbatch));
-      message.tag = activation_tag(action.stage);
-      return message;
-    case Work::send_gradient:
-      message.tensor = gradient(action);
-      message.tag = gradient_tag(peer);
-      return message;
-    default:
-      wait(transfers_.at(action.stage).sent_gradients, gradient_buffer(action));
-      message.tensor = gradient(action);
-      message.tag = gradient_tag(action.stage);
-      return message;
-  }
-}
-
-Event& Executor::event_of(const Action& action) {
-  StageTransfers& own = transfers_.at(action.stage);
-  switch (action.work) {
-    case Work::send_activation:
-      return own.sent_outputs[pools_.of(action.stage).outputs.of(action.microbatch)];
-    case Work::receive_activation:
-      return own.received_inputs[action.microbatch];
-    case Work::send_gradient:
-      return transfers_.at(pools_.end_of_chain(action.stage)).sent_gradients[gradient_buffer(action)];
-    default:
-      return own.received_gradients[action.microbatch];
-  }
+Message Executor::message(const PlannedAction& planned) const {
+  const auto& [work, stage, microbatch, joined] = planned.action;
+  const int receiving_stage = is_send(work) ? peer_stage(planned.action) : stage;
+  const bool activation = work == Work::send_activation || work == Work::receive_activation;
+  const TensorView tensor = work == Work::send_activation      ? output(planned)
+                            : work == Work::receive_activation ? stage_of(planned).input(planned.at)
+                                                               : gradient(planned);
+  return {.way = is_send(work) ? Message::Way::send : Message::Way::receive,
+          .tensor = tensor,
+          .peer = planned.peer,
+          .tag = activation ? activation_tag(receiving_stage) : gradient_tag(receiving_stage)};
 }
 
 void Executor::transfer(std::size_t begin, std::size_t end) {
-  const std::vector<Action>& row = running_.schedule->row(pipeline_rank_);
-  for (std::size_t i = begin; i < end; ++i) pools_.take(row[i]);
-  std::vector<Message> messages;
-  for (std::size_t i = begin; i < end; ++i) messages.push_back(message(row[i]));
-  const std::vector<Event> events = communicators_->pipeline.transfer(messages);
-  for (std::size_t i = begin; i < end; ++i) event_of(row[i]) = events[i - begin];
-  for (std::size_t i = begin; i < end; ++i) pools_.release(row[i]);
-}
-
-void Executor::finish_transfers() {
-  for (auto& [stage, transfers] : transfers_)
-    for (auto* events : {&transfers.received_inputs, &transfers.received_gradients, &transfers.sent_outputs,
-                         &transfers.sent_gradients})
-      while (!events->empty()) wait(*events, events->begin()->first);
+  const RowPlan& row = *running_.row;
+  messages_.clear();
+  for (std::size_t i = begin; i < end; ++i) {
+    await(row[i]);
+    messages_.push_back(message(row[i]));
+  }
+  communicators_->pipeline.transfer(messages_, std::span(events_).subspan(begin, end - begin));
 }
 
 // Behind the step's first mark each action has two.
@@ -250,18 +168,18 @@ std::size_t Executor::actions_passed() const {
 }
 
 Place Executor::place() const {
-  if (!running_.schedule) return {.step = running_.values.update, .name = {}};
-  const std::vector<Action>& row = running_.schedule->row(pipeline_rank_);
+  if (!running_.row) return {.step = running_.values.update, .name = {}};
+  const RowPlan& row = *running_.row;
   const std::size_t passed = actions_passed();
   return {.step = running_.values.update,
           .action = static_cast<std::int32_t>(passed),
           .actions = static_cast<std::int32_t>(row.size()),
-          .name = ActionName(passed < row.size() ? row[passed].text() : std::string())};
+          .name = ActionName(passed < row.size() ? row[passed].action.text() : std::string())};
 }
 
 std::string Executor::row() const {
-  if (!running_.schedule) return "";
-  return "pipeline " + row_with_mark(*running_.schedule, pipeline_rank_, actions_passed());
+  if (!running_.row) return "";
+  return "pipeline " + row_with_mark(running_.row->schedule(), running_.row->rank(), actions_passed());
 }
 
 }  // namespace penstock

@@ -2,7 +2,6 @@
 // Executor: walks this rank's row of the table. It knows actions, not schedules.
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -31,14 +30,16 @@ struct StepValues {
 class Executor {
  public:
   /// All references outlive the executor.
-  Executor(RankModel& model, Communicators& communicators, Queue& queue, int pipeline_rank);
+  Executor(RankModel& model, Communicators& communicators, Queue& queue);
 
-  /// One training step: every action of the row, in order; forward, backward, sums, norm and update.
+  /// One training step: every action of the model's row, in order; forward, backward, sums, norm and update. Over MPI
+  /// it takes no memory but that of the first step.
   /// What goes wrong in here must end the job: nobody may unwind past a posted transfer.
-  StepResult train(const Schedule& schedule, const StepTokens& tokens, const StepValues& values);
+  StepResult train(const StepTokens& tokens, const StepValues& values);
 
-  /// Forward passes only (a table of evaluation_schedule), without dropout; the mean loss over `values.tokens` tokens.
-  double evaluate(const Schedule& schedule, const StepTokens& tokens, const StepValues& values);
+  /// Forward passes only (the row of an evaluation_schedule), without dropout; the mean loss over `values.tokens`
+  /// tokens.
+  double evaluate(const RowPlan& row, const StepTokens& tokens, const StepValues& values);
 
   /// When the actions of the row that ran last began and ended on the device, without what they waited for; seconds
   /// since the step's begin.
@@ -50,50 +51,37 @@ class Executor {
 
  private:
   struct Running {
-    const Schedule* schedule = nullptr;  ///< none before the first step and behind an evaluation
+    const RowPlan* row = nullptr;  ///< none before the first step and behind an evaluation
     StepValues values{.update = 0};
     Purpose purpose = Purpose::training;
   };
-  /// Transfers of one stage that may still be under way.
-  struct StageTransfers {
-    std::map<int, Event> received_inputs;     ///< by microbatch
-    std::map<int, Event> received_gradients;  ///< by microbatch
-    std::map<int, Event> sent_outputs;        ///< by buffer
-    std::map<int, Event> sent_gradients;      ///< by buffer
-  };
 
-  StepResult run(const Schedule& schedule, const StepTokens& tokens, const StepValues& values, Purpose purpose);
+  StepResult run(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose);
   void load(const StepTokens& tokens);
-  void await(const Action& action);
-  void execute(const Action& action);
+  /// Waits for the transfers that an action needs to have ended.
+  void await(const PlannedAction& planned);
+  void execute(const PlannedAction& planned);
   void mark_span();
   std::size_t actions_passed() const;
-  void forward(const Action& action);
-  void input_gradient(const Action& action, BackwardHalves halves);
-  void weight_gradient(const Action& action);
+  void forward(const PlannedAction& planned);
+  void input_gradient(const PlannedAction& planned, BackwardHalves halves);
   /// The transfers [begin, end) of the row, which are launched together.
   void transfer(std::size_t begin, std::size_t end);
-  Message message(const Action& action);
-  /// Where the Event of a transfer is kept until its buffer is used.
-  Event& event_of(const Action& action);
-  void finish_transfers();
+  Message message(const PlannedAction& planned) const;
 
+  const Stage& stage_of(const PlannedAction& planned) const { return model_->stage(planned.action.stage).stage; }
   MicrobatchView view(int microbatch) const;
   /// Where a stage puts what it hands on; absent on the last one.
-  TensorView output(const Action& forward);
-  /// What carries the gradient through a stage, and its number among the buffers of the chain's last stage.
-  int gradient_buffer(const Action& action);
-  TensorView gradient(const Action& action);
-  int coordinate_of(int stage) const { return running_.schedule->rank_of_stage(stage); }
-  void wait(std::map<int, Event>& events, int key);
+  TensorView output(const PlannedAction& planned) const;
+  /// What carries the gradient through a stage.
+  TensorView gradient(const PlannedAction& planned) const;
 
   RankModel* model_;
   Communicators* communicators_;
   Queue* queue_;
-  int pipeline_rank_;
   Running running_;
-  RankPools pools_;
-  std::map<int, StageTransfers> transfers_;  ///< by stage
+  std::vector<Event> events_;      ///< by place in the row: of transfers that nobody has waited for yet
+  std::vector<Message> messages_;  ///< of one launch
 };
 
 }  // namespace penstock

@@ -55,6 +55,7 @@ PartTimes part_times(const std::vector<StagePart>& parts, const PartCosts& opera
   ensure(parts.size() == measured.stages.size(), "part_times: costs for each stage");
   PartTimes times;
   times.whole_step = measured.whole_step;
+  times.hop = measured.hop;
   std::vector<const StagePart*> between;
   for (const StagePart& part : parts)
     if (!part.embedding && !part.head) between.push_back(&part);
@@ -69,6 +70,7 @@ PartTimes part_times(const std::vector<StagePart>& parts, const PartCosts& opera
 Costs costs_of(const std::vector<StagePart>& parts, const PartTimes& times) {
   Costs costs;
   costs.whole_step = times.whole_step;
+  costs.hop = times.hop;
   for (const StagePart& part : parts) {
     StageCosts stage;
     for (const auto cost : all_costs)
@@ -85,6 +87,7 @@ std::string part_times_json(const PartTimes& times, const std::string& subject) 
                          {"block", json_of(times.block)},
                          {"embedding", json_of(times.embedding)},
                          {"head", json_of(times.head)},
+                         {"hop", times.hop},
                          {"whole_step", nlohmann::json::object()}};
   for (const auto& [work, seconds] : times.whole_step) json["whole_step"][std::string(1, letter(work))] = seconds;
   return json.dump(2) + "\n";
@@ -100,7 +103,8 @@ PartTimes read_part_times(const std::string& text, const std::string& subject) {
     PartTimes times{.block = costs_in(json.at("block")),
                     .embedding = costs_in(json.at("embedding")),
                     .head = costs_in(json.at("head")),
-                    .whole_step = {}};
+                    .whole_step = {},
+                    .hop = json.at("hop").get<double>()};
     for (const auto& [work, seconds] : json.at("whole_step").items())
       times.whole_step[parse_action(work).work] = seconds.get<double>();
     return times;

@@ -16,6 +16,7 @@ struct PartTimes {
   StageCosts embedding{0, 0, 0};  ///< what the first stage takes beyond its blocks
   StageCosts head{0, 0, 0};       ///< what the last stage takes beyond its blocks
   std::map<Work, double> whole_step;
+  double hop = 0;  ///< of a transfer between two ranks
 };
 
 /// A block is the mean of the stages between the first and the last, else of the first; where one stage is both, its

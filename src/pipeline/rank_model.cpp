@@ -1,7 +1,6 @@
 #include "pipeline/rank_model.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include "model/linear_shapes.hpp"
 #include "ops/layer_norm.hpp"
@@ -19,13 +18,14 @@ ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
           .sequence = plan.sequence};
 }
 
-// Whether the row ever parts a weight gradient of the stage from its input gradient.
-BackwardHalves backward_of(const Schedule& schedule, int stage) {
-  const std::vector<Action>& row = schedule.row(schedule.rank_of_stage(stage));
-  const bool split = std::any_of(row.begin(), row.end(), [&](const Action& action) {
-    return action.stage == stage && action.work == Work::input_gradient;
-  });
-  return split ? BackwardHalves::input_only : BackwardHalves::fused;
+// A fused backward reads what it computes again in the scratch that all blocks share; a split one holds it.
+BlockMemory take_blocks(const ModelShape& shape, const RowNeeds& needs, const BlockActivations& shared, Arena& arena) {
+  BlockMemory blocks;
+  for (int i = 0; i < needs.activations; ++i)
+    blocks.activations.push_back(take_activations(shape, kept_parts(shape), MemoryUse::activations, arena, shared));
+  const BlockParts remade = needs.backward == BackwardHalves::fused ? BlockParts{} : held_parts(shape);
+  for (int i = 0; i < needs.held; ++i) blocks.held.push_back(Block::take_held(shape, needs.backward, remade, arena));
+  return blocks;
 }
 
 TiedPeers tied_peers(const ModelPlan& plan) {
@@ -43,24 +43,87 @@ ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) 
            .shard = plan.optimizer.shard}};
 }
 
-RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue, Communicators* communicators,
-                     Arena& arena)
-    : parameters_(plan.parameters, parameter_layout(plan, place), arena),
+namespace {
+
+// Stages of a rank share the memory from input to weight gradients: where one of them parts these, all have room for
+// it.
+RankDuties duties_of(const ModelPlan& plan, int pipeline_rank) {
+  RankDuties duties{.head = false, .fused = true, .input_only = false};
+  for (const int stage : plan.schedule.stages_of_rank(pipeline_rank))
+    duties.head |= plan.parts.at(static_cast<std::size_t>(stage)).head;
+  for (const Action& action : plan.schedule.row(pipeline_rank))
+    duties.input_only |= action.work == Work::input_gradient;
+  duties.fused = !duties.input_only;
+  return duties;
+}
+
+ops::AttentionShape attention_shape(const ModelShape& shape) {
+  return {.samples = shape.samples,
+          .sequence = shape.sequence,
+          .heads = shape.heads(),
+          .channels = shape.config.head_channels(),
+          .repeatable = shape.cut.repeatable_attention};
+}
+
+}  // namespace
+
+// The one workspace of a rank's queue: what the operation that asks for most asks for.
+std::size_t RankModel::workspace_bytes(int threads) const {
+  std::size_t most = ops::attention_workspace(attention_shape(shape()), shape().cut.compute, threads);
+  most = std::max(most, ops::layer_norm_workspace(shape().rows(), shape().width(), threads));
+  for (const ops::LinearShape& linear : linear_shapes(shape(), duties_of(*plan_, row_.rank())))
+    most = std::max(most, ops::linear_workspace(linear, threads));
+  return std::max(most, optimizer_.workspace_bytes());
+}
+
+// What queue and communicators compute in. The tensor axis adds products and gradients, the data axis gradients, all
+// ranks the norm.
+void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communicators, Arena& arena) {
+  const ParameterLayout& layout = parameters_.layout();
+  std::size_t on_tensor_axis =
+      static_cast<std::size_t>(shape().tokens() * shape().width()) * bytes_of(shape().partial());
+  std::size_t on_data_axis = 0;
+  for (const Bucket& bucket : layout.buckets()) {
+    const auto bytes = static_cast<std::size_t>(bucket.elements) * sizeof(float);
+    if (bucket.gradient == GradientOnTensorAxis::partial) on_tensor_axis = std::max(on_tensor_axis, bytes);
+    on_data_axis = std::max(on_data_axis, bytes);
+  }
+  const auto take = [&](MemoryUse use, std::size_t bytes) {
+    return arena.take(use, DType::uint8, {static_cast<std::int64_t>(bytes)});
+  };
+  const auto lend = [&](Communicator Communicators::*group, std::size_t sum, int size) {
+    const TensorView scratch = take(MemoryUse::buffers, Communicator::scratch_bytes(sum, size));
+    if (communicators) (communicators->*group).use_scratch(scratch);
+  };
+  const int tensor = shape().cut.tensor, data = layout.place().data_ranks;
+  lend(&Communicators::tensor, on_tensor_axis, tensor);
+  lend(&Communicators::data, on_data_axis, data);
+  lend(&Communicators::all, Optimizer::norm_bytes(plan_->parameters.size()), plan_->schedule.pipeline * data * tensor);
+  const TensorView workspace = take(MemoryUse::workspace, workspace_bytes(threads));
+  if (queue) queue->use_workspace(static_cast<std::byte*>(workspace.raw()), workspace.bytes());
+}
+
+RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, int threads, Queue* queue,
+                     Communicators* communicators, Arena& arena)
+    : plan_(&plan),
+      parameters_(plan.parameters, parameter_layout(plan, place), arena),
       optimizer_(plan.optimizer, parameters_, communicators, tied_peers(plan), arena),
       scratch_(shape_of(plan, place), arena),
       context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_,
-               scratch_) {
-  for (const StageNeeds& needs : stage_needs(plan.schedule, place.pipeline)) {
-    const StagePart& part = plan.parts.at(static_cast<std::size_t>(needs.stage));
-    const StageSlots slots{
-        .activations = needs.activations, .held = needs.held, .backward = backward_of(plan.schedule, needs.stage)};
-    StageMemory memory{.stage = Stage(context_, part, slots, arena), .outputs = {}, .gradients = {}};
+               scratch_),
+      row_(plan.schedule, place.pipeline, plan.parts),
+      blocks_(take_blocks(shape(), row_.needs(), scratch_.remade, arena)) {
+  lend_scratch(threads, queue, communicators, arena);
+  for (const auto& [stage, buffers] : row_.needs().buffers) {
+    const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));
+    StageMemory memory{
+        .stage = Stage(context_, part, blocks_, row_.needs().head, arena), .outputs = {}, .gradients = {}};
     const auto take = [&] {
       return arena.take(MemoryUse::buffers, plan.cut.compute, {shape().rows(), shape().width()});
     };
-    for (int i = 0; i < needs.outputs; ++i) memory.outputs.push_back(take());
-    for (int i = 0; i < needs.gradients; ++i) memory.gradients.push_back(take());
-    stages_.emplace(needs.stage, std::move(memory));
+    for (int i = 0; i < buffers.outputs; ++i) memory.outputs.push_back(take());
+    for (int i = 0; i < buffers.gradients; ++i) memory.gradients.push_back(take());
+    stages_.emplace(stage, std::move(memory));
   }
   tokens_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});
   targets_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});
@@ -68,6 +131,10 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue
   tokens_on_host_ = HostMirror(tokens_.raw(), tokens_.bytes());
   targets_on_host_ = HostMirror(targets_.raw(), targets_.bytes());
   first_samples_on_host_ = HostMirror(first_samples_.raw(), first_samples_.bytes());
+}
+
+RowPlan RankModel::row_of(const Schedule& schedule) const {
+  return {schedule, row_.rank(), plan_->parts, row_.needs()};
 }
 
 RankModel::HostInputs RankModel::host_inputs(int microbatch) const {
@@ -86,71 +153,26 @@ void RankModel::publish_inputs(Queue& queue) const {
 
 RecomputeCost recompute_cost(const ModelPlan& plan) { return recompute_cost(shape_of(plan, {})); }
 
-namespace {
-
-RankDuties duties_of(const ModelPlan& plan, const std::vector<int>& stages) {
-  RankDuties duties{.head = false, .fused = false, .input_only = false};
-  for (const int stage : stages) {
-    duties.head |= plan.parts.at(static_cast<std::size_t>(stage)).head;
-    (backward_of(plan.schedule, stage) == BackwardHalves::fused ? duties.fused : duties.input_only) = true;
-  }
-  return duties;
-}
-
-RankDuties duties_of(const ModelPlan& plan, const MeshPlace& place) {
-  return duties_of(plan, plan.schedule.stages_of_rank(place.pipeline));
-}
-
-ops::AttentionShape attention_shape(const ModelShape& shape) {
-  return {.samples = shape.samples,
-          .sequence = shape.sequence,
-          .heads = shape.heads(),
-          .channels = shape.config.head_channels(),
-          .repeatable = shape.cut.repeatable_attention};
-}
-
-// The one workspace of a rank's queue: what the operation that asks for most asks for.
-std::size_t workspace_bytes(const ModelPlan& plan, const MeshPlace& place, const RankModel& model, int threads) {
-  const ModelShape& shape = model.shape();
-  std::size_t most = ops::attention_workspace(attention_shape(shape), plan.cut.compute, threads);
-  most = std::max(most, ops::layer_norm_workspace(shape.rows(), shape.width(), threads));
-  for (const ops::LinearShape& linear : linear_shapes(shape, duties_of(plan, place)))
-    most = std::max(most, ops::linear_workspace(linear, threads));
-  return std::max(most, model.optimizer().workspace_bytes());
-}
-
-}  // namespace
-
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
-  std::vector<int> stages(static_cast<std::size_t>(plan.schedule.stages));
-  std::iota(stages.begin(), stages.end(), 0);
-  return linear_shapes(shape_of(plan, {}), duties_of(plan, stages));
+  RankDuties all{.head = true, .fused = false, .input_only = false};
+  for (int rank = 0; rank < plan.schedule.pipeline; ++rank) {
+    const RankDuties duties = duties_of(plan, rank);
+    all.fused |= duties.fused;
+    all.input_only |= duties.input_only;
+  }
+  return linear_shapes(shape_of(plan, {}), all);
 }
 
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place) {
   const ModelShape shape = shape_of(plan, place);
   ops::prepare_attention(queue, attention_shape(shape), plan.cut.compute,
                          {.probability = plan.config.dropout_attention, .key = {}});
-  ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place)));
+  ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place.pipeline)));
 }
 
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads) {
   Arena arena;
-  const RankModel model(plan, place, nullptr, nullptr, arena);
-  const ModelShape& shape = model.shape();
-  arena.count(MemoryUse::workspace, workspace_bytes(plan, place, model, threads));
-  // What the communicators take to receive what they add: products on the tensor axis, gradients on the data axis.
-  std::size_t tensor_scratch = 0, data_scratch = 0;
-  const auto tensor_sum = [&](std::size_t bytes) {
-    tensor_scratch = std::max(tensor_scratch, Communicator::scratch_bytes(bytes, plan.cut.tensor));
-  };
-  tensor_sum(static_cast<std::size_t>(shape.tokens() * shape.width()) * bytes_of(shape.partial()));
-  for (const Bucket& bucket : model.parameters().layout().buckets()) {
-    const auto bytes = static_cast<std::size_t>(bucket.elements) * sizeof(float);
-    if (bucket.gradient == GradientOnTensorAxis::partial) tensor_sum(bytes);
-    data_scratch = std::max(data_scratch, Communicator::scratch_bytes(bytes, place.data_ranks));
-  }
-  arena.count(MemoryUse::buffers, tensor_scratch + data_scratch);
+  const RankModel model(plan, place, threads, nullptr, nullptr, arena);
   return arena.plan();
 }
 
@@ -162,12 +184,6 @@ std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool st
     bytes += 3 * HostMirror::host_bytes(own * sizeof(float), staging);  // master weights and both moments
   }
   return bytes;
-}
-
-std::size_t arena_bytes(const ModelPlan& plan, const MeshPlace& place) {
-  Arena arena;
-  const RankModel model(plan, place, nullptr, nullptr, arena);
-  return arena.bytes_taken();
 }
 
 }  // namespace penstock

@@ -10,7 +10,7 @@
 #include "model/stage.hpp"
 #include "ops/linear.hpp"
 #include "optim/optimizer.hpp"
-#include "pipeline/slots.hpp"
+#include "pipeline/row_plan.hpp"
 #include "schedule/schedule.hpp"
 
 namespace penstock {
@@ -44,8 +44,10 @@ ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place);
 
 class RankModel {
  public:
-  /// `queue` and `communicators` may be null on a planning arena. The object must not move: its parts refer to it.
-  RankModel(const ModelPlan& plan, const MeshPlace& place, Queue* queue, Communicators* communicators, Arena& arena);
+  /// `threads`: of the queue. `queue` and `communicators`, which get their scratch from the arena, may be null on a
+  /// planning arena. `plan` outlives the model. The object must not move: its parts refer to it.
+  RankModel(const ModelPlan& plan, const MeshPlace& place, int threads, Queue* queue, Communicators* communicators,
+            Arena& arena);
   RankModel(const RankModel&) = delete;
   RankModel& operator=(const RankModel&) = delete;
 
@@ -64,6 +66,12 @@ class RankModel {
   };
   StageMemory& stage(int number) { return stages_.at(number); }
   const std::map<int, StageMemory>& stages() const { return stages_; }
+  const BlockMemory& blocks() const { return blocks_; }
+
+  /// The row of the plan's schedule.
+  const RowPlan& row() const { return row_; }
+  /// The row of another schedule on the same stages, in this memory (an evaluation's, which outlives it).
+  RowPlan row_of(const Schedule& schedule) const;
 
   TensorView tokens(int microbatch) const { return tokens_.range(shape().tokens() * microbatch, shape().tokens()); }
   TensorView targets(int microbatch) const { return targets_.range(shape().tokens() * microbatch, shape().tokens()); }
@@ -82,10 +90,16 @@ class RankModel {
   void publish_inputs(Queue& queue) const;
 
  private:
+  std::size_t workspace_bytes(int threads) const;
+  void lend_scratch(int threads, Queue* queue, Communicators* communicators, Arena& arena);
+
+  const ModelPlan* plan_;
   ParameterSet parameters_;
   Optimizer optimizer_;
   ModelScratch scratch_;
   ModelContext context_;
+  RowPlan row_;
+  BlockMemory blocks_;
   std::map<int, StageMemory> stages_;
   TensorView tokens_, targets_;  ///< [microbatches * N] int32
   TensorView first_samples_;     ///< [microbatches] uint64, as bytes
@@ -101,14 +115,11 @@ std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan);
 /// Makes the handles and plans of libraries that a rank's operations need, before step 1.
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place);
 
-/// Bytes that rank `place` will hold, foretold without memory.
+/// Bytes that rank `place` will hold, foretold without memory: those of its arena.
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads);
 
 /// Bytes of host memory that the host's copy of a rank's state takes beside that plan: what saves are written from.
 /// `staging`: training goes on beside them.
 std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool staging);
-
-/// Bytes of the arena for all of it.
-std::size_t arena_bytes(const ModelPlan& plan, const MeshPlace& place);
 
 }  // namespace penstock

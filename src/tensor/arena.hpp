@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "device/memory.hpp"
 #include "tensor/tensor_view.hpp"
@@ -33,14 +34,13 @@ class Arena {
   /// An arena that only counts: its tensors have shapes and no data.
   Arena() = default;
   /// An arena over `bytes` of zeroed device memory.
-  explicit Arena(std::size_t bytes) : memory_(bytes), real_(true) {}
+  explicit Arena(std::size_t bytes) : Arena(DeviceMemory(bytes)) {}
+  /// The same over memory that is there already, whatever it holds.
+  explicit Arena(DeviceMemory memory) : memory_(std::move(memory)), real_(true) {}
 
   /// A tensor of this use. `part` names the share of the activations it belongs to; empty for the other uses.
   /// Throws LogicError when a real arena is exhausted: the plan was wrong.
   TensorView take(MemoryUse use, DType type, const Shape& shape, std::string_view part = {});
-
-  /// Counts bytes that live outside the arena (a library's workspace).
-  void count(MemoryUse use, std::size_t bytes) { plan_.bytes[static_cast<std::size_t>(use)] += bytes; }
 
   bool planning() const { return !real_; }
   const MemoryPlan& plan() const { return plan_; }

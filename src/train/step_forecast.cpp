@@ -33,22 +33,31 @@ StepShare share_of(const std::vector<Action>& row, const std::vector<Span>& span
   return share;
 }
 
-void StepForecast::add(World& world, const std::vector<Span>& spans) {
+// The slowest of all hops counts.
+void StepForecast::foretell(World& world, const std::function<double(double)>& measure_hop) {
+  stage_costs_ = costs_of(*schedule_, world.gather(costs_.text()));
+  double forward = 0;
+  for (const StageCosts& stage : stage_costs_.stages) forward += stage.forward / schedule_->stages;
+  constexpr double nanosecond = 1e-9;
+  stage_costs_.hop =
+      static_cast<double>(world.largest(static_cast<std::int64_t>(measure_hop(forward) / nanosecond))) * nanosecond;
+  foretold_ = simulate(*schedule_, stage_costs_);
+}
+
+void StepForecast::add(World& world, const std::vector<Span>& spans, const std::function<double(double)>& measure_hop) {
   const std::vector<Action>& row = schedule_->row(pipeline_rank_);
   ++steps_;
   if (steps_ >= first_timed && steps_ <= last_timed) costs_.add(row, spans);
-  if (steps_ == last_timed) {
-    stage_costs_ = costs_of(*schedule_, world.gather(costs_.text()));
-    foretold_ = simulate(*schedule_, stage_costs_);
-  }
+  if (steps_ == last_timed) foretell(world, measure_hop);
   if (steps_ > last_timed) later_.push_back(share_of(row, spans));
 }
 
 std::string StepForecast::text() const {
   if (!foretold_) return "";
   return fmt::format(
-      "a step should take {:.6f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life)",
-      foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed);
+      "a step should take {:.6f} s on the device, {:.1f} % of it idle (from steps {} to {} of this life, and hops of "
+      "{:.6f} s between stages)",
+      foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed, stage_costs_.hop);
 }
 
 std::string StepForecast::line() const {

@@ -2,6 +2,7 @@
 // What a step should take, foretold from the first steps of this life, and beside it what the later ones took.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,8 +32,9 @@ class StepForecast {
   /// `schedule` outlives it; `pipeline_rank` is this rank's row.
   StepForecast(const Schedule& schedule, int pipeline_rank) : schedule_(&schedule), pipeline_rank_(pipeline_rank) {}
 
-  /// Collective: takes the spans of this rank's row in the next step. Foretells behind the last timed step.
-  void add(World& world, const std::vector<Span>& spans);
+  /// Collective: takes the spans of this rank's row in the next step. Foretells behind the last timed step, when it
+  /// asks for the seconds of a hop beside forward passes of so many.
+  void add(World& world, const std::vector<Span>& spans, const std::function<double(double)>& measure_hop);
 
   /// What was foretold, by the same rule on every rank; empty before the last timed step.
   const std::optional<Simulation>& foretold() const { return foretold_; }
@@ -46,6 +48,8 @@ class StepForecast {
   std::string line() const;
 
  private:
+  void foretell(World& world, const std::function<double(double)>& measure_hop);
+
   const Schedule* schedule_;
   int pipeline_rank_;
   int steps_ = 0;

@@ -11,6 +11,7 @@
 #include "device/device.hpp"
 #include "ops/linear_choices.hpp"
 #include "pipeline/evaluation_schedule.hpp"
+#include "pipeline/hop.hpp"
 #include "pipeline/part_times.hpp"
 #include "train/capture_recorder.hpp"
 #include "train/data_stage.hpp"
@@ -62,17 +63,15 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
       product_choices_(choose_products(restart)),
-      arena_(world.make_together([this] { return Arena(arena_bytes(setup_.plan, place_)); })),
-      model_(world.make_together(
-          [this] { return std::make_unique<RankModel>(setup_.plan, place_, &queue_, &communicators_, arena_); })),
-      executor_(*model_, communicators_, queue_, place_.pipeline),
+      arena_(world.make_together([this] { return Arena(plan_memory(setup_.plan, place_, queue_.threads()).total()); })),
+      model_(world.make_together([this] {
+        return std::make_unique<RankModel>(setup_.plan, place_, queue_.threads(), &queue_, &communicators_, arena_);
+      })),
+      executor_(*model_, communicators_, queue_),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
       forecast_(setup_.plan.schedule, place_.pipeline),
       nonfinite_({world, *model_, queue_, setup_.plan}, nonfinite_policy(config_)) {
-  world.together([this] {  // all of it now: nothing is made inside a step
-    queue_.workspace(plan_memory(setup_.plan, place_, queue_.threads()).of(MemoryUse::workspace));
-    prepare_operations(queue_, setup_.plan, place_);
-  });
+  world.together([this] { prepare_operations(queue_, setup_.plan, place_); });  // now: nothing is made inside a step
   tracer_.emplace(
       TraceSubject{
           .schedule = &setup_.plan.schedule, .mesh = &setup_.mesh, .transfer_bytes = transfer_bytes(model_->shape())},
@@ -348,7 +347,7 @@ MetricsRow Trainer::step() {
     model_->context().set_taps(&*recorder);
   }
   const StepValues values{.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()};
-  const auto compute = [&] { return executor_.train(setup_.plan.schedule, tokens, values); };
+  const auto compute = [&] { return executor_.train(tokens, values); };
   StepResult result = compute();
   const bool skipped = skips_nonfinite(result, tokens, compute);
   ++step_;
@@ -382,7 +381,9 @@ MetricsRow Trainer::step() {
 void Trainer::time_step(StepTracer::Clock::time_point begin) {
   const std::vector<Span> spans = executor_.spans();
   const bool knew = forecast_.foretold().has_value();
-  forecast_.add(*world_, spans);
+  forecast_.add(*world_, spans, [this](double computing_seconds) {
+    return measure_hop(communicators_, queue_, model_->shape(), computing_seconds);
+  });
   if (!knew && forecast_.foretold() && world_->rank() == 0) {
     progress_->clear();
     spdlog::info("{}", forecast_.text());
@@ -485,8 +486,8 @@ double Trainer::evaluate() {
                          static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
     });
     const Schedule schedule = evaluation_schedule(setup_.plan.schedule, static_cast<int>(microbatches));
-    loss +=
-        executor_.evaluate(schedule, tokens_of(batch), {.update = step_, .learning_rate = 0, .tokens = tokens_in_all});
+    const RowPlan row = model_->row_of(schedule);
+    loss += executor_.evaluate(row, tokens_of(batch), {.update = step_, .learning_rate = 0, .tokens = tokens_in_all});
     done += microbatches * config_.batch.micro;
   }
   return loss;

@@ -44,10 +44,10 @@ double forward_and_backward(TinyRank& rank, const TinyBatch& batch, Halves halve
   for (int m = 0; m < microbatches; ++m) {
     const MicrobatchView view = rank.load(tokens, m);
     const float scale = 1.0F / static_cast<float>(batch.tokens());
-    memory.stage.forward(view, 0, {}, Purpose::training, nullptr);
+    memory.stage.forward(view, rank.places(0), {}, Purpose::training, nullptr);
     const auto wanted = halves == Halves::together ? BackwardHalves::fused : BackwardHalves::input_only;
-    memory.stage.input_gradient(view, 0, 0, memory.gradients.front(), wanted, scale, &loss);
-    if (halves == Halves::apart) memory.stage.weight_gradient(0, 0);
+    memory.stage.input_gradient(view, rank.places(0), memory.gradients.front(), wanted, scale, &loss);
+    if (halves == Halves::apart) memory.stage.weight_gradient(rank.places(0));
   }
   return loss / static_cast<double>(batch.tokens());
 }
@@ -56,7 +56,7 @@ double evaluate(TinyRank& rank, const TinyBatch& batch) {
   double loss = 0;
   const StepTokens tokens = batch.all();
   for (int m = 0; m < microbatches; ++m)
-    rank.model().stage(0).stage.forward(rank.load(tokens, m), 0, {}, Purpose::evaluation, &loss);
+    rank.model().stage(0).stage.forward(rank.load(tokens, m), rank.places(0), {}, Purpose::evaluation, &loss);
   return loss / static_cast<double>(batch.tokens());
 }
 
@@ -209,8 +209,8 @@ TEST(Stage, DropoutDependsOnTheSampleNumber) {
     double loss = 0;
     RankModel::StageMemory& memory = rank.model().stage(0);
     const MicrobatchView view = rank.load(tokens, 0);
-    memory.stage.forward(view, 0, {}, Purpose::training, nullptr);
-    memory.stage.input_gradient(view, 0, 0, memory.gradients.front(), BackwardHalves::fused, 1, &loss);
+    memory.stage.forward(view, rank.places(0), {}, Purpose::training, nullptr);
+    memory.stage.input_gradient(view, rank.places(0), memory.gradients.front(), BackwardHalves::fused, 1, &loss);
     return loss;
   };
   const double first = loss_from(1000);

@@ -1,7 +1,16 @@
-penstock_test(pipeline/slots_test LABELS unit)
+penstock_test(pipeline/slot_pool_test LABELS unit)
+penstock_test(pipeline/row_plan_test LABELS unit)
 penstock_test(pipeline/evaluation_schedule_test LABELS unit)
 penstock_test(pipeline/rank_model_test LABELS unit)
 penstock_test(pipeline/stage_test RANKS 1 2 LABELS unit)
 penstock_test(pipeline/recompute_test RANKS 1 2 4 LABELS parity)
 penstock_test(pipeline/executor_test RANKS 1 2 4 LABELS parity TIMEOUT 600)
 penstock_test(pipeline/part_times_test LABELS unit)
+penstock_test(pipeline/hop_test RANKS 1 2 3 LABELS unit)
+
+# The test counts what is taken from the heap: that hook has no place under the sanitizers, which bring their own.
+if(NOT PENSTOCK_SANITIZE)
+  penstock_test(pipeline/memory_test RANKS 4 LABELS unit)
+  target_sources(test.pipeline.memory_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/support/allocations.cpp)
+  target_link_libraries(test.pipeline.memory_test PRIVATE ${CMAKE_DL_LIBS})
+endif()

@@ -1,7 +1,9 @@
 #pragma once
 // A GPT that is small enough for every test, as a plan and as one rank of a running model.
 
+#include <cstring>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/random.hpp"
@@ -27,6 +29,7 @@ struct TinySetup {
   Recompute recompute = Recompute::none;
   int chunks = 0;  ///< of the schedule; 0: its own number
   int layers = 4;
+  int pattern = 0;  ///< what the bytes of the arena hold before the model is built
 
   ScheduleRequest request() const {
     return {.name = schedule,
@@ -124,14 +127,14 @@ class TinyBatch {
 class TinyRank {
  public:
   TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr, const Schedule* lowered = nullptr)
-      : TinyRank(world, tiny_plan(setup, computing, lowered), tiny_mesh(setup)) {}
+      : TinyRank(world, tiny_plan(setup, computing, lowered), tiny_mesh(setup), setup.pattern) {}
 
   /// The whole model on this rank alone, whatever the world's size.
   static TinyRank alone(World& world, TinySetup setup) {
     setup.data = setup.pipeline = setup.tensor = 1;
     setup.stages = setup.chunks = 0;
     setup.schedule = ScheduleName::one_forward_one_backward;
-    return {world, tiny_plan(setup), Mesh({{"copy", world.size()}})};
+    return {world, tiny_plan(setup), Mesh({{"copy", world.size()}}), setup.pattern};
   }
 
   const ModelPlan& plan() const { return plan_; }
@@ -141,12 +144,28 @@ class TinyRank {
   Executor& executor() { return *executor_; }
   Queue& queue() { return queue_; }
   const Communicators& communicators() const { return *communicators_; }
-  const Arena& arena() const { return *arena_; }
+  /// All that the model holds.
+  std::span<const std::byte> memory() const { return memory_; }
 
   StepResult train(const TinyBatch& batch, std::int64_t update) {
     return executor_->train(
-        plan_.schedule, batch.part(place_.data, place_.data_ranks),
+        batch.part(place_.data, place_.data_ranks),
         {.update = update, .learning_rate = plan_.optimizer.learning_rate, .tokens = batch.tokens()});
+  }
+
+  /// The table's loss without an update.
+  double evaluate(const Schedule& schedule, const StepTokens& tokens, const StepValues& values) {
+    return executor_->evaluate(model_->row_of(schedule), tokens, values);
+  }
+
+  /// Places of one microbatch in a stage's memory, for who calls the stage without a schedule.
+  StagePlaces places(int stage) const {
+    StagePlaces places{.activations = {}, .held = {}, .end = 0, .head = 0};
+    for (int block = 0; block < model_->stage(stage).stage.part().blocks; ++block) {
+      places.activations.push_back(block);
+      places.held.push_back(model_->row().needs().backward == BackwardHalves::fused ? 0 : block);
+    }
+    return places;
   }
 
   /// Loads a microbatch as the executor does.
@@ -162,13 +181,16 @@ class TinyRank {
   }
 
  private:
-  TinyRank(World& world, ModelPlan plan, const Mesh& mesh)
+  TinyRank(World& world, ModelPlan plan, const Mesh& mesh, int pattern)
       : plan_(std::move(plan)),
         place_(place_on(mesh, world.rank())),
         communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
-    arena_ = std::make_unique<Arena>(arena_bytes(plan_, place_));
-    model_ = std::make_unique<RankModel>(plan_, place_, &queue_, communicators_.get(), *arena_);
-    executor_ = std::make_unique<Executor>(*model_, *communicators_, queue_, place_.pipeline);
+    DeviceMemory memory(plan_memory(plan_, place_, queue_.threads()).total());
+    memory_ = {memory.data(), memory.bytes()};
+    if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());
+    arena_ = std::make_unique<Arena>(std::move(memory));
+    model_ = std::make_unique<RankModel>(plan_, place_, queue_.threads(), &queue_, communicators_.get(), *arena_);
+    executor_ = std::make_unique<Executor>(*model_, *communicators_, queue_);
     model_->parameters().initialize(plan_.seed);
     model_->optimizer().publish(queue_);
   }
@@ -178,6 +200,7 @@ class TinyRank {
   Queue queue_;
   std::unique_ptr<Communicators> communicators_;
   std::unique_ptr<Arena> arena_;
+  std::span<const std::byte> memory_;
   std::unique_ptr<RankModel> model_;
   std::unique_ptr<Executor> executor_;
 };

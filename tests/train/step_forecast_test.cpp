@@ -21,6 +21,8 @@ std::vector<Span> spans_of(const std::vector<Action>& row, double factor) {
   return spans;
 }
 
+double no_hop(double) { return 0; }
+
 TEST(StepShare, SeparatesComputingWaitingAndCommunication) {
   const std::vector<Action> row{
       {Work::gather_parameters}, {Work::forward, 0, 0}, {Work::backward, 0, 0}, {Work::norm}, {Work::update}};
@@ -37,16 +39,34 @@ TEST(StepForecast, ForetellsFromItsTimedStepsAndHoldsTheLaterOnesAgainstIt) {
   const std::vector<Action>& row = schedule.row(0);
   for (int step = 1; step <= StepForecast::last_timed; ++step) {
     EXPECT_FALSE(forecast.foretold().has_value());
-    forecast.add(test_world(), spans_of(row, step < StepForecast::first_timed ? 100 : 1));  // warming up does not count
+    forecast.add(test_world(), spans_of(row, step < StepForecast::first_timed ? 100 : 1),
+                 no_hop);  // warming up does not count
   }
   ASSERT_TRUE(forecast.foretold().has_value());
   const double expected = spans_of(row, 1).back().end;
   EXPECT_DOUBLE_EQ(forecast.foretold()->makespan, expected);
   EXPECT_EQ(forecast.line(), "");
-  forecast.add(test_world(), spans_of(row, 2));
+  forecast.add(test_world(), spans_of(row, 2), no_hop);
   EXPECT_NE(forecast.line().find(fmt::format("a step took {:.6f} s (foretold {:.6f})", 2 * expected, expected)),
             std::string::npos)
       << forecast.line();
+}
+
+TEST(StepForecast, CountsAHopForEachTransfer) {
+  const Schedule schedule = lower(generate({.pipeline = 2, .microbatches = 2}), {});
+  const auto makespan = [&](double hop) {
+    StepForecast forecast(schedule, 0);
+    double asked = 0;
+    for (int step = 1; step <= StepForecast::last_timed; ++step)
+      forecast.add(test_world(), spans_of(schedule.row(0), 1), [&](double computing_seconds) {
+        asked = computing_seconds;
+        return hop;
+      });
+    EXPECT_DOUBLE_EQ(asked, 1) << "the mean of a stage that was timed, 2, and one that was not";
+    EXPECT_NEAR(forecast.costs().hop, hop, 1e-9);
+    return forecast.foretold()->makespan;
+  };
+  EXPECT_GT(makespan(5), makespan(0)) << "longer than the other microbatch's forward pass hides";
 }
 
 }  // namespace

@@ -1,45 +1,56 @@
 #include "comm/communicator.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
 #include <functional>
-#include <map>
+#include <optional>
 
+#include "comm/mpi/progress.hpp"
 #include "device/memory.hpp"
 
 namespace penstock {
 
-namespace {
-
-/// Sends and receives that are waited for together.
-struct Posted {
-  struct End {
-    bool receives;
-    int peer;  ///< coordinate
-    std::size_t bytes;
-  };
-  std::vector<MPI_Request> requests;
-  std::vector<End> ends;
-
-  MPI_Request& add(const End& end) {
-    ends.push_back(end);
-    return requests.emplace_back(MPI_REQUEST_NULL);
-  }
-};
-
-}  // namespace
-
+// Calls inside a step take no memory: lists keep what they once had.
 struct Communicator::Backend {
+  /// Sends and receives that are waited for together.
+  struct Posted {
+    struct End {
+      bool receives;
+      int peer;  ///< coordinate
+      std::size_t bytes;
+    };
+    std::uint64_t ticket = 0;  ///< of the Event of an open transfer; 0: its place is free
+    std::vector<MPI_Request> requests;
+    std::vector<End> ends;
+
+    MPI_Request& add(const End& end) {
+      ends.push_back(end);
+      return requests.emplace_back(MPI_REQUEST_NULL);
+    }
+    void clear() {
+      ticket = 0;
+      requests.clear();
+      ends.clear();
+    }
+  };
+
   World* world = nullptr;
   MPI_Comm handle = MPI_COMM_NULL;
   std::string name;
   std::vector<int> ranks;  ///< of the world, by coordinate
   int size = 1;
   int coordinate = 0;
+  bool spans_nodes = false;
+  std::optional<Progress> progress;  ///< from the first transfer on, where the group spans nodes
   std::uint64_t bytes_sent = 0;
   std::uint64_t next_ticket = 1;
-  std::map<std::uint64_t, Posted> open;  ///< of events that nobody has waited for yet
-  DeviceMemory scratch;
+  std::vector<Posted> transfers;        ///< the open ones, and places of earlier ones
+  Posted collective;                    ///< while it runs
+  std::vector<const std::byte*> parts;  ///< that a collective adds, in coordinate order
+  std::span<std::byte> scratch;
+  DeviceMemory own_scratch;  ///< where none was lent, or too little
 
   // Collective over `parent`.
   static std::unique_ptr<Backend> make(World& world, MPI_Comm parent, const Mesh& mesh,
@@ -49,23 +60,29 @@ struct Communicator::Backend {
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
   ~Backend() {
+    progress.reset();
     if (handle != MPI_COMM_NULL) MPI_Comm_free(&handle);
   }
 
   std::byte* scratch_of(std::size_t bytes) {
-    if (scratch.bytes() < bytes) scratch = DeviceMemory(bytes);
+    if (scratch.size() < bytes) {
+      own_scratch = DeviceMemory(bytes);
+      scratch = {own_scratch.data(), bytes};
+    }
     return scratch.data();
   }
   void wait(Posted& posted, std::string_view what) {
-    const auto words = [this, &posted, what] {
-      return Awaited(fmt::format("{} in the {} group of {} ranks: {}", what, name, size, missing(posted)));
-    };
+    const auto words = [this, &posted, what] { return awaited(posted, what); };
     world->wait(posted.requests, std::ref(words));  // by reference: a wait takes no memory
+    posted.clear();
   }
+  Posted* find(std::uint64_t ticket);
+  Posted& open_transfer();
+  void finish_transfer(Posted& transfer);
   // MPI counts in int: long messages go in slices, which keep their order.
   void post_send(Posted& posted, const void* data, std::size_t bytes, int to, int tag);
   void post_receive(Posted& posted, void* data, std::size_t bytes, int from, int tag);
-  std::string missing(const Posted& posted) const;
+  Awaited awaited(const Posted& posted, std::string_view what) const;
 };
 
 namespace {
@@ -77,9 +94,8 @@ constexpr int collective_tag = 0;
 constexpr int first_transfer_tag = 1;
 
 template <typename Sum, typename In, typename Out>
-void add_in_order(const std::vector<const std::byte*>& parts, std::byte* out, std::int64_t n) {
-  std::vector<const In*> in;
-  for (const std::byte* part : parts) in.push_back(reinterpret_cast<const In*>(part));
+void add_in_order(std::span<const std::byte* const> parts, std::byte* out, std::int64_t n) {
+  const auto in = [&](std::size_t part) { return reinterpret_cast<const In*>(parts[part]); };
   auto* to = reinterpret_cast<Out*>(out);
   // Blocks small enough for the first-level cache: each is summed over all parts before it is left.
   constexpr std::int64_t block = 1024;
@@ -87,15 +103,15 @@ void add_in_order(const std::vector<const std::byte*>& parts, std::byte* out, st
   for (std::int64_t begin = 0; begin < n; begin += block) {
     const std::int64_t end = std::min(n, begin + block);
     Sum sum[block];
-    for (std::int64_t i = begin; i < end; ++i) sum[i - begin] = static_cast<Sum>(in[0][i]);
-    for (std::size_t p = 1; p < in.size(); ++p)
-      for (std::int64_t i = begin; i < end; ++i) sum[i - begin] += static_cast<Sum>(in[p][i]);
+    for (std::int64_t i = begin; i < end; ++i) sum[i - begin] = static_cast<Sum>(in(0)[i]);
+    for (std::size_t p = 1; p < parts.size(); ++p)
+      for (std::int64_t i = begin; i < end; ++i) sum[i - begin] += static_cast<Sum>(in(p)[i]);
     for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<Out>(sum[i - begin]);
   }
 }
 
 // The one place where numbers of several ranks are added. Parts are in coordinate order; `out` may be one of them.
-void add_in_order(const std::vector<const std::byte*>& parts, DType in, std::byte* out, DType to, std::int64_t n) {
+void add_in_order(std::span<const std::byte* const> parts, DType in, std::byte* out, DType to, std::int64_t n) {
   if (in == DType::float32 && to == DType::float32) return add_in_order<float, float, float>(parts, out, n);
   if (in == DType::float32 && to == DType::bfloat16) return add_in_order<float, float, bfloat16>(parts, out, n);
   if (in == DType::bfloat16 && to == DType::bfloat16) return add_in_order<float, bfloat16, bfloat16>(parts, out, n);
@@ -106,20 +122,48 @@ void add_in_order(const std::vector<const std::byte*>& parts, DType in, std::byt
 
 }  // namespace
 
-// Which messages have not come or gone yet.
-std::string Communicator::Backend::missing(const Posted& posted) const {
+Communicator::Backend::Posted* Communicator::Backend::find(std::uint64_t ticket) {
+  const auto found =
+      std::find_if(transfers.begin(), transfers.end(), [&](const Posted& t) { return t.ticket == ticket; });
+  return found == transfers.end() ? nullptr : &*found;
+}
+
+Communicator::Backend::Posted& Communicator::Backend::open_transfer() {
+  Posted* place = find(0);
+  if (!place) place = &transfers.emplace_back();
+  place->ticket = next_ticket++;
+  if (spans_nodes && !progress) progress.emplace();
+  if (progress) progress->opened();
+  return *place;
+}
+
+void Communicator::Backend::finish_transfer(Posted& transfer) {
+  if (progress) progress->set_waiting(true);
+  wait(transfer, "a transfer");
+  if (!progress) return;
+  progress->set_waiting(false);
+  progress->closed();
+}
+
+// Which messages have not come or gone yet. (Said inside steps, by waits that last: on the stack.)
+Awaited Communicator::Backend::awaited(const Posted& posted, std::string_view what) const {
   constexpr int most_named = 3;
-  std::string text;
+  fmt::basic_memory_buffer<char, 512> text;
+  const auto add = [&]<typename... Values>(fmt::format_string<Values...> words, Values&&... values) {
+    fmt::format_to(std::back_inserter(text), words, std::forward<Values>(values)...);
+  };
+  add("{} in the {} group of {} ranks: ", what, name, size);
   int named = 0;
   for (std::size_t i = 0; i < posted.ends.size(); ++i) {
     int done = 0;
     MPI_Request_get_status(posted.requests[i], &done, MPI_STATUS_IGNORE);
     if (done || ++named > most_named) continue;
     const auto& [receives, peer, bytes] = posted.ends[i];
-    text += fmt::format("{}{} bytes {} rank {}", text.empty() ? "" : ", ", bytes, receives ? "from" : "to",
-                        ranks[static_cast<std::size_t>(peer)]);
+    add("{}{} bytes {} rank {}", named > 1 ? ", " : "", bytes, receives ? "from" : "to",
+        ranks[static_cast<std::size_t>(peer)]);
   }
-  return named > most_named ? fmt::format("{} and {} more", text, named - most_named) : text;
+  if (named > most_named) add(" and {} more", named - most_named);
+  return Awaited(std::string_view(text.data(), text.size()));
 }
 
 void Communicator::Backend::post_send(Posted& posted, const void* data, std::size_t bytes, int to, int tag) {
@@ -148,7 +192,8 @@ std::unique_ptr<Communicator::Backend> Communicator::Backend::make(World& world,
   made->world = &world;
   made->size = static_cast<int>(ranks.size());
   made->coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
-  for (const std::string& axis : axes) made->name += (made->name.empty() ? "" : "-") + axis;
+  made->name = fmt::format("{}", fmt::join(axes, "-"));
+  made->spans_nodes = std::any_of(ranks.begin(), ranks.end(), [&](int r) { return world.node_of(r) != world.node(); });
   check_mpi(MPI_Comm_split(parent, ranks.front(), made->coordinate, &made->handle));
   MPI_Comm_set_errhandler(made->handle, MPI_ERRORS_RETURN);
   return made;
@@ -179,6 +224,11 @@ std::size_t Communicator::scratch_bytes(std::size_t all_bytes, int size) {
              : all_bytes + static_cast<std::size_t>(size) * 8;  // a sum in pieces rounds up at most one element a rank
 }
 
+void Communicator::use_scratch(TensorView memory) {
+  backend_->scratch = {static_cast<std::byte*>(memory.raw()), memory.bytes()};
+  backend_->own_scratch = {};
+}
+
 Event Communicator::all_gather(TensorView piece, TensorView all) {
   Backend& b = *backend_;
   const std::size_t bytes = piece.bytes();
@@ -188,14 +238,13 @@ Event Communicator::all_gather(TensorView piece, TensorView all) {
   std::byte* own = to + bytes * static_cast<std::size_t>(b.coordinate);
   if (own != piece.raw()) std::memmove(own, piece.raw(), bytes);
   if (b.size == 1) return {};
-  Posted posted;
   for (int step = 1; step < b.size; ++step) {
     const int from = (b.coordinate + b.size - step) % b.size;
-    b.post_receive(posted, to + bytes * static_cast<std::size_t>(from), bytes, from, collective_tag);
+    b.post_receive(b.collective, to + bytes * static_cast<std::size_t>(from), bytes, from, collective_tag);
   }
   for (int step = 1; step < b.size; ++step)
-    b.post_send(posted, own, bytes, (b.coordinate + step) % b.size, collective_tag);
-  b.wait(posted, "an all-gather");
+    b.post_send(b.collective, own, bytes, (b.coordinate + step) % b.size, collective_tag);
+  b.wait(b.collective, "an all-gather");
   return {};
 }
 
@@ -206,20 +255,19 @@ Event Communicator::reduce_scatter(TensorView all, TensorView piece) {
   const std::size_t bytes = all.bytes() / size;
   auto* from = static_cast<std::byte*>(all.raw());
   std::byte* scratch = b.size > 1 ? b.scratch_of(all.bytes()) : nullptr;
-  Posted posted;
-  std::vector<const std::byte*> parts(size);
+  b.parts.resize(size);
   for (std::size_t c = 0; c < size; ++c) {
     const bool own = c == static_cast<std::size_t>(b.coordinate);
-    parts[c] = own ? from + c * bytes : scratch + c * bytes;
-    if (!own) b.post_receive(posted, scratch + c * bytes, bytes, static_cast<int>(c), collective_tag);
+    b.parts[c] = own ? from + c * bytes : scratch + c * bytes;
+    if (!own) b.post_receive(b.collective, scratch + c * bytes, bytes, static_cast<int>(c), collective_tag);
   }
   for (int step = 1; step < b.size; ++step) {
     const int to = (b.coordinate + step) % b.size;
-    b.post_send(posted, from + static_cast<std::size_t>(to) * bytes, bytes, to, collective_tag);
+    b.post_send(b.collective, from + static_cast<std::size_t>(to) * bytes, bytes, to, collective_tag);
   }
-  b.wait(posted, "a reduce-scatter");
-  if (b.size == 1 && parts[0] == piece.raw() && all.type() == piece.type()) return {};
-  add_in_order(parts, all.type(), static_cast<std::byte*>(piece.raw()), piece.type(), piece.elements());
+  b.wait(b.collective, "a reduce-scatter");
+  if (b.size == 1 && b.parts[0] == piece.raw() && all.type() == piece.type()) return {};
+  add_in_order(b.parts, all.type(), static_cast<std::byte*>(piece.raw()), piece.type(), piece.elements());
   return {};
 }
 
@@ -237,69 +285,61 @@ Event Communicator::all_reduce(TensorView tensor) {
   // Each rank adds its slice of everybody's tensor, in coordinate order, then hands the sum round.
   const std::int64_t own = count(b.coordinate);
   std::byte* scratch = b.scratch_of(bytes(slice) * size);
-  std::vector<const std::byte*> parts(size);
-  Posted posted;
+  b.parts.resize(size);
   for (int c = 0; c < b.size; ++c) {
     const bool mine = c == b.coordinate;
     std::byte* landing = scratch + static_cast<std::size_t>(c) * bytes(slice);
-    parts[static_cast<std::size_t>(c)] = mine ? data + bytes(begin(c)) : landing;
-    if (!mine) b.post_receive(posted, landing, bytes(own), c, collective_tag);
+    b.parts[static_cast<std::size_t>(c)] = mine ? data + bytes(begin(c)) : landing;
+    if (!mine) b.post_receive(b.collective, landing, bytes(own), c, collective_tag);
   }
   for (int step = 1; step < b.size; ++step) {
     const int to = (b.coordinate + step) % b.size;
-    b.post_send(posted, data + bytes(begin(to)), bytes(count(to)), to, collective_tag);
+    b.post_send(b.collective, data + bytes(begin(to)), bytes(count(to)), to, collective_tag);
   }
-  b.wait(posted, "the first half of an all-reduce");
-  add_in_order(parts, tensor.type(), data + bytes(begin(b.coordinate)), tensor.type(), own);
-  posted = {};
+  b.wait(b.collective, "the first half of an all-reduce");
+  add_in_order(b.parts, tensor.type(), data + bytes(begin(b.coordinate)), tensor.type(), own);
   for (int step = 1; step < b.size; ++step) {
     const int from = (b.coordinate + b.size - step) % b.size;
-    b.post_receive(posted, data + bytes(begin(from)), bytes(count(from)), from, collective_tag);
+    b.post_receive(b.collective, data + bytes(begin(from)), bytes(count(from)), from, collective_tag);
   }
   for (int step = 1; step < b.size; ++step)
-    b.post_send(posted, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size, collective_tag);
-  b.wait(posted, "the second half of an all-reduce");
+    b.post_send(b.collective, data + bytes(begin(b.coordinate)), bytes(own), (b.coordinate + step) % b.size,
+                collective_tag);
+  b.wait(b.collective, "the second half of an all-reduce");
   return {};
 }
 
 Event Communicator::send(TensorView tensor, int to, int tag) {
-  Posted posted;
-  backend_->post_send(posted, tensor.raw(), tensor.bytes(), to, first_transfer_tag + tag);
-  backend_->open.emplace(backend_->next_ticket, std::move(posted));
-  return {backend_->next_ticket++};
+  Backend::Posted& transfer = backend_->open_transfer();
+  backend_->post_send(transfer, tensor.raw(), tensor.bytes(), to, first_transfer_tag + tag);
+  return {transfer.ticket};
 }
 
 Event Communicator::receive(TensorView tensor, int from, int tag) {
-  Posted posted;
-  backend_->post_receive(posted, tensor.raw(), tensor.bytes(), from, first_transfer_tag + tag);
-  backend_->open.emplace(backend_->next_ticket, std::move(posted));
-  return {backend_->next_ticket++};
+  Backend::Posted& transfer = backend_->open_transfer();
+  backend_->post_receive(transfer, tensor.raw(), tensor.bytes(), from, first_transfer_tag + tag);
+  return {transfer.ticket};
 }
 
-std::vector<Event> Communicator::transfer(const std::vector<Message>& messages) {
-  std::vector<Event> events(messages.size());
+void Communicator::transfer(std::span<const Message> messages, std::span<Event> events) {
   // Receives first: what arrives finds its place.
   for (const Message::Way way : {Message::Way::receive, Message::Way::send})
     for (std::size_t i = 0; i < messages.size(); ++i) {
       const auto& [its_way, tensor, peer, tag] = messages[i];
       if (its_way == way) events[i] = way == Message::Way::send ? send(tensor, peer, tag) : receive(tensor, peer, tag);
     }
-  return events;
 }
 
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int tag) {
-  Posted posted;
-  backend_->post_receive(posted, incoming.raw(), incoming.bytes(), peer, first_transfer_tag + tag);
-  backend_->post_send(posted, outgoing.raw(), outgoing.bytes(), peer, first_transfer_tag + tag);
-  backend_->open.emplace(backend_->next_ticket, std::move(posted));
-  return {backend_->next_ticket++};
+  Backend::Posted& transfer = backend_->open_transfer();
+  backend_->post_receive(transfer, incoming.raw(), incoming.bytes(), peer, first_transfer_tag + tag);
+  backend_->post_send(transfer, outgoing.raw(), outgoing.bytes(), peer, first_transfer_tag + tag);
+  return {transfer.ticket};
 }
 
 void Communicator::wait(Event event) {
-  const auto found = backend_->open.find(event.ticket);
-  if (found == backend_->open.end()) return;
-  backend_->wait(found->second, "a transfer");
-  backend_->open.erase(found);
+  Backend::Posted* transfer = event.ticket == 0 ? nullptr : backend_->find(event.ticket);
+  if (transfer) backend_->finish_transfer(*transfer);
 }
 
 }  // namespace penstock

@@ -1,5 +1,6 @@
 #include "comm/world.hpp"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -9,7 +10,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <thread>
 
@@ -37,14 +37,19 @@ std::string process_space() {
   return World::host() + " " + (length > 0 ? std::string(space, static_cast<std::size_t>(length)) : "?");
 }
 
-// A process that has ended stays a zombie until its parent asks for it. In doubt it lives.
+// A process that has ended stays a zombie until its parent asks for it. In doubt it lives. (Asked inside steps, by
+// waits that last: it takes no memory.)
 bool is_alive(int process) {
   if (kill(process, 0) != 0 && errno == ESRCH) return false;
-  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
-  std::string line;
-  if (!std::getline(file, line)) return true;
+  char path[32], text[512];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", process);
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return true;
+  const ssize_t length = read(file, text, sizeof text);
+  close(file);
+  const std::string_view line(text, static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
   const std::size_t name_end = line.rfind(')');
-  const char state = name_end + 2 < line.size() ? line[name_end + 2] : '?';
+  const char state = name_end != line.npos && name_end + 2 < line.size() ? line[name_end + 2] : '?';
   return state != 'Z' && state != 'X';
 }
 
@@ -147,6 +152,7 @@ template <typename Done>
 void World::wait_loop(Done&& done, const WaitText& what, const std::function<std::uint64_t()>& progress) {
   constexpr int yields = 1000;
   constexpr int shortest_sleep = 50, longest_sleep = 300;  // microseconds
+  constexpr int rounds_before_words = yields + 200;        // most waits end before they need any: about 50 ms
   constexpr int rounds_between_looks = 2000;               // at neighbours: about half a second
   if (done()) return watchdog_->moved();
   Watchdog::Wait wait(*watchdog_);
@@ -158,7 +164,7 @@ void World::wait_loop(Done&& done, const WaitText& what, const std::function<std
       continue;
     }
     const bool looks = round % rounds_between_looks == 0;
-    if (round == yields || looks) wait.tell(what());
+    if (round == rounds_before_words || looks) wait.tell(what());
     const std::uint64_t reaches = progress ? progress() : 0;
     if (reaches != reached) wait.renew();
     reached = reaches;

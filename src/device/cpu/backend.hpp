@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -30,7 +31,8 @@ struct Queue::Backend {
   std::vector<std::chrono::steady_clock::time_point> marks;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  DeviceMemory workspace;
+  std::span<std::byte> workspace;
+  DeviceMemory own_workspace;  ///< where no memory was lent, or too little
   /// Compiled primitives; the operation that made one knows its type.
   std::unordered_map<PrimitiveKey, std::shared_ptr<void>, PrimitiveKeyHash> primitives;
 };

@@ -31,10 +31,18 @@ std::vector<double> Queue::mark_seconds() const {
 }
 
 std::byte* Queue::workspace(std::size_t bytes) {
-  if (backend_->workspace.bytes() < bytes) backend_->workspace = DeviceMemory(bytes);
+  if (backend_->workspace.size() < bytes) {
+    backend_->own_workspace = DeviceMemory(bytes);
+    backend_->workspace = {backend_->own_workspace.data(), bytes};
+  }
   return backend_->workspace.data();
 }
 
-std::size_t Queue::workspace_bytes() const { return backend_->workspace.bytes(); }
+void Queue::use_workspace(std::byte* memory, std::size_t bytes) {
+  backend_->workspace = {memory, bytes};
+  backend_->own_workspace = {};
+}
+
+std::size_t Queue::workspace_bytes() const { return backend_->workspace.size(); }
 
 }  // namespace penstock

@@ -4,6 +4,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <span>
+#include <vector>
 
 #include "device/cpu/backend.hpp"
 #include "ops/cpu/parallel.hpp"
@@ -78,38 +80,74 @@ PrimitiveKey key_of(Operation operation, const RowProduct& product, std::int64_t
 
 void* writable(const void* data) { return const_cast<void*>(data); }  // dnnl::memory has no const form
 
-using Arguments = std::unordered_map<int, dnnl::memory>;
+/// A memory object that is pointed at its data at every call: making one takes memory.
+dnnl::memory unbound(Queue& queue, const dnnl::memory::desc& description) {
+  return {description, queue.backend().engine, nullptr};
+}
+
+using Argument = dnnl_exec_arg_t;
+
+/// Runs a primitive without the maps that the C++ interface makes of every call's arguments.
+void execute(Queue& queue, const dnnl::primitive& primitive, std::span<const Argument> arguments) {
+  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive.get(), queue.backend().stream.get(),
+                                                 static_cast<int>(arguments.size()), arguments.data()),
+                          "a product could not be executed");
+}
+
+/// A matrix product on all threads, with its operands.
+struct WholeProduct {
+  dnnl::matmul product;
+  dnnl::memory left, right, out, bias;
+
+  void multiply(Queue& queue, const void* a, const void* b, const float* row, void* c) {
+    left.set_data_handle(writable(a));
+    right.set_data_handle(writable(b));
+    out.set_data_handle(c);
+    if (row) bias.set_data_handle(writable(row));
+    const Argument arguments[] = {{DNNL_ARG_SRC, left.get()},
+                                  {DNNL_ARG_WEIGHTS, right.get()},
+                                  {DNNL_ARG_DST, out.get()},
+                                  {DNNL_ARG_BIAS, row ? bias.get() : nullptr}};
+    execute(queue, product, std::span(arguments).first(row ? 4 : 3));
+  }
+};
 
 }  // namespace
 
 struct BlockedProduct::Primitive {
-  dnnl::memory::desc x;
-  dnnl::memory::desc y;
-  dnnl::memory::desc weight;
-  dnnl::memory::desc packed_weight;
-  dnnl::memory::desc bias;
-  dnnl::memory::desc scratch;
+  /// Of one thread: threads share the primitive, not its operands.
+  struct Operands {
+    dnnl::memory x, y, scratch;
+  };
+  std::vector<Operands> of_thread;
+  dnnl::memory weight, packed_weight, bias;
+  std::size_t scratch_bytes;
   dnnl::matmul product;
   dnnl::reorder pack;
 
-  Primitive(const dnnl::matmul::primitive_desc& description, const RowProduct& of, const dnnl::reorder& packing)
-      : x(description.src_desc()),
-        y(description.dst_desc()),
-        weight(weight_matrix(of)),
-        packed_weight(description.weights_desc()),
-        bias(bias_row(of.outputs)),
-        scratch(description.scratchpad_desc()),
+  Primitive(Queue& queue, const dnnl::matmul::primitive_desc& description, const RowProduct& of,
+            const dnnl::reorder& packing)
+      : weight(unbound(queue, weight_matrix(of))),
+        packed_weight(unbound(queue, description.weights_desc())),
+        bias(unbound(queue, bias_row(of.outputs))),
+        scratch_bytes(description.scratchpad_desc().get_size()),
         product(description),
-        pack(packing) {}
+        pack(packing) {
+    for (int thread = 0; thread < queue.threads(); ++thread)
+      of_thread.push_back({unbound(queue, description.src_desc()), unbound(queue, description.dst_desc()),
+                           unbound(queue, description.scratchpad_desc())});
+  }
 };
 
-const BlockedProduct::Primitive& BlockedProduct::primitive(Queue& queue, const RowProduct& product, std::int64_t rows) {
-  // A short last block reads the weight as the whole blocks packed it.
-  const std::int64_t whole_rows = block_rows(product.outputs, product.output_type);
-  const dnnl::memory::desc any{{product.inputs, product.outputs}, type_of(product.type), dnnl::memory::format_tag::any};
-  const dnnl::memory::desc weight = rows == whole_rows ? any : primitive(queue, product, whole_rows).packed_weight;
+BlockedProduct::Primitive& BlockedProduct::primitive(Queue& queue, const RowProduct& product, std::int64_t rows) {
   return cached<Primitive>(queue, key_of(packed_product, product, rows), [&] {
     const dnnl::engine& engine = queue.backend().engine;
+    // A short last block reads the weight as the whole blocks packed it.
+    const std::int64_t whole_rows = block_rows(product.outputs, product.output_type);
+    const dnnl::memory::desc any{
+        {product.inputs, product.outputs}, type_of(product.type), dnnl::memory::format_tag::any};
+    const dnnl::memory::desc weight =
+        rows == whole_rows ? any : primitive(queue, product, whole_rows).packed_weight.get_desc();
     const dnnl::matmul::primitive_desc description = [&] {
       const ThreadsOfOneDnn one_thread(1);
       return describe(queue, product, rows, weight, Scratch::of_the_caller);
@@ -118,23 +156,23 @@ const BlockedProduct::Primitive& BlockedProduct::primitive(Queue& queue, const R
     const dnnl::reorder pack(
         dnnl::reorder::primitive_desc(engine, weight_matrix(product), engine, description.weights_desc()));
     const ThreadsOfOneDnn one_thread(1);
-    return Primitive(description, product, pack);
+    return Primitive(queue, description, product, pack);
   });
 }
 
 BlockedProduct::Primitives BlockedProduct::primitives(Queue& queue, const RowProduct& product) {
   const std::int64_t whole_rows = block_rows(product.outputs, product.output_type);
-  const Primitive& whole = primitive(queue, product, whole_rows);
+  Primitive& whole = primitive(queue, product, whole_rows);
   const std::int64_t rest_rows = product.rows % whole_rows;
   return {whole, rest_rows ? primitive(queue, product, rest_rows) : whole};
 }
 
 std::int64_t BlockedProduct::Primitives::packed_bytes() const {
-  return rounded_up(static_cast<std::int64_t>(whole.packed_weight.get_size()), 4096);
+  return rounded_up(static_cast<std::int64_t>(whole.packed_weight.get_desc().get_size()), 4096);
 }
 
 std::int64_t BlockedProduct::Primitives::scratch_bytes() const {
-  return rounded_up(static_cast<std::int64_t>(std::max(whole.scratch.get_size(), rest.scratch.get_size())), 4096);
+  return rounded_up(static_cast<std::int64_t>(std::max(whole.scratch_bytes, rest.scratch_bytes)), 4096);
 }
 
 std::int64_t BlockedProduct::block_rows(std::int64_t outputs, DType output_type) {
@@ -154,41 +192,45 @@ BlockedProduct::BlockedProduct(Queue& queue, const RowProduct& product, const vo
       block_rows_(block_rows(product.outputs, product.output_type)),
       primitives_(primitives(queue, product)),
       bias_(bias),
-      packed_(workspace),
       scratch_(workspace + primitives_.packed_bytes()) {
   const ThreadsOfOneDnn all_threads(queue.threads());
-  const dnnl::engine& engine = queue.backend().engine;
-  dnnl::memory from(primitives_.whole.weight, engine, writable(weight));
-  dnnl::memory to(primitives_.whole.packed_weight, engine, packed_);
-  primitives_.whole.pack.execute(queue.backend().stream, from, to);
+  for (Primitive* primitive : {&primitives_.whole, &primitives_.rest}) {
+    primitive->packed_weight.set_data_handle(workspace);
+    if (bias) primitive->bias.set_data_handle(writable(bias));
+  }
+  primitives_.whole.weight.set_data_handle(writable(weight));
+  const Argument arguments[] = {{DNNL_ARG_FROM, primitives_.whole.weight.get()},
+                                {DNNL_ARG_TO, primitives_.whole.packed_weight.get()}};
+  execute(queue, primitives_.whole.pack, arguments);
 }
 
 void BlockedProduct::multiply(const void* x, void* y, std::int64_t rows) const {
-  const Primitive& primitive = rows == block_rows_ ? primitives_.whole : primitives_.rest;
-  const dnnl::engine& engine = queue_->backend().engine;
+  Primitive& primitive = rows == block_rows_ ? primitives_.whole : primitives_.rest;
+  const int thread = omp_get_thread_num();
+  Primitive::Operands& own = primitive.of_thread[static_cast<std::size_t>(thread)];
+  own.x.set_data_handle(writable(x));
+  own.y.set_data_handle(y);
   // The library's own scratch belongs to the primitive: threads that share the primitive must not share that.
-  std::byte* scratch = scratch_ + omp_get_thread_num() * primitives_.scratch_bytes();
-  Arguments arguments{{DNNL_ARG_SRC, dnnl::memory(primitive.x, engine, writable(x))},
-                      {DNNL_ARG_WEIGHTS, dnnl::memory(primitive.packed_weight, engine, packed_)},
-                      {DNNL_ARG_DST, dnnl::memory(primitive.y, engine, y)},
-                      {DNNL_ARG_SCRATCHPAD, dnnl::memory(primitive.scratch, engine, scratch)}};
-  if (bias_) arguments.insert({DNNL_ARG_BIAS, dnnl::memory(primitive.bias, engine, writable(bias_))});
-  primitive.product.execute(queue_->backend().stream, arguments);
+  own.scratch.set_data_handle(scratch_ + thread * primitives_.scratch_bytes());
+  const Argument arguments[] = {{DNNL_ARG_SRC, own.x.get()},
+                                {DNNL_ARG_WEIGHTS, primitive.packed_weight.get()},
+                                {DNNL_ARG_DST, own.y.get()},
+                                {DNNL_ARG_SCRATCHPAD, own.scratch.get()},
+                                {DNNL_ARG_BIAS, primitive.bias.get()}};
+  execute(*queue_, primitive.product, std::span(arguments).first(bias_ ? 5 : 4));
 }
 
 void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias,
                        void* y) {
   const ThreadsOfOneDnn all_threads(queue.threads());
-  const dnnl::engine& engine = queue.backend().engine;
-  const dnnl::matmul& primitive = cached<dnnl::matmul>(queue, key_of(plain_product, product, product.rows), [&] {
-    return dnnl::matmul(describe(queue, product, product.rows, weight_matrix(product), Scratch::of_the_library));
-  });
-  Arguments arguments{
-      {DNNL_ARG_SRC, dnnl::memory(matrix(product.rows, product.inputs, product.type), engine, writable(x))},
-      {DNNL_ARG_WEIGHTS, dnnl::memory(weight_matrix(product), engine, writable(weight))},
-      {DNNL_ARG_DST, dnnl::memory(matrix(product.rows, product.outputs, product.output_type), engine, y)}};
-  if (bias) arguments.insert({DNNL_ARG_BIAS, dnnl::memory(bias_row(product.outputs), engine, writable(bias))});
-  primitive.execute(queue.backend().stream, arguments);
+  cached<WholeProduct>(queue, key_of(plain_product, product, product.rows), [&] {
+    return WholeProduct{.product = dnnl::matmul(
+                            describe(queue, product, product.rows, weight_matrix(product), Scratch::of_the_library)),
+                        .left = unbound(queue, matrix(product.rows, product.inputs, product.type)),
+                        .right = unbound(queue, weight_matrix(product)),
+                        .out = unbound(queue, matrix(product.rows, product.outputs, product.output_type)),
+                        .bias = unbound(queue, bias_row(product.outputs))};
+  }).multiply(queue, x, weight, bias, y);
 }
 
 // Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth
@@ -203,21 +245,22 @@ void multiply_transposed(Queue& queue, const SumProduct& product, const void* a,
       throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
     return;
   }
-  const dnnl::engine& engine = queue.backend().engine;
-  const dnnl::memory::desc left = transposed_matrix(product.m, product.k, product.type);
-  const dnnl::memory::desc right = matrix(product.k, product.n, product.type);
-  const dnnl::memory::desc out = matrix(product.m, product.n, DType::float32);
   const PrimitiveKey key{transposed_product, product.m, product.n, product.k, product.accumulate, 0, 0, 0};
-  const dnnl::matmul& primitive = cached<dnnl::matmul>(queue, key, [&] {
+  cached<WholeProduct>(queue, key, [&] {
+    const dnnl::memory::desc left = transposed_matrix(product.m, product.k, product.type);
+    const dnnl::memory::desc right = matrix(product.k, product.n, product.type);
+    const dnnl::memory::desc out = matrix(product.m, product.n, DType::float32);
     dnnl::post_ops after;
     if (product.accumulate) after.append_sum(1.0F);
     dnnl::primitive_attr attributes;
     attributes.set_post_ops(after);
-    return dnnl::matmul({dnnl::matmul::desc(left, right, out), attributes, engine});
-  });
-  primitive.execute(queue.backend().stream, {{DNNL_ARG_SRC, dnnl::memory(left, engine, writable(a))},
-                                             {DNNL_ARG_WEIGHTS, dnnl::memory(right, engine, writable(b))},
-                                             {DNNL_ARG_DST, dnnl::memory(out, engine, c)}});
+    return WholeProduct{
+        .product = dnnl::matmul({dnnl::matmul::desc(left, right, out), attributes, queue.backend().engine}),
+        .left = unbound(queue, left),
+        .right = unbound(queue, right),
+        .out = unbound(queue, out),
+        .bias = {}};
+  }).multiply(queue, a, b, nullptr, c);
 }
 
 }  // namespace penstock::ops

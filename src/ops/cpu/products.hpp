@@ -41,11 +41,11 @@ class BlockedProduct {
 
  private:
   struct Primitive;
-  static const Primitive& primitive(Queue& queue, const RowProduct& product, std::int64_t rows);
+  static Primitive& primitive(Queue& queue, const RowProduct& product, std::int64_t rows);
   /// The primitives of the whole blocks and of the shorter last one (the same where there is none).
   struct Primitives {
-    const Primitive& whole;
-    const Primitive& rest;
+    Primitive& whole;
+    Primitive& rest;
 
     std::int64_t packed_bytes() const;
     std::int64_t scratch_bytes() const;  ///< of one thread
@@ -56,7 +56,6 @@ class BlockedProduct {
   std::int64_t block_rows_;
   Primitives primitives_;
   const float* bias_;
-  std::byte* packed_;
   std::byte* scratch_;  ///< of thread 0; the others' follow
 };
 

@@ -1,0 +1,42 @@
+#pragma once
+// Progress: a thread that moves messages while its rank computes.
+
+#include <mpi.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace penstock {
+
+/// MPI moves a message between hosts only inside MPI's own calls: without one, what was posted before a computation
+/// travels behind it. This thread calls MPI every half millisecond while transfers are open and nobody waits for them,
+/// and sleeps otherwise. (Ranks of one host copy through shared memory inside these calls: nothing would be won there.)
+class Progress {
+ public:
+  Progress();
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  /// A transfer was posted; it has ended.
+  void opened();
+  void closed();
+  /// The rank itself is inside MPI, or no longer.
+  void set_waiting(bool waiting) { waiting_ = waiting; }
+
+ private:
+  void run();
+
+  MPI_Request last_ = MPI_REQUEST_NULL;  ///< a message from this rank to itself, sent at the end: until then testing it
+                                         ///< moves all others
+  std::atomic<bool> waiting_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int open_ = 0;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace penstock

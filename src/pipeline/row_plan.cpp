@@ -1,0 +1,257 @@
+#include "pipeline/row_plan.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "pipeline/slot_pool.hpp"
+
+namespace penstock {
+
+namespace {
+
+constexpr int none = -1;
+
+/// A stage here, and a microbatch or a buffer of it.
+using Key = std::pair<int, int>;
+
+class RowPlanner {
+ public:
+  RowPlanner(const Schedule& schedule, int rank, const std::vector<StagePart>& parts,
+             const std::optional<RowNeeds>& given)
+      : schedule_(schedule), rank_(rank), parts_(parts) {
+    for (const Action& action : schedule.row(rank)) {
+      goes_back_ |= action.work == Work::input_gradient || action.work == Work::backward;
+      if (action.work == Work::input_gradient) backward_ = BackwardHalves::input_only;
+    }
+    if (given) {
+      activations_ = SlotPool(0, given->activations);
+      held_ = SlotPool(0, given->held);
+      ends_ = SlotPool(0, given->head.ends);
+      heads_ = SlotPool(0, given->head.held);
+    }
+    for (const int stage : schedule.stages_of_rank(rank)) {
+      const auto pool = [&](bool sends, int RowNeeds::Buffers::*count) {
+        return given ? SlotPool(sends, given->buffers.at(stage).*count) : SlotPool(sends);
+      };
+      outputs_.emplace(stage, pool(true, &RowNeeds::Buffers::outputs));
+      gradients_.emplace(stage, pool(sends_gradients_of_chain(stage), &RowNeeds::Buffers::gradients));
+    }
+  }
+
+  std::vector<PlannedAction> plan() {
+    const std::vector<Action>& row = schedule_.row(rank_);
+    std::vector<PlannedAction> planned;
+    for (std::size_t begin = 0; begin < row.size();) {
+      const std::size_t end = schedule_.launch_end(rank_, begin);
+      // Of transfers that are launched together, all take before one frees.
+      for (std::size_t i = begin; i < end; ++i) take(row[i]);
+      for (std::size_t i = begin; i < end; ++i) planned.push_back(planned_action(row[i]));
+      for (std::size_t i = begin; i < end; ++i) release(row[i]);
+      for (std::size_t i = begin; i < end; ++i) remember(planned[i], i);
+      begin = end;
+    }
+    return planned;
+  }
+
+  RowNeeds needs() const {
+    RowNeeds needs{.activations = activations_.slots(),
+                   .held = held_.slots(),
+                   .head = {.ends = ends_.slots(), .held = heads_.slots()},
+                   .buffers = {},
+                   .backward = backward_};
+    for (const auto& [stage, pool] : outputs_)
+      needs.buffers[stage] = {.outputs = pool.slots(), .gradients = gradients_.at(stage).slots()};
+    return needs;
+  }
+
+ private:
+  /// What a microbatch has in a stage.
+  struct InFlight {
+    StagePlaces at;
+    int output = none;
+    int gradient = none;  ///< kept by the last stage of a chain
+  };
+
+  bool is_here(int stage) const {
+    return stage >= 0 && stage < schedule_.stages && schedule_.rank_of_stage(stage) == rank_;
+  }
+  int end_of_chain(int stage) const {
+    while (is_here(stage + 1)) ++stage;
+    return stage;
+  }
+  /// Whether the chain that ends here begins with a stage that sends its gradient on.
+  bool sends_gradients_of_chain(int end) const {
+    int first = end;
+    while (is_here(first - 1)) --first;
+    return first > 0;
+  }
+  const StagePart& part(int stage) const { return parts_.at(static_cast<std::size_t>(stage)); }
+  InFlight& of(const Action& action) { return in_flight_[{action.stage, action.microbatch}]; }
+  InFlight& chain_of(const Action& action) { return in_flight_[{end_of_chain(action.stage), action.microbatch}]; }
+
+  static void take_once(int& slot, SlotPool& pool) {
+    if (slot == none) slot = pool.take();
+  }
+  static void release_one(int& slot, SlotPool& pool) { pool.release(std::exchange(slot, none)); }
+  void take_blocks(int stage, int microbatch, int count) {
+    std::vector<int>& blocks = in_flight_[{stage, microbatch}].at.activations;
+    while (static_cast<int>(blocks.size()) < count) blocks.push_back(activations_.take());
+  }
+
+  void take(const Action& action) {
+    const auto& [work, stage, microbatch, joined] = action;
+    switch (work) {
+      case Work::receive_activation:
+        return take_blocks(stage, microbatch, 1);
+      case Work::forward:
+        take_blocks(stage, microbatch, part(stage).blocks);
+        if (part(stage).head) take_once(of(action).at.end, ends_);
+        if (is_here(stage + 1))
+          take_blocks(stage + 1, microbatch, 1);  // the output is its first block's input
+        else if (!part(stage).head)
+          take_once(of(action).output, outputs_.at(stage));
+        return;
+      case Work::receive_gradient:
+        return take_once(chain_of(action).gradient, gradients_.at(end_of_chain(stage)));
+      case Work::input_gradient:
+      case Work::backward:
+        take_once(chain_of(action).gradient, gradients_.at(end_of_chain(stage)));
+        return take_held(action);
+      default:
+        return;
+    }
+  }
+
+  void take_held(const Action& action) {
+    StagePlaces& at = of(action).at;
+    const auto blocks = static_cast<std::size_t>(part(action.stage).blocks);
+    if (action.work == Work::backward)
+      at.held.assign(blocks, held_.take());  // each block is done with it before the next one begins
+    else
+      while (at.held.size() < blocks) at.held.push_back(held_.take());
+    if (part(action.stage).head) take_once(at.head, heads_);
+  }
+
+  void release(const Action& action) {
+    switch (action.work) {
+      case Work::send_activation:
+        return release_one(of(action).output, outputs_.at(action.stage));
+      case Work::send_gradient:
+        return release_one(chain_of(action).gradient, gradients_.at(end_of_chain(action.stage)));
+      case Work::forward:
+        return goes_back_ ? void() : release_kept(action);
+      case Work::input_gradient:
+        return release_gradient(action);
+      case Work::backward:
+        release_gradient(action);
+        [[fallthrough]];
+      case Work::weight_gradient:
+        release_held(action);
+        return release_kept(action);
+      default:
+        return;
+    }
+  }
+
+  /// Where nobody waits for the gradient, nobody sends it.
+  void release_gradient(const Action& action) {
+    if (part(action.stage).head) release_one(of(action).at.end, ends_);
+    if (action.stage == 0) release_one(chain_of(action).gradient, gradients_.at(end_of_chain(0)));
+  }
+  void release_held(const Action& action) {
+    StagePlaces& at = of(action).at;
+    at.held.resize(action.work == Work::backward ? 1 : at.held.size());
+    for (const int slot : at.held) held_.release(slot);
+    at.held.clear();
+    if (part(action.stage).head) release_one(at.head, heads_);
+  }
+  void release_kept(const Action& action) {
+    StagePlaces& at = of(action).at;
+    for (const int slot : at.activations) activations_.release(slot);
+    at.activations.clear();
+    if (at.end != none) release_one(at.end, ends_);
+  }
+
+  PlannedAction planned_action(const Action& action) {
+    PlannedAction planned;
+    planned.action = action;
+    if (is_whole_step(action.work)) return planned;
+    planned.at = of(action).at;
+    planned.output = of(action).output;
+    planned.chain_end = end_of_chain(action.stage);
+    planned.gradient = chain_of(action).gradient;
+    if (action.work == Work::forward && is_here(action.stage + 1))
+      planned.handed_on = in_flight_[{action.stage + 1, action.microbatch}].at.activations.front();
+    if (is_transfer(action.work)) planned.peer = schedule_.rank_of_stage(peer_stage(action));
+    planned.awaits = awaited(planned);
+    return planned;
+  }
+
+  /// What comes in has arrived, and what was sent from a buffer that is written now has left it.
+  std::vector<std::size_t> awaited(const PlannedAction& planned) const {
+    const Action& action = planned.action;
+    std::vector<std::size_t> awaits;
+    const auto await = [&](const std::map<Key, std::size_t>& transfers, int stage, int which) {
+      if (const auto found = transfers.find({stage, which}); found != transfers.end()) awaits.push_back(found->second);
+    };
+    switch (action.work) {
+      case Work::forward:
+        await(received_inputs_, action.stage, action.microbatch);
+        await(sent_outputs_, action.stage, planned.output);
+        break;
+      case Work::input_gradient:
+      case Work::backward:
+        await(received_gradients_, action.stage, action.microbatch);
+        [[fallthrough]];
+      case Work::receive_gradient:
+        await(sent_gradients_, planned.chain_end, planned.gradient);
+        break;
+      default:
+        break;
+    }
+    return awaits;
+  }
+
+  void remember(const PlannedAction& planned, std::size_t place) {
+    const Action& action = planned.action;
+    switch (action.work) {
+      case Work::receive_activation:
+        received_inputs_[{action.stage, action.microbatch}] = place;
+        break;
+      case Work::receive_gradient:
+        received_gradients_[{action.stage, action.microbatch}] = place;
+        break;
+      case Work::send_activation:
+        sent_outputs_[{action.stage, planned.output}] = place;
+        break;
+      case Work::send_gradient:
+        sent_gradients_[{planned.chain_end, planned.gradient}] = place;
+        break;
+      default:
+        break;
+    }
+  }
+
+  const Schedule& schedule_;
+  int rank_;
+  const std::vector<StagePart>& parts_;
+  bool goes_back_ = false;  ///< the row has a backward pass
+  BackwardHalves backward_ = BackwardHalves::fused;
+  SlotPool activations_, held_, ends_, heads_;
+  std::map<int, SlotPool> outputs_, gradients_;                      ///< by stage
+  std::map<Key, InFlight> in_flight_;                                ///< by stage and microbatch
+  std::map<Key, std::size_t> received_inputs_, received_gradients_;  ///< by stage and microbatch: place in the row
+  std::map<Key, std::size_t> sent_outputs_, sent_gradients_;         ///< by stage and buffer: place in the row
+};
+
+}  // namespace
+
+RowPlan::RowPlan(const Schedule& schedule, int rank, const std::vector<StagePart>& parts,
+                 const std::optional<RowNeeds>& given)
+    : schedule_(&schedule), rank_(rank) {
+  RowPlanner planner(schedule, rank, parts, given);
+  actions_ = planner.plan();
+  needs_ = planner.needs();
+}
+
+}  // namespace penstock

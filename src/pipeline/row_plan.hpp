@@ -1,0 +1,64 @@
+#pragma once
+// RowPlan: a rank's row of the table with all that is settled before step 1: which memory each action uses, how much of
+// it there has to be, and which transfers an action waits for.
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "model/stage.hpp"
+#include "schedule/schedule.hpp"
+
+namespace penstock {
+
+/// Memories that a row needs, counted by walking it. Those of blocks serve all stages of the rank in turn.
+struct RowNeeds {
+  struct Buffers {
+    int outputs = 0;    ///< from F to its send; a buffer that was sent from rests for one turn
+    int gradients = 0;  ///< from the receive of the output's gradient (or I, B) to the send of the input's; likewise
+    bool operator==(const Buffers&) const = default;
+  };
+  int activations = 0;             ///< of blocks: from F (of the first, from its input's arrival) to W or B
+  int held = 0;                    ///< of blocks: from I to W; one for each B while it runs
+  StageSlots head;                 ///< of the last stage, where it is here
+  std::map<int, Buffers> buffers;  ///< by stage; where stages follow each other here, gradients are the last one's
+  /// Whether the row ever parts a weight gradient from its input gradient.
+  BackwardHalves backward = BackwardHalves::fused;
+  bool operator==(const RowNeeds&) const = default;
+};
+
+/// An action with its memories and transfers. -1: it has none.
+struct PlannedAction {
+  Action action;
+  StagePlaces at;      ///< of its microbatch in its stage
+  int handed_on = -1;  ///< F: the memory of the next stage's first block, where that is here: the output goes there
+  int output = -1;     ///< F and its send: a buffer of the stage
+  int chain_end = -1;  ///< the last of the stages that follow each other here, from the action's on
+  int gradient = -1;   ///< I, B and transfers of gradients: a buffer of chain_end
+  int peer = -1;       ///< transfers: the other end's pipeline rank
+  std::vector<std::size_t> awaits;  ///< places in the row of transfers that have to end first
+};
+
+class RowPlan {
+ public:
+  /// `schedule`, lowered or an evaluation's, outlives the plan. `parts`: of all stages. With `given`, memory that is
+  /// there already, it throws LogicError where the row needs more.
+  RowPlan(const Schedule& schedule, int rank, const std::vector<StagePart>& parts,
+          const std::optional<RowNeeds>& given = {});
+
+  const Schedule& schedule() const { return *schedule_; }
+  int rank() const { return rank_; }
+  std::size_t size() const { return actions_.size(); }
+  const PlannedAction& operator[](std::size_t index) const { return actions_[index]; }
+  /// Behind the last of the actions that are launched together with `index`.
+  std::size_t launch_end(std::size_t index) const { return schedule_->launch_end(rank_, index); }
+  const RowNeeds& needs() const { return needs_; }
+
+ private:
+  const Schedule* schedule_;
+  int rank_;
+  std::vector<PlannedAction> actions_;
+  RowNeeds needs_;
+};
+
+}  // namespace penstock

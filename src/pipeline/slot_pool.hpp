@@ -1,0 +1,46 @@
+#pragma once
+// SlotPool: numbers of memories that are handed out and come back, counted.
+
+#include <algorithm>
+#include <cstddef>
+#include <deque>
+#include <limits>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+/// Slots freed in any order. A freed one is used again when more than `resting` are free, the one that was freed first
+/// before the others: what is still being sent from a slot has time to leave it. There are `most` in all: free ones do
+/// not rest once all were handed out.
+class SlotPool {
+ public:
+  explicit SlotPool(int resting = 0, int most = std::numeric_limits<int>::max()) : resting_(resting), most_(most) {}
+
+  int take() {
+    const bool all_used = slots_ == most_;
+    if (static_cast<int>(free_.size()) <= resting_ && !(all_used && !free_.empty())) {
+      ensure(!all_used, "the schedule uses more slots than were planned");
+      return slots_++;
+    }
+    const int slot = free_.front();
+    free_.pop_front();
+    return slot;
+  }
+  void release(int slot) {
+    ensure(slot >= 0 && slot < slots_ && std::find(free_.begin(), free_.end(), slot) == free_.end(),
+           "the schedule frees a slot that was not taken");
+    free_.push_back(slot);
+  }
+  /// Slots that were ever handed out.
+  int slots() const { return slots_; }
+  bool all_free() const { return static_cast<int>(free_.size()) == slots_; }
+
+ private:
+  int resting_;
+  int most_;
+  int slots_ = 0;
+  std::deque<int> free_;  ///< in the order in which they were freed
+};
+
+}  // namespace penstock
