@@ -87,17 +87,23 @@ TensorView AttentionLayer::input_gradient(const MicrobatchView& microbatch, cons
   return context_->sum_partials(scratch.partial);
 }
 
-void AttentionLayer::weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const {
+void AttentionLayer::weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered,
+                                     bool accumulate) const {
   const ModelScratch& scratch = context_->scratch();
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_weight_gradient(
-      context_->queue(),
-      {.dy = dout, .x = kept.attended, .dweight = output_weight_.gradient, .dbias = output_bias_.gradient});
+  ops::linear_weight_gradient(context_->queue(), {.dy = dout,
+                                                  .x = kept.attended,
+                                                  .dweight = output_weight_.gradient,
+                                                  .dbias = output_bias_.gradient,
+                                                  .accumulate = accumulate});
   const TensorView tokens = context_->tokens_of(kept.attention_input, kept.attention_tokens);
-  ops::linear_weight_gradient(
-      context_->queue(), {.dy = held.dqkv, .x = tokens, .dweight = qkv_weight_.gradient, .dbias = qkv_bias_.gradient});
+  ops::linear_weight_gradient(context_->queue(), {.dy = held.dqkv,
+                                                  .x = tokens,
+                                                  .dweight = qkv_weight_.gradient,
+                                                  .dbias = qkv_bias_.gradient,
+                                                  .accumulate = accumulate});
 }
 
 }  // namespace penstock

@@ -33,7 +33,8 @@ class AttentionLayer {
   /// The gradient of attention_input [R, C], from held.branch_gradient; lives in scratch. Fills held.dqkv.
   TensorView input_gradient(const MicrobatchView& microbatch, const BlockActivations& kept, const Held& held) const;
   /// Adds the gradients of both products' weights and biases.
-  void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const;
+  void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered,
+                       bool accumulate) const;
 
   TensorView output_bias() const { return output_bias_.value; }
 

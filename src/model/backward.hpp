@@ -10,4 +10,12 @@ enum class BackwardHalves { input_only, fused };
 /// Whether the scratch still holds the gathered gradient of a branch's output, or it must be gathered again.
 enum class GatheredGradient { in_scratch, again };
 
+/// Whether a pass adds to the gradients that earlier microbatches of the step left; the first one overwrites them.
+struct Accumulate {
+  bool norms = true;     ///< of LayerNorms and the embedding, which are the input gradient's
+  bool products = true;  ///< of weights and their biases
+
+  bool operator==(const Accumulate&) const = default;
+};
+
 }  // namespace penstock

@@ -115,7 +115,7 @@ TensorView Block::through_dropout(const MicrobatchView& microbatch, const ops::D
 }
 
 void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
-                           TensorView gradient, BackwardHalves halves) const {
+                           TensorView gradient, BackwardHalves halves, Accumulate accumulate) const {
   const BlockActivations kept = laid_over(slot, held.remade);
   compute(microbatch, kept, remade_parts(context_->shape()), Pass::again);
   const auto through_norm = [&](const Norm& norm, TensorView dy, TensorView x, TensorView mean, TensorView rstd) {
@@ -127,28 +127,31 @@ void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivati
                                                  .residual_gradient = gradient,
                                                  .dx = gradient,
                                                  .dweight = norm.weight.gradient,
-                                                 .dbias = norm.bias.gradient});
+                                                 .dbias = norm.bias.gradient,
+                                                 .accumulate = accumulate.norms});
   };
   context_->record({name_, ".gradient"}, microbatch, gradient);
   context_->record({name_, ".mlp.gradient"}, microbatch, gradient);
   MlpLayer::Held mlp = held.mlp;
   mlp.branch_gradient = through_dropout(microbatch, mlp_dropout_, gradient, held.mlp.branch_gradient);
   const TensorView from_mlp = mlp_.input_gradient(kept, mlp);
-  if (halves == BackwardHalves::fused) mlp_.weight_gradient(kept, mlp, GatheredGradient::in_scratch);
+  if (halves == BackwardHalves::fused)
+    mlp_.weight_gradient(kept, mlp, GatheredGradient::in_scratch, accumulate.products);
   through_norm(mlp_norm_, from_mlp, kept.middle, kept.mlp_mean, kept.mlp_rstd);
 
   context_->record({name_, ".attention.gradient"}, microbatch, gradient);
   AttentionLayer::Held attention = held.attention;
   attention.branch_gradient = through_dropout(microbatch, attention_dropout_, gradient, held.attention.branch_gradient);
   const TensorView from_attention = attention_.input_gradient(microbatch, kept, attention);
-  if (halves == BackwardHalves::fused) attention_.weight_gradient(kept, attention, GatheredGradient::in_scratch);
+  if (halves == BackwardHalves::fused)
+    attention_.weight_gradient(kept, attention, GatheredGradient::in_scratch, accumulate.products);
   through_norm(attention_norm_, from_attention, kept.x, kept.attention_mean, kept.attention_rstd);
 }
 
-void Block::weight_gradient(const BlockActivations& slot, const Held& held) const {
+void Block::weight_gradient(const BlockActivations& slot, const Held& held, Accumulate accumulate) const {
   const BlockActivations kept = laid_over(slot, held.remade);
-  mlp_.weight_gradient(kept, held.mlp, GatheredGradient::again);
-  attention_.weight_gradient(kept, held.attention, GatheredGradient::again);
+  mlp_.weight_gradient(kept, held.mlp, GatheredGradient::again, accumulate.products);
+  attention_.weight_gradient(kept, held.attention, GatheredGradient::again, accumulate.products);
 }
 
 }  // namespace penstock

@@ -32,9 +32,9 @@ class Block {
   /// Computes the parts again that the policy does not keep, into `held` or, where it has no room, `slot`.
   /// gradient [R, C]: in, of the block's output; out, of its input.
   void input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
-                      TensorView gradient, BackwardHalves halves) const;
-  /// Adds the gradients of the four products' weights and biases, from what input_gradient left.
-  void weight_gradient(const BlockActivations& slot, const Held& held) const;
+                      TensorView gradient, BackwardHalves halves, Accumulate accumulate) const;
+  /// The gradients of the four products' weights and biases, from what input_gradient left.
+  void weight_gradient(const BlockActivations& slot, const Held& held, Accumulate accumulate) const;
 
  private:
   /// One of the two LayerNorms.

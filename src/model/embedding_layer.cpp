@@ -33,18 +33,20 @@ void EmbeddingLayer::forward(const MicrobatchView& microbatch, TensorView out, b
   context_->record({"embedding"}, microbatch, out);
 }
 
-void EmbeddingLayer::gradient(const MicrobatchView& microbatch, TensorView gradient) const {
+void EmbeddingLayer::gradient(const MicrobatchView& microbatch, TensorView gradient, bool accumulate) const {
   context_->record({"embedding.gradient"}, microbatch, gradient);
   ops::position_embedding_gradient(context_->queue(), {.dout = gradient,
                                                        .dtoken = gradient,
                                                        .dweight = position_.gradient,
                                                        .dropout = dropout_,
-                                                       .rows = context_->token_rows(microbatch)});
+                                                       .rows = context_->token_rows(microbatch),
+                                                       .accumulate = accumulate});
   ops::embedding_gradient(context_->queue(),
                           {.tokens = microbatch.tokens,
                            .dout = context_->gather_rows(gradient, context_->scratch().gathered_gradient),
                            .first_token = context_->shape().first_token(),
-                           .dweight = token_.gradient});
+                           .dweight = token_.gradient,
+                           .accumulate = accumulate});
 }
 
 }  // namespace penstock

@@ -11,8 +11,8 @@ class EmbeddingLayer {
 
   /// out [R, C] = dropout(token + position).
   void forward(const MicrobatchView& microbatch, TensorView out, bool with_dropout) const;
-  /// From the gradient of the output [R, C], which it overwrites: adds to the gradients of both tables.
-  void gradient(const MicrobatchView& microbatch, TensorView gradient) const;
+  /// From the gradient of the output [R, C], which it overwrites: the gradients of both tables.
+  void gradient(const MicrobatchView& microbatch, TensorView gradient, bool accumulate) const;
 
  private:
   ModelContext* context_;

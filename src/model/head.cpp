@@ -100,7 +100,7 @@ void Head::loss_of_cut_logits(const MicrobatchView& microbatch, TensorView logit
 }
 
 void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, int held_index, float loss_scale,
-                          TensorView gradient, double* loss_sum) const {
+                          TensorView gradient, Accumulate accumulate, double* loss_sum) const {
   const Held& to = held(held_index);
   loss(microbatch, x, to, loss_scale, true, loss_sum);
   context_->record({"logits.gradient"}, microbatch, to.logits);
@@ -115,15 +115,17 @@ void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, int he
                                                .residual_gradient = {},
                                                .dx = gradient,
                                                .dweight = norm_weight_.gradient,
-                                               .dbias = norm_bias_.gradient});
+                                               .dbias = norm_bias_.gradient,
+                                               .accumulate = accumulate.norms});
 }
 
-void Head::weight_gradient(int held_index) const {
+void Head::weight_gradient(int held_index, Accumulate accumulate) const {
   const Held& from = held(held_index);
   ops::linear_weight_gradient(context_->queue(), {.dy = from.logits,
                                                   .x = context_->shape().cut_rows() ? from.gathered : from.normalized,
                                                   .dweight = token_.gradient,
-                                                  .dbias = {}});
+                                                  .dbias = {},
+                                                  .accumulate = accumulate.products});
 }
 
 }  // namespace penstock

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "model/backward.hpp"
 #include "model/model_context.hpp"
 #include "ops/linear.hpp"
 
@@ -20,12 +21,12 @@ class Head {
 
   /// From x [R, C]: adds the microbatch's losses (nats, one a token) to *loss_sum (device memory).
   void evaluate(const MicrobatchView& microbatch, TensorView x, double* loss_sum) const;
-  /// The same, and gradient [R, C]: of the loss times `loss_scale`, with respect to x. Adds to the final norm's
+  /// The same, and gradient [R, C]: of the loss times `loss_scale`, with respect to x; and the final norm's
   /// gradients. Leaves what weight_gradient needs in place `held_index`.
   void input_gradient(const MicrobatchView& microbatch, TensorView x, int held_index, float loss_scale,
-                      TensorView gradient, double* loss_sum) const;
-  /// Adds to the token table's gradient, from what input_gradient left in place `held_index`.
-  void weight_gradient(int held_index) const;
+                      TensorView gradient, Accumulate accumulate, double* loss_sum) const;
+  /// The token table's gradient, from what input_gradient left in place `held_index`.
+  void weight_gradient(int held_index, Accumulate accumulate) const;
 
  private:
   /// What is kept from the input gradient to the weight gradient.

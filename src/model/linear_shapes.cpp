@@ -12,6 +12,11 @@ std::vector<ops::LinearShape> linear_shapes(const ModelShape& shape, const RankD
   if (duties.fused) shapes.push_back(MlpLayer::down_product(shape, BackwardHalves::fused));
   if (duties.input_only) shapes.push_back(MlpLayer::down_product(shape, BackwardHalves::input_only));
   if (duties.head) shapes.push_back(Head::logits_product(shape));
+  const std::size_t layers = shapes.size();
+  for (std::size_t i = 0; i < layers; ++i) {
+    if (duties.accumulates) shapes.push_back(shapes[i]);
+    shapes[i].accumulate = false;
+  }
   return shapes;
 }
 

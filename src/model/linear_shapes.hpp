@@ -10,8 +10,9 @@ namespace penstock {
 /// What a rank computes beside blocks, and how their backward passes are cut.
 struct RankDuties {
   bool head = true;
-  bool fused = true;       ///< some stage's backward
-  bool input_only = true;  ///< some stage's backward
+  bool fused = true;        ///< some stage's backward
+  bool input_only = true;   ///< some stage's backward
+  bool accumulates = true;  ///< there are microbatches behind the first one
 };
 
 /// The layers with products of such a rank, each once. What is measured and planned for them before a run is asked of

@@ -71,18 +71,23 @@ TensorView MlpLayer::input_gradient(const BlockActivations& kept, const Held& he
   return context_->sum_partials(scratch.partial);
 }
 
-void MlpLayer::weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const {
+void MlpLayer::weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered,
+                               bool accumulate) const {
   const ModelScratch& scratch = context_->scratch();
   const bool there = gathered == GatheredGradient::in_scratch && context_->shape().cut_rows();
   const TensorView dout =
       there ? scratch.gathered_gradient : context_->gather_rows(held.branch_gradient, scratch.gathered_gradient);
-  ops::linear_weight_gradient(
-      context_->queue(),
-      {.dy = dout, .x = kept.hidden, .dweight = down_weight_.gradient, .dbias = down_bias_.gradient});
+  ops::linear_weight_gradient(context_->queue(), {.dy = dout,
+                                                  .x = kept.hidden,
+                                                  .dweight = down_weight_.gradient,
+                                                  .dbias = down_bias_.gradient,
+                                                  .accumulate = accumulate});
   const TensorView tokens = context_->tokens_of(kept.mlp_input, kept.mlp_tokens);
-  ops::linear_weight_gradient(
-      context_->queue(),
-      {.dy = hidden_gradient(kept, held), .x = tokens, .dweight = up_weight_.gradient, .dbias = up_bias_.gradient});
+  ops::linear_weight_gradient(context_->queue(), {.dy = hidden_gradient(kept, held),
+                                                  .x = tokens,
+                                                  .dweight = up_weight_.gradient,
+                                                  .dbias = up_bias_.gradient,
+                                                  .accumulate = accumulate});
 }
 
 }  // namespace penstock

@@ -31,7 +31,8 @@ class MlpLayer {
   TensorView down(const BlockActivations& kept) const;
   /// The gradient of mlp_input [R, C], from held.branch_gradient; lives in scratch.
   TensorView input_gradient(const BlockActivations& kept, const Held& held) const;
-  void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered) const;
+  void weight_gradient(const BlockActivations& kept, const Held& held, GatheredGradient gathered,
+                       bool accumulate) const;
 
   TensorView output_bias() const { return down_bias_.value; }
 

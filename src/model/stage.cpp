@@ -26,19 +26,19 @@ void Stage::forward(const MicrobatchView& microbatch, const StagePlaces& at, Ten
 }
 
 void Stage::input_gradient(const MicrobatchView& microbatch, const StagePlaces& at, TensorView gradient,
-                           BackwardHalves halves, float loss_scale, double* loss_sum) const {
+                           BackwardHalves halves, Accumulate accumulate, float loss_scale, double* loss_sum) const {
   if (head_) {
-    head_->input_gradient(microbatch, end(at), at.head, loss_scale, gradient, loss_sum);
-    if (halves == BackwardHalves::fused) head_->weight_gradient(at.head);
+    head_->input_gradient(microbatch, end(at), at.head, loss_scale, gradient, accumulate, loss_sum);
+    if (halves == BackwardHalves::fused) head_->weight_gradient(at.head, accumulate);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;)
-    blocks_[i].input_gradient(microbatch, kept(at, i), held(at, i), gradient, halves);
-  if (embedding_) embedding_->gradient(microbatch, gradient);
+    blocks_[i].input_gradient(microbatch, kept(at, i), held(at, i), gradient, halves, accumulate);
+  if (embedding_) embedding_->gradient(microbatch, gradient, accumulate.norms);
 }
 
-void Stage::weight_gradient(const StagePlaces& at) const {
-  if (head_) head_->weight_gradient(at.head);
-  for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].weight_gradient(kept(at, i), held(at, i));
+void Stage::weight_gradient(const StagePlaces& at, Accumulate accumulate) const {
+  if (head_) head_->weight_gradient(at.head, accumulate);
+  for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].weight_gradient(kept(at, i), held(at, i), accumulate);
 }
 
 }  // namespace penstock

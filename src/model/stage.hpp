@@ -52,11 +52,11 @@ class Stage {
   void forward(const MicrobatchView& microbatch, const StagePlaces& at, TensorView output, Purpose purpose,
                double* loss_sum) const;
   /// gradient [R, C]: in, of the stage's output (not read on the last stage); out, of its input.
-  /// Fused: adds all gradients. Input only: leaves what weight_gradient needs in `held`.
+  /// Fused: takes all gradients. Input only: leaves what weight_gradient needs in `held`.
   /// The last stage adds the losses to *loss_sum, and takes the gradient of loss_scale times their sum.
   void input_gradient(const MicrobatchView& microbatch, const StagePlaces& at, TensorView gradient,
-                      BackwardHalves halves, float loss_scale, double* loss_sum) const;
-  void weight_gradient(const StagePlaces& at) const;
+                      BackwardHalves halves, Accumulate accumulate, float loss_scale, double* loss_sum) const;
+  void weight_gradient(const StagePlaces& at, Accumulate accumulate) const;
 
  private:
   const BlockActivations& kept(const StagePlaces& at, std::size_t block) const {

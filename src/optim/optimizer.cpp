@@ -107,7 +107,6 @@ void Optimizer::gather_parameters(Queue& queue) {
     if (layout.place().shard)
       communicators_->data.wait(communicators_->data.all_gather(
           memory.weights.range(bucket.own_begin, bucket.own_end - bucket.own_begin), memory.weights));
-    for (const TensorView gradient : memory.gradients) ops::zero(queue, gradient);
   }
 }
 

@@ -45,7 +45,8 @@ class Optimizer {
   void publish(Queue& queue);
   /// Before the actions of a step: hands its values to the device. The queue was drained since the step before.
   void begin_step(Queue& queue, const UpdateValues& values);
-  /// G: all-gather of the updated weights along the data axis; gradients and the sum of losses become zero.
+  /// G: all-gather of the updated weights along the data axis; the sum of losses becomes zero. Gradients keep what they
+  /// hold: the first microbatch of a step overwrites them all, and the padding between them is never written.
   void gather_parameters(Queue& queue);
   /// R: sums over tokens that are cut along the tensor axis, then over the data axis (to the own range, where sharded).
   void reduce_gradients(Queue& queue);

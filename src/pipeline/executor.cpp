@@ -102,7 +102,7 @@ void Executor::execute(const PlannedAction& planned) {
     case Work::input_gradient:
       return input_gradient(planned, BackwardHalves::input_only);
     case Work::weight_gradient:
-      return stage_of(planned).weight_gradient(planned.at);
+      return stage_of(planned).weight_gradient(planned.at, planned.accumulate);
     case Work::backward:
       return input_gradient(planned, BackwardHalves::fused);
     case Work::reduce_gradients:
@@ -135,7 +135,8 @@ void Executor::forward(const PlannedAction& planned) {
 
 void Executor::input_gradient(const PlannedAction& planned, BackwardHalves halves) {
   stage_of(planned).input_gradient(view(planned.action.microbatch), planned.at, gradient(planned), halves,
-                                   1.0F / static_cast<float>(running_.values.tokens), model_->optimizer().loss_sum());
+                                   planned.accumulate, 1.0F / static_cast<float>(running_.values.tokens),
+                                   model_->optimizer().loss_sum());
 }
 
 Message Executor::message(const PlannedAction& planned) const {

@@ -48,7 +48,7 @@ namespace {
 // Stages of a rank share the memory from input to weight gradients: where one of them parts these, all have room for
 // it.
 RankDuties duties_of(const ModelPlan& plan, int pipeline_rank) {
-  RankDuties duties{.head = false, .fused = true, .input_only = false};
+  RankDuties duties{.head = false, .fused = true, .input_only = false, .accumulates = plan.microbatches() > 1};
   for (const int stage : plan.schedule.stages_of_rank(pipeline_rank))
     duties.head |= plan.parts.at(static_cast<std::size_t>(stage)).head;
   for (const Action& action : plan.schedule.row(pipeline_rank))
@@ -154,7 +154,7 @@ void RankModel::publish_inputs(Queue& queue) const {
 RecomputeCost recompute_cost(const ModelPlan& plan) { return recompute_cost(shape_of(plan, {})); }
 
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
-  RankDuties all{.head = true, .fused = false, .input_only = false};
+  RankDuties all{.head = true, .fused = false, .input_only = false, .accumulates = plan.microbatches() > 1};
   for (int rank = 0; rank < plan.schedule.pipeline; ++rank) {
     const RankDuties duties = duties_of(plan, rank);
     all.fused |= duties.fused;

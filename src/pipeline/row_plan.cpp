@@ -183,8 +183,19 @@ class RowPlanner {
     if (action.work == Work::forward && is_here(action.stage + 1))
       planned.handed_on = in_flight_[{action.stage + 1, action.microbatch}].at.activations.front();
     if (is_transfer(action.work)) planned.peer = schedule_.rank_of_stage(peer_stage(action));
+    planned.accumulate = accumulate(action);
     planned.awaits = awaited(planned);
     return planned;
+  }
+
+  /// Only the first of a stage's gradients of a kind in the row find none there.
+  Accumulate accumulate(const Action& action) {
+    Accumulate& next =
+        accumulate_.try_emplace(action.stage, Accumulate{.norms = false, .products = false}).first->second;
+    const Accumulate now = next;
+    next.norms |= action.work == Work::input_gradient || action.work == Work::backward;
+    next.products |= action.work == Work::weight_gradient || action.work == Work::backward;
+    return now;
   }
 
   /// What comes in has arrived, and what was sent from a buffer that is written now has left it.
@@ -239,6 +250,7 @@ class RowPlanner {
   BackwardHalves backward_ = BackwardHalves::fused;
   SlotPool activations_, held_, ends_, heads_;
   std::map<int, SlotPool> outputs_, gradients_;                      ///< by stage
+  std::map<int, Accumulate> accumulate_;                             ///< by stage: what the next action's gradients do
   std::map<Key, InFlight> in_flight_;                                ///< by stage and microbatch
   std::map<Key, std::size_t> received_inputs_, received_gradients_;  ///< by stage and microbatch: place in the row
   std::map<Key, std::size_t> sent_outputs_, sent_gradients_;         ///< by stage and buffer: place in the row

@@ -30,12 +30,13 @@ struct RowNeeds {
 /// An action with its memories and transfers. -1: it has none.
 struct PlannedAction {
   Action action;
-  StagePlaces at;      ///< of its microbatch in its stage
-  int handed_on = -1;  ///< F: the memory of the next stage's first block, where that is here: the output goes there
-  int output = -1;     ///< F and its send: a buffer of the stage
-  int chain_end = -1;  ///< the last of the stages that follow each other here, from the action's on
-  int gradient = -1;   ///< I, B and transfers of gradients: a buffer of chain_end
-  int peer = -1;       ///< transfers: the other end's pipeline rank
+  StagePlaces at;         ///< of its microbatch in its stage
+  int handed_on = -1;     ///< F: the memory of the next stage's first block, where that is here: the output goes there
+  int output = -1;        ///< F and its send: a buffer of the stage
+  int chain_end = -1;     ///< the last of the stages that follow each other here, from the action's on
+  int gradient = -1;      ///< I, B and transfers of gradients: a buffer of chain_end
+  int peer = -1;          ///< transfers: the other end's pipeline rank
+  Accumulate accumulate;  ///< I, W and B: what its gradients do
   std::vector<std::size_t> awaits;  ///< places in the row of transfers that have to end first
 };
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace penstock {
 namespace {
 
@@ -17,7 +19,8 @@ ModelShape shape_on(int tensor, DType compute) {
 constexpr DType f32 = DType::float32, bf16 = DType::bfloat16;
 
 TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
-  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(1, bf16), {.input_only = false});
+  const std::vector<ops::LinearShape> shapes =
+      linear_shapes(shape_on(1, bf16), {.input_only = false, .accumulates = false});
   ASSERT_EQ(shapes.size(), 5);
   const ops::LinearShape qkv{.rows = 30,
                              .inputs = 16,
@@ -29,7 +32,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                              .bias_gradient = true,
                              .gelu = false,
                              .slope = false,
-                             .accumulate = true};
+                             .accumulate = false};
   EXPECT_EQ(shapes[0], qkv);
   const ops::LinearShape output{.rows = 30,
                                 .inputs = 16,
@@ -41,7 +44,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                                 .bias_gradient = true,
                                 .gelu = false,
                                 .slope = false,
-                                .accumulate = true};
+                                .accumulate = false};
   EXPECT_EQ(shapes[1], output);
   const ops::LinearShape up{.rows = 30,
                             .inputs = 16,
@@ -53,7 +56,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                             .bias_gradient = true,
                             .gelu = true,
                             .slope = false,
-                            .accumulate = true};
+                            .accumulate = false};
   EXPECT_EQ(shapes[2], up);
   const ops::LinearShape down{.rows = 30,
                               .inputs = 64,
@@ -65,7 +68,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                               .bias_gradient = true,
                               .gelu = false,
                               .slope = true,
-                              .accumulate = true};
+                              .accumulate = false};
   EXPECT_EQ(shapes[3], down);
   const ops::LinearShape logits{.rows = 30,
                                 .inputs = 16,
@@ -77,12 +80,13 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                                 .bias_gradient = false,
                                 .gelu = false,
                                 .slope = false,
-                                .accumulate = true};
+                                .accumulate = false};
   EXPECT_EQ(shapes[4], logits);
 }
 
 TEST(LinearShapes, AreCutAlongTheTensorAxisWithPartialSumsInFloat32) {
-  const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(2, bf16), {.input_only = false});
+  const std::vector<ops::LinearShape> shapes =
+      linear_shapes(shape_on(2, bf16), {.input_only = false, .accumulates = false});
   ASSERT_EQ(shapes.size(), 5);
   for (const ops::LinearShape& shape : shapes) {
     EXPECT_EQ(shape.rows, 30) << "products work on all tokens, whoever keeps their rows";
@@ -104,7 +108,7 @@ TEST(LinearShapes, AreCutAlongTheTensorAxisWithPartialSumsInFloat32) {
 }
 
 TEST(LinearShapes, LeaveTheLogitsToTheHead) {
-  EXPECT_EQ(linear_shapes(shape_on(1, f32), {.head = false, .input_only = false}).size(), 4);
+  EXPECT_EQ(linear_shapes(shape_on(1, f32), {.head = false, .input_only = false, .accumulates = false}).size(), 4);
 }
 
 TEST(LinearShapes, TakeTheSlopeInPlaceWhereTheBackwardIsSplit) {
@@ -114,9 +118,19 @@ TEST(LinearShapes, TakeTheSlopeInPlaceWhereTheBackwardIsSplit) {
       if (shape.slope) places.push_back(shape.slope_in_place);
     return places;
   };
-  EXPECT_EQ(in_place({.input_only = false}), std::vector{false});
-  EXPECT_EQ(in_place({.fused = false}), std::vector{true});
-  EXPECT_EQ(in_place({}), (std::vector{false, true}));
+  EXPECT_EQ(in_place({.input_only = false, .accumulates = false}), std::vector{false});
+  EXPECT_EQ(in_place({.fused = false, .accumulates = false}), std::vector{true});
+  EXPECT_EQ(in_place({.accumulates = false}), (std::vector{false, true}));
+}
+
+TEST(LinearShapes, AccumulateOnlyBehindTheFirstMicrobatch) {
+  const auto accumulating = [](bool accumulates) {
+    const std::vector<ops::LinearShape> shapes = linear_shapes(shape_on(1, bf16), {.accumulates = accumulates});
+    return std::pair(std::count_if(shapes.begin(), shapes.end(), [](const auto& shape) { return shape.accumulate; }),
+                     std::count_if(shapes.begin(), shapes.end(), [](const auto& shape) { return !shape.accumulate; }));
+  };
+  EXPECT_EQ(accumulating(false), std::pair(std::ptrdiff_t{0}, std::ptrdiff_t{6}));
+  EXPECT_EQ(accumulating(true), std::pair(std::ptrdiff_t{6}, std::ptrdiff_t{6}));
 }
 
 }  // namespace

@@ -102,15 +102,15 @@ class OptimizerRun {
   const ParameterSet& parameters() const { return *parameters_; }
   Queue& queue() { return queue_; }
 
-  /// Adds the gradients of the replicas and tensor ranks [first, end) of `of`: its own on a mesh, all of them alone.
-  void add_gradients(int step, const OptimizerMesh& of, GradientOf gradient_of, float scale = 1) {
+  /// Leaves the gradients of the replicas and tensor ranks of `of`: its own on a mesh, all of them alone.
+  void set_gradients(int step, const OptimizerMesh& of, GradientOf gradient_of, float scale = 1) {
     for (const ParameterSpec& spec : parameters_->specs()) {
       const ParameterPlace& place = parameters_->layout().place();
       for (std::size_t use = 0; use < spec.stages.size(); ++use) {
         if (std::find(place.stages.begin(), place.stages.end(), spec.stages[use]) == place.stages.end()) continue;
         const TensorView gradient = parameters_->gradient(spec.name, use);
         for_each_local(spec, place.tensor_coordinate, [&](std::int64_t global, std::int64_t local) {
-          gradient.data<float>()[local] += scale * sum_of(spec, use, step, of, gradient_of, global);
+          gradient.data<float>()[local] = scale * sum_of(spec, use, step, of, gradient_of, global);
         });
       }
     }
@@ -118,7 +118,7 @@ class OptimizerRun {
 
   StepResult step(int number, const OptimizerMesh& of, GradientOf gradient_of, double learning_rate, float scale = 1) {
     optimizer_->gather_parameters(queue_);
-    add_gradients(number, of, gradient_of, scale);
+    set_gradients(number, of, gradient_of, scale);
     optimizer_->reduce_gradients(queue_);
     optimizer_->sum_tied(queue_);
     optimizer_->begin_step(queue_, {.number = number, .learning_rate = learning_rate});

@@ -119,14 +119,6 @@ TEST(Optimizer, NormBringsTheMeanLossToEveryRank) {
   }
 }
 
-TEST(Optimizer, GradientsStartEachStepAtZero) {
-  for (const OptimizerMesh& mesh : meshes()) {
-    OptimizerRun run(test_world(), mesh, config_with(0));
-    const double first = run.step(1, mesh, test::exact_gradient, 0).gradient_norm;
-    EXPECT_EQ(run.step(1, mesh, test::exact_gradient, 0).gradient_norm, first) << mesh.text();
-  }
-}
-
 TEST(Optimizer, ClippingScalesTheGradientsToTheClip) {
   for (const OptimizerMesh& mesh : meshes()) {
     const double norm = plain_norm(mesh, 1);

@@ -52,7 +52,8 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
       const MicrobatchView view = rank.load(tokens, m);
       memory.stage.forward(view, rank.places(0), {}, Purpose::training, nullptr);
       memory.stage.input_gradient(view, rank.places(0), memory.gradients.front(), BackwardHalves::fused,
-                                  1.0F / static_cast<float>(batch.tokens()), optimizer.loss_sum());
+                                  {.norms = m > 0, .products = m > 0}, 1.0F / static_cast<float>(batch.tokens()),
+                                  optimizer.loss_sum());
     }
     optimizer.reduce_gradients(rank.queue());
     optimizer.begin_step(

@@ -330,5 +330,21 @@ TEST(RowPlan, DeferredWeightGradientsAreHeldAsLongAsTheScheduleSays) {
     }
 }
 
+TEST(RowPlan, TheFirstGradientsOfAStageInTheRowOverwrite) {
+  const auto accumulates = [](const std::string& row) {
+    std::vector<Accumulate> all;
+    const Schedule schedule = test::table(1, 3, {row}, false);
+    const RowPlan plan = plan_of(schedule, 0);
+    for (std::size_t i = 0; i < plan.size(); ++i)
+      if (plan[i].action.work != Work::forward) all.push_back(plan[i].accumulate);
+    return all;
+  };
+  constexpr Accumulate none{.norms = false, .products = false}, norms{.norms = true, .products = false}, all;
+  EXPECT_EQ(accumulates("0F0 0B0 0F1 0B1 0F2 0B2"), (std::vector{none, all, all}));
+  // Another microbatch than 0 may come first, and not the same one with both kinds of gradients.
+  EXPECT_EQ(accumulates("0F0 0F1 0F2 0I2 0B1 0I0 0W0 0W2"), (std::vector{none, norms, all, all, all}));
+  EXPECT_EQ(accumulates("0F0 0F1 0F2 0I1 0I2 0W2 0W1 0B0"), (std::vector{none, norms, norms, all, all}));
+}
+
 }  // namespace
 }  // namespace penstock
