@@ -145,16 +145,18 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   json["schedule"] = report_json(report);
   json["recompute"] = text(plan.recompute);
   for (const RankPlan& r : ranks)
-    json["ranks"].push_back(
-        {{"data", r.place.data},
-         {"pipeline", r.place.pipeline},
-         {"tensor", r.place.tensor},
-         {"layers", r.layers},
-         {"parameters", r.parameters},
-         {"bytes", bytes_json(r.memory, r.staging)},
-         {"process", {{"beside", beside}, {"total", r.planned + beside}}},
-         {"recompute",
-          {{"bytes", r.recompute_bytes}, {"flops", r.recompute.flops}, {"bytes_sent", r.recompute.bytes_sent}}}});
+    json["ranks"].push_back({{"data", r.place.data},
+                             {"pipeline", r.place.pipeline},
+                             {"tensor", r.place.tensor},
+                             {"layers", r.layers},
+                             {"parameters", r.parameters},
+                             {"bytes", bytes_json(r.memory, r.staging)},
+                             {"process", {{"beside", beside}, {"total", r.planned + beside}}},
+                             {"recompute",
+                              {{"bytes", r.recompute_bytes},
+                               {"flops", r.recompute.flops},
+                               {"bytes_moved", r.recompute.bytes_moved},
+                               {"bytes_sent", r.recompute.bytes_sent}}}});
   std::printf("%s\n", json.dump(2).c_str());
 }
 
@@ -189,7 +191,9 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   constexpr double mebibyte = 1 << 20;
   fmt::print("\nrecomputation \"{}\" on rank 0, against \"none\": {:+.1f} MiB of memory; {:+.4g} operations",
              text(plan.recompute), static_cast<double>(first.recompute_bytes) / mebibyte, first.recompute.flops);
-  fmt::print(" and {:+.1f} MiB sent a step\n\n{}", static_cast<double>(first.recompute.bytes_sent) / mebibyte, table);
+  fmt::print(", {:+.1f} MiB read and written and {:+.1f} MiB sent a step\n\n{}",
+             static_cast<double>(first.recompute.bytes_moved) / mebibyte,
+             static_cast<double>(first.recompute.bytes_sent) / mebibyte, table);
 }
 
 }  // namespace

@@ -91,7 +91,8 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
     ops::layer_norm(context_->queue(), mlp_norm(kept));
   }
   if (parts.has(BlockPart::mlp_tokens)) context_->gather_rows(kept.mlp_input, kept.mlp_tokens);
-  if (parts.has(BlockPart::mlp)) mlp_.up(kept);
+  if (parts.has(BlockPart::pre_activation)) mlp_.up(kept);
+  if (parts.has(BlockPart::hidden) && has_gelu_apart(context_->shape())) mlp_.activate(kept);
 }
 
 // The branch alone exists only inside the fused operation; for a tap it is computed once more, where the sum will

@@ -38,8 +38,8 @@ constexpr Member members[] = {
     {&A::mlp_rstd, BlockPart::mlp_norm, statistic, "outside"},
     {&A::mlp_input, BlockPart::mlp_norm, stream, "outside"},
     {&A::mlp_tokens, BlockPart::mlp_tokens, all_rows, "outside"},
-    {&A::pre_activation, BlockPart::mlp, hidden, "mlp"},
-    {&A::hidden, BlockPart::mlp, hidden, "mlp"},
+    {&A::pre_activation, BlockPart::pre_activation, hidden, "mlp"},
+    {&A::hidden, BlockPart::hidden, hidden, "mlp"},
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "model/mlp_layer.hpp"
 
+#include "ops/gelu.hpp"
+
 namespace penstock {
 
 namespace {
@@ -19,7 +21,7 @@ ops::LinearShape MlpLayer::up_product(const ModelShape& shape) {
           .dx = shape.partial(),
           .bias = true,
           .bias_gradient = true,
-          .gelu = true};
+          .gelu = !has_gelu_apart(shape)};
 }
 
 ops::LinearShape MlpLayer::down_product(const ModelShape& shape, BackwardHalves halves) {
@@ -42,11 +44,16 @@ MlpLayer::MlpLayer(ModelContext& context, const std::string& name)
       down_bias_(context.parameter(name + ".down.bias")) {}
 
 void MlpLayer::up(const BlockActivations& kept) const {
+  const bool apart = has_gelu_apart(context_->shape());
   ops::linear(context_->queue(), {.x = context_->tokens_of(kept.mlp_input, kept.mlp_tokens),
                                   .weight = up_weight_.value,
                                   .bias = up_bias_.value,
-                                  .y = kept.hidden,
-                                  .pre_activation = kept.pre_activation});
+                                  .y = apart ? kept.pre_activation : kept.hidden,
+                                  .pre_activation = apart ? TensorView() : kept.pre_activation});
+}
+
+void MlpLayer::activate(const BlockActivations& kept) const {
+  ops::gelu(context_->queue(), {.pre_activation = kept.pre_activation, .y = kept.hidden});
 }
 
 TensorView MlpLayer::down(const BlockActivations& kept) const {

@@ -25,9 +25,10 @@ class MlpLayer {
   /// `name` is the parameters' prefix: "blocks.3.mlp".
   MlpLayer(ModelContext& context, const std::string& name);
 
-  /// The forward pass in two steps: pre_activation and `hidden` from the normalized rows, and [R, C] from `hidden`: the
-  /// down product without its bias; lives in scratch.
+  /// The forward pass: pre_activation, and `hidden` unless GELU is apart, from the normalized rows; `hidden` where it
+  /// is; and [R, C] from `hidden`: the down product without its bias; lives in scratch.
   void up(const BlockActivations& kept) const;
+  void activate(const BlockActivations& kept) const;
   TensorView down(const BlockActivations& kept) const;
   /// The gradient of mlp_input [R, C], from held.branch_gradient; lives in scratch.
   TensorView input_gradient(const BlockActivations& kept, const Held& held) const;

@@ -20,14 +20,15 @@ namespace penstock {
 /// hidden layer is none of it: nothing reads its result but the next block.)
 enum class BlockPart : unsigned {
   input,             ///< of the block
-  attention_norm,    ///< normalized rows, mean, reciprocal deviation
+  attention_norm,    ///< normalized rows, mean, reciprocal deviation (8 bytes a row, and made with the rows again)
   attention_tokens,  ///< normalized rows of all tensor ranks: a gather, where rows are cut
   qkv,
-  attention,   ///< out, log-sum-exp
-  middle,      ///< the attention branch, summed over the tensor ranks, has joined the stream
-  mlp_norm,    ///< as attention_norm
-  mlp_tokens,  ///< as attention_tokens
-  mlp,         ///< before and after GELU
+  attention,       ///< out, log-sum-exp
+  middle,          ///< the attention branch, summed over the tensor ranks, has joined the stream
+  mlp_norm,        ///< as attention_norm
+  mlp_tokens,      ///< as attention_tokens
+  pre_activation,  ///< the MLP before GELU
+  hidden,          ///< and after it
 };
 
 /// A set of them.
@@ -58,15 +59,22 @@ BlockParts remade_parts(const ModelShape& shape);
 /// What the weight gradient reads of them: a split backward holds it from I to W, so that nothing is computed thrice.
 BlockParts held_parts(const ModelShape& shape);
 
+/// Whether GELU is an operation of its own, so that it can be computed again without its product. Then it is one in the
+/// forward pass, too: a product that has GELU in it need not have the same bits.
+bool has_gelu_apart(const ModelShape& shape);
+
 /// What the policy adds to one block's passes of one microbatch on this rank, against `none`.
 struct RecomputeCost {
-  double flops = 0;             ///< of products and attention, counted as in part_costs
+  double flops = 0;  ///< of products and attention, counted as in part_costs
+  /// That norms, the sum before one, and a GELU apart read and write, each tensor once; what products and attention
+  /// move is in their time. A GELU apart also reads its input in the forward pass.
+  std::int64_t bytes_moved = 0;
   std::int64_t bytes_sent = 0;  ///< on the tensor axis
 };
 RecomputeCost recompute_cost(const ModelShape& shape);
 RecomputeCost operator*(const RecomputeCost& cost, std::int64_t times);
 
-/// "none", "attention", "block", "block-local". Throws InputError for another word.
+/// "none", "elementwise", "attention", "block", "block-local". Throws InputError for another word.
 Recompute parse_recompute(std::string_view word);
 std::string_view text(Recompute policy);
 

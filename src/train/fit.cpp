@@ -43,7 +43,7 @@ Settings both(const Settings& one, const Settings& other) {
 // Each alone, the smallest change first.
 std::vector<Settings> other_policies(const RunConfig& config) {
   // By what they cost: element-wise operations, the attention core, most of a block without and with its messages.
-  std::vector<std::string> policies{"none", "attention", "block-local", "block"};
+  std::vector<std::string> policies{"none", "elementwise", "attention", "block-local", "block"};
   if (config.mesh.tensor == 1) std::erase(policies, "block-local");  // it is block
   std::vector<Settings> found;
   const auto now = std::find(policies.begin(), policies.end(), config.recompute.policy);

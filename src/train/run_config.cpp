@@ -97,14 +97,21 @@ void RunConfig::describe(FieldTable& table) {
       .unit("blocks")
       .at_least(1);
   table.add("recompute.policy", recompute.policy, "what the backward pass computes again instead of keeping it")
-      .one_of({"none", "attention", "block", "block-local"})
+      .one_of({"none", "elementwise", "attention", "block", "block-local"})
       .advanced(
           "none: nothing; all activations are kept from the forward pass of a microbatch to its backward pass. "
-          "attention: the attention core alone (its output and log-sum-exp, a sixteenth of the bytes); its time is the "
-          "core's. block: all but a block's input (15 sixteenths); it costs two thirds of a forward pass, and with "
+          "elementwise: normalized rows and the MLP after GELU (six sixteenths of the bytes); no product is made "
+          "again, "
+          "so that it costs least for what it saves. attention: the attention core alone (its output and log-sum-exp, "
+          "a "
+          "sixteenth of the bytes); its time is the core's. block: all but a block's input (15 sixteenths); it costs "
+          "two thirds of a forward pass, and with "
           "mesh.tensor above 1 one more sum a block across those ranks. block-local: as block, but what was summed "
           "across tensor ranks is kept (14 sixteenths are not), so that as many bytes are sent as with none; with "
-          "mesh.tensor = 1 it is block. Losses and gradients have the same bits with all four. What is computed again "
+          "mesh.tensor = 1 it is block. Losses and gradients have the same bits with all of them (on a GPU with "
+          "elementwise only where the product in "
+          "front of GELU does not have it in its epilogue: GELU is then an operation of its own, and may round another "
+          "way). What is computed again "
           "lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients read of it is "
           "held until they come, in buffers of every block: where memory is short, choose \"fused\". penstock check "
           "prints the bytes, operations and messages of the policy.");

@@ -65,15 +65,17 @@ class TinyDecksTest(ContractTest):
             return told
 
         none = check("none")
-        for policy in ("none", "attention", "block", "block-local"):
+        for policy in ("none", "elementwise", "attention", "block", "block-local"):
             told = check(policy)
             for r, plain in zip(told["ranks"], none["ranks"]):
                 cost = r["recompute"]
                 self.assertEqual(cost["bytes"], r["bytes"]["total"] - plain["bytes"]["total"])
-                self.assertEqual(cost["flops"] > 0, policy != "none")
+                self.assertEqual(cost["flops"] > 0, policy not in ("none", "elementwise"))
+                self.assertEqual(cost["bytes_moved"] > 0, policy not in ("none", "attention"))
                 self.assertEqual(cost["bytes_sent"] > 0, policy == "block")
             if policy != "none":
                 self.assertLess(told["ranks"][0]["recompute"]["bytes"], 0)
+            if policy not in ("none", "elementwise"):  # a schedule is priced in operations
                 self.assertGreater(told["schedule"]["makespan"], none["schedule"]["makespan"])
 
 

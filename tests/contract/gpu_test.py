@@ -106,7 +106,7 @@ class GpuScheduleTest(GpuTest):
             settings = {**self.common, "device.measure": False, "precision.compute": compute}
             reference = self.folder / f"reference-{compute}"
             self.train(settings=settings, run=reference)
-            for policy in ("attention", "block", "block-local"):
+            for policy in ("elementwise", "attention", "block", "block-local"):
                 with self.subTest(compute=compute, policy=policy):
                     run = self.folder / f"{compute}-{policy}"
                     self.train(settings={**settings, "recompute.policy": policy}, run=run)

@@ -41,7 +41,7 @@ class ScheduleParityTest(ContractTest):
         reference = self.folder / "reference"
         self.train(settings=common, run=reference)
         schedules = ("fifo", "1f1b", "ring", "breadth-first", "zb-h1", "zb-h2", "zb-v")
-        policies = ("none", "attention", "block", "block-local")
+        policies = ("none", "elementwise", "attention", "block", "block-local")
         for mesh, schedule, policy in itertools.product(meshes, schedules, policies):
             with self.subTest(mesh=str(mesh), schedule=schedule, policy=policy):
                 run = self.folder / f"{mesh}-{schedule}-{policy}"

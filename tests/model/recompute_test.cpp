@@ -8,7 +8,8 @@
 namespace penstock {
 namespace {
 
-constexpr Recompute policies[] = {Recompute::none, Recompute::attention, Recompute::block, Recompute::block_local};
+constexpr Recompute policies[] = {Recompute::none, Recompute::elementwise, Recompute::attention, Recompute::block,
+                                  Recompute::block_local};
 
 // 2 samples of 64 tokens, 128 channels, 4 heads.
 ModelShape shape_of(Recompute policy, int tensor = 1, bool sequence_parallel = true) {
@@ -43,6 +44,19 @@ TEST(Recompute, APartIsKeptOrMadeAgain) {
       }
   EXPECT_EQ(remade_parts(shape_of(Recompute::none, 2)), BlockParts{});
   EXPECT_EQ(remade_parts(shape_of(Recompute::attention, 2)), BlockParts{BlockPart::attention});
+  EXPECT_EQ(remade_parts(shape_of(Recompute::elementwise, 2)),
+            (BlockParts{BlockPart::attention_norm, BlockPart::mlp_norm, BlockPart::hidden}));
+}
+
+TEST(Recompute, ElementwiseHoldsAllThatItMakes) {
+  for (const int tensor : {1, 2})  // where rows are cut, the weight gradient gathers them as it does with `none`
+    EXPECT_EQ(held_parts(shape_of(Recompute::elementwise, tensor)),
+              remade_parts(shape_of(Recompute::elementwise, tensor)));
+}
+
+TEST(Recompute, GeluIsApartWhereItAloneOfTheMlpIsMadeAgain) {
+  for (const Recompute policy : policies)
+    EXPECT_EQ(has_gelu_apart(shape_of(policy)), policy == Recompute::elementwise) << text(policy);
 }
 
 TEST(Recompute, BlockLocalKeepsWhatWasSummed) {
@@ -63,6 +77,8 @@ TEST(Recompute, BytesKeptAreTheFormula) {
   };
   const std::size_t none = tokens * (16 * row + 4 * (4 + heads));
   EXPECT_EQ(kept(Recompute::none, 1, true), none);
+  EXPECT_EQ(kept(Recompute::elementwise, 1, true), tokens * (10 * row + 4 * heads));
+  EXPECT_EQ(kept(Recompute::elementwise, 2, true), tokens * (10 * row + 4 * heads) / 2);
   EXPECT_EQ(kept(Recompute::attention, 1, true), none - tokens * (row + 4 * heads));
   EXPECT_EQ(kept(Recompute::block, 1, true), tokens * row);
   EXPECT_EQ(kept(Recompute::block_local, 1, true), tokens * row);
@@ -89,6 +105,7 @@ TEST(Recompute, OperationsAreTheForwardPassWithoutItsLastProduct) {
   const double tokens = 128, width = 128, block = part_costs(whole.config, whole.sequence).block;
   EXPECT_DOUBLE_EQ(recompute_cost(whole).flops, tokens * (block - 8 * width * width));
   EXPECT_DOUBLE_EQ(recompute_cost(shape_of(Recompute::none)).flops, 0);
+  EXPECT_DOUBLE_EQ(recompute_cost(shape_of(Recompute::elementwise)).flops, 0);
   EXPECT_DOUBLE_EQ(recompute_cost(shape_of(Recompute::attention)).flops, tokens * 2 * (64 + 1) * width);
   for (const int tensor : {2, 4})
     for (const Recompute policy : {Recompute::attention, Recompute::block})
@@ -98,6 +115,18 @@ TEST(Recompute, OperationsAreTheForwardPassWithoutItsLastProduct) {
       << "the output product's sum is kept";
 }
 
+TEST(Recompute, BytesMovedAreThoseOfElementwiseOperations) {
+  const std::int64_t row = 128 * 128 * 2;  // of all tokens, bfloat16
+  const auto moved = [](Recompute policy, int tensor) { return recompute_cost(shape_of(policy, tensor)).bytes_moved; };
+  EXPECT_EQ(moved(Recompute::none, 1), 0);
+  EXPECT_EQ(moved(Recompute::attention, 1), 0);
+  EXPECT_EQ(moved(Recompute::elementwise, 1), (2 + 2 + 3 * 4) * row) << "two norms, GELU, and GELU's input before";
+  EXPECT_EQ(moved(Recompute::elementwise, 2) * 2, moved(Recompute::elementwise, 1));
+  EXPECT_EQ(moved(Recompute::block, 1), (2 + 4) * row) << "a norm, and a sum with its norm";
+  EXPECT_EQ(moved(Recompute::block, 2) * 2, (2 + 3 + 2) * row) << "partial sums are float32";
+  EXPECT_EQ(moved(Recompute::block_local, 2) * 2, (2 + 2) * row);
+}
+
 TEST(Recompute, MessagesAreThoseOfTheCollectivesAgain) {
   const std::int64_t elements = 128 * 128, reduce_scatter = 4 * elements / 2;
   const auto sent = [](Recompute policy, int tensor, bool sequence_parallel) {
@@ -105,6 +134,7 @@ TEST(Recompute, MessagesAreThoseOfTheCollectivesAgain) {
   };
   for (const Recompute policy : policies) EXPECT_EQ(sent(policy, 1, true), 0) << text(policy);
   EXPECT_EQ(sent(Recompute::attention, 2, true), 0);
+  EXPECT_EQ(sent(Recompute::elementwise, 2, true), 0);
   EXPECT_EQ(sent(Recompute::block, 2, true), reduce_scatter) << "its gathers are those of the weight gradient";
   EXPECT_EQ(sent(Recompute::block, 2, false), 2 * reduce_scatter) << "an all-reduce";
   for (const bool sequence_parallel : {true, false})

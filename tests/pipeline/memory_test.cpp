@@ -35,7 +35,7 @@ std::vector<TinySetup> layouts() {
       {.data = 2, .pipeline = 2, .schedule = ring, .chunks = 2, .layers = 7},
       {.data = 2, .pipeline = 2, .shard = false, .schedule = breadth_first, .backward = Backward::fused, .chunks = 2},
       {.data = 2, .tensor = 2, .compute = bfloat, .recompute = Recompute::block_local},
-      {.pipeline = 2, .tensor = 2, .schedule = fifo, .recompute = Recompute::attention},
+      {.pipeline = 2, .tensor = 2, .schedule = fifo, .recompute = Recompute::elementwise},
   };
   for (TinySetup& setup : all) {
     setup.microbatches = global_microbatches;

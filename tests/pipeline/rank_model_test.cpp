@@ -18,8 +18,8 @@ std::vector<TinySetup> setups() {
         for (const bool sequence_parallel : {true, false})
           for (const bool shard : {true, false})
             for (const DType compute : {DType::float32, DType::bfloat16})
-              for (const Recompute recompute :
-                   {Recompute::none, Recompute::attention, Recompute::block, Recompute::block_local})
+              for (const Recompute recompute : {Recompute::none, Recompute::elementwise, Recompute::attention,
+                                                Recompute::block, Recompute::block_local})
                 all.push_back({.data = data,
                                .pipeline = pipeline,
                                .tensor = tensor,
@@ -117,9 +117,11 @@ TEST(RankModel, RecomputedBlocksKeepTheirInputsAndShareOneBlocksBuffers) {
   const ModelPlan plan = plan_with_four_in_flight(Backward::fused);
   const std::size_t row = 128 * 4, tokens = 4 * 64, blocks = 4, in_flight = 4, statistics = 4 * 4, log_sum_exp = 4 * 4;
   const BlockBytes none = block_bytes(plan, Recompute::none), attention = block_bytes(plan, Recompute::attention),
-                   block = block_bytes(plan, Recompute::block);
+                   block = block_bytes(plan, Recompute::block), elementwise = block_bytes(plan, Recompute::elementwise);
   EXPECT_EQ(none.buffers, 0U);
   EXPECT_EQ(attention.buffers, tokens * (row + log_sum_exp));
+  EXPECT_EQ(elementwise.buffers, tokens * (6 * row + statistics)) << "two norms, the MLP after GELU";
+  EXPECT_EQ(none.kept - elementwise.kept, in_flight * blocks * tokens * (6 * row + statistics));
   EXPECT_EQ(none.kept - attention.kept, in_flight * blocks * tokens * (row + log_sum_exp));
   EXPECT_EQ(block.kept, in_flight * tokens * (blocks + 1) * row) << "inputs of the blocks, output of the last";
   EXPECT_EQ(block.buffers, tokens * (15 * row + statistics + log_sum_exp)) << "all else, of one block";
@@ -133,6 +135,14 @@ TEST(RankModel, ASplitBackwardHoldsWhatItsWeightGradientsRead) {
   EXPECT_EQ(split.kept, fused.kept);
   // Two norms, the attention's output, the MLP before and after GELU; what belongs to the same parts comes with them.
   EXPECT_EQ(split.buffers - fused.buffers, blocks * tokens * (11 * row + statistics + log_sum_exp));
+}
+
+TEST(RankModel, ASplitBackwardHoldsWhatElementwiseMakes) {
+  const std::size_t row = 128 * 4, tokens = 4 * 64, blocks = 4, statistics = 4 * 4;
+  const BlockBytes fused = block_bytes(plan_with_four_in_flight(Backward::fused), Recompute::elementwise),
+                   split = block_bytes(plan_with_four_in_flight(Backward::split), Recompute::elementwise);
+  EXPECT_EQ(split.kept, fused.kept);
+  EXPECT_EQ(split.buffers - fused.buffers, blocks * tokens * (6 * row + statistics));
 }
 
 TEST(RankModel, AFusedBackwardHoldsOneBlocksGradients) {

@@ -17,7 +17,8 @@ using test::TinySetup;
 
 constexpr int updates = 2;
 constexpr int microbatches = 4;
-constexpr Recompute policies[] = {Recompute::attention, Recompute::block, Recompute::block_local};
+constexpr Recompute policies[] = {Recompute::elementwise, Recompute::attention, Recompute::block,
+                                  Recompute::block_local};
 
 /// Every mesh of this world along pipeline and tensor, with cut and with whole rows, in both types, with a fused and a
 /// split backward. Dropout everywhere.

@@ -45,7 +45,9 @@ std::vector<std::string> settings_for(const std::vector<std::string>& settings, 
 using Settings = std::vector<std::string>;
 
 TEST(SmallestFittingChange, IsTheCheapestPolicyThatFits) {
-  EXPECT_EQ(settings_for({}, planned({"recompute.policy=attention"})), Settings{"recompute.policy = \"attention\""});
+  EXPECT_EQ(settings_for({}, planned({}) - 1), Settings{"recompute.policy = \"elementwise\""});
+  EXPECT_EQ(settings_for({}, planned({"recompute.policy=elementwise"})),
+            Settings{"recompute.policy = \"elementwise\""});
   EXPECT_EQ(settings_for({}, planned({"recompute.policy=block"})), Settings{"recompute.policy = \"block\""});
   EXPECT_EQ(settings_for({"mesh.tensor=2"}, planned({"mesh.tensor=2", "recompute.policy=block-local"})),
             Settings{"recompute.policy = \"block-local\""});

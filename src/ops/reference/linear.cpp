@@ -1,25 +1,10 @@
 #include "ops/linear.hpp"
 
-#include <cmath>
-#include <numbers>
-
+#include "ops/reference/gelu_value.hpp"
 #include "ops/reference/reference.hpp"
 #include "ops/reference/values.hpp"
 
 namespace penstock::reference {
-namespace {
-
-constexpr double gelu_slope = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;  // sqrt(2 / pi)
-constexpr double gelu_cubic = 0.044715;
-
-double gelu(double u) { return 0.5 * u * (1 + std::tanh(gelu_slope * (u + gelu_cubic * u * u * u))); }
-
-double gelu_derivative(double u) {
-  const double t = std::tanh(gelu_slope * (u + gelu_cubic * u * u * u));
-  return 0.5 * (1 + t) + 0.5 * u * (1 - t * t) * gelu_slope * (1 + 3 * gelu_cubic * u * u);
-}
-
-}  // namespace
 
 void linear(const ops::Linear& arguments) {
   const std::int64_t N = arguments.x.shape()[0], K = arguments.x.shape()[1], M = arguments.weight.shape()[0];

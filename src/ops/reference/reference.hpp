@@ -9,6 +9,7 @@
 #include "ops/attention.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/embedding.hpp"
+#include "ops/gelu.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
 #include "ops/softmax_loss.hpp"
@@ -40,6 +41,8 @@ void softmax_loss(const ops::SoftmaxLoss& arguments);
 void whole_softmax_loss(const ops::WholeSoftmaxLoss& arguments);
 
 void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std::span<const ops::AdamWPiece> pieces);
+
+void gelu(const ops::Gelu& arguments);
 
 void cast(TensorView from, TensorView to);
 void zero(TensorView tensor);
