@@ -41,12 +41,14 @@ class ArrayWriter {
  private:
   void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
   void write_together(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
+  void begin_writing_back(std::size_t more_bytes);
   void divert_to_memory() noexcept;
 
   std::filesystem::path path_;
   Hdf5File file_;
   bool together_ = false;
-  std::vector<std::byte> chunk_;  ///< one chunk and its checksum
+  std::vector<std::byte> chunk_;     ///< one chunk and its checksum
+  std::size_t in_memory_bytes_ = 0;  ///< written since the system was last asked to bring them to the device
 };
 
 }  // namespace penstock
