@@ -221,6 +221,9 @@ void check_command(const CheckRequest& request) {
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
   if (fit) refuse_misfit(*fit, request.deck, mesh.size());
+  if (fit && !request.json)
+    fmt::print("fits into {}: the largest rank's process takes about {}\n", bytes_text(fit->memory),
+               bytes_text(fit->wanted));
 }
 
 }  // namespace penstock
