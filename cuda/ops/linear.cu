@@ -70,9 +70,11 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
                           .inputs = arguments.x.shape()[1],
                           .outputs = arguments.dy.shape()[1],
                           .type = arguments.dy.type(),
+                          .dweight = arguments.dweight.type(),
                           .accumulate = arguments.accumulate};
   ensure(arguments.x.type() == shape.type, "linear_weight_gradient: dy and x differ in type");
-  ensure(arguments.dweight.type() == DType::float32, "linear_weight_gradient: dweight is not float32");
+  ensure(shape.dweight == DType::float32 || (shape.dweight == shape.type && !shape.accumulate),
+         "linear_weight_gradient: only what overwrites may be bfloat16");
   ensure(arguments.x.shape()[0] == shape.rows && arguments.dweight.shape()[0] == shape.outputs &&
              arguments.dweight.shape()[1] == shape.inputs,
          "linear_weight_gradient: the shapes do not fit");

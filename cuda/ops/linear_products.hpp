@@ -57,7 +57,7 @@ inline Product weight_gradient_product(const LinearShape& shape) {
           .transpose_a = false,
           .transpose_b = true,
           .type = shape.type,
-          .result = DType::float32,
+          .result = shape.dweight,
           .accumulate = shape.accumulate};
 }
 

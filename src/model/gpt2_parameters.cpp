@@ -21,6 +21,7 @@ class Collector {
                       .deviation = spread,
                       .decay = true,
                       .type = cut_.compute,
+                      .gradient_type = cut_.gradient,
                       .stages = std::move(stages)});
   }
   void bias(const std::string& name, std::int64_t length, const Split& split, int stage) {

@@ -16,6 +16,7 @@ std::vector<ops::LinearShape> linear_shapes(const ModelShape& shape, const RankD
   for (std::size_t i = 0; i < layers; ++i) {
     if (duties.accumulates) shapes.push_back(shapes[i]);
     shapes[i].accumulate = false;
+    shapes[i].dweight = shape.cut.gradient;
   }
   return shapes;
 }

@@ -13,6 +13,7 @@ struct ModelCut {
   int tensor = 1;
   bool sequence_parallel = true;  ///< between attention and MLP a tensor rank keeps tokens / tensor rows
   DType compute = DType::float32;
+  DType gradient = DType::float32;   ///< of the weights of products
   bool repeatable_attention = true;  ///< AttentionShape::repeatable
 };
 

@@ -29,11 +29,12 @@ struct LinearInputGradient {
 };
 void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments);
 
-/// dW = dy^T x, dbias = sum of dy over rows; added to what stands there, or overwriting it.
+/// dW = dy^T x, dbias = sum of dy over rows; added to what stands there, or overwriting it. A sum that goes on is a
+/// float32: dW may be bfloat16 only where it is overwritten, from bfloat16 x and dy.
 struct LinearWeightGradient {
   TensorView dy;       ///< [N, M]
   TensorView x;        ///< [N, K]
-  TensorView dweight;  ///< [M, K] float32
+  TensorView dweight;  ///< [M, K] float32 or bfloat16
   TensorView dbias;    ///< [M] float32, or absent
   bool accumulate = true;
 };
@@ -47,6 +48,7 @@ struct LinearShape {
   DType type = DType::float32;  ///< of x, weight and dy
   DType y = DType::float32;     ///< of y and its pre-activation
   DType dx = DType::float32;    ///< of dx
+  DType dweight = DType::float32;
   bool bias = false;            ///< added to y
   bool bias_gradient = false;   ///< dbias is taken; of a bias that is added elsewhere, too
   bool gelu = false;            ///< y is gelu of a pre-activation

@@ -22,8 +22,8 @@ int uses_here(const ParameterSpec& spec, const ParameterPlace& place) {
 // Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges.
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
   const bool tied = spec.stages.size() > 1;
-  return bucket.type == spec.type && bucket.gradient == spec.gradient && bucket.tied == tied &&
-         (!tied || specs[bucket.entries.front().parameter].stages == spec.stages);
+  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient &&
+         bucket.tied == tied && (!tied || specs[bucket.entries.front().parameter].stages == spec.stages);
 }
 
 // One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.
@@ -43,7 +43,11 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
     auto bucket =
         std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) { return belongs(b, specs, spec); });
     if (bucket == buckets_.end()) {
-      buckets_.push_back({.type = spec.type, .gradient = spec.gradient, .tied = spec.stages.size() > 1, .uses = uses});
+      buckets_.push_back({.type = spec.type,
+                          .gradient_type = spec.gradient_type,
+                          .gradient = spec.gradient,
+                          .tied = spec.stages.size() > 1,
+                          .uses = uses});
       bucket = buckets_.end() - 1;
     }
     const std::int64_t elements = local_shape(spec).elements();

@@ -30,12 +30,17 @@ struct BucketEntry {
 /// equal range of whole 128-byte lines.
 struct Bucket {
   DType type = DType::float32;
+  DType gradient_type = DType::float32;
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   bool tied = false;
   std::vector<BucketEntry> entries = {};
   std::int64_t elements = 0;                ///< padded
   std::int64_t own_begin = 0, own_end = 0;  ///< elements whose master weights and moments this rank keeps
   int uses = 1;                             ///< gradient buffers: one for each use of a tied parameter here
+
+  /// Of one of the gradient buffers. The first use of a tied parameter is a table's, which adds row by row, and what is
+  /// used on another rank, too, is added to that: both are float32.
+  DType type_of_gradient(int use) const { return tied && (use == 0 || uses == 1) ? DType::float32 : gradient_type; }
 };
 
 /// A part of a parameter's global array that a rank owns: master weights and both moments.

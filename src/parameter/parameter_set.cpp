@@ -19,7 +19,7 @@ ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLay
     BucketMemory memory;
     memory.weights = arena.take(MemoryUse::parameters, bucket.type, {bucket.elements});
     for (int use = 0; use < bucket.uses; ++use)
-      memory.gradients.push_back(arena.take(MemoryUse::gradients, DType::float32, {bucket.elements}));
+      memory.gradients.push_back(arena.take(MemoryUse::gradients, bucket.type_of_gradient(use), {bucket.elements}));
     memory.master = bucket.type == DType::float32 ? memory.weights.range(bucket.own_begin, own)
                                                   : arena.take(MemoryUse::optimizer, DType::float32, {own});
     memory.first_moment = arena.take(MemoryUse::optimizer, DType::float32, {own});

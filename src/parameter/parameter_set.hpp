@@ -14,7 +14,7 @@ namespace penstock {
 /// One bucket's arrays. Flat, one-dimensional.
 struct BucketMemory {
   TensorView weights;                 ///< [elements] the bucket's type: what the model computes with
-  std::vector<TensorView> gradients;  ///< one a use, [elements] float32
+  std::vector<TensorView> gradients;  ///< one a use, [elements] the bucket's type_of_gradient
   TensorView master;                  ///< [own] float32; part of `weights` itself where the type is float32
   TensorView first_moment;            ///< [own] float32
   TensorView second_moment;           ///< [own] float32
@@ -30,7 +30,7 @@ class ParameterSet {
 
   /// The local tensor for computing. Throws LogicError for a parameter that is not here.
   TensorView weight(std::string_view name) const;
-  /// The local float32 gradient tensor of one use (an index into the spec's stages; 0 unless the parameter is tied).
+  /// The local gradient tensor of one use (an index into the spec's stages; 0 unless the parameter is tied).
   /// Throws LogicError where the stage of that use is not on this rank.
   TensorView gradient(std::string_view name, std::size_t use = 0) const;
 

@@ -36,7 +36,8 @@ struct ParameterSpec {
   Init init = Init::zeros;
   double deviation = 0;  ///< of Init::normal
   bool decay = false;
-  DType type = DType::float32;  ///< in which the model computes with it
+  DType type = DType::float32;           ///< in which the model computes with it
+  DType gradient_type = DType::float32;  ///< bfloat16: where one product writes it and nothing is added to it
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
 };

@@ -84,7 +84,7 @@ void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communica
       static_cast<std::size_t>(shape().tokens() * shape().width()) * bytes_of(shape().partial());
   std::size_t on_data_axis = 0;
   for (const Bucket& bucket : layout.buckets()) {
-    const auto bytes = static_cast<std::size_t>(bucket.elements) * sizeof(float);
+    const auto bytes = static_cast<std::size_t>(bucket.elements) * bytes_of(bucket.type_of_gradient(0));
     if (bucket.gradient == GradientOnTensorAxis::partial) on_tensor_axis = std::max(on_tensor_axis, bytes);
     on_data_axis = std::max(on_data_axis, bytes);
   }

@@ -29,13 +29,14 @@ bool is_finite(const StepResult& result) { return std::isfinite(result.loss) && 
 
 NonfiniteFind NonfiniteSearch::find(const StepResult& result, const StepTokens& tokens,
                                     const std::function<StepResult()>& again) {
-  NonfiniteFind find{.text = said_by_ranks(in_parameters([](const BucketMemory& memory) { return memory.weights; })),
-                     .result = result};
+  NonfiniteFind find{
+      .text = said_by_ranks(in_parameters([](const BucketMemory& memory) { return std::vector{memory.weights}; })),
+      .result = result};
   if (!find.text.empty()) return find;
   find.again = true;
   find.text = first_tap(tokens, again, find.result);
   if (find.text.empty() && !is_finite(find.result))
-    find.text = said_by_ranks(in_parameters([](const BucketMemory& memory) { return memory.gradients.front(); }));
+    find.text = said_by_ranks(in_parameters([](const BucketMemory& memory) { return memory.gradients; }));
   if (find.text.empty() && !is_finite(find.result)) find.text = "no value of the model: only their sums are not finite";
   return find;
 }
@@ -52,22 +53,27 @@ std::string NonfiniteSearch::said_by_ranks(const std::string& mine) const {
   return "";
 }
 
-std::string NonfiniteSearch::in_parameters(const std::function<TensorView(const BucketMemory&)>& of) const {
+std::string NonfiniteSearch::in_parameters(
+    const std::function<std::vector<TensorView>(const BucketMemory&)>& of) const {
   const ParameterSet& parameters = model_->parameters();
   const auto& buckets = parameters.layout().buckets();
-  for (std::size_t b = 0; b < buckets.size(); ++b) {
-    const TensorView values = of(parameters.memory(b));
-    HostMemory seen(values.bytes());
-    copy_to_host(*queue_, values.raw(), seen.data(), values.bytes());
-    queue_->drain("parameters to look at");
-    const TensorView all(seen.data(), values.type(), values.shape());
-    if (is_finite(all)) continue;
-    for (const BucketEntry& entry : buckets[b].entries)
-      for (std::int64_t i = 0; i < entry.elements; ++i)
-        if (!is_finite(all.range(entry.begin + i, 1)))
-          return fmt::format("{} on rank {} ({})", element(parameters.specs()[entry.parameter], i), world_->rank(),
-                             World::host());
-  }
+  for (std::size_t b = 0; b < buckets.size(); ++b)
+    for (const TensorView& values : of(parameters.memory(b)))
+      if (const std::string found = in_bucket(buckets[b], values); !found.empty()) return found;
+  return "";
+}
+
+std::string NonfiniteSearch::in_bucket(const Bucket& bucket, TensorView values) const {
+  HostMemory seen(values.bytes());
+  copy_to_host(*queue_, values.raw(), seen.data(), values.bytes());
+  queue_->drain("parameters to look at");
+  const TensorView all(seen.data(), values.type(), values.shape());
+  if (is_finite(all)) return "";
+  for (const BucketEntry& entry : bucket.entries)
+    for (std::int64_t i = 0; i < entry.elements; ++i)
+      if (!is_finite(all.range(entry.begin + i, 1)))
+        return fmt::format("{} on rank {} ({})", element(model_->parameters().specs()[entry.parameter], i),
+                           world_->rank(), World::host());
   return "";
 }
 

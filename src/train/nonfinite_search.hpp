@@ -31,7 +31,9 @@ class NonfiniteSearch {
 
  private:
   /// "blocks.5.mlp.up.weight[37, 12] is nan", of this rank's weights or gradients; empty where all are finite.
-  std::string in_parameters(const std::function<TensorView(const BucketMemory&)>& of) const;
+  std::string in_parameters(const std::function<std::vector<TensorView>(const BucketMemory&)>& of) const;
+  /// The same of one array of a bucket.
+  std::string in_bucket(const Bucket& bucket, TensorView values) const;
   std::string element(const ParameterSpec& spec, std::int64_t local) const;
   /// The first of all ranks' taps; `result` becomes that of the step computed again.
   std::string first_tap(const StepTokens& tokens, const std::function<StepResult()>& again, StepResult& result);

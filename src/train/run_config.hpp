@@ -48,6 +48,7 @@ struct RunConfig {
   OptimizerConfig optimizer;
   struct Precision {
     std::string compute = "float32";
+    std::string gradients = "auto";
   } precision;
   struct Validation {
     std::int64_t every = 0, samples = 64;
@@ -78,6 +79,8 @@ struct RunConfig {
   void describe(FieldTable& table);
 
   DType compute_type() const { return precision.compute == "bfloat16" ? DType::bfloat16 : DType::float32; }
+  /// Of the gradients of products' weights.
+  DType gradient_type() const;
   /// Axes from the outermost: pipeline, data, tensor (tensor ranks talk most and stand closest).
   Mesh make_mesh() const;
   std::int64_t microbatches() const { return batch.global / (batch.micro * mesh.data); }

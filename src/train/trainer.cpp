@@ -269,9 +269,10 @@ void Trainer::introduce() const {
   spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
                world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
   for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
-  spdlog::info("  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {} on {}",
-               setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
-               queue_.threads(), config_.precision.compute, device_text());
+  spdlog::info(
+      "  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {} with gradients in {} on {}",
+      setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
+      queue_.threads(), config_.precision.compute, name_of(setup_.plan.cut.gradient), device_text());
   spdlog::info("  rank 0 holds {}; {} of staging for saves",
                memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
                bytes_text(staging_bytes(setup_.plan, place_, config_.saves_behind_training())));

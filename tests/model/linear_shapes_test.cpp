@@ -28,6 +28,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                              .type = bf16,
                              .y = bf16,
                              .dx = bf16,
+                             .dweight = f32,
                              .bias = true,
                              .bias_gradient = true,
                              .gelu = false,
@@ -40,6 +41,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                                 .type = bf16,
                                 .y = bf16,
                                 .dx = bf16,
+                                .dweight = f32,
                                 .bias = false,
                                 .bias_gradient = true,
                                 .gelu = false,
@@ -52,6 +54,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                             .type = bf16,
                             .y = bf16,
                             .dx = bf16,
+                            .dweight = f32,
                             .bias = true,
                             .bias_gradient = true,
                             .gelu = true,
@@ -64,6 +67,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                               .type = bf16,
                               .y = bf16,
                               .dx = bf16,
+                              .dweight = f32,
                               .bias = false,
                               .bias_gradient = true,
                               .gelu = false,
@@ -76,6 +80,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                                 .type = bf16,
                                 .y = bf16,
                                 .dx = bf16,
+                                .dweight = f32,
                                 .bias = false,
                                 .bias_gradient = false,
                                 .gelu = false,
@@ -131,6 +136,12 @@ TEST(LinearShapes, AccumulateOnlyBehindTheFirstMicrobatch) {
   };
   EXPECT_EQ(accumulating(false), std::pair(std::ptrdiff_t{0}, std::ptrdiff_t{6}));
   EXPECT_EQ(accumulating(true), std::pair(std::ptrdiff_t{6}, std::ptrdiff_t{6}));
+}
+
+TEST(LinearShapes, WriteGradientsInTheirType) {
+  ModelShape shape = shape_on(1, bf16);
+  shape.cut.gradient = bf16;
+  for (const ops::LinearShape& linear : linear_shapes(shape, {.accumulates = false})) EXPECT_EQ(linear.dweight, bf16);
 }
 
 }  // namespace

@@ -135,6 +135,28 @@ TEST(LinearWeightGradient, IsTheReference) {
         }
 }
 
+TEST(LinearWeightGradient, InBfloat16IsTheReference) {
+  RandomTensors random;
+  Queue queue;
+  for (const Size& size : sizes) {
+    SCOPED_TRACE(describe(size, {DType::bfloat16, DType::bfloat16}));
+    const TestTensor dy = random.normal(DType::bfloat16, {size.N, size.M});
+    const TestTensor x = random.normal(DType::bfloat16, {size.N, size.K});
+    const TestTensor dweight(DType::bfloat16, {size.M, size.K}), expected = dweight;
+    ops::linear_weight_gradient(queue, {.dy = dy, .x = x, .dweight = dweight, .dbias = {}, .accumulate = false});
+    reference::linear_weight_gradient({.dy = dy, .x = x, .dweight = expected, .dbias = {}, .accumulate = false});
+    EXPECT_TRUE(is_close(dweight, expected, tolerance_of(DType::bfloat16), unit));
+  }
+}
+
+TEST(LinearWeightGradient, InBfloat16RefusesToAdd) {
+  RandomTensors random;
+  Queue queue;
+  const TestTensor dy = random.normal(DType::bfloat16, {8, 16}), x = random.normal(DType::bfloat16, {8, 16});
+  const TestTensor dweight = random.normal(DType::bfloat16, {16, 16});
+  EXPECT_THROW(ops::linear_weight_gradient(queue, {.dy = dy, .x = x, .dweight = dweight, .dbias = {}}), LogicError);
+}
+
 TEST(LinearWeightGradient, AddsOverMicrobatches) {
   RandomTensors random;
   Queue queue;

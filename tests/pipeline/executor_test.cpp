@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "ops/reference/values.hpp"
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/tiny_model.hpp"
 #include "schedule/prerequisites.hpp"
@@ -188,6 +189,31 @@ TEST(Executor, BfloatPipelineHasTheBitsOfThePlainLoop) {
                                  .dropout = 0.1,
                                  .microbatches = global_microbatches,
                                  .compute = DType::bfloat16});
+}
+
+TEST(Executor, GradientsInBfloat16AreThoseInFloat32RoundedOnce) {
+  const TinySetup setup{.tensor = test_world().size(), .dropout = 0.1, .microbatches = 1, .compute = DType::bfloat16};
+  TinySetup rounded = setup;
+  rounded.gradient = DType::bfloat16;
+  TinyRank exact(test_world(), setup), rough(test_world(), rounded);
+  const TinyBatch batch(1, 1000);
+  const StepResult expected = exact.train(batch, 1), result = rough.train(batch, 1);
+  EXPECT_EQ(result.loss, expected.loss);
+  EXPECT_NE(result.gradient_norm, expected.gradient_norm);
+  EXPECT_NEAR(result.gradient_norm, expected.gradient_norm, 0x1p-9 * expected.gradient_norm);
+  int in_bfloat16 = 0;
+  for (const ParameterSpec& spec : exact.parameters().specs())
+    for (std::size_t use = 0; use < spec.stages.size(); ++use) {
+      const reference::Values want = reference::read(exact.parameters().gradient(spec.name, use));
+      const TensorView gradient = rough.parameters().gradient(spec.name, use);
+      in_bfloat16 += gradient.type() == DType::bfloat16;
+      const reference::Values got = reference::read(gradient);
+      // The product may be cut otherwise for another result: beside the rounding, float32 roundings of its terms.
+      const double rounding = gradient.type() == DType::bfloat16 ? 0x1p-8 : 0;
+      for (std::size_t i = 0; i < got.size(); ++i)
+        EXPECT_NEAR(got[i], want[i], rounding * std::abs(want[i]) + (rounding > 0 ? 1e-6 : 0)) << spec.name;
+    }
+  EXPECT_EQ(in_bfloat16, 4 * 4 + 1) << "four products a block, and the head's use of the token table";
 }
 
 TEST(Executor, SeveralStagesOnARankHaveTheBitsOfThePlainLoop) {

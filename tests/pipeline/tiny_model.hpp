@@ -24,6 +24,7 @@ struct TinySetup {
   double dropout = 0;
   int microbatches = 4;  ///< of the global batch
   DType compute = DType::float32;
+  DType gradient = DType::float32;
   ScheduleName schedule = ScheduleName::one_forward_one_backward;
   Backward backward = Backward::split;
   Recompute recompute = Recompute::none;
@@ -65,7 +66,10 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
                            const Schedule* lowered = nullptr) {
   ModelPlan plan;
   plan.config = tiny_config(setup.dropout, setup.layers);
-  plan.cut = {.tensor = setup.tensor, .sequence_parallel = setup.sequence_parallel, .compute = setup.compute};
+  plan.cut = {.tensor = setup.tensor,
+              .sequence_parallel = setup.sequence_parallel,
+              .compute = setup.compute,
+              .gradient = setup.gradient};
   plan.recompute = setup.recompute;
   // An epsilon of the size of the gradients makes an update a smooth function of them: with the usual one the first
   // update is the gradient's sign, and a rounding turns that of an element whose gradient is zero in truth.

@@ -62,6 +62,21 @@ TEST(RunDeck, TheSmallestDeckIsTaken) {
   EXPECT_EQ(read({"precision.compute=bfloat16"}).config.compute_type(), DType::bfloat16);
 }
 
+TEST(RunDeck, GradientsAreBfloat16OnlyWhereNothingIsAddedToThem) {
+  const auto type = [](const std::vector<std::string>& settings) {
+    std::vector<std::string> all{"batch.global=2", "batch.micro=2", "precision.compute=bfloat16"};
+    all.insert(all.end(), settings.begin(), settings.end());
+    return read(all).config.gradient_type();
+  };
+  EXPECT_EQ(type({}), DType::bfloat16);
+  EXPECT_EQ(type({"mesh.tensor=2"}), DType::bfloat16);
+  EXPECT_EQ(type({"precision.compute=float32"}), DType::float32);
+  EXPECT_EQ(type({"precision.gradients=float32"}), DType::float32);
+  EXPECT_EQ(type({"batch.micro=1"}), DType::float32);
+  EXPECT_EQ(type({"mesh.data=2", "batch.micro=1"}), DType::float32);
+  EXPECT_EQ(type({"mesh.pipeline=2"}), DType::float32);
+}
+
 TEST(RunDeck, EveryRequiredKeyIsMissedAtOnce) {
   try {
     read_run_deck(Deck::parse("", "empty.toml"));

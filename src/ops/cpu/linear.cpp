@@ -183,12 +183,15 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
                            .n = arguments.x.shape()[1],
                            .k = arguments.dy.shape()[0],
                            .type = arguments.dy.type(),
+                           .output_type = arguments.dweight.type(),
                            .accumulate = arguments.accumulate};
   ensure(arguments.x.type() == arguments.dy.type(), "linear_weight_gradient: dy and x differ in type");
+  ensure(product.output_type == DType::float32 || (product.output_type == product.type && !product.accumulate),
+         "linear_weight_gradient: only what overwrites may be bfloat16");
   ensure(arguments.x.shape()[0] == product.k && arguments.dweight.shape()[0] == product.m &&
              arguments.dweight.shape()[1] == product.n,
          "linear_weight_gradient: the shapes do not fit");
-  multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.data<float>());
+  multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.raw());
   if (arguments.dbias.present())
     with_type(arguments.dy.type(),
               [&]<typename T>(T) { sum_columns<T>(queue, arguments.dy, arguments.dbias, arguments.accumulate); });

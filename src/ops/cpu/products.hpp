@@ -65,9 +65,10 @@ struct SumProduct {
   std::int64_t n = 0;
   std::int64_t k = 0;
   DType type = DType::float32;  ///< of a and b
+  DType output_type = DType::float32;
   bool accumulate = true;
 };
-void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, float* c);
+void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c);
 
 /// One product on all threads without packing: for few rows, where packing the weight would cost as much as the
 /// product.
