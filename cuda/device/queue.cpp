@@ -95,6 +95,7 @@ std::byte* Queue::workspace(std::size_t bytes) {
 }
 
 void Queue::use_workspace(std::byte* memory, std::size_t bytes) {
+  ensure(reinterpret_cast<std::uintptr_t>(memory) % 256 == 0, "a workspace does not lie as libraries want it");
   drain("another workspace");
   backend_->workspace = {memory, bytes};
   backend_->own_workspace = {};

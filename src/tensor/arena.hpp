@@ -28,7 +28,7 @@ struct MemoryPlan {
   std::size_t total() const;
 };
 
-/// Hands out tensors from one block of device memory, each aligned to 128 bytes; nothing is given back.
+/// Hands out tensors from one block of device memory, each aligned to 256 bytes; nothing is given back.
 class Arena {
  public:
   /// An arena that only counts: its tensors have shapes and no data.

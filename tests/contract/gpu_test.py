@@ -190,10 +190,12 @@ class GpuErrorsTest(GpuTest):
         self.assertFalse(run.exists())
 
     def test_out_of_memory(self):
-        settings = {**self.common, "model.width": 16384, "model.layers": 20}
-        result = self.train(mesh=Mesh(2, 1, 1), settings=settings, run=self.folder / "run", expect=1)
+        settings, run = {**self.common, "model.width": 16384, "model.layers": 20}, self.folder / "run"
+        result = self.train(mesh=Mesh(2, 1, 1), settings=settings, run=run, expect=2)
         self.assertEqual(result.err.count("penstock: "), 1, result.err)
-        self.assertRegex(result.err, r"out of device memory: [\d.]+ MiB were wanted .* [\d.]+ MiB of .* are free")
+        self.assertRegex(result.err, r"rank 0 .* plans [\d.]+ GiB, .* of the [\d.]+ GiB there are, [\d.]+ GiB can be had "
+                                     r".* on \d+ ranks with as much memory each would need [\d.]+ GiB")
+        self.assertFalse(run.exists())
 
     def test_a_killed_rank_is_named(self):
         run, mesh = self.folder / "run", Mesh(2, 2, 1)

@@ -59,7 +59,7 @@ TEST(Memory, TheArenasHighestChangedByteIsThePlansLast) {
     const auto highest =
         std::find_if(memory.rbegin(), memory.rend(), [](std::byte b) { return b != std::byte{pattern}; });
     const auto mark = static_cast<std::size_t>(memory.rend() - highest);
-    constexpr std::size_t line = 128;  // of which the arena gives
+    constexpr std::size_t line = 256;  // of which the arena gives
     EXPECT_EQ((mark + line - 1) / line * line, plan_memory(rank.plan(), rank.place(), rank.queue().threads()).total())
         << setup.text();
   }

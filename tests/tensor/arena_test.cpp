@@ -64,7 +64,7 @@ TEST(Arena, TensorsAreAlignedZeroedAndApart) {
     const auto* first = static_cast<const std::byte*>(tensors[i].raw());
     ASSERT_EQ(tensors[i].shape(), asks[i].shape);
     ASSERT_EQ(tensors[i].type(), asks[i].type);
-    ASSERT_EQ(reinterpret_cast<std::uintptr_t>(first) % 128, 0U);
+    ASSERT_EQ(reinterpret_cast<std::uintptr_t>(first) % 256, 0U);
     ASSERT_GE(first, end_of_last);
     end_of_last = first + tensors[i].bytes();
     ASSERT_TRUE(std::all_of(first, end_of_last, [](std::byte b) { return b == std::byte{0}; }));
@@ -72,7 +72,7 @@ TEST(Arena, TensorsAreAlignedZeroedAndApart) {
 }
 
 TEST(Arena, ExhaustedIsAMistakeOfThePlan) {
-  Arena arena(256);
+  Arena arena(512);
   EXPECT_NO_THROW(arena.take(MemoryUse::buffers, DType::float32, {32}));
   EXPECT_NO_THROW(arena.take(MemoryUse::buffers, DType::float32, {1}));
   EXPECT_THROW(arena.take(MemoryUse::buffers, DType::uint8, {1}), LogicError);
@@ -80,18 +80,18 @@ TEST(Arena, ExhaustedIsAMistakeOfThePlan) {
 
 TEST(Arena, CountsUsesAndPartsOfActivations) {
   Arena arena;
-  arena.take(MemoryUse::activations, DType::float32, {32}, "mlp");
-  arena.take(MemoryUse::activations, DType::float32, {33}, "mlp");  // padded to 256 bytes
+  arena.take(MemoryUse::activations, DType::float32, {64}, "mlp");
+  arena.take(MemoryUse::activations, DType::float32, {65}, "mlp");  // padded to 512 bytes
   arena.take(MemoryUse::activations, DType::uint8, {1}, "attention");
-  arena.take(MemoryUse::gradients, DType::bfloat16, {64});
+  arena.take(MemoryUse::gradients, DType::bfloat16, {128});
   arena.take(MemoryUse::workspace, DType::uint8, {1024});
   const MemoryPlan& plan = arena.plan();
-  EXPECT_EQ(plan.activations.at("mlp"), 384U);
-  EXPECT_EQ(plan.activations.at("attention"), 128U);
-  EXPECT_EQ(plan.of(MemoryUse::activations), 512U);
-  EXPECT_EQ(plan.of(MemoryUse::gradients), 128U);
+  EXPECT_EQ(plan.activations.at("mlp"), 768U);
+  EXPECT_EQ(plan.activations.at("attention"), 256U);
+  EXPECT_EQ(plan.of(MemoryUse::activations), 1024U);
+  EXPECT_EQ(plan.of(MemoryUse::gradients), 256U);
   EXPECT_EQ(plan.of(MemoryUse::workspace), 1024U);
-  EXPECT_EQ(plan.total(), 1664U);
+  EXPECT_EQ(plan.total(), 2304U);
   EXPECT_EQ(arena.bytes_taken(), plan.total());
 }
 

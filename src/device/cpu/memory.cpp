@@ -24,7 +24,7 @@ DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
 }
 
 HostMemory::HostMemory(std::size_t bytes) : bytes_(bytes) {
-  constexpr std::size_t alignment = 128;
+  constexpr std::size_t alignment = 256;
   if (bytes == 0) return;
   const std::size_t padded = (bytes + alignment - 1) / alignment * alignment;
   data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, padded));
