@@ -11,16 +11,9 @@ namespace {
 constexpr int lines = 8;  ///< warps of a block; each takes every eighth row of a piece
 constexpr int columns_of_a_block = eight * warp_threads;
 
-/// Rows are cut into pieces that the shape alone fixes: as many as make about 1056 blocks, which is one for each place
-/// that 132 multiprocessors have for them, of 64 rows at least.
-std::int64_t rows_of_a_piece(std::int64_t rows, std::int64_t columns) {
-  constexpr std::int64_t wanted_blocks = 1056, least_rows = 64;
-  const std::int64_t pieces = std::max<std::int64_t>(1, wanted_blocks / parts_of(columns, columns_of_a_block));
-  return std::max(least_rows, parts_of(rows, pieces));
-}
-std::int64_t pieces_of(std::int64_t rows, std::int64_t columns) {
-  return parts_of(rows, rows_of_a_piece(rows, columns));
-}
+/// Rows are cut into pieces that their number alone fixes: of 64 rows, or more where that makes over 256 pieces.
+std::int64_t rows_of_a_piece(std::int64_t rows) { return std::max<std::int64_t>(64, parts_of(rows, 256)); }
+std::int64_t pieces_of(std::int64_t rows) { return parts_of(rows, rows_of_a_piece(rows)); }
 
 /// partial[piece, column] = sum of a piece's rows: those of each line in their order, then line after line. One thread
 /// 8 columns.
@@ -34,7 +27,7 @@ __global__ void __launch_bounds__(lines* warp_threads)
   const std::int64_t first = blockIdx.x * piece_rows, end = min(first + piece_rows, rows);
   Eight sums{};
   if (column < columns) {
-#pragma unroll 8
+#pragma unroll 4
     for (std::int64_t row = first + threadIdx.y; row < end; row += lines) {
       const Eight values = load_eight(from + row * columns + column, columns - column, aligned);
 #pragma unroll
@@ -75,18 +68,18 @@ __global__ void __launch_bounds__(line_columns* lines)
 }  // namespace
 
 std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns) {
-  return rounded_to_256(static_cast<std::size_t>(pieces_of(rows, columns) * columns) * sizeof(float));
+  return rounded_to_256(static_cast<std::size_t>(pieces_of(rows) * columns) * sizeof(float));
 }
 
 void sum_columns(Queue& queue, const SummedMatrix& matrix, float* to, bool accumulate, std::byte* workspace) {
   const auto [elements, type, rows, columns] = matrix;
-  const std::int64_t pieces = pieces_of(rows, columns);
+  const std::int64_t pieces = pieces_of(rows);
   auto* partial = reinterpret_cast<float*>(workspace);
   if (pieces > 0)
     with_device_type(type, [&]<typename T>(T) {
       sum_pieces<T><<<grid_of_blocks(pieces, parts_of(columns, columns_of_a_block)), dim3(warp_threads, lines), 0,
                       stream_of(queue)>>>(static_cast<const T*>(elements), partial, rows, columns,
-                                          rows_of_a_piece(rows, columns), rows_are_aligned(columns, eight, {elements}));
+                                          rows_of_a_piece(rows), rows_are_aligned(columns, eight, {elements}));
       check_launch();
     });
   add_pieces<<<grid_of(columns, line_columns), dim3(line_columns, lines), 0, stream_of(queue)>>>(partial, to, pieces,
