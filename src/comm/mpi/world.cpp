@@ -53,6 +53,22 @@ bool is_alive(int process) {
   return state != 'Z' && state != 'X';
 }
 
+// MPICH (4.0.2 over UCX's TCP) moves no other rank's messages any more once a rank is in MPI_Finalize, where each waits
+// until what it has under way is acknowledged: a rank that comes there early leaves the others waiting for ever. So all
+// go on moving messages for a while after the last one has come.
+void settle() {
+  MPI_Request request = MPI_REQUEST_NULL;
+  int done = 0;
+  if (MPI_Ibarrier(MPI_COMM_WORLD, &request) != MPI_SUCCESS) return;
+  while (!done && MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS) sched_yield();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  while (std::chrono::steady_clock::now() < end) {
+    int arrived = 0;
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &arrived, MPI_STATUS_IGNORE);
+    sched_yield();
+  }
+}
+
 }  // namespace
 
 void check_mpi(int code, std::source_location where) {
@@ -138,6 +154,7 @@ World::~World() {
   heartbeat_.reset();
   Watchdog::Wait wait(*watchdog_);
   wait.tell(Awaited("all ranks to leave MPI"));
+  if (nodes_ > 1) settle();
   const int code = MPI_Finalize();
   if (code != MPI_SUCCESS) std::fprintf(stderr, "MPI_Finalize failed on rank %d with code %d\n", rank_, code);
 }
