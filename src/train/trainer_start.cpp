@@ -1,0 +1,276 @@
+// How a life of a run begins: the folder, the choices, the memory, the state, and what is told of it. The steps are in
+// trainer.cpp.
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "base/log.hpp"
+#include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/durable_file.hpp"
+#include "device/device.hpp"
+#include "ops/linear_choices.hpp"
+#include "train/data_stage.hpp"
+#include "train/failure_record.hpp"
+#include "train/memory_text.hpp"
+#include "train/preflight.hpp"
+#include "train/trainer.hpp"
+
+namespace penstock {
+
+namespace {
+
+// The device is waited for as other ranks are: under the deadline, and with a report.
+HostWait wait_of(World& world) {
+  return [&world](const std::function<bool()>& done, std::string_view what,
+                  const std::function<std::uint64_t()>& progress) { world.wait_until(done, what, progress); };
+}
+
+// Of an activation or gradient between two stages.
+std::size_t transfer_bytes(const ModelShape& shape) {
+  return static_cast<std::size_t>(shape.rows() * shape.width()) * bytes_of(shape.cut.compute);
+}
+
+NonfiniteSteps::Policy nonfinite_policy(const RunConfig& config) {
+  return config.watchdog.nonfinite == "skip" ? NonfiniteSteps::Policy::skip : NonfiniteSteps::Policy::stop;
+}
+
+std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
+  std::vector<ParameterLayout> layouts;
+  for (int rank = 0; rank < mesh.size(); ++rank) layouts.push_back(parameter_layout(plan, place_of(mesh, rank)));
+  return layouts;
+}
+
+}  // namespace
+
+Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::optional<std::string>& restart)
+    : world_(&world),
+      setup_(std::move(setup)),
+      config_(setup_.deck.config),
+      place_(place_of(setup_.mesh, world.rank())),
+      folder_(setup_.run),
+      guard_(guard_run_folder(restart)),
+      stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
+      queue_({.threads = setup_.threads, .wait = wait_of(world)}),
+      communicators_(world, queue_, setup_.mesh),
+      writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
+      product_choices_(choose_products(restart)),
+      arena_(world.make_together([this] { return Arena(plan_memory(setup_.plan, place_, queue_.threads()).total()); })),
+      model_(world.make_together([this] {
+        return std::make_unique<RankModel>(setup_.plan, place_, queue_.threads(), &queue_, &communicators_, arena_);
+      })),
+      executor_(*model_, communicators_, queue_),
+      layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
+      forecast_(setup_.plan.schedule, place_.pipeline),
+      nonfinite_({world, *model_, queue_, setup_.plan}, nonfinite_policy(config_)) {
+  world.together([this] { prepare_operations(queue_, setup_.plan, place_); });  // now: nothing is made inside a step
+  tracer_.emplace(
+      TraceSubject{
+          .schedule = &setup_.plan.schedule, .mesh = &setup_.mesh, .transfer_bytes = transfer_bytes(model_->shape())},
+      folder_, config_.trace.steps);
+  world.set_deadline(config_.watchdog.seconds);
+  saver_.emplace(world, writers_, setup_.plan.parameters, layouts_, model_->parameters(), saving());
+  start_state(restart);
+  keep_failures();
+  list_ranks();
+  introduce();
+  watch_speeds();
+}
+
+// How products are made is measured once in a run, by rank 0 for all: another choice would change bits. It comes before
+// the arena, as it needs the device's memory for a while.
+std::string Trainer::choose_products(const std::optional<std::string>& restart) {
+  if (!config_.device.measure) return "";
+  std::string choices;
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    const bool names_file = restart && *restart != "latest";
+    const auto file =
+        folder_.product_choices_for(names_file ? std::optional<std::filesystem::path>(*restart) : std::nullopt);
+    const auto measure = [&](const std::string& text) {
+      return ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), text);
+    };
+    const std::string known = file ? read_text(*file) : "";
+    if (file && known.empty())
+      throw_input_error("{} is empty: a write did not come to its end; remove it, and products are measured again",
+                        file->string());
+    try {
+      choices = measure(known);
+    } catch (const InputError& error) {
+      throw_input_error("{}: {}", file ? file->string() : "", error.what());
+    }
+  });
+  choices = world_->broadcast(choices);
+  world_->together([&] { ops::use_linear_choices(queue_, choices); });
+  return choices;
+}
+
+// Nothing is written before it is known that the run may begin. A folder that is there is guarded before it is looked
+// at: what another life still writes must not be read.
+std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::string>& restart) {
+  std::unique_ptr<RunGuard> guard;
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    folder_.check();
+    if (!restart) refuse_earlier_steps();
+    if (!std::filesystem::exists(folder_.path())) return;
+    guard = take_guard();
+    if (!restart) refuse_earlier_steps();  // what another life wrote before it left
+  });
+  return guard;
+}
+
+std::unique_ptr<RunGuard> Trainer::take_guard() {
+  auto guard = std::make_unique<RunGuard>(folder_.path());
+  guard->end_by([world = world_](const std::string& message) { world->abort(message); });
+  folder_.ask_before_naming([guard = guard.get()] { guard->ensure_mine(); });
+  return guard;
+}
+
+void Trainer::refuse_earlier_steps() const {
+  if (folder_.holds_steps())
+    throw_input_error(
+        "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
+        "folder with --run",
+        folder_.path().string());
+}
+
+void Trainer::start_state(const std::optional<std::string>& restart) {
+  const std::optional<std::filesystem::path> file = restart ? checkpoint_to_load(*restart) : std::nullopt;
+  if (file) {
+    const CheckpointInfo info =
+        load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_->parameters().layout(),
+                        memory_of(model_->parameters()), {.verified = *restart == "latest"});
+    step_ = info.meta.step;
+    samples_ = static_cast<std::uint64_t>(info.meta.samples);
+    saver_->take_as_saved(step_);
+    refuse_an_end_before(step_);
+    spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
+    if (info.meta.seed != config_.run.seed && world_->rank() == 0)
+      spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
+                   info.meta.seed, config_.run.seed);
+  } else {
+    model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
+  }
+  model_->optimizer().publish(queue_);
+
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    folder_.create();
+    if (!guard_) guard_ = take_guard();
+    if (!restart) refuse_earlier_steps();
+    if (restart && *restart != "latest")
+      for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
+        spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_,
+                     aside.parent_path().string());
+    folder_.write_deck(setup_.deck.effective);
+    if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
+    folder_.set_report_aside();
+    folder_.record(LifeEnd::running, step_, 0, "");
+    metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
+    progress_.emplace(step_ + 1, last_step());
+  });
+  stage_data();
+  world_->together([&] {
+    const BatchPlan plan({.seed = static_cast<std::uint64_t>(config_.run.seed),
+                          .samples_in_file = samples_in_file(setup_.train_header, config_.data.train,
+                                                             static_cast<int>(config_.data.sequence)),
+                          .global_batch = static_cast<int>(config_.batch.global),
+                          .micro_batch = static_cast<int>(config_.batch.micro),
+                          .data_ranks = static_cast<int>(config_.mesh.data)});
+    reader_.emplace(TokenFile(setup_.train_file, setup_.train_header), plan,
+                    BatchReaderOptions{.data_coordinate = place_.data,
+                                       .sequence = static_cast<int>(config_.data.sequence),
+                                       .samples_drawn = samples_});
+  });
+}
+
+void Trainer::stage_data() {
+  if (config_.data.stage.empty()) return;
+  std::vector<std::filesystem::path> files{setup_.train_file};
+  if (setup_.validation_header) files.push_back(setup_.validation_file);
+  files = stage_files(*world_, files, config_.data.stage, config_.watchdog.seconds);
+  setup_.train_file = files.front();
+  setup_.validation_file = files.back();
+}
+
+// A life that would do no step has nothing to save, and its end would point to a checkpoint that it does not have.
+void Trainer::refuse_an_end_before(std::int64_t step) const {
+  if (step < last_step()) return;
+  const char* key = last_step() < config_.run.steps ? "run.stop" : "run.steps";
+  if (step == config_.run.steps && last_step() == step && saved_in_this_folder(step)) return;
+  throw CollectiveFailure(
+      {2, fmt::format("the checkpoint is of step {}, but {} = {}: there is no step left to do; use a "
+                      "larger {}, or an earlier checkpoint",
+                      step, key, last_step(), key)});
+}
+
+// Whether the run folder holds this step: then a life that finds all steps done is simply done.
+bool Trainer::saved_in_this_folder(std::int64_t step) const {
+  return std::filesystem::exists(folder_.checkpoints() / checkpoint_name(step));
+}
+
+std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::string& restart) {
+  if (restart != "latest") return restart;
+  const Latest latest = find_latest(*world_, io_, folder_.checkpoints());
+  std::string reasons;
+  for (const Latest::PassedOver& passed : latest.passed_over) {  // `why` begins with the file's path
+    if (latest.file && world_->rank() == 0) spdlog::warn("passed over {}", passed.why);
+    reasons += "\n  " + passed.why;
+  }
+  if (latest.file) return latest.file->path;
+  if (!latest.passed_over.empty())
+    throw CollectiveFailure({2, fmt::format("{} holds no whole checkpoint; restart from a copy with --restart FILE, or "
+                                            "begin anew in another folder with --run:{}",
+                                            folder_.checkpoints().string(), reasons)});
+  spdlog::info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
+  return std::nullopt;
+}
+
+// Whichever rank reports the end of a job that hangs writes it down.
+void Trainer::keep_failures() {
+  const std::string life = world_->broadcast(guard_ ? guard_->holder().life : "");
+  world_->set_failure_keeper(
+      [record = FailureRecord(folder_.path(), life)](const FailureReport& report) { return record.keep(report); });
+}
+
+// Ranks that share cores have times of chance.
+void Trainer::watch_speeds() {
+  if (world_->size() == 1) return;
+  if (ranks_share_cores(*world_, queue_.threads())) {
+    spdlog::info("  slow ranks and links are not looked for: ranks share cores here");
+    return;
+  }
+  links_.emplace(*world_, queue_, communicators_, setup_.mesh);
+  speeds_.emplace(*world_, *links_, setup_.plan, setup_.mesh);
+  if (!config_.run.preflight) return;
+  const auto start = std::chrono::steady_clock::now();
+  tell_slow(preflight(*world_, queue_, setup_.plan, *links_));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  spdlog::info("  preflight took {:.2f} s", took.count());
+}
+
+void Trainer::introduce() const {
+  const std::int64_t total = total_parameters(setup_.plan);
+  spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
+               world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
+  for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
+  spdlog::info(
+      "  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {} with gradients in {} on {}",
+      setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
+      queue_.threads(), config_.precision.compute, name_of(setup_.plan.cut.gradient), device_text());
+  spdlog::info("  rank 0 holds {}; {} of staging for saves",
+               memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
+               bytes_text(staging_bytes(setup_.plan, place_, config_.saves_behind_training())));
+}
+
+// Launchers name a lost process by host and number: which rank that was is written down.
+void Trainer::list_ranks() const {
+  const std::vector<std::string> lines =
+      world_->gather(fmt::format("{},{},{},{}", world_->rank(), World::host(), getpid(), device_text()));
+  world_->together([&] {
+    if (world_->rank() == 0) folder_.write_ranks(lines);
+  });
+}
+
+}  // namespace penstock
