@@ -48,6 +48,7 @@ penstock_contract_test(hdf5_test LABELS parity RANKS 8 TIMEOUT 900)
 penstock_contract_test(checkpoint_command_test RANKS 2 TIMEOUT 600)
 penstock_contract_test(decks_test RANKS 8 TIMEOUT 600)
 penstock_contract_test(errors_test RANKS 8 TIMEOUT 900)
+penstock_contract_test(quickstart_test RANKS 4 TIMEOUT 300)
 penstock_contract_test(kill_test LABELS exactness RANKS 4 TIMEOUT 900)
 penstock_contract_test(two_lives_test LABELS exactness RANKS 4 TIMEOUT 600)
 

@@ -1,0 +1,50 @@
+"""scripts/quickstart from its first line to its last, with a model and lives so small that it takes seconds."""
+import os
+import shutil
+import unittest
+
+from penstock import MPIEXEC, PROGRAM, SMALL, SOURCE, ContractTest, deck_text, main, rows, text_of
+
+STOP = 150   # the first life's last step, in the place of the script's own 1500: behind the curve's steepest part
+STEPS = 200
+
+
+class QuickstartTest(ContractTest):
+    """In a folder that looks like the repository after a build: the program is there, and cmake has nothing to do."""
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.folder / "repository"
+        shutil.copytree(SOURCE / "scripts", self.root / "scripts")
+        self.shorten(self.root / "scripts/quickstart")
+        (self.root / "input").mkdir()
+        deck = {**SMALL, "run": {"steps": STEPS}, "data": {"sequence": 96}, "validation": {"every": 50, "samples": 4},
+                "model": {**SMALL["model"], "positions": 96}, "batch": {"global": 4, "micro": 2}, "device": {"threads": 1}}
+        (self.root / "input/quickstart.toml").write_text(deck_text(deck))
+        build = self.root / "build/cpu"
+        build.mkdir(parents=True)
+        (build / "penstock").symlink_to(PROGRAM)
+        (build / "CMakeCache.txt").write_text(f"MPIEXEC_EXECUTABLE:FILEPATH={MPIEXEC}\n")
+        (self.root / "bin").mkdir()
+        (self.root / "bin/cmake").symlink_to(shutil.which("true"))
+        self.text = self.root / "text"
+        self.text.write_text(text_of(80_000, seed=1))
+
+    def shorten(self, script):
+        text = script.read_text()
+        self.assertEqual(text.count("\nstop_at=1500 "), 1)
+        script.write_text(text.replace("\nstop_at=1500 ", f"\nstop_at={STOP} "))
+
+    def test_two_lives_come_to_their_ends(self):
+        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        result = self.finish(self.start([str(self.root / "scripts/quickstart"), "--backend", "cpu", str(self.text)],
+                                        {"PATH": path, "PENSTOCK_NO_INSTALL": "1"}))
+        self.assertEqual(result.code, 0, result.out + result.err)
+        self.assertIn(f"restarted from the checkpoint of step {STOP}", result.out)
+        self.assertIn("done in", result.out.splitlines()[-1])
+        self.assertEqual([row["step"] for row in rows(self.root / "runs/quickstart")],
+                         [str(step) for step in range(1, STEPS + 1)])
+
+
+if __name__ == "__main__":
+    main()
