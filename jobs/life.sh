@@ -8,7 +8,7 @@
 #   leave           ends the job with the exit code of the run
 #
 # What may be set outside: PENSTOCK (the program, default build/$backend/penstock), PENSTOCK_RUN (the run folder, default
-# runs/<the deck's name>), PENSTOCK_SET (words for `penstock train`, such as "--set data.train=FILE"),
+# runs/<the deck's name>), PENSTOCK_SET (words for `penstock train`: what scripts/submit got with --set),
 # PENSTOCK_MPI (srun's --mpi, default pmi2), PENSTOCK_LAUNCHER=mpiexec (start the ranks so instead of with srun).
 
 penstock="${PENSTOCK:-build/${backend:-cpu}/penstock}"

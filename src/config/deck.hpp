@@ -33,6 +33,9 @@ class Deck {
   /// section.key=value.
   void set(std::string_view key_and_value);
 
+  /// Whether the file or an override says the key.
+  bool says(std::string_view key) const;
+
   const std::string& name() const { return name_; }
   /// In the order of the file, then the overrides in the order given; a key that is overridden appears once.
   const std::vector<DeckEntry>& entries() const { return entries_; }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -20,7 +21,8 @@ class Submit(unittest.TestCase):
         self.deck.write_text("")
         self.tokens = self.root / "train.tok"
         self.tokens.write_text("")
-        self.program("sbatch", 'echo "$*" > $(dirname $0)/submitted; echo Submitted batch job 7')
+        self.program("sbatch", 'echo "$*" > $(dirname $0)/submitted; echo "$PENSTOCK_SET" > $(dirname $0)/settings\n'
+                     'echo Submitted batch job 7')
         self.program("sinfo", "echo 4000+")
         self.plan(ranks=4)
 
@@ -33,7 +35,7 @@ class Submit(unittest.TestCase):
         plan = {"mesh_auto": False, "ranks": [{"bytes": {"total": mib * MIB}, "layers": [0]}] * ranks,
                 "training_file": str(self.tokens), "validation_file": "", **facts}
         (self.root / "plan.json").write_text(json.dumps(plan, indent=2, sort_keys=True))
-        self.program("penstock", f"cat {self.root}/plan.json")
+        self.program("penstock", f'echo "$*" > {self.root}/checked; cat {self.root}/plan.json')
 
     def submit(self, *words, expect=0, **environment):
         done = subprocess.run(
@@ -43,9 +45,12 @@ class Submit(unittest.TestCase):
         self.assertEqual(done.returncode, expect, done.stderr)
         return done.stderr
 
-    def submitted(self):
-        path = self.root / "submitted"
+    def written(self, name):
+        path = self.root / name
         return path.read_text().strip() if path.exists() else None
+
+    def submitted(self):
+        return self.written("submitted")
 
     def test_prints_what_it_submits(self):
         said = self.submit("jobs/cpu.sbatch", self.deck, "--", "--time=9")
@@ -75,6 +80,49 @@ class Submit(unittest.TestCase):
         self.plan(ranks=4, mib=1000)
         self.refuse(["4200 MiB", "4000 MiB"], "jobs/cpu.sbatch", self.deck)
         self.submit("jobs/cpu-nodes.sbatch", self.deck)
+
+    def test_memory_that_sinfo_does_not_tell_is_not_held_against_a_deck(self):
+        self.plan(ranks=4, mib=1000)
+        for sinfo in ("echo 'slurm_load_partitions: error' >&2; exit 1", "exit 0", "exit 127"):
+            with self.subTest(sinfo=sinfo):
+                self.program("sinfo", sinfo)
+                self.assertIn("sinfo tells nothing", self.submit("jobs/cpu.sbatch", self.deck))
+                self.assertIsNotNone(self.submitted())
+                (self.root / "submitted").unlink()
+
+    def test_where_there_is_no_slurm_a_dry_run_says_what_it_would_submit(self):
+        for name in ("sinfo", "sbatch"):
+            (self.root / name).unlink()
+        tools = self.root / "tools"
+        tools.mkdir()
+        for tool in ("bash", "cat", "dirname", "grep", "head", "sed", "sort", "tail", "tr"):
+            (tools / tool).symlink_to(shutil.which(tool))
+        words = ("jobs/cpu.sbatch", self.deck)
+        self.assertIn("sbatch jobs/cpu.sbatch", self.submit("--dry-run", *words, PATH=str(tools)))
+        self.assertIn("there is no sbatch here", self.submit(*words, expect=2, PATH=str(tools)))
+
+    def test_what_is_set_is_checked_and_handed_to_the_job(self):
+        said = self.submit("--set", "data.train=a.tok", "jobs/cpu.sbatch", self.deck, "--set=mesh.data=2", "--", "--time=9",
+                           PENSTOCK_SET="--set run.seed=3")
+        settings = "--set run.seed=3 --set data.train=a.tok --set mesh.data=2"
+        self.assertEqual(self.written("settings"), settings)
+        self.assertEqual(self.written("checked"), f"check {self.deck} {settings} --json")
+        self.assertEqual(self.submitted(), f"--time=9 jobs/cpu.sbatch {self.deck}")
+        self.assertIn(f"PENSTOCK_SET='{settings}' sbatch --time=9", said)
+
+    def test_settings_that_are_none(self):
+        self.refuse(["--set data.train", "KEY=VALUE"], "--set", "data.train", "jobs/cpu.sbatch")
+        self.refuse(["KEY=VALUE"], "jobs/cpu.sbatch", "--set")
+        self.refuse(["spaces"], "--set", "trace.steps=[1, 2]", "jobs/cpu.sbatch", self.deck)
+        self.refuse(["--time=9", "behind --"], "jobs/cpu.sbatch", self.deck, "--time=9")
+
+    def test_the_job_comes_first(self):
+        self.refuse([f"{self.deck} is no job", "jobs/cpu.sbatch", "jobs/array.sbatch"], self.deck)
+        self.refuse(["jobs/none.sbatch is not here", "jobs/cpu.sbatch"], "jobs/none.sbatch", self.deck)
+
+    def test_a_deck_without_text(self):
+        self.plan(ranks=4, training_file="")
+        self.refuse(["data.train is missing", "--set data.train=FILE"], "jobs/gpu.sbatch", self.deck)
 
     def test_a_mesh_that_is_fitted_is_not_held_against_the_nodes(self):
         self.plan(ranks=4, mesh_auto=True)
