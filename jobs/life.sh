@@ -19,7 +19,12 @@ say() { printf 'job %s, start %s: %s\n' "$SLURM_JOB_ID" "$((${SLURM_RESTART_COUN
 
 # A fact of `penstock status --json`, which says what the run folder recorded. The exit code of the ranks is a hint only:
 # srun gives the highest of all, and a rank that is still leaving when another has left can turn 75 into 143.
-fact() { "$penstock" status "$run" --json 2>/dev/null | sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+fact() {
+  local value
+  value="$("$penstock" status "$run" --json 2>/dev/null | sed -n "s/^ *\"$1\": \(.*[^,]\),\{0,1\}$/\1/p" | head -n 1)"
+  value="${value#\"}" value="${value%\"}"
+  printf '%b' "${value//\\\"/\"}"  # but for a quote's, JSON's escapes are also printf's
+}
 
 # As many ranks as the deck's mesh has. With mesh.auto = true Penstock fits the mesh to the ranks there are: a rank a GPU,
 # or no more than cores.

@@ -32,7 +32,9 @@ class Submit(unittest.TestCase):
         path.chmod(0o755)
 
     def plan(self, ranks, mib=100, **facts):
-        plan = {"mesh_auto": False, "ranks": [{"bytes": {"total": mib * MIB}, "layers": [0]}] * ranks,
+        rank = {"bytes": {"total": mib * MIB}, "layers": [0],
+                "process": {"beside": 50 * MIB, "total": (mib + 50) * MIB}}
+        plan = {"mesh_auto": False, "ranks": [rank] * ranks,
                 "training_file": str(self.tokens), "validation_file": "", **facts}
         (self.root / "plan.json").write_text(json.dumps(plan, indent=2, sort_keys=True))
         self.program("penstock", f'echo "$*" > {self.root}/checked; cat {self.root}/plan.json')
