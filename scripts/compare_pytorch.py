@@ -31,8 +31,10 @@ try:
     import h5py
     import torch
     import torch.nn.functional as F
+
+    MISSING = None
 except ModuleNotFoundError as missing:
-    leave(f"needs the Python module {missing.name}; run it with a Python that has torch, h5py and numpy")
+    MISSING = missing.name  # told once the command line was read: --help needs none of them
 
 STEPS = 5
 LAYER_NORM_EPSILON = 1e-5
@@ -239,6 +241,8 @@ def read_arguments():
 
 def main():
     arguments = read_arguments()
+    if MISSING:
+        leave(f"needs the Python module {MISSING}; run it with a Python that has torch, h5py and numpy")
     if arguments.program:
         make_run(arguments)
     torch.set_num_threads(min(2, torch.get_num_threads()))

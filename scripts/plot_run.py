@@ -14,6 +14,8 @@ import re
 import sys
 from pathlib import Path
 
+from with_matplotlib import go_on_with_matplotlib
+
 RUNNING_MEAN_STEPS = 20
 
 
@@ -112,13 +114,9 @@ def main():
     arguments = parser.parse_args()
     runs = [Run(name) for name in arguments.runs]
     output = arguments.output or runs[0].folder / "run.png"
+    go_on_with_matplotlib()
     try:
         draw(runs, output)
-    except ImportError:
-        raise SystemExit(
-            f"plot_run: {sys.executable} has no matplotlib; scripts/prepare plot installs it for /usr/bin/python3 "
-            f"(then: /usr/bin/python3 {sys.argv[0]} ...), pip install matplotlib for this one"
-        )
     except OSError as error:
         raise SystemExit(f"plot_run: {output}: {error.strerror}")
     print(output)

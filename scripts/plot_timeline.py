@@ -13,6 +13,8 @@ import json
 import sys
 from pathlib import Path
 
+from with_matplotlib import go_on_with_matplotlib
+
 COLOURS = {
     "forward": "#4c78a8",
     "input gradient": "#f58518",
@@ -86,11 +88,9 @@ def main():
     except Unreadable as error:
         print(f"plot_timeline: {error}", file=sys.stderr)
         sys.exit(2)
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        print("plot_timeline: matplotlib is not here; scripts/prepare plot installs it", file=sys.stderr)
-        sys.exit(2)
+    go_on_with_matplotlib()
+    import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
