@@ -11,11 +11,16 @@ namespace penstock {
 
 namespace {
 
-template <typename Result>
-void print(const Result& result, bool json) {
-  const std::string text = json ? json_of(result).dump(2) : text_of(result);
+constexpr std::size_t most_lines = 20;  // of a diff, unless all are asked for
+
+void print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
   if (!text.ends_with('\n')) std::fputc('\n', stdout);
+}
+
+template <typename Result>
+void print(const Result& result, bool json) {
+  print(json ? json_of(result).dump(2) : text_of(result));
 }
 
 void need_paths(const CheckpointCommand& command, std::size_t count) {
@@ -35,7 +40,8 @@ int diff(IoThread& io, const CheckpointCommand& command) {
   DiffOptions options{.leave_out = command.leave_out};
   if (command.leave_key_rows) options.leave_out.push_back("*key rows");
   const Difference difference = diff_files(io, command.paths[0], command.paths[1], options);
-  print(difference, command.json);
+  print(command.json ? json_of(difference).dump(2)
+                     : text_of(difference, command.all ? difference.lines.size() : most_lines));
   return difference.equal_bits ? 0 : 1;
 }
 

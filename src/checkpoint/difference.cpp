@@ -6,10 +6,12 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "checkpoint/array_reader.hpp"
+#include "config/deck.hpp"
 
 namespace penstock {
 
@@ -161,6 +163,7 @@ void sum_up(Difference& difference) {
   }
   std::stable_sort(difference.lines.begin(), difference.lines.end(),
                    [](const DifferenceLine& x, const DifferenceLine& y) {
+                     if (x.left_out != y.left_out) return y.left_out;
                      if (x.problem.empty() != y.problem.empty()) return y.problem.empty();
                      return x.largest > y.largest;
                    });
@@ -178,20 +181,53 @@ Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::f
   return difference;
 }
 
-std::string text_of(const Difference& difference) {
+namespace {
+
+std::string text_of(const DifferenceLine& line) {
+  return (line.problem.empty() ? fmt::format("{:12.4e} {:12.4e}  {}", line.largest, line.relative_norm, line.name)
+                               : fmt::format("{:>25}  {}: {}", "not comparable", line.name, line.problem)) +
+         (line.left_out ? "  (left out)\n" : "\n");
+}
+
+std::map<std::string, std::string> keys_of_deck(const std::string& text) {
+  std::map<std::string, std::string> keys;
+  const Deck deck = Deck::parse(text, "deck");
+  for (const DeckEntry& entry : deck.entries())
+    if (entry.value) keys[entry.key] = toml_text(*entry.value);
+  return keys;
+}
+
+// A line a key that differs.
+std::string text_of_decks(const AttributeDifference& decks) try {
+  const auto in_a = keys_of_deck(decks.in_a), in_b = keys_of_deck(decks.in_b);
+  const auto value_in = [](const auto& keys, const std::string& key) {
+    const auto found = keys.find(key);
+    return found == keys.end() ? "-" : found->second;
+  };
+  auto either = in_a;
+  either.insert(in_b.begin(), in_b.end());
   std::string text;
-  std::size_t equal = 0;
-  for (const DifferenceLine& line : difference.lines) {
-    equal += line.equal_bits;
-    if (line.equal_bits) continue;
-    text += line.problem.empty() ? fmt::format("{:12.4e} {:12.4e}  {}", line.largest, line.relative_norm, line.name)
-                                 : fmt::format("{:>25}  {}: {}", "not comparable", line.name, line.problem);
-    text += line.left_out ? "  (left out)\n" : "\n";
-  }
+  for (const auto& [key, _] : either)
+    if (value_in(in_a, key) != value_in(in_b, key))
+      text += fmt::format("deck, {}: {} and {}\n", key, value_in(in_a, key), value_in(in_b, key));
+  return text;
+} catch (const InputError&) {  // no deck of this program's
+  return "the decks differ\n";
+}
+
+}  // namespace
+
+std::string text_of(const Difference& difference, std::size_t most_lines) {
+  std::string text;
+  std::size_t different = 0;
+  for (const DifferenceLine& line : difference.lines)
+    if (!line.equal_bits && different++ < most_lines) text += text_of(line);
+  if (different > most_lines) text += fmt::format("{:>25}  {} more: --all\n", "", different - most_lines);
   if (!text.empty()) text = fmt::format("{:>12} {:>12}  dataset\n", "largest", "relative") + text;
-  text += fmt::format("{} of {} datasets have equal bits\n", equal, difference.lines.size());
+  const std::size_t all = difference.lines.size();
+  text += fmt::format("{} of {} datasets have equal bits\n", all - different, all);
   for (const AttributeDifference& attribute : difference.attributes)
-    text += attribute.name == "deck" ? std::string("the decks differ\n")
+    text += attribute.name == "deck" ? text_of_decks(attribute)
                                      : fmt::format("{}: {} and {}\n", attribute.name, attribute.in_a, attribute.in_b);
   return text + (difference.equal_bits ? "equal: every bit of what is counted\n"
                                        : fmt::format("different: largest {:.6e}, relative norm {:.6e}\n",

@@ -30,7 +30,8 @@ struct AttributeDifference {
 
 struct Difference {
   std::filesystem::path a, b;
-  std::vector<DifferenceLine> lines;            ///< what cannot be compared first, then by `largest`, the largest first
+  /// What cannot be compared first, then by `largest`, the largest first; those that are left out behind all others.
+  std::vector<DifferenceLine> lines;
   std::vector<AttributeDifference> attributes;  ///< those that differ; they do not count for `equal_bits`
   bool equal_bits = true;                       ///< of every line that is not left out: exit code 0, else 1
   double largest = 0;                           ///< of all counted lines
@@ -47,7 +48,8 @@ struct DiffOptions {
 /// cannot be read or is damaged.
 Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::filesystem::path& b,
                       const DiffOptions& options = {});
-std::string text_of(const Difference& difference);
+/// With at most so many of the lines that differ.
+std::string text_of(const Difference& difference, std::size_t most_lines);
 nlohmann::ordered_json json_of(const Difference& difference);
 
 }  // namespace penstock

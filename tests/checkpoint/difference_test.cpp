@@ -36,7 +36,7 @@ TEST_F(InspectTest, EqualFilesDifferInNothing) {
   EXPECT_EQ(difference.largest, 0);
   EXPECT_EQ(difference.lines.size(), 15U);  // 3 x 4 arrays, and 3 times the key rows
   EXPECT_TRUE(difference.attributes.empty());
-  EXPECT_NE(text_of(difference).find("15 of 15 datasets have equal bits"), std::string::npos);
+  EXPECT_NE(text_of(difference, 20).find("15 of 15 datasets have equal bits"), std::string::npos);
 }
 
 TEST_F(InspectTest, DifferencesAreMeasuredAndSorted) {
@@ -66,7 +66,33 @@ TEST_F(InspectTest, DifferencesAreMeasuredAndSorted) {
   EXPECT_EQ(json["equal"], false);
   EXPECT_EQ(json["largest"], 0.5);
   EXPECT_EQ(json["datasets"].size(), 15U);
-  EXPECT_EQ(json["datasets"][0]["left_out"], true);
+  EXPECT_EQ(json["datasets"][0]["name"], "/parameters/final_norm.weight") << "what is left out stands behind the rest";
+  EXPECT_EQ(json["datasets"][14]["left_out"], true);
+}
+
+TEST_F(InspectTest, TheTextNamesWhatDiffersMost) {
+  write_small_checkpoint(a, 100, [](State, const std::string&, std::int64_t) { return 2.0F; });
+  write_small_checkpoint(b, 100, [](State state, const std::string& name, std::int64_t) {
+    return state == State::parameters && name == "final_norm.weight" ? 4.0F : 3.0F;
+  });
+  const Difference difference = diff_files(io, a, b);
+  const std::string two = text_of(difference, 2), all = text_of(difference, 15);
+  EXPECT_NE(two.find("/parameters/final_norm.weight"), std::string::npos) << two;
+  EXPECT_NE(two.find("13 more: --all"), std::string::npos) << two;
+  EXPECT_NE(two.find("0 of 15 datasets have equal bits"), std::string::npos) << two;
+  EXPECT_EQ(all.find("--all"), std::string::npos) << all;
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n') - std::count(two.begin(), two.end(), '\n'), 12);
+}
+
+TEST_F(InspectTest, TheTextNamesTheKeysInWhichDecksDiffer) {
+  Difference difference;
+  difference.attributes = {{"deck", "[mesh]\ndata = 1\ntensor = 2\n", "[mesh]\ndata = 2\ntensor = 2\nauto = true\n"}};
+  const std::string text = text_of(difference, 20);
+  EXPECT_NE(text.find("deck, mesh.data: 1 and 2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("deck, mesh.auto: - and true\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("mesh.tensor"), std::string::npos) << text;
+  difference.attributes = {{"deck", "no deck", "[mesh]\n"}};
+  EXPECT_NE(text_of(difference, 20).find("the decks differ"), std::string::npos);
 }
 
 TEST_F(InspectTest, BitsAndNumbersThatAreNoneCount) {
