@@ -15,6 +15,7 @@ void tokenize_command(const TokenizeCommand& command) {
   }
   const TokenizeReport report = tokenize(request);
   for (const auto& path : report.skipped) fmt::print(stderr, "left out: {}\n", path.string());
+  for (const auto& path : report.replaced) fmt::print(stderr, "replaced: {}\n", path.string());
   fmt::print(stderr, "{}: {} tokens of {} files, the largest {}\n", command.output, report.tokens, report.files,
              report.largest);
   if (request.held_back) fmt::print(stderr, "{}: {} tokens held back\n", command.held_back, report.held_back_tokens);

@@ -100,8 +100,33 @@ class HeldBackRule {
   std::uint64_t millionths_;
 };
 
+bool holds_bytes(const fs::path& file) {
+  std::error_code ignored;
+  return fs::is_regular_file(file, ignored) && fs::file_size(file, ignored) > 0;
+}
+
+/// Tokens can be made again; what else is there cannot.
+void refuse_to_replace_others(const fs::path& output) {
+  if (holds_bytes(output) && !looks_like_a_token_file(output))
+    throw_input_error("tokenize: {} is there and is no token file; name another output, or remove it", output.string());
+}
+
+std::vector<fs::path> outputs_of(const TokenizeRequest& request) {
+  std::vector<fs::path> outputs{request.output};
+  if (request.held_back) outputs.push_back(*request.held_back);
+  return outputs;
+}
+
+std::vector<fs::path> present_outputs(const TokenizeRequest& request) {
+  std::vector<fs::path> present;
+  for (const fs::path& output : outputs_of(request))
+    if (holds_bytes(output)) present.push_back(output);
+  return present;
+}
+
 void check_outputs(const TokenizeRequest& request) {
   if (request.output.empty()) throw_input_error("tokenize: no output was named; name one with -o FILE");
+  for (const fs::path& output : outputs_of(request)) refuse_to_replace_others(output);
   if (!request.held_back) return;
   const double fraction = request.held_back_fraction;
   if (!(fraction >= 1e-6 && fraction <= 1.0 - 1e-6))
@@ -138,8 +163,7 @@ class TextDealer {
     if (held_back_ && bytes_ < rule_.least_bytes())
       throw_input_error(
           "tokenize: the text has {} bytes, and a held-back part of this fraction needs {} or more (it is "
-          "dealt out in pieces of {} bytes); give more text, a fraction nearer to 0.5, or two texts of "
-          "your own",
+          "dealt out in pieces of {} bytes); give more text, or a fraction nearer to 0.5",
           bytes_, rule_.least_bytes(), held_back_piece_bytes);
   }
 
@@ -181,8 +205,10 @@ TokenizeReport tokenize(const TokenizeRequest& request) {
   TextDealer dealer(request);
   for (const fs::path& text : listing.texts) dealer.add(text);
   dealer.check_enough();
+  const std::vector<fs::path> replaced = present_outputs(request);
   dealer.publish();
   TokenizeReport report = dealer.report();
+  report.replaced = replaced;
   report.files = listing.texts.size();
   report.skipped = listing.skipped;
   return report;

@@ -30,11 +30,13 @@ struct TokenizeReport {
   std::uint64_t largest = 0;           // token, of both
   /// What a folder holds and was left out: token files (also older outputs), links to folders, devices and pipes.
   std::vector<std::filesystem::path> skipped = {};
+  std::vector<std::filesystem::path> replaced = {};  ///< token files that were there by an output's name
 };
 
 /// Writes the token file(s); they appear whole, at the end, or not at all. Throws InputError for inputs that are
 /// missing or unreadable (all named together), without text, already tokens, or too small for the held-back part, and
-/// for outputs that may not be written; SystemError where reading or writing fails.
+/// for outputs that may not be written or would take the place of other files than token files; SystemError where
+/// reading or writing fails.
 TokenizeReport tokenize(const TokenizeRequest& request);
 
 }  // namespace penstock

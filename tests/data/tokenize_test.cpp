@@ -88,6 +88,30 @@ TEST_F(TokenizeTest, ReadsAPipe) {
   EXPECT_EQ(text_of(output_), text);
 }
 
+TEST_F(TokenizeTest, ReplacesTokensAndSaysSo) {
+  test::write_file(folder_ / "text", known_text(4 * held_back_piece_bytes));
+  const fs::path held_back = outputs_ / "validation.tok";
+  const TokenizeRequest request{
+      .inputs = {folder_ / "text"}, .output = output_, .held_back = held_back, .held_back_fraction = 0.5};
+  EXPECT_TRUE(tokenize(request).replaced.empty());
+  fs::remove(output_);
+  EXPECT_EQ(tokenize(request).replaced, std::vector<fs::path>{held_back});
+  EXPECT_EQ(tokenize(request).replaced, (std::vector<fs::path>{output_, held_back}));
+}
+
+TEST_F(TokenizeTest, ReplacesNothingElse) {
+  test::write_file(folder_ / "text", known_text(4 * held_back_piece_bytes));
+  const fs::path notes = folder_ / "notes";
+  test::write_file(notes, "precious");
+  for (const TokenizeRequest& request :
+       {TokenizeRequest{.inputs = {folder_ / "text"}, .output = notes},
+        TokenizeRequest{.inputs = {folder_ / "text"}, .output = output_, .held_back = notes}})
+    expect_error(request, {notes.string() + " is there and is no token file", "name another"});
+  EXPECT_EQ(test::read_file(notes), "precious");
+  test::write_file(notes, "");
+  EXPECT_TRUE(tokenize({.inputs = {folder_ / "text"}, .output = notes}).replaced.empty()) << "an empty file is nothing";
+}
+
 TEST_F(TokenizeTest, DoesNotReadItsOwnOutput) {
   test::write_file(folder_ / "text", "text");
   const TokenizeRequest request{.inputs = {folder_.path()}, .output = folder_ / "train.tok"};
