@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -5,6 +7,7 @@
 
 #include "app/commands.hpp"
 #include "base/log.hpp"
+#include "schedule/generate.hpp"
 
 namespace penstock {
 
@@ -47,7 +50,7 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
 void add_schedule(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand("schedule", "generate (or read), prove, simulate and draw a pipeline schedule");
   auto request = std::make_shared<ScheduleCommand>();
-  command->add_option("NAME", request->name, "fifo, 1f1b, ring, breadth-first, zb-h1, zb-h2 or zb-v");
+  command->add_option("NAME", request->name, fmt::format("one of {}", fmt::join(schedule_names(), ", ")));
   command->add_option("--file", request->file, "instead: a CSV file with a table of your own, a line a rank");
   command->add_option("--stages", request->stages, "pipeline ranks");
   command->add_option("--microbatches", request->microbatches, "microbatches of a step");
@@ -66,10 +69,12 @@ void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
       app.add_subcommand("tokenize", "make a token file of text, byte level: files, or all files below folders");
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
-  command->add_option("-o,--output", request->output, "the token file")->required();
+  command->add_option("-o,--output", request->output, "the token file; one that is there is replaced")->required();
   auto* held_back = command->add_option("--held-back", request->held_back,
                                         "token file for a part that is kept out of the output (validation)");
-  command->add_option("--fraction", request->fraction, "the share that is held back")->needs(held_back);
+  command->add_option("--fraction", request->fraction, "the share that is held back")
+      ->capture_default_str()
+      ->needs(held_back);
   command->callback([=, &chosen] { chosen = [request] { return tokenize_command(*request), 0; }; });
 }
 
@@ -87,6 +92,7 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
       ->take_all();
   command->add_flag("--leave-key-rows", request->leave_key_rows,
                     "diff: judge without the key rows of qkv.bias, whose gradient is mathematically zero");
+  command->add_flag("--all", request->all, "diff: list all datasets that differ, not the 20 that differ most");
   command->add_flag("--json", request->json, "the same facts as JSON");
   command->callback([=, &chosen] { chosen = [request] { return checkpoint_command(*request); }; });
 }

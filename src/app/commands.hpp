@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/tokenize.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
@@ -45,7 +46,7 @@ struct TokenizeCommand {
   std::vector<std::string> inputs;
   std::string output;
   std::string held_back;
-  double fraction = 0.1;
+  double fraction = TokenizeRequest{}.held_back_fraction;
 };
 /// `penstock tokenize`.
 void tokenize_command(const TokenizeCommand& command);
@@ -55,6 +56,7 @@ struct CheckpointCommand {
   std::vector<std::string> paths;
   std::vector<std::string> leave_out;  ///< diff: shell patterns of lines that do not count
   bool leave_key_rows = false;
+  bool all = false;  ///< diff: every line, not only those that differ most
   bool json = false;
 };
 /// `penstock checkpoint`. The exit code: diff 0 for equal bits and 1 for different.

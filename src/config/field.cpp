@@ -21,11 +21,16 @@ bool is_utf8(const std::string& text) {
     const auto byte = static_cast<unsigned char>(c);
     const bool continues = (byte & 0xc0U) == 0x80U;
     if (continues != (wanted > 0)) return false;
-    if (continues) --wanted;
-    else if (byte >= 0xc2 && byte < 0xe0) wanted = 1;
-    else if (byte >= 0xe0 && byte < 0xf0) wanted = 2;
-    else if (byte >= 0xf0 && byte < 0xf5) wanted = 3;
-    else if (byte >= 0x80) return false;
+    if (continues)
+      --wanted;
+    else if (byte >= 0xc2 && byte < 0xe0)
+      wanted = 1;
+    else if (byte >= 0xe0 && byte < 0xf0)
+      wanted = 2;
+    else if (byte >= 0xf0 && byte < 0xf5)
+      wanted = 3;
+    else if (byte >= 0x80)
+      return false;
   }
   return wanted == 0;
 }
@@ -132,8 +137,12 @@ Field& Field::multiple_of(std::int64_t step) {
 }
 
 Field& Field::one_of(std::initializer_list<std::string_view> words) {
-  ensure_rule_fits(is_text() && words.size() > 0, key_);
-  words_.assign(words.begin(), words.end());
+  return one_of(std::vector<std::string>(words.begin(), words.end()));
+}
+
+Field& Field::one_of(std::vector<std::string> words) {
+  ensure_rule_fits(is_text() && !words.empty(), key_);
+  words_ = std::move(words);
   return *this;
 }
 

@@ -37,6 +37,7 @@ class Field {
   Field& below(double bound);
   Field& multiple_of(std::int64_t step);
   Field& one_of(std::initializer_list<std::string_view> words);
+  Field& one_of(std::vector<std::string> words);
   Field& one_of(std::initializer_list<std::int64_t> numbers);
   /// For text and lists.
   Field& not_empty();

@@ -74,7 +74,7 @@ void RunConfig::describe(FieldTable& table) {
   table.add("batch.micro", batch.micro, "samples of a microbatch").unit("samples").required().at_least(1);
 
   table.add("schedule.name", schedule.name, "order of forward and backward passes in the pipeline")
-      .one_of({"fifo", "1f1b", "ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"})
+      .one_of(schedule_names())
       .advanced(
           "fifo: all forwards, then all backwards. 1f1b: in turn, with least memory. ring: 1f1b with several stages a "
           "rank. breadth-first: fifo with several. zb-h1: 1f1b's memory, with weight gradients where ranks would wait. "

@@ -4,6 +4,8 @@
 
 #include <numbers>
 
+#include "base/error.hpp"
+
 namespace penstock {
 namespace {
 
@@ -59,6 +61,10 @@ TEST(LearningRate, StaysWithinItsBoundsInOddCases) {
   OptimizerConfig constant = config_with("cosine", 0);
   constant.final = 1;
   EXPECT_DOUBLE_EQ(learning_rate(constant, 37, 100), 6e-4);
+}
+
+TEST(LearningRate, NoOtherCurveTakesThePlaceOfAnUnknownOne) {
+  EXPECT_THROW(learning_rate(config_with("exponential", 0), 10, 100), LogicError);
 }
 
 }  // namespace
