@@ -201,6 +201,8 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
 void check_command(const CheckRequest& request) {
   Deck deck = Deck::load(request.deck);
   for (const std::string& setting : request.settings) deck.set(setting);
+  const bool names_text = deck.says("data.train");
+  if (!names_text) deck.set("data.train=FILE");  // no plan depends on it, and nothing opens it here
   RunDeck read = request.ranks > 0 ? fit_mesh(deck, request.ranks) : read_run_deck(deck);
   RunConfig& config = read.config;
   config.schedule.table = read_schedule_file(config.schedule.file);
@@ -216,10 +218,12 @@ void check_command(const CheckRequest& request) {
           ? "schedule, in forward passes of one block (floating-point operations counted, not measured):\n"
           : fmt::format("schedule, in seconds, from {}:\n", request.costs);
   const std::optional<Fit> fit = fit_into(request.memory, read, ranks, threads);
+  if (!names_text) config.data.train.clear();
   if (request.json)
     print_json(config, plan, mesh, ranks, costs, fit);
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
+  if (!names_text && !request.json) fmt::print("data.train is missing: `train` wants --set data.train=FILE\n");
   if (fit) refuse_misfit(*fit, request.deck, mesh.size());
   if (fit && !request.json)
     fmt::print("fits into {}: the largest rank's process takes about {}\n", bytes_text(fit->memory),

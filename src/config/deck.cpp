@@ -146,6 +146,11 @@ void Deck::set(std::string_view key_and_value) {
   entries_.push_back({key, std::move(value), "--set " + shortened(std::string(key_and_value)), true});
 }
 
+bool Deck::says(std::string_view key) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const DeckEntry& entry) { return entry.key == key && entry.value; });
+}
+
 std::optional<DeckValue> parse_value(std::string_view text) {
   try {
     const toml::table table = toml::parse("value = " + std::string(text));

@@ -98,6 +98,15 @@ TEST(Deck, OverridesTakeATomlValueOrElseAString) {
   EXPECT_EQ(held<std::string>(deck, "data.smuggled"), "1\n[mesh]\ndata = 7");
 }
 
+TEST(Deck, SaysWhatTheFileOrAnOverrideSays) {
+  Deck deck = Deck::parse("[mesh]\ntensor = 1\n[data]\n", "x.toml");
+  deck.set("run.steps=3");
+  EXPECT_TRUE(deck.says("mesh.tensor"));
+  EXPECT_TRUE(deck.says("run.steps"));
+  EXPECT_FALSE(deck.says("data.train"));
+  EXPECT_FALSE(deck.says("data")) << "a section is no value";
+}
+
 TEST(Deck, TheLastOverrideOfAKeyCounts) {
   Deck deck = Deck::parse("[mesh]\ntensor = 1\n", "x.toml");
   deck.set("mesh.tensor=4");

@@ -40,7 +40,16 @@ class TinyDecksTest(ContractTest):
     def test_every_deck_is_understood(self):
         for path in sorted((SOURCE / "input").glob("*.toml")):
             with self.subTest(deck=path.name):
-                self.penstock("check", path, "--set", "data.train=x")
+                deck = tomllib.loads(path.read_text())
+                result = self.penstock("check", path)
+                self.assertEqual("train wants --set data.train=FILE" in result.out.replace("`", ""), "train" not in deck["data"])
+                told = json.loads(self.penstock("check", path, "--json").out)
+                self.assertEqual(told["training_file"], deck["data"].get("train", ""))
+
+    def test_check_wants_no_text_to_say_whether_a_deck_fits(self):
+        words = ["check", SOURCE / "input/gpt2-124m.toml", "--memory"]
+        self.assertIn("fits into", self.penstock(*words, "1000GiB").out)
+        self.assertIn("does not fit into", self.penstock(*words, "1GiB", expect=2).err)
 
     def test_check_tells_what_a_run_tells(self):
         settings = [word for axis in Mesh._fields for word in ("--set", f"mesh.{axis}=2")]
