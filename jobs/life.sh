@@ -17,6 +17,8 @@ read -r -a settings <<<"${PENSTOCK_SET:-}"
 
 say() { printf 'job %s, start %s: %s\n' "$SLURM_JOB_ID" "$((${SLURM_RESTART_COUNT:-0} + 1))" "$*"; }
 
+count() { printf '%s %s' "$1" "$2"; (($1 == 1)) || printf s; }  # count 4 rank: "4 ranks"
+
 # A fact of `penstock status --json`, which says what the run folder recorded. The exit code of the ranks is a hint only:
 # srun gives the highest of all, and a rank that is still leaving when another has left can turn 75 into 143.
 fact() {
@@ -63,7 +65,7 @@ live() {
   lives_before="$(fact lives)"
   asked=no step=
   trap hand_on USR1
-  say "$deck: $ranks ranks on $SLURM_JOB_NUM_NODES nodes, run folder $run"
+  say "$deck: $(count "$ranks" rank) on $(count "$SLURM_JOB_NUM_NODES" node), run folder $run"
   start_ranks
   while true; do  # a signal ends `wait` early: again until the launcher itself has gone
     wait "$step"

@@ -167,7 +167,8 @@ std::string text_of(const RunStatus& status) {
     line("loss", fmt::format("{:.4f}", row.loss));
     line("speed", fmt::format("{:.0f} tokens/s, {:.3g} s a step", status.recent.tokens_per_second,
                               status.recent.seconds_per_step));
-    if (const auto left = status.seconds_left()) line("time left", short_time(*left));
+    if (const auto left = status.seconds_left(); left > 0.0)
+      line(alive ? "time left" : "to go", short_time(*left) + (alive ? "" : " at that speed"));
   } else {
     line("step", "none yet");
   }

@@ -20,8 +20,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 }  // namespace
 
-// ---- The steps of a life, and its end. How it begins is in trainer_start.cpp.
-// ----------------------------------------
+// ---- The steps of a life, and its end. How it begins is in trainer_start.cpp. ----
 
 int Trainer::run() {
   world_->set_place({.place = [this] { return executor_.place(); }, .row = [this] { return executor_.row(); }});
@@ -216,6 +215,8 @@ StepTokens Trainer::tokens_of(const StepBatch& batch) const {
 // Samples 0, 1, ... of the validation file; data rank d takes the d-th contiguous part, in rounds of as many
 // microbatches as the training step has room for.
 double Trainer::evaluate() {
+  if (progress_) progress_->clear();
+  spdlog::info("step {}: validating on {} samples", step_, config_.validation.samples);
   std::optional<TokenFile> file;
   world_->together([&] { file.emplace(setup_.validation_file, *setup_.validation_header); });
   const std::int64_t share = config_.validation.samples / config_.mesh.data;
@@ -307,7 +308,8 @@ void Trainer::tell_memory() const {
   const std::size_t planned = plan_memory(setup_.plan, place_, queue_.threads()).total();
   const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
   const std::vector<std::string> texts = world_->gather(
-      fmt::format("planned {} and {} of staging, {}", bytes_text(planned), bytes_text(staging), memory_in_use_text()));
+      fmt::format("planned {}{}, {}", bytes_text(planned),
+                  staging > 0 ? fmt::format(" and {} of staging", bytes_text(staging)) : "", memory_in_use_text()));
   constexpr std::size_t most_lines = 8;
   for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
     spdlog::info("  memory of rank {}: {}", rank, texts[rank]);

@@ -70,6 +70,7 @@ class Trainer {
   void stage_data();
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;
+  void refuse_an_end_before_all() const;
   bool saved_in_this_folder(std::int64_t step) const;
   void keep_failures();
   void watch_speeds();

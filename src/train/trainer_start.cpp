@@ -105,8 +105,9 @@ std::string Trainer::choose_products(const std::optional<std::string>& restart) 
   return choices;
 }
 
-// Nothing is written before it is known that the run may begin. A folder that is there is guarded before it is looked
-// at: what another life still writes must not be read.
+// Nothing is written before it is known that the run may begin: not even the guard where no checkpoint leaves a step to
+// do. A folder that is there is guarded before more than names is looked at: what another life still writes must not be
+// read.
 std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::string>& restart) {
   std::unique_ptr<RunGuard> guard;
   world_->together([&] {
@@ -114,6 +115,7 @@ std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::str
     folder_.check();
     if (!restart) refuse_earlier_steps();
     if (!std::filesystem::exists(folder_.path())) return;
+    if (restart == "latest") refuse_an_end_before_all();
     guard = take_guard();
     if (!restart) refuse_earlier_steps();  // what another life wrote before it left
   });
@@ -144,7 +146,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
     saver_->take_as_saved(step_);
-    refuse_an_end_before(step_);
+    world_->together([this] { refuse_an_end_before(step_); });
     spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
     if (info.meta.seed != config_.run.seed && world_->rank() == 0)
       spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
@@ -199,10 +201,16 @@ void Trainer::refuse_an_end_before(std::int64_t step) const {
   if (step < last_step()) return;
   const char* key = last_step() < config_.run.steps ? "run.stop" : "run.steps";
   if (step == config_.run.steps && last_step() == step && saved_in_this_folder(step)) return;
-  throw CollectiveFailure(
-      {2, fmt::format("the checkpoint is of step {}, but {} = {}: there is no step left to do; use a "
-                      "larger {}, or an earlier checkpoint",
-                      step, key, last_step(), key)});
+  throw_input_error(
+      "the checkpoint is of step {}, but {} = {}: there is no step left to do; use a larger {}, or an earlier "
+      "checkpoint",
+      step, key, last_step(), key);
+}
+
+// By the files' names, the newest first: which of them is whole is not known yet.
+void Trainer::refuse_an_end_before_all() const {
+  const std::vector<CheckpointFile> files = checkpoint_files(folder_.checkpoints());
+  if (!files.empty()) refuse_an_end_before(files.back().step);
 }
 
 // Whether the run folder holds this step: then a life that finds all steps done is simply done.
@@ -256,12 +264,13 @@ void Trainer::introduce() const {
                world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
   for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
   spdlog::info(
-      "  schedule {}, {} microbatches of {} x {} tokens a replica, {} threads a rank, {} with gradients in {} on {}",
+      "  schedule {}, {} microbatches of {} x {} tokens a replica, {} thread{} a rank, {} with gradients in {} on {}",
       setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
-      queue_.threads(), config_.precision.compute, name_of(setup_.plan.cut.gradient), device_text());
-  spdlog::info("  rank 0 holds {}; {} of staging for saves",
-               memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
-               bytes_text(staging_bytes(setup_.plan, place_, config_.saves_behind_training())));
+      queue_.threads(), queue_.threads() == 1 ? "" : "s", config_.precision.compute, name_of(setup_.plan.cut.gradient),
+      device_text());
+  const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
+  spdlog::info("  rank 0 holds {}{}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
+               staging > 0 ? fmt::format("; {} of staging for saves", bytes_text(staging)) : "");
 }
 
 // Launchers name a lost process by host and number: which rank that was is written down.

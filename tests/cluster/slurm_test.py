@@ -185,7 +185,7 @@ class LostNodeTest(SlurmTest):
         node = self.slurm.facts(job)["BatchHost"]
         self.slurm.lose_node(node)
         durable = self.status(run)["checkpoint_step"]
-        self.wait_for_log(job, "start 2: .* 2 ranks on 1 nodes", seconds=120)
+        self.wait_for_log(job, "start 2: .* 2 ranks on 1 node,", seconds=120)
         self.wait_for_log(job, f"restarting from .*: step {durable},")
         self.assertIn("mesh.auto: the job has 2 ranks: data 1 x pipeline 2 x tensor 1", self.log(job))
         self.wait_for_step(run, durable + 30)

@@ -358,6 +358,15 @@ class RestartTest(Refusal):
     def test_checkpoint_that_is_not_there(self):
         self.refuse("none.h5", restart=self.folder / "none.h5")
 
+    def test_an_end_that_every_checkpoint_has_passed_is_refused_before_the_guard_is_taken(self):
+        for older in (1, 2):
+            checkpoint(self.run_folder, older).unlink()
+        held = self.run_folder / "guard"
+        before = held.read_bytes() if held.exists() else None
+        self.refuse("is of step 3", "run.stop = 2", "no step left", run=self.run_folder, restart="latest",
+                    settings={"run.steps": 5, "run.stop": 2})
+        self.assertEqual(held.read_bytes() if held.exists() else None, before)
+
     def test_latest_of_nothing_starts_at_0(self):
         result = self.train(deck=self.deck, settings={"run.steps": 2}, run=self.folder / "new", restart="latest")
         self.assertIn("holds no checkpoint yet, starting at step 0", result.err)

@@ -58,7 +58,7 @@ class Submit(unittest.TestCase):
         said = self.submit("jobs/cpu.sbatch", self.deck, "--", "--time=9")
         self.assertEqual(self.submitted(), f"--time=9 jobs/cpu.sbatch {self.deck}")
         self.assertIn(f"sbatch --time=9 jobs/cpu.sbatch {self.deck}", said)
-        self.assertIn("4 ranks on 1 nodes, 4 a node", said)
+        self.assertIn("4 ranks on 1 node, 4 a node", said)
 
     def test_a_dry_run_submits_nothing(self):
         self.submit("--dry-run", "jobs/cpu.sbatch", self.deck)

@@ -67,6 +67,15 @@ TEST_F(RunStatusTest, SpeedIsTheMedianOfTheLastSteps) {
   EXPECT_EQ(s.steps, 1000);
 }
 
+TEST_F(RunStatusTest, OnlyARunThatRunsHasTimeLeft) {
+  std::ofstream(folder_.metrics()) << Metrics::header << "\n";
+  write_rows(1, 400);
+  folder_.record(LifeEnd::running, 0, 0, "");
+  EXPECT_NE(text_of(status()).find("to go       5:00 min at that speed"), std::string::npos) << text_of(status());
+  const RunGuard guard(folder_.path());
+  EXPECT_NE(text_of(status()).find("time left   5:00 min\n"), std::string::npos) << text_of(status());
+}
+
 TEST_F(RunStatusTest, ALifeThatSaidNothingAndIsGoneWasKilled) {
   folder_.record(LifeEnd::running, 20, 0, "");
   EXPECT_EQ(status().state, "killed");
