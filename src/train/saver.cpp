@@ -122,8 +122,11 @@ void Saver::tell_staged() {
   if (world_.rank() != 0 || flight_->told_staged || flight_->staging_seconds < 0) return;
   flight_->told_staged = true;
   options_.clear_line();
-  spdlog::info("saving step {}: staged in {:.6f} s, {}", flight_->meta.step, flight_->staging_seconds.load(),
-               options_.behind ? "being written behind the training" : "being written");
+  if (options_.behind)
+    spdlog::info("saving step {}: staged in {:.6f} s, being written behind the training", flight_->meta.step,
+                 flight_->staging_seconds.load());
+  else
+    spdlog::info("saving step {}", flight_->meta.step);
 }
 
 void Saver::land() {
