@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "quickstart"
-TOOLS = ("bash", "dirname", "sed", "head")
+TOOLS = ("bash", "cat", "dirname", "find", "head", "sed", "wc", "xargs")
 ON_THE_CPU = ["packages: build", "program: build/cpu/penstock", "first life: 1x2x2, 4 ranks",
               "second life: 2x1x1, 2 ranks"]
 
@@ -52,6 +52,16 @@ class Quickstart(unittest.TestCase):
         self.assertEqual(result.returncode, 1, result.stdout)
         self.assertIn(message, result.stderr)
         self.assertEqual(result.stdout, "")
+
+    def test_text_that_is_too_little_is_refused_before_anything_is_made(self):
+        text = self.root / "text"
+        text.write_text("x" * 300000)
+        for words, message in (([text], "300000 bytes, but 327680 or more"), ([text, self.root / "none"], "none is not here")):
+            end = subprocess.run([self.bin / "bash", SCRIPT, *words], capture_output=True, text=True, check=False,
+                                 stdin=subprocess.DEVNULL, env={"PATH": str(self.bin), "CUDA_HOME": str(self.root / "cuda")})
+            self.assertEqual(end.returncode, 1, end.stdout)
+            self.assertIn(message, end.stderr)
+            self.assertNotIn("packages", end.stdout)
 
     def assert_cuda(self, count, first, second, **environment):
         self.assert_what([f"computing on: {count} x NVIDIA H200 (preset cuda)", "packages: build cuda",
