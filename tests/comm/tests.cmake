@@ -1,6 +1,7 @@
 penstock_test(comm/roll_call_test LABELS unit)
 penstock_test(comm/world_test RANKS 1 2 4 8 LABELS unit)
 penstock_test(comm/communicator_test RANKS 1 2 4 8 LABELS unit)
+penstock_test(comm/transfer_progress_test RANKS 1 LABELS unit TIMEOUT 30)
 
 # A rank that waits too long says who, where and for what, and ends the job: the output is the test.
 penstock_test(comm/deadline_test RANKS 2 LABELS unit TIMEOUT 30)

@@ -110,6 +110,30 @@ class CheckLayers(unittest.TestCase):
         self.assert_finds({"src/mesh/mesh.hpp": '#include "mesh/axis.hpp"\n',
                            "src/mesh/axis.hpp": '#include "mesh/mesh.hpp"\n'}, "cycle", "mesh/axis.hpp")
 
+    def test_a_class_that_two_files_define(self):
+        for first, second in (("class Progress {", "class Progress {"),
+                              ("struct Progress {", "enum class Progress : int {"),
+                              ("template <typename T>\nclass Progress final : public Base {",
+                               "struct alignas(16) Progress {")):
+            files = {"src/mesh/mesh.hpp": f"namespace penstock {{\n\n{first}\n}};\n\n}}  // namespace penstock\n",
+                     "src/model/block.cpp": f"namespace penstock {{\n{second}\n}};\n}}  // namespace penstock\n"}
+            self.assert_finds(files, "src/model/block.cpp:2", "penstock::Progress", "src/mesh/mesh.hpp:")
+
+    def test_classes_of_a_name_that_do_not_meet(self):
+        def tree(*texts):
+            return {f"src/mesh/file{i}.cpp": f"namespace penstock {{\n{text}\n}}  // namespace penstock\n"
+                    for i, text in enumerate(texts)}
+        own = "namespace {\nstruct Progress {\n};\n}  // namespace"
+        for texts in ((own, own), ("struct Progress {\n};", own), ("struct Progress {\n};", "class Progress;"),
+                      ("struct Progress {\n};", "struct Outer {\n  struct Progress {\n  };\n};"),
+                      ("struct Progress {\n};", "namespace test {\nstruct Progress {\n};\n}  // namespace test")):
+            result = self.check(tree(*texts))
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        backends = {path: "namespace penstock {\nstruct Tile {\n};\n}  // namespace penstock\n"
+                    for path in ("src/ops/cpu/product.hpp", "cuda/ops/tile.cuh")}
+        result = self.check(backends)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
     def test_a_tree_without_lines_is_not_called_good(self):
         with tempfile.TemporaryDirectory() as folder:
             result = subprocess.run([sys.executable, SCRIPT, folder], capture_output=True, text=True)

@@ -7,7 +7,7 @@
 #include <functional>
 #include <optional>
 
-#include "comm/mpi/progress.hpp"
+#include "comm/mpi/transfer_progress.hpp"
 #include "device/memory.hpp"
 
 namespace penstock {
@@ -43,7 +43,7 @@ struct Communicator::Backend {
   int size = 1;
   int coordinate = 0;
   bool spans_nodes = false;
-  std::optional<Progress> progress;  ///< from the first transfer on, where the group spans nodes
+  std::optional<TransferProgress> progress;  ///< from the first transfer on, where the group spans nodes
   std::uint64_t bytes_sent = 0;
   std::uint64_t next_ticket = 1;
   std::vector<Posted> transfers;        ///< the open ones, and places of earlier ones

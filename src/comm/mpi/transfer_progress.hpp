@@ -1,5 +1,5 @@
 #pragma once
-// Progress: a thread that moves messages while its rank computes.
+// TransferProgress: a thread that moves messages while its rank computes.
 
 #include <mpi.h>
 
@@ -13,12 +13,12 @@ namespace penstock {
 /// MPI moves a message between hosts only inside MPI's own calls: without one, what was posted before a computation
 /// travels behind it. This thread calls MPI every half millisecond while transfers are open and nobody waits for them,
 /// and sleeps otherwise. (Ranks of one host copy through shared memory inside these calls: nothing would be won there.)
-class Progress {
+class TransferProgress {
  public:
-  Progress();
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
+  TransferProgress();
+  ~TransferProgress();
+  TransferProgress(const TransferProgress&) = delete;
+  TransferProgress& operator=(const TransferProgress&) = delete;
 
   /// A transfer was posted; it has ended.
   void opened();
@@ -29,8 +29,7 @@ class Progress {
  private:
   void run();
 
-  MPI_Request last_ = MPI_REQUEST_NULL;  ///< a message from this rank to itself, sent at the end: until then testing it
-                                         ///< moves all others
+  MPI_Request never_ = MPI_REQUEST_NULL;  ///< a receive that nobody sends to: testing it moves all other messages
   std::atomic<bool> waiting_ = false;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,4 +1,4 @@
-#include "comm/mpi/progress.hpp"
+#include "comm/mpi/transfer_progress.hpp"
 
 #include <chrono>
 
@@ -10,27 +10,28 @@ namespace {
 
 // Often enough to keep a TCP connection's buffers moving, seldom enough to cost a computing core less than a percent.
 constexpr std::chrono::microseconds between_calls{500};
-constexpr int own_rank = 0, own_tag = 0;  // on MPI_COMM_SELF, which nothing else uses
+constexpr int own_rank = 0, own_tag = 0;  // on MPI_COMM_SELF, where nobody sends
 
 }  // namespace
 
-Progress::Progress() {
-  check_mpi(MPI_Irecv(nullptr, 0, MPI_BYTE, own_rank, own_tag, MPI_COMM_SELF, &last_));
+TransferProgress::TransferProgress() {
+  check_mpi(MPI_Irecv(nullptr, 0, MPI_BYTE, own_rank, own_tag, MPI_COMM_SELF, &never_));
   thread_ = std::thread([this] { run(); });
 }
 
-Progress::~Progress() {
+TransferProgress::~TransferProgress() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
   }
   changed_.notify_one();
   thread_.join();
-  MPI_Send(nullptr, 0, MPI_BYTE, own_rank, own_tag, MPI_COMM_SELF);  // its receive is posted: nothing is waited for
-  MPI_Wait(&last_, MPI_STATUS_IGNORE);
+  // Not a message to itself instead: it would end the oldest such receive of this process, which may be another's.
+  MPI_Cancel(&never_);
+  MPI_Request_free(&never_);
 }
 
-void Progress::opened() {
+void TransferProgress::opened() {
   {
     const std::lock_guard lock(mutex_);
     ++open_;
@@ -38,12 +39,12 @@ void Progress::opened() {
   changed_.notify_one();
 }
 
-void Progress::closed() {
+void TransferProgress::closed() {
   const std::lock_guard lock(mutex_);
   --open_;
 }
 
-void Progress::run() {
+void TransferProgress::run() {
   std::unique_lock lock(mutex_);
   while (!ending_) {
     if (open_ == 0) {
@@ -54,7 +55,7 @@ void Progress::run() {
     if (waiting_) continue;
     lock.unlock();
     int done = 0;
-    MPI_Test(&last_, &done, MPI_STATUS_IGNORE);
+    MPI_Test(&never_, &done, MPI_STATUS_IGNORE);
     lock.lock();
   }
 }
