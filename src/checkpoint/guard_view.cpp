@@ -1,12 +1,11 @@
 #include "checkpoint/guard_view.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <fstream>
 #include <sstream>
+
+#include "base/error.hpp"
+#include "checkpoint/folder_time.hpp"
 
 namespace penstock {
 
@@ -16,30 +15,24 @@ double now_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-// Opened, not looked at by name: a network file system then asks the server and not its memory.
-std::optional<double> silence_of(const std::filesystem::path& guard) {
-  const int file = open(guard.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::nullopt;
-  struct stat status {};
-  const int result = fstat(file, &status);
-  close(file);
-  if (result != 0) return std::nullopt;
-  return now_seconds() -
-         (static_cast<double>(status.st_mtim.tv_sec) + 1e-9 * static_cast<double>(status.st_mtim.tv_nsec));
+// A folder that may only be read does not tell its clock: this machine's has to do.
+double clock_of(const std::filesystem::path& folder) try { return folder_clock(folder); } catch (const SystemError&) {
+  return now_seconds();
 }
 
 }  // namespace
 
 std::optional<GuardView> look_at_guard(const std::filesystem::path& folder, const GuardTimes& times) {
   const std::filesystem::path guard = folder / "guard";
-  const std::optional<double> silence = silence_of(guard);
-  if (!silence) return std::nullopt;
+  const std::optional<double> changed = changed_at(guard);
+  if (!changed) return std::nullopt;
+  const double silence = clock_of(folder) - *changed;
   std::ifstream file(guard);
   std::ostringstream text;
   text << file.rdbuf();
-  GuardView view{.holder = GuardHolder::parse(text.str()).value_or(GuardHolder{}), .silent_seconds = *silence};
+  GuardView view{.holder = GuardHolder::parse(text.str()).value_or(GuardHolder{}), .silent_seconds = silence};
   const HolderState state = judge(view.holder, GuardHolder::this_process(), start_ticks_of(view.holder.process));
-  view.alive = state == HolderState::alive || (state == HolderState::unknown && *silence <= times.stale_seconds);
+  view.alive = state == HolderState::alive || (state == HolderState::unknown && silence <= times.stale_seconds);
   return view;
 }
 

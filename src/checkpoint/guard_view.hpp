@@ -1,5 +1,5 @@
 #pragma once
-// A look at a run folder's guard from outside: takes nothing, touches nothing, from any node.
+// A look at a run folder's guard from outside: takes nothing, leaves nothing behind, from any node.
 
 #include <filesystem>
 #include <optional>
@@ -10,8 +10,9 @@ namespace penstock {
 
 struct GuardView {
   GuardHolder holder;
-  double silent_seconds = 0;  ///< since its last heartbeat, by this machine's clock
-  bool alive = false;         ///< its process runs (this machine), or its heartbeat is not stale (another)
+  double silent_seconds =
+      0;               ///< since its last heartbeat, by the folder's clock; this machine's where it may not write
+  bool alive = false;  ///< its process runs (this machine), or its heartbeat is not stale (another)
 };
 
 /// Nothing where the folder has no guard.

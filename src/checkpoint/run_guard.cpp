@@ -16,7 +16,9 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/process.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "checkpoint/folder_time.hpp"
 
 namespace penstock {
 
@@ -41,34 +43,6 @@ std::string local_time() {
 std::string new_life() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
-}
-
-double seconds_of(const timespec& time) {
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-// Opened, not looked at by name: a network file system then asks the server and not its memory.
-std::optional<double> changed_at(const std::filesystem::path& path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::nullopt;
-  struct stat status {};
-  const int result = fstat(file, &status);
-  close(file);
-  if (result != 0) return std::nullopt;
-  return seconds_of(status.st_mtim);
-}
-
-// The clock that stamps files in this folder; on a network file system it is not this machine's.
-double folder_clock(const std::filesystem::path& folder, const std::string& life) {
-  const std::filesystem::path probe = folder / (".guard-clock-" + life);
-  const int file = open(probe.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-  if (file < 0) throw SystemError(fmt::format("{}: cannot be created: {}", probe.string(), std::strerror(errno)));
-  struct stat status {};
-  const bool known = futimens(file, nullptr) == 0 && fstat(file, &status) == 0;
-  close(file);
-  unlink(probe.c_str());
-  if (!known) throw SystemError(fmt::format("{}: its time cannot be read: {}", probe.string(), std::strerror(errno)));
-  return seconds_of(status.st_mtim);
 }
 
 std::string variable(const char* name) {
@@ -102,17 +76,16 @@ bool leaves(const GuardHolder& holder, const GuardTimes& times) {
 }
 
 // Watches a guard of another machine. Returns when it is stale or gone; throws when somebody touches it.
-void watch(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times,
-           const std::string& life) {
+void watch(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times) {
   const auto first = changed_at(guard);
   if (!first) return;
-  if (folder_clock(guard.parent_path(), life) - *first <= times.stale_seconds)
+  if (folder_clock(guard.parent_path()) - *first <= times.stale_seconds)
     spdlog::warn("{}: held by process {} on {}, since {}: waiting up to {:.0f} s for a sign of its life",
                  guard.string(), holder.process, holder.host, holder.started, times.patience_seconds);
   for (const auto start = std::chrono::steady_clock::now();;) {
     const auto changed = changed_at(guard);
     if (!changed) return;
-    if (folder_clock(guard.parent_path(), life) - *changed > times.stale_seconds) return;
+    if (folder_clock(guard.parent_path()) - *changed > times.stale_seconds) return;
     const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (*changed != *first || waited > times.patience_seconds) refuse(guard, holder);
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(1.0, times.heartbeat_seconds / 4)));
@@ -121,18 +94,9 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
 
 }  // namespace
 
-// The 22nd field of /proc/<process>/stat; the second, the name, may hold blanks and ends with the last bracket. The
-// third is the state: one that has ended and waits for its parent counts as gone.
 std::optional<std::int64_t> start_ticks_of(std::int64_t process) {
-  const std::string stat = text_of_file(fmt::format("/proc/{}/stat", process));
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos) return std::nullopt;
-  std::istringstream fields(stat.substr(name_end + 1));
-  std::string state, field;
-  fields >> state;
-  for (int f = 4; f <= 22; ++f) fields >> field;
-  if (!fields || state == "Z" || state == "X") return std::nullopt;
-  return std::stoll(field);
+  const std::optional<ProcessStat> stat = stat_of_process(process);
+  return stat && !stat->ended() ? std::optional(stat->start_ticks) : std::nullopt;
 }
 
 std::string GuardHolder::json() const {
@@ -195,7 +159,7 @@ RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder m
     const HolderState state = parsed ? judge(holder, me_, start_ticks_of(holder.process)) : HolderState::unknown;
     const bool superseded = supersedes(me_, holder);
     if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder);
-    if (state == HolderState::unknown && !superseded) watch(file_, holder, times_, me_.life);
+    if (state == HolderState::unknown && !superseded) watch(file_, holder, times_);
     take_over(text);
   }
   remove_what_others_began();

@@ -45,7 +45,7 @@ enum class HolderState {
   unknown,  ///< of another machine: only its heartbeat can tell
 };
 
-/// When a process of this machine was started, in ticks since boot; nothing where none has this number.
+/// When a process of this machine was started, in ticks since boot; nothing where none that runs has this number.
 std::optional<std::int64_t> start_ticks_of(std::int64_t process);
 
 /// Judges another holder from where `me` stands. `ticks_now` are the start ticks of the process by the holder's number

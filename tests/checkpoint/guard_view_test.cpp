@@ -1,10 +1,25 @@
 #include "checkpoint/guard_view.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <ctime>
 #include <fstream>
 
 #include "checkpoint/temporary_folder.hpp"
+
+namespace {
+
+std::time_t clock_ahead_seconds = 0;  // of this process; files are stamped by the system
+
+}  // namespace
+
+extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
+  const auto result = static_cast<int>(syscall(SYS_clock_gettime, clock, time));
+  if (clock == CLOCK_REALTIME) time->tv_sec += clock_ahead_seconds;
+  return result;
+}
 
 namespace penstock {
 namespace {
@@ -40,6 +55,25 @@ TEST(GuardView, OnAnotherMachineTheHeartbeatTells) {
   std::ofstream(folder.path() / "guard") << far.json();
   EXPECT_TRUE(look_at_guard(folder.path())->alive);
   EXPECT_FALSE(look_at_guard(folder.path(), {.stale_seconds = -1})->alive);
+}
+
+TEST(GuardView, TheFolderTellsTheTimeWhateverThisMachinesClockSays) {
+  const TemporaryFolder folder;
+  GuardHolder far = GuardHolder::this_process();
+  far.host = "elsewhere";
+  far.boot = "another boot";
+  std::ofstream(folder.path() / "guard") << far.json();
+  constexpr std::time_t hour = 3600;
+  for (const std::time_t ahead : {-hour, hour}) {
+    clock_ahead_seconds = ahead;
+    const auto view = look_at_guard(folder.path());
+    const auto stale = look_at_guard(folder.path(), {.stale_seconds = -1});
+    clock_ahead_seconds = 0;
+    EXPECT_TRUE(view->alive) << "clock ahead by " << ahead << " s";
+    EXPECT_FALSE(stale->alive) << "clock ahead by " << ahead << " s";
+    EXPECT_NEAR(view->silent_seconds, 0, 60) << "clock ahead by " << ahead << " s; a minute for a slow machine";
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1) << "a look leaves nothing behind";
 }
 
 }  // namespace

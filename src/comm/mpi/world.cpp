@@ -1,6 +1,5 @@
 #include "comm/world.hpp"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -12,6 +11,8 @@
 #include <cstdlib>
 #include <map>
 #include <thread>
+
+#include "base/process.hpp"
 
 namespace penstock {
 
@@ -37,20 +38,11 @@ std::string process_space() {
   return World::host() + " " + (length > 0 ? std::string(space, static_cast<std::size_t>(length)) : "?");
 }
 
-// A process that has ended stays a zombie until its parent asks for it. In doubt it lives. (Asked inside steps, by
-// waits that last: it takes no memory.)
+// A process that has ended stays until its parent asks for it. In doubt it lives.
 bool is_alive(int process) {
   if (kill(process, 0) != 0 && errno == ESRCH) return false;
-  char path[32], text[512];
-  std::snprintf(path, sizeof path, "/proc/%d/stat", process);
-  const int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return true;
-  const ssize_t length = read(file, text, sizeof text);
-  close(file);
-  const std::string_view line(text, static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
-  const std::size_t name_end = line.rfind(')');
-  const char state = name_end != line.npos && name_end + 2 < line.size() ? line[name_end + 2] : '?';
-  return state != 'Z' && state != 'X';
+  const std::optional<ProcessStat> stat = stat_of_process(process);
+  return !stat || !stat->ended();
 }
 
 // MPICH (4.0.2 over UCX's TCP) moves no other rank's messages any more once a rank is in MPI_Finalize, where each waits
