@@ -6,16 +6,11 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/median.hpp"
 
 namespace penstock {
 
 namespace {
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 void raise(double& cost, double seconds) { cost = std::max(cost, seconds); }
 
@@ -52,7 +47,7 @@ std::string MeasuredCosts::text() const {
   std::string text;
   for (const auto& [what, seconds] : seconds_) {
     const Action action{what.second, what.first, what.first == whole_step ? whole_step : 0};
-    text += fmt::format("{} {:.9g} ", action.text(), median(seconds));
+    text += fmt::format("{} {:.9g} ", action.text(), median_of(seconds));
   }
   return text;
 }

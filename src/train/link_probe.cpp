@@ -4,6 +4,7 @@
 #include <chrono>
 #include <sstream>
 
+#include "base/median.hpp"
 #include "train/outliers.hpp"
 
 namespace penstock {

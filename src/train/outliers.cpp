@@ -1,15 +1,11 @@
 #include "train/outliers.hpp"
 
 #include <algorithm>
+#include <iterator>
+
+#include "base/median.hpp"
 
 namespace penstock {
-
-double median_of(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 std::vector<Outlier> outliers(const std::vector<double>& seconds, double tolerance) {
   std::vector<double> measured;

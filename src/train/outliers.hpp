@@ -11,12 +11,8 @@ struct Outlier {
   double times_the_median = 1;
 };
 
-/// Times that are longer than the median by more than the factor `tolerance` (1.1: a tenth). Of an even number the
-/// lower middle one counts as the median, so that of two the slower can stand out. Times of zero (not measured) are
-/// left out.
+/// Times that are longer than the median by more than the factor `tolerance` (1.1: a tenth). Times of zero
+/// (not measured) are left out.
 std::vector<Outlier> outliers(const std::vector<double>& seconds, double tolerance);
-
-/// The lower middle one; 0 of none.
-double median_of(std::vector<double> values);
 
 }  // namespace penstock

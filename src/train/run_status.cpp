@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/median.hpp"
 #include "config/deck.hpp"
 #include "train/run_folder.hpp"
 #include "train/time_text.hpp"
@@ -37,12 +38,6 @@ std::vector<std::string> last_lines(const std::filesystem::path& path) {
   if (begin > 0) std::getline(file, line);  // a part of one
   while (std::getline(file, line) && !file.eof()) lines.push_back(line);
   return lines;
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 // Of a deck that may be another version's: one key is looked for, the others are not judged.
@@ -120,8 +115,8 @@ RecentSteps read_recent_steps(const std::filesystem::path& metrics) {
       speeds.push_back(row->tokens_per_second);
     }
   if (seconds.empty()) return recent;
-  recent.seconds_per_step = median(seconds);
-  recent.tokens_per_second = median(speeds);
+  recent.seconds_per_step = median_of(seconds);
+  recent.tokens_per_second = median_of(speeds);
   recent.age_seconds = age_of(metrics);
   return recent;
 }

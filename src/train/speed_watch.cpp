@@ -4,6 +4,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "base/median.hpp"
 #include "train/outliers.hpp"
 #include "train/run_config.hpp"
 

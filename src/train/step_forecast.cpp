@@ -1,6 +1,8 @@
 #include "train/step_forecast.hpp"
 
-#include <algorithm>
+#include <utility>
+
+#include "base/median.hpp"
 
 namespace penstock {
 
@@ -9,9 +11,7 @@ namespace {
 double median_of(const std::vector<StepShare>& steps, double StepShare::*part) {
   std::vector<double> values;
   for (const StepShare& step : steps) values.push_back(step.*part);
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  return penstock::median_of(std::move(values));
 }
 
 double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
