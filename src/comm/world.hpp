@@ -48,9 +48,10 @@ class CollectiveFailure : public std::runtime_error {
 /// What is waited for, in words; only asked where a wait lasts.
 using WaitText = std::function<Awaited()>;
 
-/// Starts and ends MPI (MPI_THREAD_MULTIPLE). All waiting for other ranks in this process goes through `wait`, because
-/// MPICH spins without yielding and never notices a lost peer: it tests, yields, then sleeps, looks whether the
-/// processes of this host's ranks still live, and is known to the watchdog, which ends the job when nothing moves.
+/// Starts and ends MPI (MPI_THREAD_MULTIPLE). Between that, and but for the making of communicators, all waiting for
+/// other ranks in this process goes through `wait`, because MPICH spins without yielding and never notices a lost peer:
+/// it tests, yields, then sleeps, looks whether the processes of this host's ranks still live, and is known to the
+/// watchdog, which ends the job when nothing moves. (The destructor's waits are known to the watchdog, too.)
 /// "Collective" methods are called by all ranks in the same order, on the thread that made the World (but see
 /// `broadcast`).
 class World {
