@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <sstream>
@@ -17,6 +18,12 @@ std::string read_text(const std::filesystem::path& path) {
   text << file.rdbuf();
   if (!file) throw SystemError(fmt::format("{} cannot be read; check its permissions", path.string()));
   return text.str();
+}
+
+bool RunFolder::contains(const std::filesystem::path& file) const {
+  const std::filesystem::path folder = std::filesystem::weakly_canonical(path_);
+  const std::filesystem::path inside = std::filesystem::weakly_canonical(file);
+  return std::mismatch(folder.begin(), folder.end(), inside.begin(), inside.end()).first == folder.end();
 }
 
 bool RunFolder::holds_steps() const {

@@ -47,6 +47,8 @@ class RunFolder {
   /// Checkpoints of states that a step failed from; no restart takes them by itself.
   std::filesystem::path evidence() const { return path_ / "evidence"; }
 
+  /// Whether the file lies in this folder or below it.
+  bool contains(const std::filesystem::path& file) const;
   /// Whether the folder holds rows of metrics or checkpoints.
   bool holds_steps() const;
   /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes

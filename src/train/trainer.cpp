@@ -88,6 +88,7 @@ MetricsRow Trainer::step() {
   const bool skipped = skips_nonfinite(result, tokens, compute);
   ++step_;
   samples_ += static_cast<std::uint64_t>(config_.batch.global);
+  tokens_ += config_.tokens_per_step();
   const double seconds = seconds_since(start), waited = world_->waited_seconds() - waited_before;
   time_step(start);
   const double busy = share_of(setup_.plan.schedule.row(place_.pipeline), executor_.spans()).busy;
@@ -103,7 +104,7 @@ MetricsRow Trainer::step() {
       spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
   }
   return {.step = step_,
-          .tokens = static_cast<std::int64_t>(samples_) * config_.data.sequence,
+          .tokens = tokens_,
           .loss = result.loss,
           .gradient_norm = result.gradient_norm,
           .learning_rate = rate,

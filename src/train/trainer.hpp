@@ -63,7 +63,7 @@ class Trainer {
 
  private:
   std::string choose_products(const std::optional<std::string>& restart);
-  void refuse_earlier_steps() const;
+  void refuse_steps_of_another_run(const std::optional<std::string>& restart) const;
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
@@ -124,6 +124,7 @@ class Trainer {
   std::vector<ParameterLayout> layouts_;  ///< of every rank
   std::int64_t step_ = 0;                 ///< updates done
   std::uint64_t samples_ = 0;             ///< drawn so far
+  std::int64_t tokens_ = 0;               ///< likewise; samples of earlier lives may have been shorter or longer
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0

@@ -14,6 +14,7 @@
 #include "train/failure_record.hpp"
 #include "train/memory_text.hpp"
 #include "train/preflight.hpp"
+#include "train/restart_check.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
@@ -112,12 +113,14 @@ std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::str
   std::unique_ptr<RunGuard> guard;
   world_->together([&] {
     if (world_->rank() != 0) return;
+    if (restart && restart->empty())
+      throw InputError("--restart names no file; name a checkpoint, or latest, or leave --restart out");
     folder_.check();
-    if (!restart) refuse_earlier_steps();
+    refuse_steps_of_another_run(restart);
     if (!std::filesystem::exists(folder_.path())) return;
     if (restart == "latest") refuse_an_end_before_all();
     guard = take_guard();
-    if (!restart) refuse_earlier_steps();  // what another life wrote before it left
+    refuse_steps_of_another_run(restart);  // what another life wrote before it left
   });
   return guard;
 }
@@ -129,12 +132,19 @@ std::unique_ptr<RunGuard> Trainer::take_guard() {
   return guard;
 }
 
-void Trainer::refuse_earlier_steps() const {
-  if (folder_.holds_steps())
+// Rows and checkpoints of two runs in one folder could not be told apart.
+void Trainer::refuse_steps_of_another_run(const std::optional<std::string>& restart) const {
+  if (restart == "latest" || (restart && folder_.contains(*restart)) || !folder_.holds_steps()) return;
+  if (restart)
     throw_input_error(
-        "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
-        "folder with --run",
-        folder_.path().string());
+        "the run folder {} holds the steps of another run than {}; go on from it in a folder of its own: choose "
+        "another "
+        "with --run",
+        folder_.path().string(), *restart);
+  throw_input_error(
+      "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "
+      "folder with --run",
+      folder_.path().string());
 }
 
 void Trainer::start_state(const std::optional<std::string>& restart) {
@@ -146,11 +156,16 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
     saver_->take_as_saved(step_);
-    world_->together([this] { refuse_an_end_before(step_); });
+    std::optional<RestartCheck> check;
+    world_->together([&] {
+      check.emplace(*file, info.meta.deck, setup_.deck.effective);
+      check->ensure_same_function();
+      refuse_an_end_before(step_);
+    });
+    tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);
     spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
-    if (info.meta.seed != config_.run.seed && world_->rank() == 0)
-      spdlog::warn("the checkpoint was made with run.seed = {}, the deck says {}: data order and dropout change here",
-                   info.meta.seed, config_.run.seed);
+    if (world_->rank() == 0)
+      for (const std::string& change : check->changes_of_data()) spdlog::warn("{}", change);
   } else {
     model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
   }
@@ -160,7 +175,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     if (world_->rank() != 0) return;
     folder_.create();
     if (!guard_) guard_ = take_guard();
-    if (!restart) refuse_earlier_steps();
+    refuse_steps_of_another_run(restart);
     if (restart && *restart != "latest")
       for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
         spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_,
@@ -228,9 +243,10 @@ std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::stri
   }
   if (latest.file) return latest.file->path;
   if (!latest.passed_over.empty())
-    throw CollectiveFailure({2, fmt::format("{} holds no whole checkpoint; restart from a copy with --restart FILE, or "
-                                            "begin anew in another folder with --run:{}",
-                                            folder_.checkpoints().string(), reasons)});
+    throw CollectiveFailure(
+        {2, fmt::format("{} holds no whole checkpoint; put a whole copy of one there, or begin anew "
+                        "in another folder with --run:{}",
+                        folder_.checkpoints().string(), reasons)});
   spdlog::info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
   return std::nullopt;
 }

@@ -309,6 +309,30 @@ class RestartTest(Refusal):
         self.refuse("another model", "embedding.token.weight", "[256, 32]", "[131, 32]", restart=self.newest,
                     settings={"model.vocabulary": 131})
 
+    def test_checkpoint_whose_shapes_fit_another_model(self):
+        self.refuse(str(self.newest), "another model", "model.heads is 4 in the file, 2 in the deck", "checkpoint show",
+                    restart=self.newest, settings={"model.heads": 2, "run.steps": 5})
+
+    def test_checkpoint_of_another_run_in_a_folder_that_holds_steps(self):
+        other = self.folder / "other"
+        self.train(deck=self.deck, settings={"run.stop": 2}, run=other, expect=75)
+        self.refuse(str(other), "steps of another run", str(self.newest), "--run", run=other, restart=self.newest)
+        self.refuse(str(other), "steps of another run", "copy.h5", "--run", run=other, restart=self.copy())
+        inside = other / "checkpoints/../checkpoints/step-00000002.h5"
+        self.train(deck=self.deck, settings={"run.stop": 3}, run=other, restart=inside, expect=75)
+
+    def test_an_empty_restart(self):
+        self.refuse("--restart names no file", "latest", restart="")
+
+    def test_data_that_go_on_otherwise_are_told_and_tokens_count_on(self):
+        tokens = write_tokens(self.folder / "other.tok", 9000, seed=4)
+        settings = {"run.steps": 5, "data.sequence": 8, "batch.global": 4, "run.seed": 9}
+        result = self.train(deck=self.deck, settings=settings, tokens=tokens, run=self.run_folder, restart="latest")
+        for key, before, now in (("run.seed", 3, 9), ("data.sequence", 16, 8), ("batch.global", 8, 4),
+                                 ("data.train", f'"{self.tokens}"', f'"{tokens}"')):
+            self.assertIn(f"the checkpoint was made with {key} = {before}, the deck says {now}: ", result.err)
+        self.assertEqual([int(row["tokens"]) for row in rows(self.run_folder)], [128, 256, 384, 416, 448])
+
     def test_flipped_bit_in_any_dataset(self):
         source = random.Random(11)
         with h5py.File(self.newest, "r") as file:
@@ -393,7 +417,7 @@ class RestartTest(Refusal):
             path = checkpoint(self.run_folder, step)
             with open(path, "r+b") as file:
                 file.truncate(path.stat().st_size // 2)
-        self.refuse(str(self.run_folder / "checkpoints"), "no whole checkpoint", "--restart FILE", "--run",
+        self.refuse(str(self.run_folder / "checkpoints"), "no whole checkpoint", "put a whole copy", "--run",
                     *(f"{checkpoint(self.run_folder, step)}: " for step in (1, 2, 3)), lines=4, run=self.run_folder,
                     restart="latest")
 

@@ -1,0 +1,78 @@
+#include "train/restart_check.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.hpp"
+
+namespace penstock {
+
+namespace {
+
+const DeckValue* value_of(const Deck& deck, std::string_view key) {
+  const auto found = std::find_if(deck.entries().begin(), deck.entries().end(),
+                                  [&](const DeckEntry& entry) { return entry.key == key && entry.value; });
+  return found == deck.entries().end() ? nullptr : &*found->value;
+}
+
+// Two names of one file are no change.
+bool name_one_file(const DeckValue& a, const DeckValue& b) {
+  const auto* first = std::get_if<std::string>(&a.value);
+  const auto* second = std::get_if<std::string>(&b.value);
+  std::error_code error;
+  return first && second && std::filesystem::equivalent(*first, *second, error) && !error;
+}
+
+struct KeyOfData {
+  std::string_view key;
+  std::string_view consequence;
+};
+
+constexpr std::array keys_of_data{
+    KeyOfData{"run.seed", "data order and dropout change here"},
+    KeyOfData{"data.train", "samples are counted on, in another text"},
+    KeyOfData{"data.sequence", "samples are counted on, of another length: tokens that were seen may come again"},
+    KeyOfData{"batch.global", "steps are of another size from here on, with the next samples that were not drawn yet"},
+};
+
+// Those that change no shape: all else of the model is compared with what the file holds.
+constexpr std::array keys_of_function{std::string_view("model.family"), std::string_view("model.heads")};
+
+}  // namespace
+
+RestartCheck::RestartCheck(std::filesystem::path checkpoint, const std::string& deck_of_checkpoint,
+                           const std::string& deck)
+    : checkpoint_(std::move(checkpoint)),
+      before_(Deck::parse(deck_of_checkpoint, checkpoint_.string() + ", attribute deck")),
+      now_(Deck::parse(deck, "deck")) {}
+
+void RestartCheck::ensure_same_function() const {
+  for (const std::string_view key : keys_of_function) {
+    const DeckValue *before = value_of(before_, key), *now = value_of(now_, key);
+    if (before && now && *before != *now)
+      throw_input_error(
+          "{}: holds another model: {} is {} in the file, {} in the deck; use the deck that this checkpoint was "
+          "written "
+          "with (`penstock checkpoint show` prints it)",
+          checkpoint_.string(), key, toml_text(*before), toml_text(*now));
+  }
+}
+
+std::vector<std::string> RestartCheck::changes_of_data() const {
+  std::vector<std::string> lines;
+  for (const auto& [key, consequence] : keys_of_data) {
+    const DeckValue *before = value_of(before_, key), *now = value_of(now_, key);
+    if (before && now && *before != *now && !name_one_file(*before, *now))
+      lines.push_back(fmt::format("the checkpoint was made with {} = {}, the deck says {}: {}", key, toml_text(*before),
+                                  toml_text(*now), consequence));
+  }
+  return lines;
+}
+
+std::optional<std::int64_t> RestartCheck::earlier_sequence() const {
+  const DeckValue* value = value_of(before_, "data.sequence");
+  const auto* sequence = value ? std::get_if<std::int64_t>(&value->value) : nullptr;
+  return sequence ? std::optional(*sequence) : std::nullopt;
+}
+
+}  // namespace penstock

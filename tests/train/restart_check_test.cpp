@@ -1,0 +1,80 @@
+#include "train/restart_check.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/error.hpp"
+#include "temporary_folder.hpp"
+
+namespace penstock {
+namespace {
+
+using test::TemporaryFolder;
+
+constexpr const char* written = R"(
+[run]
+seed = 3
+[data]
+train = "one.tok"
+sequence = 16
+[model]
+family = "gpt2"
+heads = 4
+[batch]
+global = 8
+)";
+
+std::string with(std::string text, const std::string& before, const std::string& now) {
+  return text.replace(text.find(before), before.size(), now);
+}
+
+TEST(RestartCheck, TheSameDeckChangesNothing) {
+  const RestartCheck check("step.h5", written, written);
+  EXPECT_NO_THROW(check.ensure_same_function());
+  EXPECT_TRUE(check.changes_of_data().empty());
+  EXPECT_EQ(check.earlier_sequence(), 16);
+}
+
+TEST(RestartCheck, OtherHeadsAreAnotherModel) {
+  const RestartCheck check("step.h5", written, with(written, "heads = 4", "heads = 2"));
+  try {
+    check.ensure_same_function();
+    FAIL() << "accepted";
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("step.h5: holds another model: model.heads is 4 in the file, 2 in the deck"),
+              std::string::npos)
+        << message;
+  }
+}
+
+TEST(RestartCheck, EveryKeyOfTheDataIsTold) {
+  std::string now = with(written, "seed = 3", "seed = 4");
+  now = with(with(with(now, "one.tok", "two.tok"), "sequence = 16", "sequence = 8"), "global = 8", "global = 4");
+  const std::vector<std::string> lines = RestartCheck("step.h5", written, now).changes_of_data();
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0], "the checkpoint was made with run.seed = 3, the deck says 4: data order and dropout change here");
+  EXPECT_NE(lines[1].find("data.train = \"one.tok\", the deck says \"two.tok\""), std::string::npos) << lines[1];
+  EXPECT_NE(lines[2].find("data.sequence = 16, the deck says 8"), std::string::npos) << lines[2];
+  EXPECT_NE(lines[3].find("batch.global = 8, the deck says 4"), std::string::npos) << lines[3];
+}
+
+TEST(RestartCheck, TwoNamesOfOneFileAreNoChange) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "one.tok") << "text";
+  std::filesystem::create_symlink("one.tok", folder.path() / "link.tok");
+  const std::string before = with(written, "one.tok", (folder.path() / "one.tok").string());
+  const std::string now = with(written, "one.tok", (folder.path() / "link.tok").string());
+  EXPECT_TRUE(RestartCheck("step.h5", before, now).changes_of_data().empty());
+}
+
+TEST(RestartCheck, ADeckThatSaysLessIsNotJudged) {
+  const RestartCheck check("step.h5", "", written);
+  EXPECT_NO_THROW(check.ensure_same_function());
+  EXPECT_TRUE(check.changes_of_data().empty());
+  EXPECT_FALSE(check.earlier_sequence());
+}
+
+}  // namespace
+}  // namespace penstock
