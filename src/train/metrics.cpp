@@ -25,14 +25,24 @@ std::int64_t step_of(const std::string& line) {
   return error == std::errc() && rest != end && *rest == ',' ? step : 0;
 }
 
-// The whole rows of steps up to last_step.
+[[noreturn]] void refuse_to_replace(const std::filesystem::path& path, int reason) {
+  throw SystemError(fmt::format(
+      "{}: cannot be read: {}; the rows of the steps so far would be lost: make it readable, or move it away "
+      "to go on without them",
+      path.string(), std::strerror(reason)));
+}
+
+// The whole rows of steps up to last_step; none where there is no file.
 std::string rows_up_to(const std::filesystem::path& path, std::int64_t last_step) {
+  errno = 0;
   std::ifstream file(path);
+  if (!file.is_open() && errno == ENOENT) return "";
   std::string kept, line;
   while (std::getline(file, line) && !file.eof()) {
     const std::int64_t step = step_of(line);
     if (step >= 1 && step <= last_step) kept += line + "\n";
   }
+  if (!file.is_open() || file.bad()) refuse_to_replace(path, errno != 0 ? errno : EIO);
   return kept;
 }
 
@@ -85,22 +95,39 @@ Metrics::Metrics(std::filesystem::path path, std::int64_t last_step, const std::
 
 Metrics::~Metrics() { close(descriptor_); }
 
-void Metrics::sync() const { fsync(descriptor_); }
+// Steps do not wait for the device: rows may be added while it writes.
+void Metrics::sync() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const int reason = write_waiting(); reason != 0)
+      throw SystemError(fmt::format("{}: rows could not be written: {}", path_.string(), std::strerror(reason)));
+  }
+  if (fsync(descriptor_) != 0)
+    throw SystemError(fmt::format("{}: cannot be written to the device: {}", path_.string(), std::strerror(errno)));
+}
 
-// A write that failed may have left a part of a line: it is cut off, and written again with the next row.
 void Metrics::append(const MetricsRow& row) {
+  const std::lock_guard lock(mutex_);
   waiting_ += text(row) + "\n";
+  const int reason = write_waiting();
+  if (reason == 0 || told_) return;
+  spdlog::warn("{}: step {} could not be written: {}; training goes on, and the row comes with a later one",
+               path_.string(), row.step, std::strerror(reason));
+  told_ = true;
+}
+
+// 0, or the system's reason. A write that failed may have left a part of a line: it is cut off, and written again.
+int Metrics::write_waiting() {
   const ssize_t written = write(descriptor_, waiting_.data(), waiting_.size());
   if (written == static_cast<ssize_t>(waiting_.size())) {
     whole_bytes_ += waiting_.size();
     waiting_.clear();
-    return;
+    return 0;
   }
   const int reason = written < 0 ? errno : ENOSPC;
-  if (ftruncate(descriptor_, static_cast<off_t>(whole_bytes_)) != 0 || !told_)
-    spdlog::warn("{}: step {} could not be written: {}; training goes on, and the row comes with a later one",
-                 path_.string(), row.step, std::strerror(reason));
-  told_ = true;
+  if (ftruncate(descriptor_, static_cast<off_t>(whole_bytes_)) != 0)
+    spdlog::warn("{}: half a row could not be cut off: {}", path_.string(), std::strerror(errno));
+  return reason;
 }
 
 }  // namespace penstock

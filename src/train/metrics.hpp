@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -27,7 +28,8 @@ class Metrics {
       "step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second,validation_loss,skipped";
 
   /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
-  /// `ensure_mine` throws when this life may not write in the folder any more. Throws SystemError.
+  /// `ensure_mine` throws when this life may not write in the folder any more. Throws SystemError, also where a file is
+  /// there that cannot be read: its rows would be lost.
   Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine = {});
   ~Metrics();
   Metrics(const Metrics&) = delete;
@@ -36,14 +38,16 @@ class Metrics {
   /// one; a part of a row is never left behind. Another life that has the folder has a file of its own by this name:
   /// this one's rows do not reach it.
   void append(const MetricsRow& row);
-  /// Returns when the rows that are in the file are on the device, too, as far as it can be had. From any thread.
-  void sync() const;
-  /// Rows that are not in the file.
-  bool behind() const { return !waiting_.empty(); }
+  /// Returns when all rows are in the file and on the device; writes first those that wait. Throws SystemError where
+  /// that cannot be. From any thread.
+  void sync();
 
  private:
+  int write_waiting();
+
   std::filesystem::path path_;
   int descriptor_ = -1;
+  std::mutex mutex_;                ///< of what is below
   std::string waiting_;             ///< rows that are not in the file yet
   std::uintmax_t whole_bytes_ = 0;  ///< of the file's whole rows
   bool told_ = false;

@@ -87,7 +87,12 @@ void Saver::write(Flight& flight) {
 
 SaveOutcome Saver::try_once(Flight& flight) {
   return save_checkpoint(world_, writers_, options_.folder, flight.meta, specs_, layouts_, staged_of(parameters_),
-                         {.ensure_mine = options_.ensure_mine, .progress = &flight.progress});
+                         {.ensure_mine = [this] { ask_to_name(); }, .progress = &flight.progress});
+}
+
+void Saver::ask_to_name() const {
+  if (options_.sync_rows) options_.sync_rows();
+  if (options_.ensure_mine) options_.ensure_mine();
 }
 
 bool Saver::may_write() const {

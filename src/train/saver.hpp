@@ -29,6 +29,7 @@ class Saver {
     int retries = 2;
     bool behind = true;                   ///< false: `save` returns when the save has ended, and nothing is copied
     std::function<void()> ensure_mine{};  ///< rank 0: throws when this life may not write any more
+    std::function<void()> sync_rows{};    ///< rank 0: called before a file gets its name; throws when it may not yet
     std::function<void()> clear_line{};   ///< called before a line is logged
     std::function<void(double seconds)> took{};  ///< called after a good save
     double pause_seconds = 1;                    ///< before the second try; each further one waits four times as long
@@ -53,8 +54,8 @@ class Saver {
   std::int64_t tried_step() const { return tried_step_; }
   /// A state that is in the folder already: the one a life begins with.
   void take_as_saved(std::int64_t step) { saved_step_ = step; }
-  /// Rank 0: the last save failed because the folder is gone, or another life's.
-  bool lost_folder() const { return lost_folder_; }
+  /// Rank 0: the last save failed because the folder is gone, or another life's, and so it still is.
+  bool lost_folder() const { return lost_folder_ && !may_write(); }
 
  private:
   struct Flight {  // of one save; what its thread writes is read when `ended` is ready
@@ -72,6 +73,7 @@ class Saver {
   void write(Flight& flight);
   SaveOutcome try_once(Flight& flight);
   void pause(Flight& flight, double seconds);
+  void ask_to_name() const;
   bool may_write() const;
   void remove_old(Flight& flight);
   void tell_staged();

@@ -54,9 +54,7 @@ int Trainer::train() {
   if (step_ == 0 && config_.checkpoint.initial) save();
   while (step_ < last_step() && stopping_ == StopReason::none) {
     const auto start = Clock::now();
-    MetricsRow row = step();
-    if (evaluation_due()) row.validation_loss = evaluate();
-    report(row);
+    report_evaluated(step());
     stop_check_.step_took(seconds_since(start));
     saver_->look();
     stopping_ = stop_agreed();
@@ -158,7 +156,18 @@ void Trainer::tell_slow(const std::vector<std::string>& lines) {
   }
 }
 
-void Trainer::report(MetricsRow row) {
+// A step that was done has its row, whatever becomes of its evaluation: the end of this life saves that step.
+void Trainer::report_evaluated(MetricsRow row) {
+  try {
+    if (evaluation_due()) row.validation_loss = evaluate();
+  } catch (const CollectiveFailure&) {
+    report(row);
+    throw;
+  }
+  report(row);
+}
+
+void Trainer::report(const MetricsRow& row) {
   if (world_->rank() != 0) return;
   metrics_->append(row);
   progress_->show(row);
@@ -266,6 +275,9 @@ void Trainer::end_without_folder() {
   world_->together([this] {
     if (guard_) guard_->ensure_mine();
   });
+  throw CollectiveFailure({1, fmt::format("{}: its guard could not be read for a while; this run has ended, and "
+                                          "--restart latest goes on",
+                                          folder_.path().string())});
 }
 
 bool Trainer::folder_lost() const { return (guard_ && guard_->lost()) || saver_->lost_folder(); }
@@ -277,8 +289,11 @@ Saver::Options Trainer::saving() {
           .behind = config_.saves_behind_training(),
           .ensure_mine =
               [this] {
-                if (metrics_) metrics_->sync();  // a checkpoint must not outlive the rows before it
                 if (guard_) guard_->ensure_mine();
+              },
+          .sync_rows =
+              [this] {
+                if (metrics_) metrics_->sync();  // a checkpoint must not outlive the rows before it
               },
           .clear_line =
               [this] {

@@ -68,6 +68,9 @@ class Trainer {
   std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
   void stage_data();
+  void open_reader();
+  void begin_life(const std::optional<std::string>& restart);
+  void write_first_files();
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;
   void refuse_an_end_before_all() const;
@@ -84,7 +87,8 @@ class Trainer {
   void tell_slow(const std::vector<std::string>& lines);
   void write_costs() const;
   void tell_steps() const;
-  void report(MetricsRow row);
+  void report_evaluated(MetricsRow row);
+  void report(const MetricsRow& row);
   double evaluate();
   StepTokens tokens_of(const StepBatch& batch) const;
   Saver::Options saving();
@@ -99,7 +103,7 @@ class Trainer {
   std::int64_t last_step() const;
   /// All ranks agree what asks to stop: a rank's signal, or what rank 0 sees.
   StopReason stop_agreed();
-  void end_without_folder();
+  [[noreturn]] void end_without_folder();
   void record_good_end();
   int finish();
   /// Whether the update of a step that is not finite was skipped; throws CollectiveFailure where the run has to end.

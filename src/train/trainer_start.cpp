@@ -72,10 +72,9 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
   world.set_deadline(config_.watchdog.seconds);
   saver_.emplace(world, writers_, setup_.plan.parameters, layouts_, model_->parameters(), saving());
   start_state(restart);
-  keep_failures();
-  list_ranks();
-  introduce();
-  watch_speeds();
+  stage_data();
+  open_reader();
+  begin_life(restart);
 }
 
 // How products are made is measured once in a run, by rank 0 for all: another choice would change bits. It comes before
@@ -170,24 +169,9 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
   }
   model_->optimizer().publish(queue_);
+}
 
-  world_->together([&] {
-    if (world_->rank() != 0) return;
-    folder_.create();
-    if (!guard_) guard_ = take_guard();
-    refuse_steps_of_another_run(restart);
-    if (restart && *restart != "latest")
-      for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
-        spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_,
-                     aside.parent_path().string());
-    folder_.write_deck(setup_.deck.effective);
-    if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
-    folder_.set_report_aside();
-    folder_.record(LifeEnd::running, step_, 0, "");
-    metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
-    progress_.emplace(step_ + 1, last_step());
-  });
-  stage_data();
+void Trainer::open_reader() {
   world_->together([&] {
     const BatchPlan plan({.seed = static_cast<std::uint64_t>(config_.run.seed),
                           .samples_in_file = samples_in_file(setup_.train_header, config_.data.train,
@@ -209,6 +193,42 @@ void Trainer::stage_data() {
   files = stage_files(*world_, files, config_.data.stage, config_.watchdog.seconds);
   setup_.train_file = files.front();
   setup_.validation_file = files.back();
+}
+
+// The first that is written. From the record of this life on, whatever ends it before its first step is recorded, too.
+void Trainer::begin_life(const std::optional<std::string>& restart) {
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    folder_.create();
+    if (!guard_) guard_ = take_guard();
+    refuse_steps_of_another_run(restart);
+    folder_.set_report_aside();
+    folder_.record(LifeEnd::running, step_, 0, "");
+  });
+  try {
+    write_first_files();
+    keep_failures();
+    list_ranks();
+    introduce();
+    watch_speeds();
+  } catch (const CollectiveFailure& failure) {
+    record(LifeEnd::failed, failure.exit_code(), failure.what());
+    throw;
+  }
+}
+
+// Checkpoints of later steps do not belong to the curve that goes on here, and damaged ones must not count among the
+// newest that are kept.
+void Trainer::write_first_files() {
+  world_->together([&] {
+    if (world_->rank() != 0) return;
+    for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
+      spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_, aside.parent_path().string());
+    folder_.write_deck(setup_.deck.effective);
+    if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
+    metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
+    progress_.emplace(step_ + 1, last_step());
+  });
 }
 
 // A life that would do no step has nothing to save, and its end would point to a checkpoint that it does not have.

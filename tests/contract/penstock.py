@@ -131,6 +131,17 @@ def capture(run, step):
     return Path(run) / f"captures/step-{step:08d}.h5"
 
 
+def files_below(folder):
+    """Every path, files with size and time of change: what a run that writes nothing leaves as it is. A folder's own time
+    does not count: the guard of a run folder that is restarted from stands in it while its checkpoints are read."""
+    found = {}
+    for path in Path(folder).rglob("*"):
+        if not path.name.startswith("log-"):  # the test's own
+            status = path.stat()
+            found[path] = (status.st_size, status.st_mtime_ns) if path.is_file() else ()
+    return found
+
+
 def datasets(path):
     """Every dataset of an HDF5 file: {path inside the file: values}."""
     found = {}

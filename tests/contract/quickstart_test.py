@@ -1,7 +1,6 @@
 """scripts/quickstart from its first line to its last, with a model and lives so small that it takes seconds."""
 import os
 import shutil
-import unittest
 
 from penstock import MPIEXEC, PROGRAM, SMALL, SOURCE, ContractTest, deck_text, main, rows, text_of
 

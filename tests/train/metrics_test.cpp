@@ -1,6 +1,7 @@
 #include "train/metrics.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -161,6 +162,24 @@ TEST(Metrics, WithoutAFileARestartHasNoRows) {
   EXPECT_EQ(read(folder.path() / "metrics.csv"), header_line);
 }
 
+// Reading this process' memory at address 0 gives EIO, also to root.
+TEST(Metrics, RowsThatCannotBeReadAreNotReplaced) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  std::filesystem::create_symlink("/proc/self/mem", path);
+  EXPECT_THROW(Metrics(path, 5), SystemError);
+  EXPECT_TRUE(std::filesystem::is_symlink(path)) << "the file is still there";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1) << "nothing beside it";
+}
+
+TEST(Metrics, AFileThatCannotBeOpenedIsNotReplaced) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  ASSERT_EQ(mknod(path.c_str(), S_IFSOCK | 0600, 0), 0);
+  EXPECT_THROW(Metrics(path, 5), SystemError);
+  EXPECT_TRUE(std::filesystem::is_socket(path));
+}
+
 TEST(Metrics, WithoutAFolderFails) { EXPECT_THROW(Metrics("no/such/folder/metrics.csv", 0), SystemError); }
 
 TEST(Metrics, AFullDiskLeavesNoHalfRowsAndNoHoles) {
@@ -176,6 +195,21 @@ TEST(Metrics, AFullDiskLeavesNoHalfRowsAndNoHoles) {
   EXPECT_EQ(read(path), header_line + line_of(1)) << "ten bytes had room, and are no row";
   metrics.append(row_of(4));
   EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2) + line_of(3) + line_of(4));
+}
+
+TEST(Metrics, SyncBringsRowsThatWaitOrThrows) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  Metrics metrics(path, 0);
+  metrics.append(row_of(1));
+  {
+    const FileSizeLimit full(std::filesystem::file_size(path) + 10);
+    metrics.append(row_of(2));
+    EXPECT_THROW(metrics.sync(), SystemError);
+    EXPECT_EQ(read(path), header_line + line_of(1));
+  }
+  metrics.sync();
+  EXPECT_EQ(read(path), header_line + line_of(1) + line_of(2));
 }
 
 }  // namespace

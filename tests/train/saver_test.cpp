@@ -137,6 +137,28 @@ TEST_F(SaverTest, WhatCannotBeSavedHarmsNothing) {
   EXPECT_EQ(save.lost_folder(), true);
   EXPECT_EQ(steps(), std::vector<std::int64_t>{1});
   EXPECT_EQ(wrong_in(1), 0);
+  mine = true;
+  EXPECT_EQ(save.lost_folder(), false) << "a guard that could not be read may come back";
+}
+
+TEST_F(SaverTest, NoFileGetsItsNameBeforeTheRows) {
+  bool full = true;
+  Saver::Options with = options();
+  with.sync_rows = [&full] {
+    if (full) throw SystemError("the rows could not be written");
+  };
+  Saver save = saver(with);
+  state.fill();
+  save.save(queue, meta(1));
+  save.finish();
+  EXPECT_EQ(save.saved_step(), -1);
+  EXPECT_FALSE(save.lost_folder()) << "a full disk takes no folder away";
+  EXPECT_TRUE(steps().empty());
+  world.barrier();
+  full = false;
+  save.save(queue, meta(2));
+  save.finish();
+  EXPECT_EQ(save.saved_step(), 2);
 }
 
 }  // namespace
