@@ -34,7 +34,7 @@ struct MicrobatchView {
 /// A parameter as its layer uses it: looked up once, as names are long and a step asks often.
 struct Parameter {
   TensorView value;
-  TensorView gradient;  ///< float32
+  TensorView gradient;  ///< float32, or bfloat16 where nothing is added to it (RunConfig::gradient_type)
 };
 
 /// A tap's name, put together only where taps are set.

@@ -34,7 +34,6 @@ class SlotPool {
   }
   /// Slots that were ever handed out.
   int slots() const { return slots_; }
-  bool all_free() const { return static_cast<int>(free_.size()) == slots_; }
 
  private:
   int resting_;

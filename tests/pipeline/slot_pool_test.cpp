@@ -41,7 +41,6 @@ TEST(SlotPool, RefusesWhatWasNotTaken) {
   EXPECT_THROW(pool.release(-1), LogicError);
   pool.release(0);
   EXPECT_THROW(pool.release(0), LogicError) << "released twice";
-  EXPECT_TRUE(pool.all_free());
 }
 
 }  // namespace

@@ -1,0 +1,56 @@
+"""scripts/test with made-up commands: what it installs when it is asked, and what it does not."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+
+
+class Test(unittest.TestCase):
+    """In a folder that has a copy of the script, and beside it scripts that only tell how they were called."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.calls = self.root / "calls"
+        self.calls.write_text("")
+        for name in ("bin", "scripts", ".ci", "build/cpu", "build/sanitize"):
+            (self.root / name).mkdir(parents=True)
+        for name in ("scripts/test", ".ci/run"):
+            shutil.copy(SOURCE / name, self.root / name)
+        for tool in ("bash", "dirname", "nproc", "rm", "sed", "tee"):
+            (self.root / "bin" / tool).symlink_to(shutil.which(tool))
+        for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare"):
+            path = self.root / name
+            path.write_text(f'#!{shutil.which("bash")}\necho "{path.name} $*" >> {self.calls}\n')
+            path.chmod(0o755)
+
+    def run_script(self, name, *words):
+        done = subprocess.run([shutil.which("bash"), self.root / name, *words], capture_output=True, text=True,
+                              check=True, env={"PATH": str(self.root / "bin"), "HOME": os.environ.get("HOME", "/")})
+        return done.stdout, [call for call in self.calls.read_text().splitlines() if call.startswith("prepare")]
+
+    def test_services_are_installed_only_when_asked_for(self):
+        said, prepared = self.run_script("scripts/test", "--quick", "-R", "comm")
+        self.assertEqual(prepared, ["prepare build test"])
+        self.assertIn("scripts/test --cluster installs both", said)
+
+    def test_with_cluster_they_are(self):
+        for words in (["--cluster"], ["--quick", "--cluster", "-L", "unit"], ["--cluster", "--quick"]):
+            with self.subTest(words=words):
+                self.calls.write_text("")
+                _, prepared = self.run_script("scripts/test", *words)
+                self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
+
+    def test_continuous_integration_asks_for_them(self):
+        _, prepared = self.run_script(".ci/run", "--quick")
+        self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
+
+
+if __name__ == "__main__":
+    unittest.main()
