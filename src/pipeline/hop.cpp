@@ -1,9 +1,10 @@
 #include "pipeline/hop.hpp"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
+#include <vector>
 
+#include "base/median.hpp"
 #include "tensor/arena.hpp"
 
 namespace penstock {
@@ -24,38 +25,42 @@ void compute(double seconds) {
 
 // The lower rank of a pair asks, the upper one answers after it has computed: what the round trip takes beyond that is
 // two hops. Pairs are (0, 1), (2, 3), ...
-double measure_hop(Communicators& communicators, Queue& queue, const ModelShape& shape, double computing_seconds) {
+double measure_hop(Communicators& communicators, Queue& queue, const RankModel& model, double computing_seconds) {
   constexpr std::size_t round_trips = 15;
-  constexpr int tag = 0;  // transfers between stages use tags from 2 on
+  constexpr double longest_computing_seconds = 0.01;  // a wait sleeps as deep as it ever does after half of that
+  constexpr int tag = 0;                              // transfers between stages use tags from 2 on
   Communicator& pipeline = communicators.pipeline;
   const int own = pipeline.coordinate(), peer = own ^ 1;
   if (peer >= pipeline.size()) return 0;
-  const Tensor asked(shape.cut.compute, {shape.rows(), shape.width()}),
-      answer(asked.view().type(), asked.view().shape());
+  computing_seconds = std::min(computing_seconds, longest_computing_seconds);
+  Arena memory(model.idle());
+  const auto take = [&] {
+    return memory.take(MemoryUse::buffers, model.shape().cut.compute, {model.shape().rows(), model.shape().width()});
+  };
+  const TensorView asked = take(), answer = take();
   const auto finish = [&](Event event) {
     pipeline.wait(event);
     queue.drain("a transfer that is measured");
   };
-  std::array<double, round_trips> hops{};
+  std::vector<double> hops(round_trips);
   for (double& hop : hops) {
     if (own < peer) {
       compute(computing_seconds);
       const auto start = Clock::now();
-      const Event sent = pipeline.send(asked.view(), peer, tag), arrives = pipeline.receive(answer.view(), peer, tag);
+      const Event sent = pipeline.send(asked, peer, tag), arrives = pipeline.receive(answer, peer, tag);
       compute(computing_seconds / 2);
       finish(arrives);
       hop = std::max(0.0, (seconds_since(start) - computing_seconds) / 2);
       finish(sent);
     } else {
-      finish(pipeline.receive(asked.view(), peer, tag));
+      finish(pipeline.receive(asked, peer, tag));
       compute(computing_seconds);
-      const Event sent = pipeline.send(answer.view(), peer, tag);
+      const Event sent = pipeline.send(answer, peer, tag);
       compute(computing_seconds);
       finish(sent);
     }
   }
-  std::nth_element(hops.begin(), hops.begin() + round_trips / 2, hops.end());
-  return hops[round_trips / 2];
+  return median_of(std::move(hops));
 }
 
 }  // namespace penstock

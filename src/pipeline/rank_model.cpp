@@ -108,11 +108,13 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, int threads,
     : plan_(&plan),
       parameters_(plan.parameters, parameter_layout(plan, place), arena),
       optimizer_(plan.optimizer, parameters_, communicators, tied_peers(plan), arena),
+      idle_begin_(arena.bytes_taken()),
       scratch_(shape_of(plan, place), arena),
       context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_,
                scratch_),
       row_(plan.schedule, place.pipeline, plan.parts),
-      blocks_(take_blocks(shape(), row_.needs(), scratch_.remade, arena)) {
+      blocks_(take_blocks(shape(), row_.needs(), scratch_.remade, arena)),
+      idle_(arena.taken_since(idle_begin_)) {
   lend_scratch(threads, queue, communicators, arena);
   for (const auto& [stage, buffers] : row_.needs().buffers) {
     const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));

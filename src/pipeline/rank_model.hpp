@@ -68,6 +68,10 @@ class RankModel {
   const std::map<int, StageMemory>& stages() const { return stages_; }
   const BlockMemory& blocks() const { return blocks_; }
 
+  /// Memory that holds nothing between two steps, as bytes (activations, and what lives for one action): what is
+  /// measured there computes and sends in it. It has room for two tensors of a stage's output at least.
+  TensorView idle() const { return idle_; }
+
   /// The row of the plan's schedule.
   const RowPlan& row() const { return row_; }
   /// The row of another schedule on the same stages, in this memory (an evaluation's, which outlives it).
@@ -96,10 +100,12 @@ class RankModel {
   const ModelPlan* plan_;
   ParameterSet parameters_;
   Optimizer optimizer_;
+  std::size_t idle_begin_;  ///< bytes of the arena that were taken before
   ModelScratch scratch_;
   ModelContext context_;
   RowPlan row_;
   BlockMemory blocks_;
+  TensorView idle_;  ///< scratch_ and blocks_
   std::map<int, StageMemory> stages_;
   TensorView tokens_, targets_;  ///< [microbatches * N] int32
   TensorView first_samples_;     ///< [microbatches] uint64, as bytes

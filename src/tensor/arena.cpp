@@ -30,13 +30,17 @@ TensorView Arena::take(MemoryUse use, DType type, const Shape& shape, std::strin
   const std::size_t padded = (wanted + alignment - 1) / alignment * alignment;
   std::byte* first = nullptr;
   if (real_) {
-    ensure(taken_ + padded <= memory_.bytes(), "the arena is smaller than what is taken from it");
-    first = memory_.data() + taken_;
+    ensure(taken_ + padded <= bytes_, "the arena is smaller than what is taken from it");
+    first = first_ + taken_;
   }
   taken_ += padded;
   plan_.bytes[static_cast<std::size_t>(use)] += padded;
   if (use == MemoryUse::activations) plan_.activations[std::string(part)] += padded;
   return {first, type, shape};
+}
+
+TensorView Arena::taken_since(std::size_t bytes) const {
+  return {real_ ? first_ + bytes : nullptr, DType::uint8, {static_cast<std::int64_t>(taken_ - bytes)}};
 }
 
 }  // namespace penstock

@@ -28,7 +28,7 @@ struct MemoryPlan {
   std::size_t total() const;
 };
 
-/// Hands out tensors from one block of device memory, each aligned to 256 bytes; nothing is given back.
+/// Hands out tensors from one block of device memory, each aligned to 256 bytes; nothing is given back. Move-only.
 class Arena {
  public:
   /// An arena that only counts: its tensors have shapes and no data.
@@ -36,7 +36,10 @@ class Arena {
   /// An arena over `bytes` of zeroed device memory.
   explicit Arena(std::size_t bytes) : Arena(DeviceMemory(bytes)) {}
   /// The same over memory that is there already, whatever it holds.
-  explicit Arena(DeviceMemory memory) : memory_(std::move(memory)), real_(true) {}
+  explicit Arena(DeviceMemory memory)
+      : memory_(std::move(memory)), first_(memory_.data()), bytes_(memory_.bytes()), real_(true) {}
+  /// The same over memory that somebody lends, and that outlives what is taken.
+  explicit Arena(TensorView lent) : first_(static_cast<std::byte*>(lent.raw())), bytes_(lent.bytes()), real_(true) {}
 
   /// A tensor of this use. `part` names the share of the activations it belongs to; empty for the other uses.
   /// Throws LogicError when a real arena is exhausted: the plan was wrong.
@@ -46,9 +49,13 @@ class Arena {
   const MemoryPlan& plan() const { return plan_; }
   /// Bytes that a real arena needs for all that was taken so far.
   std::size_t bytes_taken() const { return taken_; }
+  /// All that was taken since so many bytes were, as one piece; without data on a planning arena.
+  TensorView taken_since(std::size_t bytes) const;
 
  private:
-  DeviceMemory memory_;
+  DeviceMemory memory_;  ///< none where it is lent
+  std::byte* first_ = nullptr;
+  std::size_t bytes_ = 0;
   bool real_ = false;
   std::size_t taken_ = 0;
   MemoryPlan plan_;

@@ -16,13 +16,13 @@ constexpr int tag = 0;
 
 }  // namespace
 
-LinkProbe::LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh)
+LinkProbe::LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh, TensorView idle)
     : world_(&world),
       queue_(&queue),
       communicators_(&communicators),
       mesh_(mesh),
-      message_(DType::uint8, {message_bytes}),
-      answer_(DType::uint8, {1}),
+      message_(idle.range(0, std::min(message_bytes, idle.elements() - 1))),
+      answer_(idle.range(message_.elements(), 1)),
       hosts_(world.gather(World::host())) {}
 
 // The answer is short: the time is the message's.
@@ -31,11 +31,11 @@ double LinkProbe::time_message(Communicator& axis, bool sends) {
   const int before = (axis.coordinate() + axis.size() - 1) % axis.size();
   const auto start = std::chrono::steady_clock::now();
   if (sends) {
-    axis.wait(axis.send(message_.view(), next, tag));
-    axis.wait(axis.receive(answer_.view(), next, tag));
+    axis.wait(axis.send(message_, next, tag));
+    axis.wait(axis.receive(answer_, next, tag));
   } else {
-    axis.wait(axis.receive(message_.view(), before, tag));
-    axis.wait(axis.send(answer_.view(), before, tag));
+    axis.wait(axis.receive(message_, before, tag));
+    axis.wait(axis.send(answer_, before, tag));
   }
   queue_->drain("a message that is timed");
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -95,8 +95,8 @@ std::vector<std::string> LinkProbe::slow_links() {
           "slow link: rank {} on {} to rank {} on {} ({} axis): {:.1f} Mbit/s, {:.2f} times as long a message as the "
           "median of {} links {} hosts",
           link.from, hosts_[static_cast<std::size_t>(link.from)], link.to, hosts_[static_cast<std::size_t>(link.to)],
-          link.axis, message_bytes * 8e-6 / link.seconds, outlier.times_the_median, alike.size(),
-          between_hosts ? "between" : "inside"));
+          link.axis, static_cast<double>(message_.bytes()) * 8e-6 / link.seconds, outlier.times_the_median,
+          alike.size(), between_hosts ? "between" : "inside"));
     }
   }
   return lines;

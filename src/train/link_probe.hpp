@@ -6,21 +6,22 @@
 
 #include "comm/communicators.hpp"
 #include "mesh/mesh.hpp"
-#include "tensor/arena.hpp"
+#include "tensor/tensor_view.hpp"
 
 namespace penstock {
 
 class LinkProbe {
  public:
-  /// A message of half a MiB: it takes some 90 ms at 50 Mbit a second.
+  /// A message of half a MiB, where there is room for it: it takes some 90 ms at 50 Mbit a second.
   static constexpr std::int64_t message_bytes = 512 << 10;
   /// Links slower than the median by more than this are named; those of one host are held against each other, and those
   /// between hosts against each other. A difference of less than a tenth of a millisecond is noise.
   static constexpr double tolerance = 1.1;
   static constexpr double noise_seconds = 1e-4;
 
-  /// All references outlive it.
-  LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh);
+  /// All references outlive it. Messages lie in `idle`, bytes that hold nothing whenever links are timed, as many on
+  /// every rank.
+  LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh, TensorView idle);
 
   /// Collective: on each axis every coordinate in turn sends to the next one, a few times; the shortest counts. A line
   /// for each link that stands out, the same on every rank.
@@ -41,7 +42,7 @@ class LinkProbe {
   Queue* queue_;
   Communicators* communicators_;
   Mesh mesh_;
-  Tensor message_, answer_;
+  TensorView message_, answer_;
   std::vector<std::string> hosts_;
 };
 

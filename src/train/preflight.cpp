@@ -5,6 +5,7 @@
 
 #include "device/device.hpp"
 #include "ops/linear.hpp"
+#include "tensor/arena.hpp"
 #include "train/cores.hpp"
 #include "train/outliers.hpp"
 
@@ -14,17 +15,51 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The MLP's first product, as this deck's ranks make it: seconds, the shortest of a few.
-double time_product(Queue& queue, const ModelPlan& plan) {
+struct Product {
+  std::int64_t rows, inputs, outputs;
+  DType type;
+};
+
+struct ProductTensors {
+  TensorView x, weight, y;
+};
+
+ProductTensors take(const Product& product, Arena& arena) {
+  const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
+    return arena.take(MemoryUse::buffers, product.type, {rows, columns});
+  };
+  return {matrix(product.rows, product.inputs), matrix(product.outputs, product.inputs),
+          matrix(product.rows, product.outputs)};
+}
+
+std::size_t bytes_of(const Product& product) {
+  Arena counted;
+  take(product, counted);
+  return counted.bytes_taken();
+}
+
+// The MLP's first product, as this deck's ranks make it; of half the rows or outputs, and so on, where memory is short.
+Product product_of(const ModelPlan& plan, std::size_t bytes) {
+  const std::int64_t width = plan.config.width;
+  Product product{.rows = plan.micro * plan.sequence,
+                  .inputs = width,
+                  .outputs = 4 * width / plan.cut.tensor,
+                  .type = plan.cut.compute};
+  while (bytes_of(product) > bytes && std::max(product.rows, product.outputs) > 1)
+    (product.rows > product.outputs ? product.rows : product.outputs) /= 2;
+  return product;
+}
+
+// Seconds, the shortest of a few.
+double time_product(Queue& queue, const ModelPlan& plan, TensorView idle) {
   constexpr double worth_timing_seconds = 0.005;
   constexpr int repeats = 5;
-  const std::int64_t rows = plan.micro * plan.sequence, width = plan.config.width;
-  const Tensor x(plan.cut.compute, {rows, width}), weight(plan.cut.compute, {4 * width / plan.cut.tensor, width}),
-      y(plan.cut.compute, {rows, 4 * width / plan.cut.tensor});
+  Arena memory(idle);
+  const auto [x, weight, y] = take(product_of(plan, idle.bytes()), memory);
   const auto time = [&](int products) {
     const auto start = Clock::now();
     for (int product = 0; product < products; ++product)
-      ops::linear(queue, {.x = x.view(), .weight = weight.view(), .bias = {}, .y = y.view(), .pre_activation = {}});
+      ops::linear(queue, {.x = x, .weight = weight, .bias = {}, .y = y, .pre_activation = {}});
     queue.drain("products that are timed");
     return std::chrono::duration<double>(Clock::now() - start).count() / products;
   };
@@ -41,13 +76,13 @@ std::vector<double> times_of_all(World& world, double mine) {
   return all;
 }
 
-std::vector<std::string> slow_products(World& world, Queue& queue, const ModelPlan& plan) {
+std::vector<std::string> slow_products(World& world, Queue& queue, const ModelPlan& plan, TensorView idle) {
   const std::vector<std::string> places = world.gather(fmt::format("{} ({})", World::host(), device_text()));
   world.barrier();
-  double mine = time_product(queue, plan);
+  double mine = time_product(queue, plan, idle);
   std::vector<Outlier> slow = outliers(times_of_all(world, mine), preflight_tolerance);
   if (!slow.empty()) {
-    mine = std::min(mine, time_product(queue, plan));
+    mine = std::min(mine, time_product(queue, plan, idle));
     slow = outliers(times_of_all(world, mine), preflight_tolerance);
   }
   std::vector<std::string> lines;
@@ -63,8 +98,9 @@ bool ranks_share_cores(World& world, int threads) {
   return world.largest(threads > share_of_cores(world) + 1e-6 ? 1 : 0) != 0;
 }
 
-std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, LinkProbe& links) {
-  std::vector<std::string> lines = slow_products(world, queue, plan);
+std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle,
+                                   LinkProbe& links) {
+  std::vector<std::string> lines = slow_products(world, queue, plan, idle);
   std::vector<std::string> slow = links.slow_links();
   if (!slow.empty()) slow = links.slow_links();
   lines.insert(lines.end(), slow.begin(), slow.end());

@@ -15,8 +15,10 @@ namespace penstock {
 inline constexpr double preflight_tolerance = 1.1;
 
 /// Collective: lines for what stands out, the same on every rank. Takes a fraction of a second (measured again once
-/// where something stands out: only what does so twice is named), and half a second a slow link.
-std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, LinkProbe& links);
+/// where something stands out: only what does so twice is named), and half a second a slow link. Products are computed
+/// in `idle`, bytes that hold nothing yet, as many on every rank.
+std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle,
+                                   LinkProbe& links);
 
 /// Collective: whether the ranks of some node have more threads than cores. Their times say nothing then.
 bool ranks_share_cores(World& world, int threads);

@@ -1,5 +1,7 @@
 #include "train/trainer.hpp"
 
+#include <utility>
+
 #include "base/log.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "device/device.hpp"
@@ -55,7 +57,7 @@ int Trainer::train() {
   while (step_ < last_step() && stopping_ == StopReason::none) {
     const auto start = Clock::now();
     report_evaluated(step());
-    stop_check_.step_took(seconds_since(start));
+    stop_check_.step_took(seconds_since(start) - std::exchange(measuring_seconds_, 0));
     saver_->look();
     stopping_ = stop_agreed();
     if (save_due()) save();
@@ -116,9 +118,11 @@ MetricsRow Trainer::step() {
 void Trainer::time_step(StepTracer::Clock::time_point begin) {
   const std::vector<Span> spans = executor_.spans();
   const bool knew = forecast_.foretold().has_value();
+  const auto measuring = Clock::now();
   forecast_.add(*world_, spans, [this](double computing_seconds) {
-    return measure_hop(communicators_, queue_, model_->shape(), computing_seconds);
+    return measure_hop(communicators_, queue_, *model_, computing_seconds);
   });
+  if (!knew && forecast_.foretold()) measuring_seconds_ = seconds_since(measuring);
   if (!knew && forecast_.foretold() && world_->rank() == 0) {
     progress_->clear();
     spdlog::info("{}", forecast_.text());

@@ -134,6 +134,7 @@ class Trainer {
   std::optional<StepReport> progress_;  ///< rank 0
   std::optional<Saver> saver_;
   StepForecast forecast_;
+  double measuring_seconds_ = 0;  ///< of this step, that no other step takes
   NonfiniteSteps nonfinite_;
   std::optional<LinkProbe> links_;
   std::optional<SpeedWatch> speeds_;  ///< none where times would say nothing

@@ -285,11 +285,13 @@ void Trainer::watch_speeds() {
     spdlog::info("  slow ranks and links are not looked for: ranks share cores here");
     return;
   }
-  links_.emplace(*world_, queue_, communicators_, setup_.mesh);
+  const std::int64_t everywhere = -world_->largest(-model_->idle().elements());
+  const TensorView idle = model_->idle().range(0, everywhere);
+  links_.emplace(*world_, queue_, communicators_, setup_.mesh, idle);
   speeds_.emplace(*world_, *links_, setup_.plan, setup_.mesh);
   if (!config_.run.preflight) return;
   const auto start = std::chrono::steady_clock::now();
-  tell_slow(preflight(*world_, queue_, setup_.plan, *links_));
+  tell_slow(preflight(*world_, queue_, setup_.plan, idle, *links_));
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   spdlog::info("  preflight took {:.2f} s", took.count());
 }

@@ -13,10 +13,20 @@ TEST(Hop, IsMeasuredBetweenNeighbours) {
   Queue queue;
   Communicators communicators(test_world(), queue,
                               Mesh({{"pipeline", test_world().size()}, {"data", 1}, {"tensor", 1}}));
-  const double hop = measure_hop(communicators, queue, rank.model().shape(), 1e-4);
+  const double hop = measure_hop(communicators, queue, rank.model(), 1e-4);
   const bool asks = test_world().rank() % 2 == 0 && test_world().rank() + 1 < test_world().size();
   EXPECT_EQ(hop > 0, asks) << "the lower one of each pair knows";
   rank.train({4, 100}, 1);  // no message is left that a step could take for its own
+}
+
+// Measured for long forward passes it would end behind this test's timeout.
+TEST(Hop, DoesNotPauseTheRunForAsLongAsPassesTake) {
+  test::TinyRank rank(test_world(), {.pipeline = test_world().size(), .microbatches = 4});
+  Queue queue;
+  Communicators communicators(test_world(), queue,
+                              Mesh({{"pipeline", test_world().size()}, {"data", 1}, {"tensor", 1}}));
+  constexpr double hour = 3600;
+  measure_hop(communicators, queue, rank.model(), hour);
 }
 
 }  // namespace

@@ -112,5 +112,21 @@ TEST(Tensor, OwnsZeroedElements) {
   EXPECT_FALSE(Tensor().view().present());
 }
 
+TEST(Arena, LendsAPieceToAnother) {
+  Arena owner(4096);
+  owner.take(MemoryUse::parameters, DType::float32, {10});
+  const std::size_t before = owner.bytes_taken();
+  const TensorView first = owner.take(MemoryUse::buffers, DType::float32, {64});
+  owner.take(MemoryUse::buffers, DType::float32, {65});
+  const TensorView lent = owner.taken_since(before);
+  EXPECT_EQ(lent.raw(), first.raw());
+  EXPECT_EQ(lent.bytes(), 256U + 512U);
+  Arena borrower(lent);
+  EXPECT_EQ(borrower.take(MemoryUse::buffers, DType::float32, {128}).raw(), first.raw());
+  borrower.take(MemoryUse::buffers, DType::uint8, {256});
+  EXPECT_THROW(borrower.take(MemoryUse::buffers, DType::uint8, {1}), LogicError);
+  EXPECT_FALSE(Arena().taken_since(0).present());
+}
+
 }  // namespace
 }  // namespace penstock
