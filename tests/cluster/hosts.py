@@ -111,10 +111,10 @@ class Hosts:
     def mend(self, host):
         run("ip", "-n", self.bridge, "link", "set", f"p{host}", "up")
 
-    def slow(self, host, rate):
-        """What the host sends goes at that rate ("50mbit") from now on."""
+    def slow(self, host, rate, burst="64k"):
+        """What the host sends goes at that rate ("50mbit") from now on; high rates need a larger burst."""
         run("ip", "netns", "exec", self.name(host), "tc", "qdisc", "replace", "dev", "veth0", "root", "tbf", "rate", rate,
-            "burst", "64k", "latency", "100ms")
+            "burst", burst, "latency", "100ms")
 
     def processes(self):
         """{host: [command line, ...]} of all that runs on the hosts."""
