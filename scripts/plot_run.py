@@ -27,7 +27,12 @@ class Run:
         self.metrics = given / "metrics.csv" if given.is_dir() else given
         self.folder = self.metrics.parent
         self.label = self.folder.resolve().name
-        rows = self.read_rows()
+        try:
+            self.take(self.read_rows())
+        except (ValueError, KeyError, TypeError, csv.Error) as error:  # ValueError: also text that is no UTF-8
+            raise SystemExit(f"plot_run: {self.metrics}: is no metrics.csv of a run ({error}); name a run folder")
+
+    def take(self, rows):
         self.steps = [int(row["step"]) for row in rows]
         self.loss = [float(row["loss"]) for row in rows]
         self.speed = [float(row["tokens_per_second"]) for row in rows]
@@ -117,8 +122,8 @@ def main():
     go_on_with_matplotlib()
     try:
         draw(runs, output)
-    except OSError as error:
-        raise SystemExit(f"plot_run: {output}: {error.strerror}")
+    except (OSError, ValueError) as error:  # ValueError: a picture of a kind that matplotlib does not draw
+        raise SystemExit(f"plot_run: {output}: {getattr(error, 'strerror', None) or error}")
     print(output)
 
 

@@ -32,11 +32,27 @@ class Unreadable(Exception):
 def read_events(path):
     try:
         events = json.loads(path.read_text())["traceEvents"]
+        events = [event for event in events if event.get("ph") in ("X", "M")]
+        for event in events:
+            check_event(event)
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror}; trace a step with --set 'trace.steps=[12]'") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise Unreadable(f"{path}: is no trace of Penstock's") from error
-    return [event for event in events if event.get("ph") in ("X", "M")]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"{path}: is no trace of Penstock's; trace a step with --set 'trace.steps=[12]'") from error
+    return events
+
+
+def check_event(event):
+    """Raises where something is missing that is drawn, or is of another type."""
+    if event["ph"] == "X":
+        texts, numbers = [event["name"], event["cat"]], [event[key] for key in ("pid", "tid", "ts", "dur")]
+        numbers.append(event["args"]["step"])
+    else:
+        texts, numbers = [event["name"], event["args"]["name"]], [event["pid"]]
+        if event["name"] == "thread_name":
+            numbers.append(event["tid"])
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, (int, float)) for n in numbers):
+        raise TypeError(event)
 
 
 def lanes_of(events, process):
@@ -106,7 +122,11 @@ def main():
     figure.legend(handles, [*COLOURS, "of the whole step"], loc="upper right", ncols=5, fontsize=7)
     figure.tight_layout()
     output = arguments.output or path.parent / "timeline.png"
-    figure.savefig(output, dpi=150)
+    try:
+        figure.savefig(output, dpi=150)
+    except (OSError, ValueError) as error:  # ValueError: a picture of a kind that matplotlib does not draw
+        print(f"plot_timeline: {output}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        sys.exit(2)
     print(output)
 
 

@@ -105,11 +105,11 @@ std::size_t largest_planned(const std::vector<RankPlan>& ranks) {
   return most;
 }
 
-std::optional<Fit> fit_into(const std::string& memory, const RunDeck& deck, const std::vector<RankPlan>& ranks,
-                            int threads) {
-  if (memory.empty()) return std::nullopt;
+std::optional<Fit> fit_into(const std::optional<std::string>& memory, const RunDeck& deck,
+                            const std::vector<RankPlan>& ranks, int threads) {
+  if (!memory) return std::nullopt;
   const std::size_t beside = memory_beside_plan().bytes;
-  Fit fit{.memory = parse_bytes(memory), .wanted = largest_planned(ranks) + beside, .change = {}};
+  Fit fit{.memory = parse_bytes(*memory), .wanted = largest_planned(ranks) + beside, .change = {}};
   if (!fit.fits() && fit.memory > beside) fit.change = smallest_fitting_change(deck, fit.memory - beside, threads);
   return fit;
 }
@@ -210,13 +210,12 @@ void check_command(const CheckRequest& request) {
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
   const std::vector<RankPlan> ranks = plan_ranks(config, plan, mesh, threads);
-  const Simulation simulation = simulate(
-      plan.schedule, request.costs.empty() ? counted_costs(plan) : measured_costs(request.costs, config, plan));
+  const Simulation simulation =
+      simulate(plan.schedule, request.costs ? measured_costs(*request.costs, config, plan) : counted_costs(plan));
   const ScheduleReport costs = report(plan.schedule, simulation);
   const std::string unit =
-      request.costs.empty()
-          ? "schedule, in forward passes of one block (floating-point operations counted, not measured):\n"
-          : fmt::format("schedule, in seconds, from {}:\n", request.costs);
+      request.costs ? fmt::format("schedule, in seconds, from {}:\n", *request.costs)
+                    : "schedule, in forward passes of one block (floating-point operations counted, not measured):\n";
   const std::optional<Fit> fit = fit_into(request.memory, read, ranks, threads);
   if (!names_text) config.data.train.clear();
   if (request.json)

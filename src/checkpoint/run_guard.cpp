@@ -57,11 +57,15 @@ std::string slurm_job() {
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& guard, const GuardHolder& holder) {
+  if (!holder.is_named())
+    throw_input_error(
+        "{}: somebody holds this folder, but {} does not say who (it is empty or damaged): where no run writes there, "
+        "remove that file; else end that run, or give this one its own folder with --run DIR",
+        guard.parent_path().string(), guard.string());
   throw_input_error(
-      "{}: another run writes in this folder: process {} on {}, since {}; two writers destroy each other's work: end "
-      "that run "
+      "{}: another run writes in this folder: {}; two writers destroy each other's work: end that run "
       "(`kill {}` there, or cancel its job), or give this one its own folder with --run DIR",
-      guard.parent_path().string(), holder.process, holder.host, holder.started, holder.process);
+      guard.parent_path().string(), words_of(holder), holder.process);
 }
 
 // Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave. Whether it has left.
@@ -80,8 +84,8 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
   const auto first = changed_at(guard);
   if (!first) return;
   if (folder_clock(guard.parent_path()) - *first <= times.stale_seconds)
-    spdlog::warn("{}: held by process {} on {}, since {}: waiting up to {:.0f} s for a sign of its life",
-                 guard.string(), holder.process, holder.host, holder.started, times.patience_seconds);
+    spdlog::warn("{}: held by {}: waiting up to {:.0f} s for a sign of its life", guard.string(), words_of(holder),
+                 times.patience_seconds);
   for (const auto start = std::chrono::steady_clock::now();;) {
     const auto changed = changed_at(guard);
     if (!changed) return;
@@ -92,7 +96,24 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
   }
 }
 
+// Like a rename that replaces nothing. Over NFS a link may be made and its answer be lost: the count of names tells.
+bool name_exclusively(const std::filesystem::path& unnamed, const std::filesystem::path& name, int descriptor) {
+  if (link(unnamed.c_str(), name.c_str()) == 0) return true;
+  const int reason = errno;
+  if (reason == EPERM || reason == EOPNOTSUPP)  // a file system without links
+    return renameat2(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name.c_str(), RENAME_NOREPLACE) == 0;
+  struct stat status {};
+  const bool linked = fstat(descriptor, &status) == 0 && status.st_nlink == 2;
+  errno = reason;
+  return linked;
+}
+
 }  // namespace
+
+std::string words_of(const GuardHolder& holder) {
+  if (!holder.is_named()) return "a life that its guard does not name";
+  return fmt::format("process {} on {}, since {}", holder.process, holder.host, holder.started);
+}
 
 std::optional<std::int64_t> start_ticks_of(std::int64_t process) {
   const std::optional<ProcessStat> stat = stat_of_process(process);
@@ -155,7 +176,7 @@ RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder m
       throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
     const std::string text = text_of_file(file_);
     const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
-    const GuardHolder holder = parsed.value_or(GuardHolder{.host = "an unknown machine", .started = "an unknown time"});
+    const GuardHolder holder = parsed.value_or(GuardHolder{});
     const HolderState state = parsed ? judge(holder, me_, start_ticks_of(holder.process)) : HolderState::unknown;
     const bool superseded = supersedes(me_, holder);
     if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder);
@@ -173,18 +194,21 @@ RunGuard::~RunGuard() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
+// The guard has its text before it has its name, so that nobody ever finds an empty one.
 bool RunGuard::try_to_take() {
-  descriptor_ = open(file_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
-  if (descriptor_ < 0 && errno == EEXIST) return false;
+  const std::filesystem::path unnamed = file_.parent_path() / (".guard.tmp-" + me_.life);
+  descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
   const std::string text = me_.json();
-  if (descriptor_ >= 0 && write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-      fsync(descriptor_) == 0)
-    return true;
+  const bool written = descriptor_ >= 0 &&
+                       write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                       fsync(descriptor_) == 0;
+  const bool named = written && name_exclusively(unnamed, file_, descriptor_);
   const int reason = errno;
-  if (descriptor_ >= 0) {
-    unlink(file_.c_str());
-    close(descriptor_);
-  }
+  unlink(unnamed.c_str());
+  if (named) return true;
+  if (descriptor_ >= 0) close(descriptor_);
+  descriptor_ = -1;
+  if (written && (reason == EEXIST || reason == ENOENT)) return false;  // ENOENT: who has it has tidied up
   throw SystemError(fmt::format("{}: cannot be written: {}", file_.string(), std::strerror(reason)));
 }
 
@@ -195,11 +219,10 @@ void RunGuard::take_over(const std::string& stale) {
   if (rename(file_.c_str(), aside.c_str()) != 0) return;
   const std::string moved = text_of_file(aside);
   if (moved == stale) {
-    const GuardHolder holder = GuardHolder::parse(stale).value_or(GuardHolder{.host = "an unknown machine"});
+    const GuardHolder holder = GuardHolder::parse(stale).value_or(GuardHolder{});
     me_.epoch = holder.epoch + 1;
     spdlog::warn(
-        "{}: taken over from process {} on {}, since {}, which {}", file_.string(), holder.process, holder.host,
-        holder.started,
+        "{}: taken over from {}, which {}", file_.string(), words_of(holder),
         supersedes(me_, holder) ? "is an earlier life of this job and may write no more" : "ended without leaving");
   } else if (link(aside.c_str(), file_.c_str()) != 0) {
     spdlog::warn("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
@@ -257,10 +280,10 @@ bool RunGuard::still_mine() const { return look().has_value() && !lost_; }
 // A guard that is gone may come back (a network file system that hesitates); one that is another's does not.
 std::string RunGuard::loss() const {
   const std::optional<GuardHolder> holder = look();
-  return fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(),
-                     holder ? fmt::format(" to process {} on {}, since {} (epoch {}, this life is of epoch {})",
-                                          holder->process, holder->host, holder->started, holder->epoch, me_.epoch)
-                            : std::string(": the guard is gone"));
+  return fmt::format(
+      "{}: this run has lost its folder{}; it writes nothing more", file_.string(),
+      holder ? fmt::format(" to {} (epoch {}, this life is of epoch {})", words_of(*holder), holder->epoch, me_.epoch)
+             : std::string(": the guard is gone"));
 }
 
 void RunGuard::ensure_mine() const {

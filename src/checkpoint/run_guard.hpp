@@ -31,6 +31,8 @@ struct GuardHolder {
   std::string job = {};          ///< of Slurm, with its cluster; empty without
   std::int64_t requeues = 0;     ///< of that job before this life
 
+  /// False: a guard that is empty or damaged.
+  bool is_named() const { return !life.empty(); }
   std::string json() const;
   /// Nothing when the text is not a guard's.
   static std::optional<GuardHolder> parse(const std::string& text);
@@ -38,6 +40,9 @@ struct GuardHolder {
   static GuardHolder this_process();
   bool operator==(const GuardHolder&) const = default;
 };
+
+/// "process 4711 on node17, since ...", for messages.
+std::string words_of(const GuardHolder& holder);
 
 enum class HolderState {
   alive,    ///< a process of this machine that runs

@@ -67,9 +67,9 @@ std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::
   return std::nullopt;
 }
 
-std::string state_of(const std::optional<LifeRecords>& records, bool alive) {
+std::string state_of(const std::optional<LifeRecords>& records, bool alive, bool has_lived) {
   if (alive) return "running";
-  if (!records) return "new";
+  if (!records) return has_lived ? "unknown" : "new";
   return records->last.end == LifeEnd::running ? "killed" : std::string(name_of(records->last.end));
 }
 
@@ -79,7 +79,7 @@ std::optional<LifeRecord> last_end_of(const std::optional<LifeRecords>& records,
   return alive && records->last.end == LifeEnd::running ? records->before : records->last;
 }
 
-std::string words_of(const LifeRecord& end) {
+std::string end_text(const LifeRecord& end) {
   std::string text = end.end == LifeEnd::running
                          ? fmt::format("killed, having begun at step {}", end.step)
                          : fmt::format("{} after step {} (exit code {})", name_of(end.end), end.step, end.exit_code);
@@ -135,7 +135,9 @@ RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
   status.guard = look_at_guard(path);
   const bool alive = status.guard && status.guard->alive;
   const std::optional<LifeRecords> records = LifeRecords::read(folder.end());
-  status.state = state_of(records, alive);
+  std::error_code error;
+  status.end_damaged = !records && std::filesystem::exists(folder.end(), error);
+  status.state = state_of(records, alive, status.end_damaged || folder.holds_steps());
   status.last_end = last_end_of(records, alive);
   status.lives = records ? records->last.life : 0;
   status.steps = steps_of_deck(folder.deck());
@@ -148,9 +150,7 @@ std::string text_of(const RunStatus& status) {
   const bool alive = status.guard && status.guard->alive;
   std::string text = fmt::format("{}: {}", status.folder.string(), status.state);
   if (status.lives > 0) text += fmt::format(", life {}", status.lives);
-  if (alive)
-    text += fmt::format(", process {} on {}, since {}", status.guard->holder.process, status.guard->holder.host,
-                        status.guard->holder.started);
+  if (alive) text += ", " + words_of(status.guard->holder);
   text += "\n";
   const auto line = [&](const char* what, const std::string& value) {
     text += fmt::format("  {:<12}{}\n", what, value);
@@ -170,11 +170,11 @@ std::string text_of(const RunStatus& status) {
   line("checkpoint", status.checkpoint
                          ? fmt::format("step {}, {}", status.checkpoint->step, status.checkpoint->path.string())
                          : "none yet");
-  if (status.last_end) line("last end", words_of(*status.last_end));
+  if (status.last_end) line("last end", end_text(*status.last_end));
+  if (status.end_damaged) line("last end", "not known: end.json is damaged; the next life writes it anew");
   if (status.guard && !alive)
-    line("guard", fmt::format("left behind by process {} on {}, silent for {}; the next life takes it over",
-                              status.guard->holder.process, status.guard->holder.host,
-                              short_time(status.guard->silent_seconds)));
+    line("guard", fmt::format("left behind by {}, silent for {}; the next life takes it over",
+                              words_of(status.guard->holder), short_time(status.guard->silent_seconds)));
   return text;
 }
 
@@ -195,7 +195,8 @@ nlohmann::ordered_json json_of(const RunStatus& status) {
                               {"checkpoint_file", nullptr},
                               {"alive", status.guard && status.guard->alive},
                               {"holder", nullptr},
-                              {"last_end", nullptr}};
+                              {"last_end", nullptr},
+                              {"end_damaged", status.end_damaged}};
   if (row.step > 0) {
     json["loss"] = row.loss;
     json["gradient_norm"] = row.gradient_norm;
@@ -207,7 +208,7 @@ nlohmann::ordered_json json_of(const RunStatus& status) {
     json["checkpoint_step"] = status.checkpoint->step;
     json["checkpoint_file"] = status.checkpoint->path.string();
   }
-  if (status.guard)
+  if (status.guard && status.guard->holder.is_named())
     json["holder"] = {{"host", status.guard->holder.host},
                       {"process", status.guard->holder.process},
                       {"since", status.guard->holder.started},

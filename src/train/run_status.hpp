@@ -22,8 +22,8 @@ struct RecentSteps {
   double age_seconds = 0;        ///< since the last row was written
 };
 
-/// Where a run stands: running, done, stopped, failed, killed (a life began, does not live any more, and said nothing)
-/// or new (no life yet).
+/// Where a run stands: running, done, stopped, failed, killed (a life began, does not live any more, and said nothing),
+/// new (no life yet), or unknown (there are steps, and end.json is damaged or gone).
 struct RunStatus {
   std::filesystem::path folder;
   std::string state;
@@ -32,6 +32,7 @@ struct RunStatus {
   std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one: a restart begins there
   std::optional<LifeRecord> last_end;        ///< of the last life that has ended
   std::int64_t lives = 0;
+  bool end_damaged = false;  ///< end.json is there and says nothing
   std::optional<GuardView> guard;
 
   /// Nothing where it cannot be told.

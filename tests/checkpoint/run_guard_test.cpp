@@ -110,6 +110,50 @@ TEST(RunGuardTest, TakesOverFromTheDead) {
   EXPECT_TRUE(guard.still_mine());
 }
 
+TEST(RunGuardTest, IsNeverEmpty) {
+  const TemporaryFolder folder;
+  std::atomic<int> seen{0}, empty{0};
+  std::jthread reader([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::ifstream file(folder.path() / "guard");
+      std::string text;
+      if (!file.is_open()) continue;
+      ++seen;
+      if (!std::getline(file, text)) ++empty;
+    }
+  });
+  for (int life = 0; life < 200; ++life) const RunGuard guard(folder.path(), brisk);
+  reader.request_stop();
+  reader.join();
+  EXPECT_GT(seen, 0);
+  EXPECT_EQ(empty, 0) << "of " << seen << " looks";
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(RunGuardTest, AGuardWithoutAHolderIsWaitedForAndTakenOver) {
+  for (const char* text : {"", "garbage\n", "{\"host\": 3}\n"}) {
+    const TemporaryFolder folder;
+    write_guard(folder.path(), text);
+    const RunGuard guard(folder.path(), brisk);
+    EXPECT_TRUE(guard.still_mine()) << text;
+  }
+}
+
+TEST(RunGuardTest, WithoutAHolderNobodyIsToBeKilled) {
+  const TemporaryFolder folder;
+  write_guard(folder.path(), "");
+  std::jthread toucher([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::filesystem::last_write_time(folder.path() / "guard", std::filesystem::file_time_type::clock::now());
+      usleep(20000);
+    }
+  });
+  const std::string message = refusal(folder.path());
+  EXPECT_NE(message.find("does not say who"), std::string::npos) << message;
+  EXPECT_NE(message.find("--run DIR"), std::string::npos) << message;
+  EXPECT_EQ(message.find("kill"), std::string::npos) << message;
+}
+
 TEST(RunGuardTest, WaitsForOneThatIsLeaving) {
   const TemporaryFolder folder;
   const pid_t child = fork();

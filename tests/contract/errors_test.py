@@ -137,7 +137,9 @@ class InputTest(Refusal):
         settings = [word for setting in fit["change"]["set"] for word in ("--set", setting)]
         changed = json.loads(self.penstock(*words, *settings, "--memory", f"{memory:.6f}MiB").out)
         self.assertEqual(changed["ranks"][0]["bytes"]["total"], fit["change"]["largest_plan"])
-        self.assertIn("80GiB", self.penstock(*words, "--memory", "80", expect=2).err)
+        for nothing in ("80", "", " "):
+            self.assertIn("80GiB", self.penstock(*words, "--memory", nothing, expect=2).err)
+        self.assertIn("does not exist", self.penstock(*words, "--costs", "", expect=2).err)
 
     def test_partition_that_does_not_fit(self):
         self.refuse("schedule.partition", "4", settings={"schedule.partition": [1, 2]})

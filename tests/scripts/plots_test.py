@@ -45,6 +45,41 @@ class Plots(unittest.TestCase):
                     for part in (script.removesuffix(".py"), "matplotlib", "scripts/prepare plot"):
                         self.assertIn(part, end.stderr)
 
+    def refuse(self, script, *words):
+        """One message, and exit code 2."""
+        end = subprocess.run([sys.executable, SCRIPTS / script, *map(str, words)], capture_output=True, text=True,
+                             check=False)
+        self.assertEqual(end.returncode, 2, end.stderr)
+        self.assertEqual(len(end.stderr.splitlines()), 1, end.stderr)
+        self.assertTrue(end.stderr.startswith(script.removesuffix(".py") + ": "), end.stderr)
+
+    def test_a_trace_that_is_none(self):
+        event = TRACE["traceEvents"][-1]
+        for trace in ("", "no JSON", "[]", "3", "{}", '{"traceEvents": 3}', '{"traceEvents": [3]}', "[" * 100000,
+                      '{"traceEvents": [{"ph": "X"}]}', json.dumps({"traceEvents": [{**event, "args": {}}]}),
+                      json.dumps({"traceEvents": [{**event, "dur": "long"}]})):
+            with self.subTest(trace=trace[:60]):
+                (self.run_folder / "trace.json").write_text(trace)
+                self.refuse("plot_timeline.py", self.run_folder)
+        (self.run_folder / "trace.json").write_bytes(b"\xff\xfe")
+        self.refuse("plot_timeline.py", self.run_folder)
+
+    def test_metrics_that_are_none(self):
+        header = "step,loss,tokens_per_second,validation_loss\n"
+        for rows in ("", "garbage\n", header, header + "1,x,10,\n", header + "1\n", "step,loss\n1,5.5\n",
+                     header + "1,5.5,10,\0\n"):
+            with self.subTest(rows=rows):
+                (self.run_folder / "metrics.csv").write_text(rows)
+                self.refuse("plot_run.py", self.run_folder)
+        (self.run_folder / "metrics.csv").write_bytes(header.encode() + b"1,\xff,3,\n")
+        self.refuse("plot_run.py", self.run_folder)
+
+    def test_a_picture_that_cannot_be_written(self):
+        for script in ("plot_run.py", "plot_timeline.py"):
+            for output in (self.run_folder / "nowhere/a.png", self.run_folder / "a.unknown"):
+                with self.subTest(script=script, output=output.name):
+                    self.refuse(script, self.run_folder, "-o", output)
+
     def test_no_python_that_is_not_there(self):
         self.assertFalse(with_matplotlib.has_matplotlib("/nowhere/python3"))
 

@@ -73,6 +73,24 @@ class Submit(unittest.TestCase):
     def test_ranks_that_the_nodes_do_not_share_evenly(self):
         self.refuse(["4 ranks", "3 nodes", "divides 4"], "jobs/cpu-nodes.sbatch", self.deck, "--", "--nodes=3")
 
+    def test_nodes_in_every_spelling_of_sbatch(self):
+        for words in (["--nodes=3"], ["--nodes", "3"], ["-N", "3"], ["-N3"], ["-p", "big", "--nodes=03"], ["--nodes=1-3"],
+                      ["--nodes=1", "-N", "3"]):
+            with self.subTest(words=words):
+                self.refuse(["4 ranks", "3 nodes"], "jobs/cpu-nodes.sbatch", self.deck, "--", *words)
+        self.assertIn("4 ranks on 4 nodes", self.submit("jobs/cpu.sbatch", self.deck, "--", "-N", "4"))
+
+    def test_nodes_that_are_no_number(self):
+        for value in ("0", "abc", "", "-1", "2-", "1-0", "3x"):
+            with self.subTest(value=value):
+                self.refuse([f"--nodes={value}: a number"], "jobs/cpu.sbatch", self.deck, "--", f"--nodes={value}")
+        self.refuse(["--gpus-per-node=four: a number"], "jobs/gpu.sbatch", self.deck, "--", "--gpus-per-node=four")
+
+    def test_a_program_that_is_another(self):
+        for program, part in (("false", "refuses it"), ("true", "prints no plan")):
+            self.program("penstock", f"exec {program}")
+            self.refuse(["penstock check", part], "jobs/cpu.sbatch", self.deck)
+
     def test_more_ranks_than_gpus(self):
         self.plan(ranks=8)
         self.refuse(["8 a node", "--gpus-per-node=4"], "jobs/gpu.sbatch", self.deck)

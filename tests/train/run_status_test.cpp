@@ -101,6 +101,37 @@ TEST_F(RunStatusTest, AFileThatIsNotWholeIsNoCheckpoint) {
   EXPECT_FALSE(status().checkpoint);
 }
 
+TEST_F(RunStatusTest, ARunWithStepsIsNeverNew) {
+  std::ofstream(folder_.metrics()) << Metrics::header << "\n";
+  write_rows(1, 3);
+  EXPECT_EQ(status().state, "unknown") << "end.json is gone";
+}
+
+TEST_F(RunStatusTest, ADamagedEndIsTold) {
+  for (const char* text : {"", "garbage", "[]", "3", R"({"ended": 3})", R"({"ended": "done", "step": "x"})"}) {
+    std::ofstream(folder_.end()) << text;
+    const RunStatus s = status();
+    EXPECT_EQ(s.state, "unknown") << text;
+    EXPECT_NE(text_of(s).find("end.json is damaged"), std::string::npos) << text_of(s);
+    EXPECT_EQ(json_of(s).at("end_damaged"), true);
+  }
+  folder_.record(LifeEnd::running, 3, 0, "");
+  EXPECT_EQ(status().state, "killed") << "the next life writes it anew";
+  EXPECT_FALSE(status().end_damaged);
+}
+
+TEST_F(RunStatusTest, AGuardThatNamesNobodyIsToldAsSuch) {
+  std::ofstream(folder_.path() / "guard").flush();
+  for (const double age_seconds : {0.0, 1000.0}) {
+    std::filesystem::last_write_time(folder_.path() / "guard", std::filesystem::file_time_type::clock::now() -
+                                                                   std::chrono::seconds(static_cast<int>(age_seconds)));
+    const std::string told = text_of(status());
+    EXPECT_NE(told.find("a life that its guard does not name"), std::string::npos) << told;
+    EXPECT_EQ(told.find("process 0"), std::string::npos) << told;
+    EXPECT_TRUE(json_of(status()).at("holder").is_null());
+  }
+}
+
 TEST_F(RunStatusTest, JsonHasTheSameFacts) {
   std::ofstream(folder_.metrics()) << Metrics::header << "\n";
   write_rows(1, 12);
