@@ -44,9 +44,17 @@ nlohmann::json json_of(const StageCosts& costs) {
       {"forward", costs.forward}, {"input_gradient", costs.input_gradient}, {"weight_gradient", costs.weight_gradient}};
 }
 
-StageCosts costs_in(const nlohmann::json& json) {
-  return {json.at("forward").get<double>(), json.at("input_gradient").get<double>(),
-          json.at("weight_gradient").get<double>()};
+double seconds_in(const nlohmann::json& json, const std::string& key) {
+  const auto seconds = json.get<double>();
+  if (!(seconds >= 0 && seconds <= most_cost))
+    throw_input_error("{} = {}: a time is a number of seconds from 0 to {:g}; name the costs.json of a run", key,
+                      seconds, most_cost);
+  return seconds;
+}
+
+StageCosts costs_in(const nlohmann::json& json, const std::string& part) {
+  const auto seconds = [&](const char* half) { return seconds_in(json.at(part).at(half), part + "." + half); };
+  return {seconds("forward"), seconds("input_gradient"), seconds("weight_gradient")};
 }
 
 }  // namespace
@@ -100,13 +108,15 @@ PartTimes read_part_times(const std::string& text, const std::string& subject) {
     if (found != subject)
       throw_input_error("the times were measured for {}, and this deck is {}; measure them with a run of this deck",
                         found, subject);
-    PartTimes times{.block = costs_in(json.at("block")),
-                    .embedding = costs_in(json.at("embedding")),
-                    .head = costs_in(json.at("head")),
+    PartTimes times{.block = costs_in(json, "block"),
+                    .embedding = costs_in(json, "embedding"),
+                    .head = costs_in(json, "head"),
                     .whole_step = {},
-                    .hop = json.at("hop").get<double>()};
+                    .hop = seconds_in(json.at("hop"), "hop")};
+    if (times.block.sum() <= 0)
+      throw_input_error("the times of block are all 0: nothing was measured; name the costs.json of a run");
     for (const auto& [work, seconds] : json.at("whole_step").items())
-      times.whole_step[parse_action(work).work] = seconds.get<double>();
+      times.whole_step[parse_action(work).work] = seconds_in(seconds, "whole_step." + work);
     return times;
   } catch (const nlohmann::json::exception& error) {
     throw_input_error("is no costs.json of a run ({}); name the one in a run folder", error.what());

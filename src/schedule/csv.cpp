@@ -73,6 +73,8 @@ std::vector<Cell> read_line(std::string_view text, std::string_view file, int li
 }
 
 std::vector<std::vector<Cell>> read_lines(std::string_view csv, std::string_view file) {
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";  // editors and spreadsheets put it in front
+  if (csv.starts_with(byte_order_mark)) csv.remove_prefix(byte_order_mark.size());
   std::vector<std::vector<Cell>> rows;
   int line = 0;
   for (const std::string_view text : split(csv, '\n'))

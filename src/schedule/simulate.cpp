@@ -31,8 +31,8 @@ double cost(const Action& action, const Costs& costs) {
 }
 
 void check_cost(const char* name, double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0)
-    throw_input_error("cost {} = {}: a cost is a finite number of at least 0; correct it", name, seconds);
+  if (!(seconds >= 0 && seconds <= most_cost))
+    throw_input_error("cost {} = {}: a cost is a number from 0 to {:g}; correct it", name, seconds, most_cost);
 }
 
 void check(const Schedule& schedule, const Costs& costs) {
@@ -60,6 +60,7 @@ class Clock {
         posted_(ids_.size(), unknown),
         done_(ids_.size(), unknown),
         free_(schedule.rows.size(), 0.0),
+        awaited_(schedule.rows.size(), nullptr),
         spans_(schedule.rows.size()) {}
 
   std::vector<std::vector<Span>> run() {
@@ -80,10 +81,14 @@ class Clock {
   bool advance(int rank) {
     std::vector<Span>& spans = spans_[static_cast<std::size_t>(rank)];
     if (spans.size() == schedule_.row(rank).size()) return false;
+    // What a rank waited for is looked at first: most looks end there, however much the action needs.
+    const double*& awaited = awaited_[static_cast<std::size_t>(rank)];
+    if (awaited && *awaited == unknown) return false;
     post_sends(rank, spans.size());
     const Action& action = schedule_.row(rank)[spans.size()];
     const std::optional<Span> span = span_of(action, rank);
     if (!span) return false;
+    awaited = nullptr;
     for (const Action& part : parts_of(action)) done_[ids_.id(rank, part)] = span->end;
     if (!is_transfer(action.work)) free_[static_cast<std::size_t>(rank)] = span->end;
     spans.push_back(*span);
@@ -101,26 +106,27 @@ class Clock {
     // The transfers' lane is not the computing's: only what they carry keeps them.
     double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)];
     const std::vector<Need> needs = prerequisites(action, rank, schedule_);
+    const auto wait = [&](const double& time) {
+      if (time == unknown) awaited_[static_cast<std::size_t>(rank)] = &time;
+      ready = std::max(ready, time);
+      return time != unknown;
+    };
     for (const Need& need : needs)
-      if (need.until == Until::done && !wait(done_[ids_.id(need.rank, need.action)], ready)) return std::nullopt;
+      if (need.until == Until::done && !wait(done_[ids_.id(need.rank, need.action)])) return std::nullopt;
     posted_[ids_.id(rank, action)] = ready;
     if (is_send(action.work)) return Span{ready, ready};  // it delays only its receiver
     for (const Need& need : needs)
-      if (need.until == Until::posted && !wait(posted_[ids_.id(need.rank, need.action)], ready)) return std::nullopt;
+      if (need.until == Until::posted && !wait(posted_[ids_.id(need.rank, need.action)])) return std::nullopt;
     return Span{ready, ready + (is_receive(action.work) ? costs_.hop : cost(action, costs_))};
-  }
-
-  static bool wait(double time, double& ready) {
-    ready = std::max(ready, time);
-    return time != unknown;
   }
 
   const Schedule& schedule_;
   const Costs& costs_;
   ActionIds ids_;
-  std::vector<double> posted_;  // [ids_.size()]
-  std::vector<double> done_;    // [ids_.size()]
-  std::vector<double> free_;    // [pipeline], when the computing lane is free
+  std::vector<double> posted_;          // [ids_.size()]
+  std::vector<double> done_;            // [ids_.size()]
+  std::vector<double> free_;            // [pipeline], when the computing lane is free
+  std::vector<const double*> awaited_;  // [pipeline], the time that a rank was last seen to wait for: of the above
   std::vector<std::vector<Span>> spans_;
 };
 

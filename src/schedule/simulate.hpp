@@ -16,6 +16,9 @@ struct StageCosts {
   double sum() const { return forward + input_gradient + weight_gradient; }
 };
 
+/// Sums of as many as a table holds stay exact enough, and finite.
+inline constexpr double most_cost = 1e12;
+
 struct Costs {
   std::vector<StageCosts> stages;       // [stages], each of a rank's chunks for itself
   double hop = 0;                       // seconds from the end of a send's work until the receiver can use it

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "base/error.hpp"
@@ -190,11 +191,12 @@ struct Place {
 };
 
 /// Transfers of a row by the rank at their other end.
-std::vector<std::vector<Place>> transfers_by_peer(const Schedule& s, int rank, bool (*wanted)(Work)) {
-  std::vector<std::vector<Place>> places(static_cast<std::size_t>(s.pipeline));
+using PlacesByPeer = std::map<int, std::vector<Place>>;
+PlacesByPeer transfers_by_peer(const Schedule& s, int rank, bool (*wanted)(Work)) {
+  PlacesByPeer places;
   for (std::size_t i = 0; i < s.row(rank).size(); ++i)
     if (const Action& action = s.row(rank)[i]; wanted(action.work))
-      places[static_cast<std::size_t>(s.rank_of_stage(peer_stage(action)))].push_back({rank, i});
+      places[s.rank_of_stage(peer_stage(action))].push_back({rank, i});
   return places;
 }
 
@@ -202,21 +204,20 @@ std::vector<std::vector<Place>> transfers_by_peer(const Schedule& s, int rank, b
 /// are sent. Only transfers that are launched together could differ here and not hang.
 std::optional<Problem> check_message_order(const Schedule& s) {
   if (!s.lowered) return std::nullopt;
-  std::vector<std::vector<std::vector<Place>>> receives;  // [receiver][sender]
+  std::vector<PlacesByPeer> receives;  // [receiver]
   for (int rank = 0; rank < s.pipeline; ++rank) receives.push_back(transfers_by_peer(s, rank, is_receive));
   for (int sender = 0; sender < s.pipeline; ++sender) {
-    const auto sends = transfers_by_peer(s, sender, is_send);
-    for (std::size_t receiver = 0; receiver < sends.size(); ++receiver) {
-      const std::vector<Place>& arrivals = receives[receiver][static_cast<std::size_t>(sender)];
-      for (std::size_t i = 0; i < sends[receiver].size(); ++i) {
-        const Action& send = s.row(sender)[sends[receiver][i].index];
+    for (const auto& [receiver, sends] : transfers_by_peer(s, sender, is_send)) {
+      const std::vector<Place>& arrivals = receives[static_cast<std::size_t>(receiver)][sender];
+      for (std::size_t i = 0; i < sends.size(); ++i) {
+        const Action& send = s.row(sender)[sends[i].index];
         const Action& receive = s.row(arrivals[i].rank)[arrivals[i].index];
         if (!same_work(counterpart(send), receive))
           return problem_at(
               s, arrivals[i].rank, arrivals[i].index,
               fmt::format("message {} from rank {} to rank {} is sent as {} (place {}) and received as {}; a "
                           "pair's messages are received in the order in which they are sent: swap receives",
-                          i, sender, receiver, send.text(), sends[receiver][i].index, receive.text()));
+                          i, sender, receiver, send.text(), sends[i].index, receive.text()));
       }
     }
   }

@@ -10,7 +10,8 @@ Walk::Walk(const Schedule& schedule)
     : schedule_(&schedule),
       ids_(schedule),
       done_(ids_.size(), 0),
-      positions_(static_cast<std::size_t>(schedule.pipeline), 0) {}
+      positions_(static_cast<std::size_t>(schedule.pipeline), 0),
+      awaited_(static_cast<std::size_t>(schedule.pipeline)) {}
 
 bool Walk::holds(const Need& need) const {
   if (done_[ids_.id(need.rank, need.action)]) return true;
@@ -30,6 +31,15 @@ std::optional<Wait> Walk::unmet(int rank) const {
   return std::nullopt;
 }
 
+// What a rank waited for is asked for first: most looks end there, however much the action needs.
+bool Walk::waits(int rank) {
+  std::optional<Need>& awaited = awaited_[static_cast<std::size_t>(rank)];
+  if (awaited && !holds(*awaited)) return true;
+  const std::optional<Wait> wait = unmet(rank);
+  awaited = wait ? std::optional(wait->need) : std::nullopt;
+  return wait.has_value();
+}
+
 void Walk::step(int rank) {
   const std::size_t end = schedule_->launch_end(rank, position(rank));
   for (std::size_t i = position(rank); i < end; ++i)
@@ -41,7 +51,7 @@ void Walk::run() {
   for (bool moved = true; moved;) {
     moved = false;
     for (int rank = 0; rank < schedule_->pipeline; ++rank)
-      for (; !at_end(rank) && !unmet(rank); moved = true) step(rank);
+      for (; !at_end(rank) && !waits(rank); moved = true) step(rank);
   }
 }
 

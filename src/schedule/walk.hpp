@@ -44,12 +44,14 @@ class Walk {
   bool at_end(int rank) const { return position(rank) == schedule_->row(rank).size(); }
   bool holds(const Need& need) const;
   std::optional<Wait> unmet(int rank) const;
+  bool waits(int rank);
   void step(int rank);
 
   const Schedule* schedule_;
   ActionIds ids_;
-  std::vector<char> done_;              // [ids_.size()]
-  std::vector<std::size_t> positions_;  // [pipeline]
+  std::vector<char> done_;                    // [ids_.size()]
+  std::vector<std::size_t> positions_;        // [pipeline]
+  std::vector<std::optional<Need>> awaited_;  // [pipeline], what a rank was last seen to wait for
 };
 
 }  // namespace penstock

@@ -41,14 +41,23 @@ Fit first_that_fits(const Deck& deck, const RunConfig::MeshSizes& wanted, int ra
   return fit;
 }
 
+// No mesh has more ranks: an axis is no longer than what it cuts.
+int most_ranks(const RunConfig& config) {
+  const double most = static_cast<double>(config.model.layers) * static_cast<double>(config.model.heads) *
+                      static_cast<double>(config.batch.global) / static_cast<double>(config.batch.micro);
+  return static_cast<int>(std::min(most, 0x1p20));
+}
+
 // "2 or 4": the next smaller and the next larger number for which there is a mesh.
-std::string ranks_that_fit(const Deck& deck, const RunConfig::MeshSizes& wanted, int ranks) {
+std::string ranks_that_fit(const Deck& deck, const RunConfig& config, int ranks) {
+  const RunConfig::MeshSizes& wanted = config.mesh;
+  const int most = most_ranks(config);
   const auto fits = [&](int count) { return first_that_fits(deck, wanted, count).deck.has_value(); };
   std::string text;
-  int fewer = ranks - 1;
+  int fewer = std::min(ranks - 1, most);
   while (fewer > 0 && !fits(fewer)) --fewer;
   if (fewer > 0) text = std::to_string(fewer);
-  for (int more = ranks + 1; more <= 2 * ranks; ++more)
+  for (int more = ranks + 1; more <= std::min(2 * ranks, most); ++more)
     if (fits(more)) return text + (text.empty() ? "" : " or ") + std::to_string(more);
   return text.empty() ? "another number" : text;
 }
@@ -84,7 +93,7 @@ RunDeck fit_mesh(const Deck& deck, int ranks) {
       "mesh.auto = true, but no mesh of {} rank{} fits the deck; start {} ranks, or change the batch or the model. "
       "What "
       "refused the first mesh that was tried:\n{}",
-      ranks, ranks == 1 ? "" : "s", ranks_that_fit(deck, wanted, ranks), fit.refusal);
+      ranks, ranks == 1 ? "" : "s", ranks_that_fit(deck, own.config, ranks), fit.refusal);
 }
 
 std::string text_of(const RunConfig::MeshSizes& mesh) {

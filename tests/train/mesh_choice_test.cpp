@@ -77,6 +77,17 @@ TEST(MeshChoice, WhereNoneFitsTheNearestNumbersAreNamed) {
   }
 }
 
+TEST(MeshChoice, NumbersBeyondAllMeshesAreNotTried) {
+  try {
+    mesh_of({}, 1 << 20);  // one at a time they would take minutes
+    FAIL() << "a mesh was found";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("no mesh of 1048576 ranks fits the deck; start 256 ranks"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(MeshChoice, EveryMeshIsTriedOnce) {
   EXPECT_EQ(meshes_near({}, 12).size(), 18U);  // ordered factorizations of 12 into three
   for (const auto& mesh : meshes_near({}, 12)) EXPECT_EQ(mesh.data * mesh.pipeline * mesh.tensor, 12);
