@@ -24,6 +24,9 @@ class Heartbeat {
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
+  /// The watchdog's deadline is another: beats at once, and at its pace.
+  void renew();
+
  private:
   struct Letter {
     std::vector<RankState> states;
@@ -49,7 +52,8 @@ class Heartbeat {
   Letter incoming_;
   std::size_t goodbyes_ = 0;  ///< heard; each rank that sends to this one says it once
   bool told_of_the_end_ = false;
-  std::mutex mutex_;
+  bool renewed_ = false;
+  std::mutex mutex_;  // of renewed_
   std::condition_variable_any stopped_;
   std::jthread thread_;
 };

@@ -86,7 +86,7 @@ class World {
   void wait_until(const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress = {});
 
-  void set_deadline(double seconds) { watchdog_->set_deadline(seconds); }
+  void set_deadline(double seconds);
   /// Seconds that this thread has waited for requests so far.
   double waited_seconds() const { return waited_seconds_; }
   /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty

@@ -31,6 +31,12 @@ Heartbeat::~Heartbeat() {
   MPI_Comm_free(&handle_);
 }
 
+void Heartbeat::renew() {
+  const std::lock_guard lock(mutex_);
+  renewed_ = true;
+  stopped_.notify_all();
+}
+
 void Heartbeat::run(const std::stop_token& stop) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point next_beat = Clock::now();
@@ -43,7 +49,8 @@ void Heartbeat::run(const std::stop_token& stop) {
     }
     if (watchdog_->ending()) tell_of_the_end();
     std::unique_lock lock(mutex_);
-    stopped_.wait_for(lock, stop, beat / 4, [] { return false; });
+    if (stopped_.wait_for(lock, stop, beat / 4, [this] { return renewed_; })) next_beat = Clock::now();
+    renewed_ = false;
   }
 }
 

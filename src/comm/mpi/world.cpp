@@ -151,6 +151,11 @@ World::~World() {
   if (code != MPI_SUCCESS) std::fprintf(stderr, "MPI_Finalize failed on rank %d with code %d\n", rank_, code);
 }
 
+void World::set_deadline(double seconds) {
+  watchdog_->set_deadline(seconds);
+  if (heartbeat_) heartbeat_->renew();
+}
+
 int World::rank_on_node() const {
   return static_cast<int>(std::count(node_of_.begin(), node_of_.begin() + rank_, node()));
 }
