@@ -84,8 +84,9 @@ Costs measured_costs(const std::string& path, const RunConfig& config, const Mod
   if (!std::filesystem::exists(path))
     throw_input_error("{} does not exist; a run of more than {} steps writes costs.json into its folder", path,
                       StepForecast::last_timed);
+  const std::string text = read_text(path);
   try {
-    return costs_of(plan.parts, read_part_times(read_text(path), times_subject(config)));
+    return costs_of(plan.parts, read_part_times(text, times_subject(config)));
   } catch (const InputError& error) {
     throw_input_error("{}: {}", path, error.what());
   }

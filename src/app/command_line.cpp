@@ -1,12 +1,15 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 
 #include "app/commands.hpp"
 #include "base/log.hpp"
+#include "config/deck_value.hpp"
+#include "config/suggest.hpp"
 #include "schedule/generate.hpp"
 
 namespace penstock {
@@ -113,6 +116,17 @@ void add_explain(CLI::App& app, std::function<int()>& chosen) {
   command->callback([=, &chosen] { chosen = [key] { return explain_command(*key), 0; }; });
 }
 
+// CLI11 would only say that a subcommand is required.
+void ensure_command(const CLI::App& app, const std::string& word) {
+  if (word.empty() || word.front() == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  if (std::find(names.begin(), names.end(), word) == names.end())
+    throw CLI::ParseError(
+        fmt::format("there is no command {}; did you mean {}?", shortened(word), nearest(word, names)), 2);
+}
+
 int run_chosen(const std::function<int()>& chosen) {
   try {
     const int code = chosen();
@@ -138,6 +152,7 @@ int run_command_line(int argc, char** argv) {
   add_status(app, chosen);
   add_explain(app, chosen);
   try {
+    ensure_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help

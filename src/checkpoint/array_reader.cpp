@@ -22,8 +22,11 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
 void ensure_readable(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path))
     throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+    throw_input_error("{}: is not a regular file; {}", path.string(), cure);
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw_input_error(
+  if (file < 0)
+    throw_input_error(
         "{}: cannot be read: {}; `penstock checkpoint list RUN/checkpoints` names the files of a run, --restart latest "
         "takes the newest whole one",
         path.string(), std::strerror(errno));

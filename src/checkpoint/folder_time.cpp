@@ -25,7 +25,7 @@ std::optional<double> changed_at(int file) {
 
 // Opened, not looked at by name: a network file system then asks the server and not its memory.
 std::optional<double> changed_at(const std::filesystem::path& path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // a pipe would wait
   if (file < 0) return std::nullopt;
   const std::optional<double> changed = changed_at(file);
   close(file);

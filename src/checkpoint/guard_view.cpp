@@ -24,6 +24,8 @@ double clock_of(const std::filesystem::path& folder) try { return folder_clock(f
 
 std::optional<GuardView> look_at_guard(const std::filesystem::path& folder, const GuardTimes& times) {
   const std::filesystem::path guard = folder / "guard";
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(guard, error)) return std::nullopt;  // opening a pipe would wait
   const std::optional<double> changed = changed_at(guard);
   if (!changed) return std::nullopt;
   const double silence = clock_of(folder) - *changed;

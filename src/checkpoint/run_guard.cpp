@@ -25,6 +25,8 @@ namespace penstock {
 namespace {
 
 std::string text_of_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_fifo(path, error)) return "";  // opening a pipe would wait
   std::ifstream file(path);
   std::ostringstream text;
   text << file.rdbuf();

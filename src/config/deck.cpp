@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <sstream>
 
 #include "base/error.hpp"
@@ -112,10 +113,45 @@ bool is_dotted_key(std::string_view text) {
   }
 }
 
+/// Where `text` goes on behind a string or comment that begins at `at`.
+std::size_t behind_text(std::string_view text, std::size_t at) {
+  const char quote = text[at];
+  if (quote == '#') return std::min(text.find('\n', at), text.size());
+  const std::string three(3, quote);
+  const bool many_lines = text.substr(at, 3) == three;
+  const std::size_t marks = many_lines ? 3 : 1;
+  for (std::size_t i = at + marks; i < text.size(); ++i) {
+    if (text.substr(i, marks) == three.substr(0, marks)) return i + marks;
+    if (!many_lines && text[i] == '\n') return i;
+    if (quote == '"' && text[i] == '\\') ++i;
+  }
+  return text.size();
+}
+
+/// Where a dotted key has more parts than any deck's, if one has. toml++ recurses once a part, without a bound.
+std::optional<std::size_t> place_of_a_deep_key(std::string_view text) {
+  constexpr int most_dots = 15;
+  int dots = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    if (c == '"' || c == '\'' || c == '#') {
+      i = behind_text(text, i);
+      continue;
+    }
+    if (c == '.' && ++dots > most_dots) return i;
+    if (c != '.' && c != ' ' && c != '\t' && kBareKeyCharacters.find(c) == std::string_view::npos) dots = 0;
+    ++i;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Deck Deck::parse(std::string_view text, std::string name_for_messages) {
   Deck deck(std::move(name_for_messages));
+  if (const auto place = place_of_a_deep_key(text))
+    throw_input_error("{}:{}: a key of more than 16 parts; a deck's keys have two, section.key", deck.name_,
+                      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(*place), '\n'));
   try {
     deck.entries_ = Walk(deck.name_).entries_of(toml::parse(text));
   } catch (const toml::parse_error& error) {
@@ -127,6 +163,8 @@ Deck Deck::parse(std::string_view text, std::string name_for_messages) {
 
 Deck Deck::load(const std::string& path) {
   if (std::filesystem::is_directory(path)) throw_input_error("{}: this is a folder; give the deck's file", path);
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+    throw_input_error("{}: is not a regular file; give the path of a TOML file", path);
   std::ifstream file(path, std::ios::binary);
   if (!file) throw_input_error("{}: cannot open this deck; give the path of a TOML file that you may read", path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -141,6 +179,11 @@ void Deck::set(std::string_view key_and_value) {
     throw_input_error("--set {}: this is not of the form section.key=value; write as in --set mesh.tensor=2",
                       shortened(std::string(key_and_value)));
   const std::string written(trimmed(key_and_value.substr(equals + 1)));
+  if (const std::size_t digits = written.find_first_not_of("+-");
+      digits <= 1 && !parse_value(written) && written.find_first_not_of("0123456789_", digits) == std::string::npos)
+    throw_input_error("--set {}: this number is too large; integers go from {} to {}",
+                      shortened(std::string(key_and_value)), std::numeric_limits<std::int64_t>::min(),
+                      std::numeric_limits<std::int64_t>::max());
   DeckValue value = parse_value(written).value_or(DeckValue{written});
   std::erase_if(entries_, [&](const DeckEntry& entry) { return entry.key == key && entry.value; });
   entries_.push_back({key, std::move(value), "--set " + shortened(std::string(key_and_value)), true});
@@ -152,6 +195,7 @@ bool Deck::says(std::string_view key) const {
 }
 
 std::optional<DeckValue> parse_value(std::string_view text) {
+  if (place_of_a_deep_key(text)) return std::nullopt;
   try {
     const toml::table table = toml::parse("value = " + std::string(text));
     const toml::node* node = table.get("value");

@@ -94,6 +94,14 @@ std::string FieldTable::explain() const {
 std::string FieldTable::explain(std::string_view key_or_section) const {
   if (has_section(key_or_section)) return explain_section(std::string(key_or_section));
   if (const Field* found = find(key_or_section)) return explain_field(*found);
+  const std::string_view section_of_key = key_or_section.substr(0, key_or_section.find('.'));
+  if (has_section(section_of_key)) {
+    std::vector<std::string> keys;
+    for (const Field& field : fields_)
+      if (field.section() == section_of_key) keys.push_back(field.key());
+    throw_input_error("{} is no key of a deck; the nearest in its section is {}, and `penstock explain {}` shows all",
+                      key_or_section, nearest(key_or_section, keys), section_of_key);
+  }
   const std::string known = nearest_known_key(key_or_section);
   const std::string section = nearest(key_or_section, sections_);
   throw_input_error("{} is neither a key nor a section of a deck; the nearest known key is {}, the nearest section {}",

@@ -158,6 +158,9 @@ StagedFile stage_file(const std::filesystem::path& file, const std::filesystem::
   } catch (const SystemError& error) {
     discard(temporary);
     throw SystemError(fmt::format("data.stage: {}; name another folder, or leave data.stage out", error.what()));
+  } catch (const InputError& error) {
+    discard(temporary);
+    throw_input_error("data.stage = \"{}\": {}", folder.string(), error.what());
   } catch (const std::exception&) {
     discard(temporary);
     throw;

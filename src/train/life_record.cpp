@@ -62,6 +62,8 @@ std::optional<LifeRecords> LifeRecords::parse(const std::string& text) try {
 }
 
 std::optional<LifeRecords> LifeRecords::read(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) return std::nullopt;  // opening a pipe would wait
   std::ifstream stream(file);
   std::stringstream text;
   text << stream.rdbuf();

@@ -13,6 +13,8 @@
 namespace penstock {
 
 std::string read_text(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+    throw_input_error("{}: is not a regular file; name another", path.string());
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
   text << file.rdbuf();
@@ -27,10 +29,12 @@ bool RunFolder::contains(const std::filesystem::path& file) const {
 }
 
 bool RunFolder::holds_steps() const {
-  std::ifstream file(metrics());
-  std::string line;
-  if (std::getline(file, line) && std::getline(file, line) && !line.empty()) return true;
   std::error_code error;
+  if (std::filesystem::is_regular_file(metrics(), error)) {  // opening a pipe would wait
+    std::ifstream file(metrics());
+    std::string line;
+    if (std::getline(file, line) && std::getline(file, line) && !line.empty()) return true;
+  }
   for (const auto& entry : std::filesystem::directory_iterator(checkpoints(), error))
     if (entry.path().extension() == ".h5") return true;
   return false;
@@ -60,8 +64,8 @@ void RunFolder::create() const {
   for (const auto& folder : {checkpoints(), captures()}) {
     std::filesystem::create_directories(folder, error);
     if (error)
-      throw_input_error("the run folder {} cannot be made: {}; choose another with --run", path_.string(),
-                        error.message());
+      throw_input_error("the run folder {} cannot be made: {}: {}; choose another with --run", path_.string(),
+                        folder.string(), error.message());
   }
 }
 

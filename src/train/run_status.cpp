@@ -28,6 +28,8 @@ double age_of(const std::filesystem::path& file) {
 // The last whole lines: files of long runs are not read from their beginning.
 std::vector<std::string> last_lines(const std::filesystem::path& path) {
   constexpr std::streamoff most_bytes = 16 << 10;
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return {};  // opening a pipe would wait
   std::ifstream file(path, std::ios::binary);
   file.seekg(0, std::ios::end);
   const std::streamoff size = file.tellg();

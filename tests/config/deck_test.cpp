@@ -24,6 +24,52 @@ std::string kind_of(const std::string& written) {
   return value ? kind_text(*value) : "no TOML";
 }
 
+std::string dotted(int parts) {
+  std::string key = "a";
+  for (int part = 1; part < parts; ++part) key.append(".a");
+  return key;
+}
+
+TEST(Deck, KeysOfManyPartsAreRefusedBeforeTheyAreParsed) {
+  const std::string deep = dotted(100000);
+  for (const char* form :
+       {"{} = 1\n", "[{}]\n", "a = {{{} = 1}}\n", "x = \"#\"\n{} = 1\n", "x = '''\n'\n'''\n{} = 1\n"}) {
+    try {
+      Deck::parse(fmt::format(fmt::runtime(form), deep), "deep.toml");
+      FAIL() << "accepted: " << form;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("more than 16 parts"), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_FALSE(parse_value(fmt::format("{{{} = 1}}", deep)));
+}
+
+TEST(Deck, DotsInTextAndCommentsAreNoKeys) {
+  const std::string dots(100, '.');
+  constexpr const char* form = R"(# {0}
+[data]
+train = "{0}\"{0}"  # {0}
+validation = '{0}'
+stage = """
+{0}"""
+)";
+  EXPECT_EQ(held<std::string>(Deck::parse(fmt::format(form, dots), "deck"), "data.validation"), dots);
+}
+
+TEST(Deck, AnOverrideThatNoIntegerHoldsIsTooLarge) {
+  Deck deck;
+  for (const char* value : {"9223372036854775808", "-9223372036854775809", "+1_000_000_000_000_000_000_000"}) {
+    try {
+      deck.set(fmt::format("run.steps={}", value));
+      FAIL() << "accepted: " << value;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("too large"), std::string::npos) << error.what();
+    }
+  }
+  deck.set("run.steps=9223372036854775807");
+  deck.set("data.train=+");
+}
+
 TEST(Deck, HoldsEveryTypeWithItsPlaceInTheOrderOfTheFile) {
   const Deck deck = Deck::parse(
       "# Run with: penstock train input/x.toml\n"

@@ -425,8 +425,12 @@ TEST(FieldTable, ExplainsOneSectionOrOneKey) {
             "  Adam's epsilon hat.\n");
   expect_contains(t.table.explain("data.train"), "default   none: a deck must say it");
   expect_contains(t.table.explain("mesh.tensor"), "unit      ranks");
-  EXPECT_EQ(message_of([&] { t.table.explain("mesh.tensr"); }),
-            "mesh.tensr is neither a key nor a section of a deck; the nearest known key is mesh.tensor, the nearest "
+  EXPECT_EQ(
+      message_of([&] { t.table.explain("mesh.tensr"); }),
+      "mesh.tensr is no key of a deck; the nearest in its section is mesh.tensor, and `penstock explain mesh` shows "
+      "all");
+  EXPECT_EQ(message_of([&] { t.table.explain("mehs.tensor"); }),
+            "mehs.tensor is neither a key nor a section of a deck; the nearest known key is mesh.tensor, the nearest "
             "section mesh");
 }
 
