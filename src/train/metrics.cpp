@@ -6,47 +6,14 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <fstream>
 #include <string>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "train/metrics_rows.hpp"
 
 namespace penstock {
-
-namespace {
-
-// The step of a whole row, or 0.
-std::int64_t step_of(const std::string& line) {
-  std::int64_t step = 0;
-  const char* end = line.data() + line.size();
-  const auto [rest, error] = std::from_chars(line.data(), end, step);
-  return error == std::errc() && rest != end && *rest == ',' ? step : 0;
-}
-
-[[noreturn]] void refuse_to_replace(const std::filesystem::path& path, int reason) {
-  throw SystemError(fmt::format(
-      "{}: cannot be read: {}; the rows of the steps so far would be lost: make it readable, or move it away "
-      "to go on without them",
-      path.string(), std::strerror(reason)));
-}
-
-// The whole rows of steps up to last_step; none where there is no file.
-std::string rows_up_to(const std::filesystem::path& path, std::int64_t last_step) {
-  errno = 0;
-  std::ifstream file(path);
-  if (!file.is_open() && errno == ENOENT) return "";
-  std::string kept, line;
-  while (std::getline(file, line) && !file.eof()) {
-    const std::int64_t step = step_of(line);
-    if (step >= 1 && step <= last_step) kept += line + "\n";
-  }
-  if (!file.is_open() || file.bad()) refuse_to_replace(path, errno != 0 ? errno : EIO);
-  return kept;
-}
-
-}  // namespace
 
 std::string text(const MetricsRow& row) {
   return fmt::format("{},{},{:.17g},{:.17g},{:.9g},{:.6f},{:.1f},{},{}", row.step, row.tokens, row.loss,
@@ -77,13 +44,16 @@ std::optional<MetricsRow> parse_row(const std::string& line) {
 // for himself.
 Metrics::Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine)
     : path_(std::move(path)) {
-  const std::string text = std::string(header) + "\n" + (last_step > 0 ? rows_up_to(path_, last_step) : "");
+  KeptRows kept = last_step > 0 ? rows_up_to(path_, last_step) : KeptRows{};
+  const std::string text = std::string(header) + "\n" + kept.text;
+  tokens_ = kept.tokens;
   const std::filesystem::path temporary = temporary_name(path_);
   try {
     write_file(temporary, text);
     descriptor_ = open(temporary.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
     if (descriptor_ < 0) throw SystemError(fmt::format("{}: cannot be opened", temporary.string()));
     if (ensure_mine) ensure_mine();
+    if (!kept.damage.empty()) keep_damaged(path_, kept.damage);
     publish(temporary, path_);
   } catch (const std::exception&) {
     if (descriptor_ >= 0) close(descriptor_);

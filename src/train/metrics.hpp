@@ -27,9 +27,10 @@ class Metrics {
   static constexpr const char* header =
       "step,tokens,loss,gradient_norm,learning_rate,seconds,tokens_per_second,validation_loss,skipped";
 
-  /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped.
-  /// `ensure_mine` throws when this life may not write in the folder any more. Throws SystemError, also where a file is
-  /// there that cannot be read: its rows would be lost.
+  /// Opens the file and keeps its rows of steps 1 .. `last_step`; later rows and a half-written line are dropped. A
+  /// file that is damaged stays beside it as metrics.damaged.csv, with a warning. `ensure_mine` throws when this life
+  /// may not write in the folder any more. Throws SystemError, also where a file is there that cannot be read: its rows
+  /// would be lost.
   Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine = {});
   ~Metrics();
   Metrics(const Metrics&) = delete;
@@ -41,12 +42,15 @@ class Metrics {
   /// Returns when all rows are in the file and on the device; writes first those that wait. Throws SystemError where
   /// that cannot be. From any thread.
   void sync();
+  /// Of the row of `last_step`, where there was one.
+  std::optional<std::int64_t> tokens() const { return tokens_; }
 
  private:
   int write_waiting();
 
   std::filesystem::path path_;
   int descriptor_ = -1;
+  std::optional<std::int64_t> tokens_;
   std::mutex mutex_;                ///< of what is below
   std::string waiting_;             ///< rows that are not in the file yet
   std::uintmax_t whole_bytes_ = 0;  ///< of the file's whole rows

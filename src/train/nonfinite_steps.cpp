@@ -19,9 +19,9 @@ NonfiniteSteps::Verdict NonfiniteSteps::judge(std::int64_t step, StepResult& res
     }
     first = "; the first value that is not finite: " + found.text;
   }
-  ++in_a_row_;
   why_ = what + first;
-  if (policy_ == Policy::skip && in_a_row_ <= most_in_a_row) {
+  if (policy_ == Policy::skip && in_a_row_ < most_in_a_row) {
+    ++in_a_row_;
     why_ += "; the update is skipped (watchdog.nonfinite = \"skip\")";
     return Verdict::skipped;
   }

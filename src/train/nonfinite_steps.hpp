@@ -28,6 +28,8 @@ class NonfiniteSteps {
                 const std::function<StepResult()>& again);
   /// A step was finite.
   void passed() { in_a_row_ = 0; }
+  /// Up to now: weights and moments are what they were before so many steps.
+  int skipped_in_a_row() const { return in_a_row_; }
   /// Of the last verdict: what a log says.
   const std::string& why() const { return why_; }
 

@@ -86,6 +86,8 @@ void Saver::write(Flight& flight) {
 }
 
 SaveOutcome Saver::try_once(Flight& flight) {
+  std::error_code no_run_folder_either;  // a folder that somebody has removed is made again
+  if (world_.rank() == 0) std::filesystem::create_directory(options_.folder, no_run_folder_either);
   return save_checkpoint(world_, writers_, options_.folder, flight.meta, specs_, layouts_, staged_of(parameters_),
                          {.ensure_mine = [this] { ask_to_name(); }, .progress = &flight.progress});
 }

@@ -50,10 +50,10 @@ class Saver {
 
   /// The step of the newest checkpoint of this life that is durable, or -1. The same on all ranks after `finish`.
   std::int64_t saved_step() const { return saved_step_; }
-  /// The step that was last to be saved, or -1.
+  /// The step that was last to be saved, or the one that a life begins with; or -1. The same on all ranks.
   std::int64_t tried_step() const { return tried_step_; }
   /// A state that is in the folder already: the one a life begins with.
-  void take_as_saved(std::int64_t step) { saved_step_ = step; }
+  void take_as_saved(std::int64_t step) { saved_step_ = tried_step_ = step; }
   /// Rank 0: the last save failed because the folder is gone, or another life's, and so it still is.
   bool lost_folder() const { return lost_folder_ && !may_write(); }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "device/device.hpp"
 #include "pipeline/evaluation_schedule.hpp"
@@ -10,6 +11,7 @@
 #include "pipeline/part_times.hpp"
 #include "train/capture_recorder.hpp"
 #include "train/memory_text.hpp"
+#include "train/restart_advice.hpp"
 #include "train/taps.hpp"
 
 namespace penstock {
@@ -184,12 +186,12 @@ bool Trainer::skips_nonfinite(StepResult& result, const StepTokens& tokens, cons
     return false;
   }
   const Verdict verdict = nonfinite_.judge(step_ + 1, result, tokens, again);
-  if (verdict == Verdict::stop)
+  if (verdict == Verdict::stop) {
+    const std::string evidence = keep_evidence();
     throw CollectiveFailure(
-        {1,
-         fmt::format("{}\n{}\nrestart from an earlier checkpoint (--restart latest takes the newest whole one) with a "
-                     "lower optimizer.learning_rate, a longer warmup, or watchdog.nonfinite = \"skip\"",
-                     nonfinite_.why(), keep_evidence())});
+        {1, fmt::format("{}\n{}\n{}", nonfinite_.why(), evidence,
+                        restart_advice(folder_.checkpoints(), step_ - nonfinite_.skipped_in_a_row()))});
+  }
   if (world_->rank() == 0) {
     progress_->clear();
     spdlog::warn("{}", nonfinite_.why());
@@ -263,7 +265,11 @@ bool Trainer::capture_due() const {
          config_.capture.steps.end();
 }
 
-bool Trainer::save_due() const { return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0; }
+// A state that no step has changed is not saved again: it would only push out an older one.
+bool Trainer::save_due() const {
+  return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0 &&
+         step_ - nonfinite_.skipped_in_a_row() > saver_->tried_step();
+}
 
 // A run whose folder another life has taken ends here, on all ranks.
 StopReason Trainer::stop_agreed() {
@@ -349,8 +355,9 @@ int Trainer::finish() {
   if (saver_->saved_step() != step_) {
     if (world_->largest(folder_lost() ? 1 : 0) != 0) end_without_folder();
     throw CollectiveFailure(
-        {1, fmt::format("the last step, {}, could not be saved; the newest checkpoint in {} is of an earlier step",
-                        step_, folder_.checkpoints().string())});
+        {1, fmt::format("the last step, {}, could not be saved; {} {}", step_, folder_.checkpoints().string(),
+                        checkpoint_files(folder_.checkpoints()).empty() ? "holds no checkpoint"
+                                                                        : "holds checkpoints of earlier steps only")});
   }
   if (world_->rank() == 0) {
     progress_->clear();

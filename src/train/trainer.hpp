@@ -67,6 +67,7 @@ class Trainer {
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
+  void warn_of_steps_that_are_past() const;
   void stage_data();
   void open_reader();
   void begin_life(const std::optional<std::string>& restart);

@@ -165,10 +165,23 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
     if (world_->rank() == 0)
       for (const std::string& change : check->changes_of_data()) spdlog::warn("{}", change);
+    warn_of_steps_that_are_past();
   } else {
     model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
   }
   model_->optimizer().publish(queue_);
+}
+
+void Trainer::warn_of_steps_that_are_past() const {
+  if (world_->rank() != 0) return;
+  const auto warn = [&](const char* key, const std::vector<std::int64_t>& steps) {
+    if (const auto past = std::count_if(steps.begin(), steps.end(), [&](std::int64_t s) { return s <= step_; });
+        past > 0)
+      spdlog::warn("{}: {} of its {} steps are not after step {}, where this life begins: they are not written", key,
+                   past, steps.size(), step_);
+  };
+  warn("trace.steps", config_.trace.steps);
+  warn("capture.steps", config_.capture.steps);
 }
 
 void Trainer::open_reader() {
@@ -227,6 +240,7 @@ void Trainer::write_first_files() {
     folder_.write_deck(setup_.deck.effective);
     if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
+    tokens_ = metrics_->tokens().value_or(tokens_);  // samples of several lives may have had several lengths
     progress_.emplace(step_ + 1, last_step());
   });
 }

@@ -99,7 +99,9 @@ class NonfiniteTest(ContractTest):
     def test_skipped_updates_leave_all_ranks_alike(self):
         path, run = self.planted("skip.h5"), self.folder / "skip"
         element, ranks = self.plant_nan(path)
-        result = self.go_on(path, run, **{"watchdog.nonfinite": "skip"})
+        result = self.go_on(path, run, **{"watchdog.nonfinite": "skip", "checkpoint.every": 1})
+        self.assertEqual(list((run / "checkpoints").iterdir()), [], "no step has changed what the restart began with")
+        self.assertIn("no older checkpoint than the state that fails", result.err)
         self.assertEqual(result.err.count("the update is skipped"), 10, result.err)
         self.assertEqual(result.err.count(f"{element} on rank {ranks[0]}"), 1, "one search for all in a row")
         self.assertIn("10 updates in a row were skipped before", result.err)

@@ -1,5 +1,6 @@
 """Wrong input: exit 2, one message with what, the values, the rule and the cure; nothing written; all ranks gone."""
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -140,6 +141,36 @@ class InputTest(Refusal):
         for nothing in ("80", "", " "):
             self.assertIn("80GiB", self.penstock(*words, "--memory", nothing, expect=2).err)
         self.assertIn("does not exist", self.penstock(*words, "--costs", "", expect=2).err)
+
+    # Pipes, and command lines.
+
+    def test_pipes_are_refused_and_not_waited_for(self):
+        pipe, run = self.folder / "pipe", self.folder / "piped"
+        os.mkfifo(pipe)
+        for words in (["check", pipe], ["check", self.deck, "--costs", pipe], ["checkpoint", "verify", pipe],
+                      ["checkpoint", "show", pipe], ["tokenize", "-o", self.folder / "out.tok", pipe]):
+            with self.subTest(words=words):
+                self.assertIn("is not a regular file", self.penstock(*words, expect=2).err)
+        (run / "checkpoints").mkdir(parents=True)
+        for name in ("deck.toml", "metrics.csv", "end.json", "guard", "checkpoints/step-00000001.h5"):
+            os.mkfifo(run / name)
+        self.assertIn("damaged", self.penstock("status", run).out)
+
+    def test_command_lines_that_name_what_is_wrong(self):
+        for words, parts in ((["foo"], ["no command foo"]), (["chek", self.deck], ["no command chek", "check"]),
+                             (["explain", "mesh.nope"], ["mesh.nope is no key", "mesh.", "penstock explain mesh"]),
+                             (["check", self.deck, "--set", "run.steps=9223372036854775808"], ["too large"]),
+                             (["check", self.deck, "--costs", self.folder], ["not a regular file"]),
+                             (["schedule", "1f1b", "--stages", "2", "--microbatches", "2", "--costs", "1e308,1e308,1,0"],
+                              ["cost forward = 1e+308", "0 to 1e+12"])):
+            with self.subTest(words=words):
+                result = self.penstock(*words, expect=2)
+                self.check_message(result, parts)
+
+    def test_a_table_with_a_byte_order_mark(self):
+        table = self.folder / "table.csv"
+        table.write_bytes(b"\xef\xbb\xbf0F0,0B0\n")
+        self.assertIn("1 ranks", self.penstock("schedule", "--file", table).out)
 
     def test_partition_that_does_not_fit(self):
         self.refuse("schedule.partition", "4", settings={"schedule.partition": [1, 2]})
@@ -308,6 +339,33 @@ class RestartTest(Refusal):
         self.refuse(str(other), "steps of another run", "copy.h5", "--run", run=other, restart=self.copy())
         inside = other / "checkpoints/../checkpoints/step-00000002.h5"
         self.train(deck=self.deck, settings={"run.stop": 3}, run=other, restart=inside, expect=75)
+
+    def test_steps_that_this_life_does_not_reach_are_told(self):
+        result = self.train(deck=self.deck, run=self.run_folder, restart="latest",
+                            settings={"run.steps": 5, "trace.steps": [2, 3, 4], "capture.steps": [5],
+                                      "capture.taps": ["loss"]})
+        self.assertIn("trace.steps: 2 of its 3 steps are not after step 3", result.err)
+        self.assertNotIn("capture.steps: ", result.err)
+
+    def test_a_folder_of_checkpoints_that_vanishes_is_made_again(self):
+        (self.run_folder / "checkpoints").rename(self.folder / "away")
+        self.train(deck=self.deck, settings={"run.steps": 5}, run=self.run_folder, restart=self.folder / "away/step-00000003.h5",
+                   expect=2)  # rows of this run are there, and the file is not in the folder
+        (self.folder / "away").rename(self.run_folder / "checkpoints")
+        (self.run_folder / "captures").rmdir()
+        (self.run_folder / "captures").write_text("")
+        result = self.train(deck=self.deck, settings={"run.steps": 5}, run=self.run_folder, restart="latest", expect=2)
+        self.assertIn(f"cannot be made: {self.run_folder}/captures: ", result.err)
+
+    def test_a_damaged_file_of_metrics_stays_beside(self):
+        metrics = self.run_folder / "metrics.csv"
+        lines = metrics.read_text().splitlines(keepends=True)
+        damaged = "".join([*lines[:2], "garbage\n", *lines[3:]])
+        metrics.write_text(damaged)
+        result = self.train(deck=self.deck, settings={"run.steps": 5}, run=self.run_folder, restart="latest")
+        self.assertIn("metrics.csv: damaged: line 3", result.err)
+        self.assertEqual((self.run_folder / "metrics.damaged.csv").read_text(), damaged)
+        self.assertEqual([row["step"] for row in rows(self.run_folder)], ["1", "3", "4", "5"])
 
     def test_an_empty_restart(self):
         self.refuse("--restart names no file", "latest", restart="")

@@ -148,6 +148,52 @@ TEST(Metrics, DropsAHalfWrittenLine) {
   }
 }
 
+TEST(Metrics, TellsTheTokensOfTheLastStep) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  EXPECT_FALSE(Metrics(path, 0).tokens());
+  write(path, header_line + line_of(1) + line_of(2) + line_of(3));
+  EXPECT_EQ(Metrics(path, 2).tokens(), row_of(2).tokens);
+}
+
+TEST(Metrics, ADamagedFileStaysBesideAndOnlyWholeRowsAreKept) {
+  const std::string torn = line_of(2).substr(0, line_of(2).rfind(',')) + "\n";  // without its last column
+  for (const std::string& text :
+       {std::string("garbage\nmore\n"), header_line + line_of(1) + "garbage\n" + line_of(3), std::string("\0\xff", 2),
+        header_line + line_of(1) + torn + line_of(3), header_line + line_of(1) + line_of(2),
+        header_line + line_of(1) + line_of(1) + line_of(2) + line_of(3), std::string()}) {
+    const TemporaryFolder folder;
+    const auto path = folder.path() / "metrics.csv";
+    write(path, text);
+    const Metrics metrics(path, 3);
+    EXPECT_EQ(read(folder.path() / "metrics.damaged.csv"), text);
+    std::string whole;
+    for (const std::int64_t step : {1, 2, 3})
+      if (text.find(line_of(step)) != std::string::npos) whole += line_of(step);
+    EXPECT_EQ(read(path), header_line + whole) << text;
+  }
+}
+
+TEST(Metrics, EveryDamagedFileStays) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  for (int life = 0; life < 3; ++life) {
+    write(path, "garbage\n");
+    const Metrics metrics(path, 3);
+  }
+  for (const char* name : {"metrics.damaged.csv", "metrics.damaged-2.csv", "metrics.damaged-3.csv"})
+    EXPECT_EQ(read(folder.path() / name), "garbage\n") << name;
+}
+
+TEST(Metrics, RowsThatBeginLaterAndHalfALineAreNoDamage) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.csv";
+  write(path, header_line + line_of(16) + line_of(17) + line_of(18).substr(0, 9));  // of a folder that began at step 16
+  const Metrics metrics(path, 17);
+  EXPECT_EQ(read(path), header_line + line_of(16) + line_of(17));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "metrics.damaged.csv"));
+}
+
 TEST(Metrics, AtStepZeroBeginsAnew) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "metrics.csv";
