@@ -80,6 +80,18 @@ class StoppedRankTest(WatchdogTest):
         self.stop(Mesh(1, 2, 2), 0)
 
 
+    def test_a_rank_that_falls_silent_soon_after_its_start_has_its_place(self):
+        run, rank = self.folder / "young", 2
+        settings = {"run.steps": 100000, "run.preflight": False, "watchdog.seconds": DEADLINE}
+        process = self.start(self.command(deck=self.small_deck(), mesh=Mesh(2, 2, 1), settings=settings, run=run),
+                             cwd=self.folder)
+        self.wait_for_step(process, run, 5)
+        time.sleep(DEADLINE / 20 + 0.2)  # a heartbeat of its own pace, where the first was of the default's
+        os.kill(self.process_of(run, rank), signal.SIGSTOP)
+        result = self.finish(process)
+        self.assertRegex(result.err, f"\n  rank {rank} on .*: silent for .* last known: step ")
+
+
 class CutLinkTest(WatchdogTest):
     """Two hosts, two ranks each, pipeline across the link."""
 

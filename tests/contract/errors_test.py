@@ -347,7 +347,7 @@ class RestartTest(Refusal):
         self.assertIn("trace.steps: 2 of its 3 steps are not after step 3", result.err)
         self.assertNotIn("capture.steps: ", result.err)
 
-    def test_a_folder_of_checkpoints_that_vanishes_is_made_again(self):
+    def test_files_in_place_of_folders_and_checkpoints_elsewhere(self):
         (self.run_folder / "checkpoints").rename(self.folder / "away")
         self.train(deck=self.deck, settings={"run.steps": 5}, run=self.run_folder, restart=self.folder / "away/step-00000003.h5",
                    expect=2)  # rows of this run are there, and the file is not in the folder

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import time
 import unittest
@@ -103,6 +104,19 @@ class FullDiskTest(ContractTest):
         self.assertIn(f"{run}/guard: this run has lost its folder: the guard is gone; it writes nothing more", result.err)
         self.assertFalse(run.exists())
         self.penstock("checkpoint", "verify", checkpoint(away, 20))
+
+    def test_a_folder_of_checkpoints_that_vanishes_is_made_again(self):
+        run = self.folder / "run"
+        process = self.begin(run, {"run.steps": 100000, "run.stop": 99999, "checkpoint.every": 20})
+        self.wait_for_log(process, "saved step 20")
+        shutil.rmtree(run / "checkpoints")
+        saved = len(re.findall("saved step", process.log.read_text()))
+        self.wait_for_log(process, f"(saved step[^\x00]*){{{saved + 2}}}")
+        (run / "stop").touch()
+        result = self.finish(process)
+        self.assertNotIn("was not saved", result.err)
+        newest = max((run / "checkpoints").iterdir())
+        self.penstock("checkpoint", "verify", newest)
 
     def begin(self, run, settings, mesh=ONE):
         """A run that has begun to train; its steps take long enough to be met."""
