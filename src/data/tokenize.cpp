@@ -53,8 +53,6 @@ void list_name(const fs::path& name, Listing& listing) {
               [](const fs::path& a, const fs::path& b) { return a.native() < b.native(); });
   } else if (const auto problem = reading_problem(name)) {
     add_problem(listing, name, *problem);
-  } else if (fs::exists(name, ignored) && !fs::is_regular_file(name, ignored)) {
-    add_problem(listing, name, "is not a regular file");  // opening a pipe would wait
   } else if (looks_like_a_token_file(name)) {
     add_problem(listing, name, "is a token file already");
   } else {

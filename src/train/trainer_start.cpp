@@ -137,8 +137,7 @@ void Trainer::refuse_steps_of_another_run(const std::optional<std::string>& rest
   if (restart)
     throw_input_error(
         "the run folder {} holds the steps of another run than {}; go on from it in a folder of its own: choose "
-        "another "
-        "with --run",
+        "another with --run",
         folder_.path().string(), *restart);
   throw_input_error(
       "the run folder {} holds the steps of an earlier run; continue it with --restart latest, or choose another "

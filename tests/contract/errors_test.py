@@ -148,7 +148,7 @@ class InputTest(Refusal):
         pipe, run = self.folder / "pipe", self.folder / "piped"
         os.mkfifo(pipe)
         for words in (["check", pipe], ["check", self.deck, "--costs", pipe], ["checkpoint", "verify", pipe],
-                      ["checkpoint", "show", pipe], ["tokenize", "-o", self.folder / "out.tok", pipe]):
+                      ["checkpoint", "show", pipe]):
             with self.subTest(words=words):
                 self.assertIn("is not a regular file", self.penstock(*words, expect=2).err)
         (run / "checkpoints").mkdir(parents=True)
