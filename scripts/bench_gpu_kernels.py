@@ -41,6 +41,7 @@ class Steps(NamedTuple):
     count: int
     seconds: float  # all together
     idle_seconds: float
+    between_seconds: float = 0.0  # of these, from a step's last kernel to the next one's first
 
 
 def cupti_folders():
@@ -83,6 +84,10 @@ def busy_nanoseconds(spans, begin, end):
     return busy
 
 
+def idle_nanoseconds(spans, begin, end):
+    return max(0, end - begin - busy_nanoseconds(spans, begin, end))
+
+
 def steps_of(spans, most=5):
     """The last whole steps of a timeline, as many as repeat and at most so many; None where nothing repeats."""
     kernels = [span for span in spans if span.kind == "kernel"]
@@ -96,7 +101,9 @@ def steps_of(spans, most=5):
         count += 1
     begin, end = kernels[-(count + 1) * length].begin, kernels[-length].begin
     launches = [span.launch() for span in spans if begin <= span.begin < end]
-    return Steps(launches, count, (end - begin) * 1e-9, (end - begin - busy_nanoseconds(spans, begin, end)) * 1e-9)
+    firsts = [len(kernels) - steps * length for steps in range(1, count + 1)]
+    between = sum(idle_nanoseconds(spans, kernels[first - 1].end, kernels[first].begin) for first in firsts)
+    return Steps(launches, count, (end - begin) * 1e-9, idle_nanoseconds(spans, begin, end) * 1e-9, between * 1e-9)
 
 
 def ncu_command(log, program):
@@ -171,4 +178,5 @@ def kernels_text(steps):
         add(f"sum: {kind}", *kinds[kind])
     add("sum: all", len(steps.launches), sum_seconds)
     add("nothing runs", 0, steps.idle_seconds)
+    add("of which between two steps", 0, steps.between_seconds)
     return "\n".join(lines)

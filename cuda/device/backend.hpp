@@ -9,8 +9,8 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <unordered_map>
-#include <vector>
 
 #include "device/check.hpp"
 #include "device/memory.hpp"
@@ -52,17 +52,16 @@ struct Queue::Backend {
   /// Each throws when what it watches has failed in the background; called while the host waits. By their owners.
   std::map<const void*, std::function<void()>> watchers;
 
-  std::vector<cudaEvent_t> marks;  ///< made once, used again in every step
-  std::size_t marks_set = 0;
-  std::size_t marks_passed = 0;
-
   ~Backend() {
     plans.clear();
-    for (cudaEvent_t mark : marks) cudaEventDestroy(mark);
     if (copies) cudaStreamDestroy(copies);
     if (stream) cudaStreamDestroy(stream);
   }
 };
+
+/// The host waits until `done`; meanwhile it asks whether something has failed in the background.
+void wait_on_device(Queue& queue, const std::function<bool()>& done, std::string_view what,
+                    const std::function<std::uint64_t()>& progress);
 
 /// The stream that a queue's operations run on, and the one for copies beside them.
 inline cudaStream_t stream_of(Queue& queue) { return queue.backend().stream; }

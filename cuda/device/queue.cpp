@@ -25,6 +25,17 @@ bool is_idle(cudaStream_t stream) {
 
 }  // namespace
 
+void wait_on_device(Queue& queue, const std::function<bool()>& done, std::string_view what,
+                    const std::function<std::uint64_t()>& progress) {
+  const Queue::Backend& b = queue.backend();
+  b.wait(
+      [&] {
+        for (const auto& [owner, watch] : b.watchers) watch();
+        return done();
+      },
+      what, progress);
+}
+
 Queue::Queue(const Options& options) : backend_(std::make_unique<Backend>()) {
   backend_->threads = options.threads > 0 ? options.threads : 1;
   backend_->wait = options.wait ? options.wait : wait_without_deadline;
@@ -38,51 +49,11 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 
 int Queue::threads() const { return backend_->threads; }
 
-// A wait that lasts sleeps between its looks, and would find the end late, with the device idle meanwhile. So there are
-// two: until the device is at its last action, and, from then on with looks that follow each other, until it is done.
 void Queue::drain(std::string_view what) {
-  Backend& b = *backend_;
-  const auto wait_until = [&](const auto& done) {
-    b.wait(
-        [&] {
-          for (const auto& [owner, watch] : b.watchers) watch();
-          return done();
-        },
-        what, [this] { return marks_passed(); });
-  };
-  wait_until([&] { return marks_passed() + 1 >= b.marks_set || is_idle(b.stream); });
-  wait_until([&] { return is_idle(b.stream); });
+  wait_on_device(*this, [this] { return is_idle(backend_->stream); }, what, {});
 }
 
-void Queue::mark() {
-  Backend& b = *backend_;
-  if (b.marks_set == b.marks.size()) {
-    cudaEvent_t event = nullptr;
-    check_cuda(cudaEventCreate(&event));
-    b.marks.push_back(event);
-  }
-  check_cuda(cudaEventRecord(b.marks[b.marks_set++], b.stream));
-}
-
-void Queue::clear_marks() { backend_->marks_set = backend_->marks_passed = 0; }
-
-// Asked for reports of failures, too: does not throw.
-std::uint64_t Queue::marks_passed() {
-  Backend& b = *backend_;
-  while (b.marks_passed < b.marks_set && cudaEventQuery(b.marks[b.marks_passed]) == cudaSuccess) ++b.marks_passed;
-  cudaGetLastError();
-  return b.marks_passed;
-}
-
-std::vector<double> Queue::mark_seconds() const {
-  std::vector<double> seconds;
-  for (std::size_t mark = 0; mark < backend_->marks_set; ++mark) {
-    float milliseconds = 0;
-    check_cuda(cudaEventElapsedTime(&milliseconds, backend_->marks.front(), backend_->marks[mark]));
-    seconds.push_back(milliseconds * 1e-3);
-  }
-  return seconds;
-}
+bool Queue::runs_behind_host() { return true; }
 
 // What still runs may use the old workspace: another one waits for it.
 std::byte* Queue::workspace(std::size_t bytes) {

@@ -41,10 +41,11 @@ struct NormGradient {
 
 // dweight and dbias are sums over all rows, dx needs sums over all channels: one pass does both. The grid has a fixed
 // number of blocks. In a block each group of warps (a RowLayout) works on whole rows, and its threads keep the sums of
-// their channels over these rows in registers. The next row is on its way to shared memory while one is worked on; a
-// thread reads there what it has asked for itself, so that nobody waits for others. In the end the groups' sums are
-// added in order, then the blocks' in a kernel of its own. Rows are walked from the last to the first: the end of what
-// the product before wrote is still in the L2 cache, and the product behind begins with what is written last.
+// their channels over these rows in registers. The next rows are on their way to shared memory while one is worked on;
+// a thread reads there what it has asked for itself, so that it waits for nobody's loads but its own. In the end the
+// groups' sums are added in order, then the blocks' in a kernel of its own. Rows are walked from the last to the first:
+// the end of what the product before wrote is still in the L2 cache, and the product behind begins with what is written
+// last.
 
 /// Blocks, whatever the card is, so that the order of the sums is a function of the shape: two on each multiprocessor
 /// of an H100 or H200.
@@ -58,13 +59,21 @@ struct StagedRow {
   PackedEight<T> residual_gradient[Layout::vectors][Layout::threads];
 };
 
-/// Shared memory of a block: two rows a group of threads; in the end, the groups' sums [groups, 2, channels].
+/// Blocks that a multiprocessor has at once: as many as its registers take.
+template <typename Layout>
+constexpr int blocks_at_once = Layout::vectors <= 3 ? 2 : 1;
+
+/// Shared memory of a block: some rows a group of threads; in the end, the groups' sums [groups, 2, channels].
 template <typename T, typename Gradient, typename Layout>
 struct BlockMemory {
   static constexpr int groups = warps_of_a_block / Layout::warps;
   using Row = StagedRow<T, Gradient, Layout>;
+  static constexpr std::size_t kib_of_a_multiprocessor = 224;  // of an H100 or H200, less what blocks hold besides
+  /// Three rows on their way or at work where as many blocks have the room, else two.
+  static constexpr int stages =
+      3 * groups * sizeof(Row) * blocks_at_once<Layout> <= kib_of_a_multiprocessor * 1024 ? 3 : 2;
   union {
-    Row rows[groups][2];
+    Row rows[groups][stages];
     float sums[groups][2][Layout::most_channels];
   };
 };
@@ -88,15 +97,15 @@ __device__ void fetch_row(const T* row, int channels, bool aligned,
   }
 }
 
-/// Sums over the threads of a row, for all of them, in the order of its warps. `of_warps` may be used again only after
-/// another sum in other memory.
+/// Sums over the threads of a row, for all of them, in the order of its warps. All threads of a block call it where a
+/// row has several warps. `of_warps` may be used again only after another sum in other memory.
 template <typename Layout>
 __device__ float2 sums_of_row(float2 own, float2 (&of_warps)[warps_of_a_block]) {
   own = make_float2(warp_sum(own.x), warp_sum(own.y));
   if constexpr (Layout::warps > 1) {
     const int group = Layout::row_of_block();
     if (lane_of_thread() == 0) of_warps[warp_of_thread()] = own;
-    asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "r"(Layout::threads) : "memory");  // the group's own barrier
+    __syncthreads();
     own = make_float2(0, 0);
 #pragma unroll
     for (int warp = 0; warp < Layout::warps; ++warp) {
@@ -115,12 +124,12 @@ struct ColumnSums {
 };
 
 /// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight, for one row that is at
-/// hand; its share of dweight and dbias is added to `columns`.
+/// hand; its share of dweight and dbias is added to `columns`. A row before row 0 has no channels.
 template <typename T, typename Gradient, typename Layout>
 __device__ void work_on_row(const NormGradient<T, Gradient>& gradient, const StagedRow<T, Gradient, Layout>& row,
                             std::int64_t r, float mean, float rstd, const Eight (&weight)[Layout::vectors],
                             ColumnSums<Layout>& columns, float2 (&of_warps)[warps_of_a_block]) {
-  const int channels = static_cast<int>(gradient.channels), thread = Layout::thread();
+  const int channels = r < 0 ? 0 : static_cast<int>(gradient.channels), thread = Layout::thread();
   float2 sums = make_float2(0, 0);
 #pragma unroll
   for (int v = 0; v < Layout::vectors; ++v) {
@@ -155,12 +164,13 @@ __device__ void work_on_row(const NormGradient<T, Gradient>& gradient, const Sta
 
 /// sums [blocks, 2, C]: each block's part of dweight and dbias.
 template <typename T, typename Gradient, typename Layout>
-__global__ void __launch_bounds__(threads_of_a_block, Layout::vectors <= 3 ? 2 : 1)
+__global__ void __launch_bounds__(threads_of_a_block, blocks_at_once<Layout>)
     gradient_of_rows(const NormGradient<T, Gradient> gradient, float* sums) {
   using Memory = BlockMemory<T, Gradient, Layout>;
   extern __shared__ uint4 block_memory[];
   auto& memory = *reinterpret_cast<Memory*>(block_memory);
-  __shared__ float2 of_warps[2][warps_of_a_block];
+  constexpr int stages = Memory::stages;
+  __shared__ float2 of_warps[stages][warps_of_a_block];
   const int channels = static_cast<int>(gradient.channels), group = Layout::row_of_block(), thread = Layout::thread();
   Eight weight[Layout::vectors] = {};
 #pragma unroll
@@ -170,7 +180,7 @@ __global__ void __launch_bounds__(threads_of_a_block, Layout::vectors <= 3 ? 2 :
   ColumnSums<Layout> columns;
 
   auto& rows = memory.rows[group];
-  float mean[2], rstd[2];
+  float mean[stages] = {}, rstd[stages] = {};
   const auto fetch = [&](std::int64_t r, int place) {
     if (r >= 0) {
       const std::int64_t at = r * channels;
@@ -185,13 +195,17 @@ __global__ void __launch_bounds__(threads_of_a_block, Layout::vectors <= 3 ? 2 :
   };
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * Memory::groups;
   std::int64_t r = gradient.rows - 1 - (static_cast<std::int64_t>(blockIdx.x) * Memory::groups + group);
-  fetch(r, 0);
-  while (r >= 0) {
+  // Where a row has several warps, the groups of a block meet at each row's barrier, so that all go on until the first
+  // group, whose rows are the last ones, has none.
+  const auto has_rows = [&] { return (Layout::warps > 1 ? r + group : r) >= 0; };
 #pragma unroll
-    for (int place = 0; place < 2; ++place) {
-      if (r < 0) break;
-      fetch(r - stride, 1 - place);
-      __pipeline_wait_prior(1);
+  for (int ahead = 0; ahead < stages - 1; ++ahead) fetch(r - ahead * stride, ahead);
+  while (has_rows()) {
+#pragma unroll
+    for (int place = 0; place < stages; ++place) {
+      if (!has_rows()) break;
+      fetch(r - (stages - 1) * stride, (place + stages - 1) % stages);
+      __pipeline_wait_prior(stages - 1);
       work_on_row<T, Gradient, Layout>(gradient, rows[place], r, mean[place], rstd[place], weight, columns,
                                        of_warps[place]);
       r -= stride;

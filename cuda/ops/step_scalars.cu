@@ -14,7 +14,8 @@ __global__ void finish(const double* totals, std::int64_t count, double clip, co
   AdamWStep adamw = inputs->adamw;
   const bool clips = clip > 0 && norm > clip;
   adamw.gradient_scale = clips ? static_cast<float>(clip / norm) : 1.0F;
-  adamw.apply = isfinite(loss) && isfinite(norm);
+  const bool may_apply = !inputs->needs_the_last || scalars->adamw.apply;
+  adamw.apply = may_apply && isfinite(loss) && isfinite(norm);
   scalars->loss = loss;
   scalars->gradient_norm = norm;
   scalars->adamw = adamw;

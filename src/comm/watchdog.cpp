@@ -13,8 +13,9 @@ namespace penstock {
 
 namespace {
 
-constexpr double others_wait_seconds = 1.2;  // so long rank 0 has time to report before another one does
-constexpr double leave_seconds = 2.5;        // so long MPI_Abort has time to end the job
+constexpr double others_wait_seconds = 1.2;   // so long rank 0 has time to report before another one does
+constexpr double words_travel_seconds = 0.5;  // so long what was printed has time to reach the launcher's output
+constexpr double leave_seconds = 2.5;         // so long MPI_Abort has time to end the job
 constexpr double worth_telling_seconds = 0.01;
 
 double now_seconds() {
@@ -210,6 +211,9 @@ void Watchdog::report(const Trouble& trouble) {
     std::fprintf(stderr, "penstock: the report could not be kept: %s\n", error.what());
   }
   if (!speaks && first) print();
+  // An abort ends the launcher's proxies, with whatever they have not yet passed on of this report or of another
+  // rank's.
+  std::this_thread::sleep_for(seconds(words_travel_seconds));
   abort_job_();
 }
 

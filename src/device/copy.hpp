@@ -1,7 +1,9 @@
 #pragma once
 // SEAM 1, copies between the host's memory and the device's; on the CPU backend they are the same memory.
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -54,6 +56,19 @@ class HostMirror {
   std::size_t bytes_ = 0;
   HostMemory host_;
   std::unique_ptr<Staging> staging_;
+};
+
+/// Mirrors of memory through which every step hands something over: two by turns, as a step may be enqueued while the
+/// device is still at the one before.
+class StepMirror {
+ public:
+  StepMirror() = default;
+  StepMirror(void* device, std::size_t bytes) : mirrors_{HostMirror(device, bytes), HostMirror(device, bytes)} {}
+
+  const HostMirror& of(std::int64_t step) const { return mirrors_[static_cast<std::size_t>(step % 2)]; }
+
+ private:
+  std::array<HostMirror, 2> mirrors_;
 };
 
 }  // namespace penstock

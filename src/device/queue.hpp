@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <string_view>
-#include <vector>
 
 namespace penstock {
 
@@ -35,13 +34,8 @@ class Queue {
   /// The host waits until all that was enqueued has run.
   void drain(std::string_view what);
 
-  /// A mark behind what was enqueued so far. `marks_passed` of them the device has passed since `clear_marks`, which
-  /// may be called on a drained queue only.
-  void mark();
-  void clear_marks();
-  std::uint64_t marks_passed();
-  /// Seconds from the first mark until the device came past each; of a drained queue.
-  std::vector<double> mark_seconds() const;
+  /// Whether what is enqueued runs behind the host, so that the host can prepare what comes next meanwhile.
+  static bool runs_behind_host();
 
   /// Scratch memory for the operation that runs now; what it held before is lost. Where an operation asks for more than
   /// there is, the queue takes memory of its own (and drains).

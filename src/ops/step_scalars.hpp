@@ -13,13 +13,15 @@ struct StepScalars {
   double loss_sum = 0;       ///< of this rank's tokens so far, nats; add_sum adds to it
   double loss = 0;           ///< mean over the tokens of the global batch, nats
   double gradient_norm = 0;  ///< before clipping
-  AdamWStep adamw;           ///< `apply` only where loss and norm are finite
+  AdamWStep adamw;           ///< see finish_step
 };
 
 /// What changes from step to step; in device memory, so that a recorded step can run again with other values.
 struct StepInputs {
   double loss_tokens = 1;  ///< tokens that the sum of losses spans
-  AdamWStep adamw;         ///< learning rate and corrections
+  /// Begun before the host has seen how the step before came out: where that one changed nothing, this one may not.
+  bool needs_the_last = false;
+  AdamWStep adamw;  ///< learning rate and corrections
 };
 
 struct FinishStep {
@@ -28,7 +30,8 @@ struct FinishStep {
   const StepInputs* inputs = nullptr;
 };
 /// scalars->loss = totals[0] / loss_tokens; gradient_norm = sqrt(the sum of the others, in order, in double);
-/// adamw = inputs->adamw with gradient_scale = clip / gradient_norm where that is below 1, else 1, and with `apply`.
+/// adamw = inputs->adamw with gradient_scale = clip / gradient_norm where that is below 1, else 1, and with `apply`:
+/// loss and norm are finite and, where inputs->needs_the_last, scalars->adamw.apply, which is still the last step's.
 void finish_step(Queue& queue, const FinishStep& arguments, StepScalars* scalars);
 
 }  // namespace penstock::ops

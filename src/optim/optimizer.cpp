@@ -21,8 +21,8 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
   };
   inputs_ = take(sizeof(ops::StepInputs));
   scalars_ = take(sizeof(ops::StepScalars));
-  inputs_on_host_ = HostMirror(inputs_.raw(), inputs_.bytes());
-  scalars_on_host_ = HostMirror(scalars_.raw(), scalars_.bytes());
+  inputs_on_host_ = StepMirror(inputs_.raw(), inputs_.bytes());
+  scalars_on_host_ = StepMirror(scalars_.raw(), scalars_.bytes());
   update_pieces_ = update_pieces();
   norm_pieces_ = norm_pieces();
 }
@@ -89,17 +89,20 @@ void Optimizer::publish(Queue& queue) {
 
 void Optimizer::begin_step(Queue& queue, const UpdateValues& values) {
   const auto t = static_cast<double>(values.number);
+  number_ = values.number;
   brings_loss_ = values.brings_loss;
-  new (inputs_on_host_.data())
+  const HostMirror& inputs = inputs_on_host_.of(number_);
+  new (inputs.data())
       ops::StepInputs{.loss_tokens = static_cast<double>(values.loss_tokens),
+                      .needs_the_last = values.needs_the_last,
                       .adamw = {.learning_rate = static_cast<float>(values.learning_rate),
                                 .first_correction = static_cast<float>(1 / (1 - std::pow(config_.beta1, t))),
                                 .second_correction = static_cast<float>(1 / (1 - std::pow(config_.beta2, t)))}};
-  inputs_on_host_.publish(queue);
+  inputs.publish(queue);
 }
 
 void Optimizer::gather_parameters(Queue& queue) {
-  ops::zero(queue, scalars_);
+  ops::zero(queue, scalars_.range(offsetof(ops::StepScalars, loss_sum), sizeof(double)));
   const ParameterLayout& layout = parameters_->layout();
   for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
     const Bucket& bucket = layout.buckets()[b];
@@ -157,10 +160,10 @@ void Optimizer::update(Queue& queue) {
   ops::adamw(queue, constants, &scalars()->adamw, update_pieces_);
 }
 
-StepResult Optimizer::result(Queue& queue) const {
-  scalars_on_host_.fetch(queue);
-  queue.drain("the device's work of a step");
-  const auto* scalars = reinterpret_cast<const ops::StepScalars*>(scalars_on_host_.data());
+void Optimizer::bring_result(Queue& queue) const { scalars_on_host_.of(number_).fetch(queue); }
+
+StepResult Optimizer::result(std::int64_t number) const {
+  const auto* scalars = reinterpret_cast<const ops::StepScalars*>(scalars_on_host_.of(number).data());
   return {.loss = scalars->loss, .gradient_norm = scalars->gradient_norm};
 }
 

@@ -32,6 +32,7 @@ struct UpdateValues {
   double learning_rate = 0;
   std::int64_t loss_tokens = 1;  ///< that the losses of all ranks span
   bool brings_loss = true;       ///< whether this rank's sum of losses counts: several ranks may have the same
+  bool needs_the_last = false;   ///< see ops::StepInputs
 };
 
 class Optimizer {
@@ -43,7 +44,7 @@ class Optimizer {
   /// After master weights and moments were initialized or loaded in the host's view: brings them to the device, and
   /// makes the computing copies of this rank's own range.
   void publish(Queue& queue);
-  /// Before the actions of a step: hands its values to the device. The queue was drained since the step before.
+  /// Before the actions of a step: hands its values to the device, which has come past the last step but one.
   void begin_step(Queue& queue, const UpdateValues& values);
   /// G: all-gather of the updated weights along the data axis; the sum of losses becomes zero. Gradients keep what they
   /// hold: the first microbatch of a step overwrites them all, and the padding between them is never written.
@@ -64,8 +65,10 @@ class Optimizer {
 
   /// Device memory: where this rank's losses are added up, nats.
   double* loss_sum() const { return &scalars()->loss_sum; }
-  /// What the last norm came to. The host waits for the device.
-  StepResult result(Queue& queue) const;
+  /// Behind the actions of a step: enqueues the copy of what its norm came to. There once the device is past it, until
+  /// the next step but one begins.
+  void bring_result(Queue& queue) const;
+  StepResult result(std::int64_t number) const;
   /// Bytes of the queue's workspace that the actions need.
   std::size_t workspace_bytes() const { return ops::squared_norms_workspace(norm_pieces_); }
 
@@ -88,7 +91,8 @@ class Optimizer {
   std::vector<ops::NormPiece> norm_pieces_;
   TensorView inputs_;   ///< one ops::StepInputs
   TensorView scalars_;  ///< one ops::StepScalars
-  HostMirror inputs_on_host_, scalars_on_host_;
+  StepMirror inputs_on_host_, scalars_on_host_;
+  std::int64_t number_ = 0;  ///< of the step that was begun last
   bool brings_loss_ = true;
 };
 

@@ -16,24 +16,36 @@ int gradient_tag(int receiving_stage) { return 3 + 2 * receiving_stage; }
 }  // namespace
 
 Executor::Executor(RankModel& model, Communicators& communicators, Queue& queue)
-    : model_(&model), communicators_(&communicators), queue_(&queue) {}
+    : model_(&model),
+      communicators_(&communicators),
+      queue_(&queue),
+      flights_{Flight{.marks = Marks(queue)}, Flight{.marks = Marks(queue)}},
+      launched_(flights_.data()),
+      oldest_(flights_.data()) {}
 
-StepResult Executor::train(const StepTokens& tokens, const StepValues& values) {
-  return run(model_->row(), tokens, values, Purpose::training);
+void Executor::launch(const StepTokens& tokens, const StepValues& values) {
+  launch(model_->row(), tokens, values, Purpose::training);
 }
 
 double Executor::evaluate(const RowPlan& row, const StepTokens& tokens, const StepValues& values) {
-  const double loss = run(row, tokens, values, Purpose::evaluation).loss;
-  running_.row = nullptr;  // the caller's, and soon gone
+  ensure(!oldest_->under_way, "evaluate: a step is under way");
+  launch(row, tokens, values, Purpose::evaluation);
+  const double loss = finish().loss;
+  oldest_->row = nullptr;  // the caller's, and soon gone
   return loss;
 }
 
-StepResult Executor::run(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose) {
-  running_ = {.row = &row, .values = values, .purpose = purpose};
+void Executor::launch(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose) {
+  Flight& flight = flight_of(values.update);
+  ensure(!flight.under_way, "launch: two steps are under way");
+  const bool behind_another = oldest_->under_way;
+  launched_ = &flight;
+  if (!behind_another) oldest_ = &flight;
+  flight.row = &row, flight.values = values, flight.purpose = purpose, flight.under_way = true;
+  flight.marks.clear();
+  flight.marks.set();
   events_.assign(row.size(), {});
-  queue_->clear_marks();
-  queue_->mark();
-  load(tokens);
+  load(tokens, behind_another);
   for (std::size_t begin = 0; begin < row.size();) {
     const std::size_t end = row.launch_end(begin);
     if (is_transfer(row[begin].action.work)) {
@@ -41,31 +53,44 @@ StepResult Executor::run(const RowPlan& row, const StepTokens& tokens, const Ste
       for (std::size_t i = begin; i < end; ++i) mark_span();
     } else {
       await(row[begin]);
-      queue_->mark();
+      flight.marks.set();
       execute(row[begin]);
-      queue_->mark();
+      flight.marks.set();
     }
     begin = end;
   }
   for (const Event& sent : events_) communicators_->pipeline.wait(sent);
-  return model_->optimizer().result(*queue_);
+  model_->optimizer().bring_result(*queue_);
+  flight.marks.set();
 }
 
-void Executor::load(const StepTokens& tokens) {
+StepResult Executor::finish() {
+  ensure(oldest_->under_way, "finish: no step is under way");
+  Flight& flight = *oldest_;
+  flight.marks.wait("the device's work of a step");
+  flight.under_way = false;
+  finished_ = &flight;
+  if (Flight& next = flight_of(flight.values.update + 1); next.under_way) oldest_ = &next;
+  return model_->optimizer().result(flight.values.update);
+}
+
+void Executor::load(const StepTokens& tokens, bool needs_the_last) {
+  const StepValues& values = launched_->values;
   const auto tokens_of_one = static_cast<std::size_t>(model_->shape().tokens());
   for (std::size_t m = 0; m < tokens.microbatches.size(); ++m) {
     const StepTokens::Microbatch& from = tokens.microbatches[m];
-    const RankModel::HostInputs to = model_->host_inputs(static_cast<int>(m));
+    const RankModel::HostInputs to = model_->host_inputs(static_cast<int>(m), values.update);
     std::copy_n(from.tokens, tokens_of_one, to.tokens);
     std::copy_n(from.targets, tokens_of_one, to.targets);
     *to.first_sample = from.first_sample;
   }
-  model_->publish_inputs(*queue_);
+  model_->publish_inputs(*queue_, values.update);
   // Every tensor rank of the last stage has the whole loss: one of them brings it.
-  model_->optimizer().begin_step(*queue_, {.number = running_.values.update,
-                                           .learning_rate = running_.values.learning_rate,
-                                           .loss_tokens = running_.values.tokens,
-                                           .brings_loss = model_->shape().tensor_coordinate == 0});
+  model_->optimizer().begin_step(*queue_, {.number = values.update,
+                                           .learning_rate = values.learning_rate,
+                                           .loss_tokens = values.tokens,
+                                           .brings_loss = model_->shape().tensor_coordinate == 0,
+                                           .needs_the_last = needs_the_last});
 }
 
 MicrobatchView Executor::view(int microbatch) const {
@@ -77,12 +102,14 @@ MicrobatchView Executor::view(int microbatch) const {
 
 // A transfer is only handed over: it takes no time of the computing lane.
 void Executor::mark_span() {
-  queue_->mark();
-  queue_->mark();
+  launched_->marks.set();
+  launched_->marks.set();
 }
 
+// Behind the step's first mark each action has two; the last mark is the step's end.
 std::vector<Span> Executor::spans() const {
-  const std::vector<double> marks = queue_->mark_seconds();
+  if (!finished_) return {};
+  const std::vector<double> marks = finished_->marks.seconds();
   std::vector<Span> spans;
   for (std::size_t i = 1; i + 1 < marks.size(); i += 2) spans.push_back({marks[i], marks[i + 1]});
   return spans;
@@ -129,13 +156,13 @@ TensorView Executor::gradient(const PlannedAction& planned) const {
 }
 
 void Executor::forward(const PlannedAction& planned) {
-  stage_of(planned).forward(view(planned.action.microbatch), planned.at, output(planned), running_.purpose,
+  stage_of(planned).forward(view(planned.action.microbatch), planned.at, output(planned), launched_->purpose,
                             model_->optimizer().loss_sum());
 }
 
 void Executor::input_gradient(const PlannedAction& planned, BackwardHalves halves) {
   stage_of(planned).input_gradient(view(planned.action.microbatch), planned.at, gradient(planned), halves,
-                                   planned.accumulate, 1.0F / static_cast<float>(running_.values.tokens),
+                                   planned.accumulate, 1.0F / static_cast<float>(launched_->values.tokens),
                                    model_->optimizer().loss_sum());
 }
 
@@ -153,7 +180,7 @@ Message Executor::message(const PlannedAction& planned) const {
 }
 
 void Executor::transfer(std::size_t begin, std::size_t end) {
-  const RowPlan& row = *running_.row;
+  const RowPlan& row = *launched_->row;
   messages_.clear();
   for (std::size_t i = begin; i < end; ++i) {
     await(row[i]);
@@ -162,25 +189,26 @@ void Executor::transfer(std::size_t begin, std::size_t end) {
   communicators_->pipeline.transfer(messages_, std::span(events_).subspan(begin, end - begin));
 }
 
-// Behind the step's first mark each action has two.
-std::size_t Executor::actions_passed() const {
-  const std::uint64_t marks = queue_->marks_passed();
-  return marks == 0 ? 0 : (marks - 1) / 2;
+std::size_t Executor::actions_passed(Flight& flight) {
+  const std::size_t marks = flight.marks.passed();
+  return marks == 0 ? 0 : std::min((marks - 1) / 2, flight.row->size());
 }
 
 Place Executor::place() const {
-  if (!running_.row) return {.step = running_.values.update, .name = {}};
-  const RowPlan& row = *running_.row;
-  const std::size_t passed = actions_passed();
-  return {.step = running_.values.update,
+  Flight& flight = *oldest_;
+  if (!flight.row) return {.step = flight.values.update, .name = {}};
+  const RowPlan& row = *flight.row;
+  const std::size_t passed = actions_passed(flight);
+  return {.step = flight.values.update,
           .action = static_cast<std::int32_t>(passed),
           .actions = static_cast<std::int32_t>(row.size()),
           .name = ActionName(passed < row.size() ? row[passed].action.text() : std::string())};
 }
 
 std::string Executor::row() const {
-  if (!running_.row) return "";
-  return "pipeline " + row_with_mark(running_.row->schedule(), running_.row->rank(), actions_passed());
+  Flight& flight = *oldest_;
+  if (!flight.row) return "";
+  return "pipeline " + row_with_mark(flight.row->schedule(), flight.row->rank(), actions_passed(flight));
 }
 
 }  // namespace penstock

@@ -1,10 +1,12 @@
 #pragma once
 // Executor: walks this rank's row of the table. It knows actions, not schedules.
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "device/marks.hpp"
 #include "pipeline/rank_model.hpp"
 #include "schedule/simulate.hpp"
 
@@ -31,18 +33,28 @@ class Executor {
  public:
   /// All references outlive the executor.
   Executor(RankModel& model, Communicators& communicators, Queue& queue);
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
 
-  /// One training step: every action of the model's row, in order; forward, backward, sums, norm and update. Over MPI
-  /// it takes no memory but that of the first step.
+  /// Enqueues one training step: every action of the model's row, in order; forward, backward, sums, norm and update.
+  /// Where the device runs behind the host (Queue::runs_behind_host), the next step may be launched before this one is
+  /// finished; it changes nothing where this one's loss or norm is not finite. Over MPI it takes no memory but that of
+  /// the first two steps.
   /// What goes wrong in here must end the job: nobody may unwind past a posted transfer.
-  StepResult train(const StepTokens& tokens, const StepValues& values);
+  void launch(const StepTokens& tokens, const StepValues& values);
+  /// Of the oldest step under way; the host waits for its end.
+  StepResult finish();
+  StepResult train(const StepTokens& tokens, const StepValues& values) {
+    launch(tokens, values);
+    return finish();
+  }
 
   /// Forward passes only (the row of an evaluation_schedule), without dropout; the mean loss over `values.tokens`
   /// tokens.
   double evaluate(const RowPlan& row, const StepTokens& tokens, const StepValues& values);
 
-  /// When the actions of the row that ran last began and ended on the device, without what they waited for; seconds
-  /// since the step's begin.
+  /// When the actions of the row that was finished last began and ended on the device, without what they waited for;
+  /// seconds since the step's begin.
   std::vector<Span> spans() const;
 
   /// Where in the row this rank's device is; and the row around that place. For reports.
@@ -50,19 +62,22 @@ class Executor {
   std::string row() const;
 
  private:
-  struct Running {
+  struct Flight {
+    Marks marks;
     const RowPlan* row = nullptr;  ///< none before the first step and behind an evaluation
     StepValues values{.update = 0};
     Purpose purpose = Purpose::training;
+    bool under_way = false;
   };
 
-  StepResult run(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose);
-  void load(const StepTokens& tokens);
+  Flight& flight_of(std::int64_t update) { return flights_[static_cast<std::size_t>(update % 2)]; }
+  void launch(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose);
+  void load(const StepTokens& tokens, bool needs_the_last);
   /// Waits for the transfers that an action needs to have ended.
   void await(const PlannedAction& planned);
   void execute(const PlannedAction& planned);
   void mark_span();
-  std::size_t actions_passed() const;
+  static std::size_t actions_passed(Flight& flight);
   void forward(const PlannedAction& planned);
   void input_gradient(const PlannedAction& planned, BackwardHalves halves);
   /// The transfers [begin, end) of the row, which are launched together.
@@ -79,7 +94,10 @@ class Executor {
   RankModel* model_;
   Communicators* communicators_;
   Queue* queue_;
-  Running running_;
+  std::array<Flight, 2> flights_;  ///< by turns
+  Flight* launched_;               ///< the last one
+  Flight* oldest_;                 ///< under way; where none is, the last one
+  Flight* finished_ = nullptr;     ///< last
   std::vector<Event> events_;      ///< by place in the row: of transfers that nobody has waited for yet
   std::vector<Message> messages_;  ///< of one launch
 };

@@ -130,27 +130,27 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, int threads,
   tokens_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});
   targets_ = arena.take(MemoryUse::buffers, DType::int32, {plan.microbatches() * shape().tokens()});
   first_samples_ = arena.take(MemoryUse::buffers, DType::uint8, {plan.microbatches() * 8});
-  tokens_on_host_ = HostMirror(tokens_.raw(), tokens_.bytes());
-  targets_on_host_ = HostMirror(targets_.raw(), targets_.bytes());
-  first_samples_on_host_ = HostMirror(first_samples_.raw(), first_samples_.bytes());
+  tokens_on_host_ = StepMirror(tokens_.raw(), tokens_.bytes());
+  targets_on_host_ = StepMirror(targets_.raw(), targets_.bytes());
+  first_samples_on_host_ = StepMirror(first_samples_.raw(), first_samples_.bytes());
 }
 
 RowPlan RankModel::row_of(const Schedule& schedule) const {
   return {schedule, row_.rank(), plan_->parts, row_.needs()};
 }
 
-RankModel::HostInputs RankModel::host_inputs(int microbatch) const {
+RankModel::HostInputs RankModel::host_inputs(int microbatch, std::int64_t step) const {
   const auto first = static_cast<std::size_t>(shape().tokens() * microbatch);
   const auto place = [&](const HostMirror& mirror, std::size_t bytes) { return mirror.data() + bytes; };
-  return {.tokens = reinterpret_cast<std::int32_t*>(place(tokens_on_host_, first * sizeof(std::int32_t))),
-          .targets = reinterpret_cast<std::int32_t*>(place(targets_on_host_, first * sizeof(std::int32_t))),
+  return {.tokens = reinterpret_cast<std::int32_t*>(place(tokens_on_host_.of(step), first * sizeof(std::int32_t))),
+          .targets = reinterpret_cast<std::int32_t*>(place(targets_on_host_.of(step), first * sizeof(std::int32_t))),
           .first_sample = reinterpret_cast<std::uint64_t*>(
-              place(first_samples_on_host_, static_cast<std::size_t>(microbatch) * sizeof(std::uint64_t)))};
+              place(first_samples_on_host_.of(step), static_cast<std::size_t>(microbatch) * sizeof(std::uint64_t)))};
 }
 
-void RankModel::publish_inputs(Queue& queue) const {
-  for (const HostMirror* mirror : {&tokens_on_host_, &targets_on_host_, &first_samples_on_host_})
-    mirror->publish(queue);
+void RankModel::publish_inputs(Queue& queue, std::int64_t step) const {
+  for (const StepMirror* mirror : {&tokens_on_host_, &targets_on_host_, &first_samples_on_host_})
+    mirror->of(step).publish(queue);
 }
 
 RecomputeCost recompute_cost(const ModelPlan& plan) { return recompute_cost(shape_of(plan, {})); }

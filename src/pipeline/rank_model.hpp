@@ -89,9 +89,10 @@ class RankModel {
     std::int32_t* targets;
     std::uint64_t* first_sample;
   };
-  HostInputs host_inputs(int microbatch) const;
-  /// Enqueues the copy of all inputs: the host's may not change before the queue was drained.
-  void publish_inputs(Queue& queue) const;
+  HostInputs host_inputs(int microbatch, std::int64_t step) const;
+  /// Enqueues the copy of all inputs of a step: the host's serve the next step but one once the device is past this
+  /// one.
+  void publish_inputs(Queue& queue, std::int64_t step) const;
 
  private:
   std::size_t workspace_bytes(int threads) const;
@@ -109,7 +110,7 @@ class RankModel {
   std::map<int, StageMemory> stages_;
   TensorView tokens_, targets_;  ///< [microbatches * N] int32
   TensorView first_samples_;     ///< [microbatches] uint64, as bytes
-  HostMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
+  StepMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
 };
 
 /// What the policy adds to one block's passes of one microbatch, on any rank.

@@ -31,6 +31,8 @@ class SpeedWatch {
   /// Collective, once a step. At the end of a window: lines for what is slow now and was not in the window before, the
   /// same on every rank.
   std::vector<std::string> add(const StepSeconds& step);
+  /// Whether the next `add` ends a window: it may time links, in the device's idle memory.
+  bool ends_window() const { return steps_.size() + 1 >= window; }
 
  private:
   std::vector<std::string> end_window();

@@ -9,7 +9,6 @@
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/hop.hpp"
 #include "pipeline/part_times.hpp"
-#include "train/capture_recorder.hpp"
 #include "train/memory_text.hpp"
 #include "train/restart_advice.hpp"
 #include "train/taps.hpp"
@@ -34,6 +33,7 @@ int Trainer::run() {
     return code;
   } catch (const CollectiveFailure& failure) {
     // All ranks stand between two steps: the state is whole.
+    settle();
     world_->set_place({});
     if (!guard_lost_ && !has_evidence_) save_last();
     record(LifeEnd::failed, failure.exit_code(), failure.what());
@@ -56,7 +56,8 @@ void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std
 
 int Trainer::train() {
   if (step_ == 0 && config_.checkpoint.initial) save();
-  while (step_ < last_step() && stopping_ == StopReason::none) {
+  // A step that is under way when the run is asked to stop counts.
+  while (step_ < last_step() && (stopping_ == StopReason::none || !launched_.empty())) {
     const auto start = Clock::now();
     report_evaluated(step());
     stop_check_.step_took(seconds_since(start) - std::exchange(measuring_seconds_, 0));
@@ -72,48 +73,73 @@ std::int64_t Trainer::last_step() const {
   return stops ? config_.run.stop : config_.run.steps;
 }
 
+// The device should never wait for the host: while it is at one step, the host gives it the next.
 MetricsRow Trainer::step() {
   const auto start = Clock::now();
   const double waited_before = world_->waited_seconds();
-  StepBatch batch;
-  world_->together([&] { batch = reader_->batch(samples_); });
-  const StepTokens tokens = tokens_of(batch);
-  const double rate = learning_rate(config_.optimizer, step_ + 1, config_.run.steps);
   std::optional<CaptureRecorder> recorder;
-  if (capture_due()) {
+  if (capture_due(step_ + 1)) {
     recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, config_.model.layers));
     model_->context().set_taps(&*recorder);
   }
-  const StepValues values{.update = step_ + 1, .learning_rate = rate, .tokens = config_.tokens_per_step()};
-  const auto compute = [&] { return executor_.train(tokens, values); };
-  StepResult result = compute();
-  const bool skipped = skips_nonfinite(result, tokens, compute);
-  ++step_;
-  samples_ += static_cast<std::uint64_t>(config_.batch.global);
-  tokens_ += config_.tokens_per_step();
+  if (launched_.empty()) launch_next();
+  if (may_run_ahead()) launch_next();
+  StepResult result = executor_.finish();
+  const LaunchedStep done = take_oldest();
+  const bool skipped = skips_nonfinite(done, result);
   const double seconds = seconds_since(start), waited = world_->waited_seconds() - waited_before;
+  MetricsRow row = count(done.values, result, seconds);
+  row.skipped = skipped;
   time_step(start);
   const double busy = share_of(setup_.plan.schedule.row(place_.pipeline), executor_.spans()).busy;
   if (speeds_) tell_slow(speeds_->add({.whole = seconds, .computing = std::min(busy, seconds - waited)}));
   if (recorder) {
     model_->context().set_taps(nullptr);
-    saver_->finish();  // one file at a time
-    const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder->arrays(),
-                                             recorder->local_data(tokens), [this] { guard_->ensure_mine(); });
-    if (outcome.ok)
-      spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
-    else if (world_->rank() == 0)
-      spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
+    write_capture(*recorder, tokens_of(done.batch));
   }
+  return row;
+}
+
+void Trainer::launch_next() {
+  const auto ahead = static_cast<std::int64_t>(launched_.size());
+  const std::int64_t update = step_ + ahead + 1;
+  LaunchedStep next{.batch = {},
+                    .values = {.update = update,
+                               .learning_rate = learning_rate(config_.optimizer, update, config_.run.steps),
+                               .tokens = config_.tokens_per_step()}};
+  world_->together(
+      [&] { next.batch = reader_->batch(samples_ + static_cast<std::uint64_t>(ahead * config_.batch.global)); });
+  launched_.push_back(std::move(next));
+  executor_.launch(tokens_of(launched_.back().batch), launched_.back().values);
+}
+
+// The first steps of a life are timed one by one for the forecast.
+bool Trainer::may_run_ahead() const {
+  const std::int64_t under_way = step_ + 1;
+  return Queue::runs_behind_host() && stopping_ == StopReason::none && under_way < last_step() &&
+         forecast_.foretold().has_value() && !save_falls_on(under_way) && !evaluation_due(under_way) &&
+         !capture_due(under_way) && !capture_due(under_way + 1) && !(speeds_ && speeds_->ends_window());
+}
+
+Trainer::LaunchedStep Trainer::take_oldest() {
+  LaunchedStep oldest = std::move(launched_.front());
+  launched_.pop_front();
+  return oldest;
+}
+
+MetricsRow Trainer::count(const StepValues& values, const StepResult& result, double seconds) {
+  step_ = values.update;
+  samples_ += static_cast<std::uint64_t>(config_.batch.global);
+  tokens_ += config_.tokens_per_step();
   return {.step = step_,
           .tokens = tokens_,
           .loss = result.loss,
           .gradient_norm = result.gradient_norm,
-          .learning_rate = rate,
+          .learning_rate = values.learning_rate,
           .seconds = seconds,
           .tokens_per_second = static_cast<double>(config_.tokens_per_step()) / seconds,
           .validation_loss = {},
-          .skipped = skipped};
+          .skipped = false};
 }
 
 // What the step took, for the forecast and for the trace.
@@ -165,7 +191,7 @@ void Trainer::tell_slow(const std::vector<std::string>& lines) {
 // A step that was done has its row, whatever becomes of its evaluation: the end of this life saves that step.
 void Trainer::report_evaluated(MetricsRow row) {
   try {
-    if (evaluation_due()) row.validation_loss = evaluate();
+    if (evaluation_due(step_)) row.validation_loss = evaluate();
   } catch (const CollectiveFailure&) {
     report(row);
     throw;
@@ -179,13 +205,16 @@ void Trainer::report(const MetricsRow& row) {
   progress_->show(row);
 }
 
-bool Trainer::skips_nonfinite(StepResult& result, const StepTokens& tokens, const std::function<StepResult()>& again) {
+bool Trainer::skips_nonfinite(const LaunchedStep& step, StepResult& result) {
   using Verdict = NonfiniteSteps::Verdict;
   if (is_finite(result)) {
     nonfinite_.passed();
     return false;
   }
-  const Verdict verdict = nonfinite_.judge(step_ + 1, result, tokens, again);
+  drop_ahead();
+  const StepTokens tokens = tokens_of(step.batch);
+  const Verdict verdict =
+      nonfinite_.judge(step.values.update, result, tokens, [&] { return executor_.train(tokens, step.values); });
   if (verdict == Verdict::stop) {
     const std::string evidence = keep_evidence();
     throw CollectiveFailure(
@@ -197,6 +226,22 @@ bool Trainer::skips_nonfinite(StepResult& result, const StepTokens& tokens, cons
     spdlog::warn("{}", nonfinite_.why());
   }
   return verdict == Verdict::skipped;
+}
+
+// A step that was launched behind one that changed nothing has changed nothing either: it comes again.
+void Trainer::drop_ahead() {
+  for (; !launched_.empty(); launched_.pop_front()) executor_.finish();
+}
+
+// A failure has come between two steps, of which the second may be under way: it counts, so that what is saved is what
+// the device holds.
+void Trainer::settle() {
+  while (!launched_.empty()) {
+    const auto start = Clock::now();
+    const StepResult result = executor_.finish();
+    const LaunchedStep done = take_oldest();
+    if (is_finite(result)) report(count(done.values, result, seconds_since(start)));
+  }
 }
 
 // The state before the step, apart from the checkpoints: what is wrong may be in it, and no restart may take it by
@@ -255,20 +300,23 @@ double Trainer::evaluate() {
   return loss;
 }
 
-bool Trainer::evaluation_due() const {
+bool Trainer::evaluation_due(std::int64_t step) const {
   if (!setup_.validation_header) return false;
-  return step_ == last_step() || (config_.validation.every > 0 && step_ % config_.validation.every == 0);
+  return step == last_step() || (config_.validation.every > 0 && step % config_.validation.every == 0);
 }
 
-bool Trainer::capture_due() const {
-  return std::find(config_.capture.steps.begin(), config_.capture.steps.end(), step_ + 1) !=
-         config_.capture.steps.end();
+bool Trainer::capture_due(std::int64_t step) const {
+  const std::vector<std::int64_t>& steps = config_.capture.steps;
+  return std::find(steps.begin(), steps.end(), step) != steps.end();
+}
+
+bool Trainer::save_falls_on(std::int64_t step) const {
+  return config_.checkpoint.every > 0 && step % config_.checkpoint.every == 0;
 }
 
 // A state that no step has changed is not saved again: it would only push out an older one.
 bool Trainer::save_due() const {
-  return config_.checkpoint.every > 0 && step_ % config_.checkpoint.every == 0 &&
-         step_ - nonfinite_.skipped_in_a_row() > saver_->tried_step();
+  return save_falls_on(step_) && step_ - nonfinite_.skipped_in_a_row() > saver_->tried_step();
 }
 
 // A run whose folder another life has taken ends here, on all ranks.
@@ -320,6 +368,16 @@ CheckpointMeta Trainer::meta() const {
 }
 
 void Trainer::save() { saver_->save(queue_, meta()); }
+
+void Trainer::write_capture(const CaptureRecorder& recorder, const StepTokens& tokens) {
+  saver_->finish();  // one file at a time
+  const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder.arrays(),
+                                           recorder.local_data(tokens), [this] { guard_->ensure_mine(); });
+  if (outcome.ok)
+    spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
+  else if (world_->rank() == 0)
+    spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
+}
 
 // The save in flight, and one of the last step where there is none.
 void Trainer::save_last() {

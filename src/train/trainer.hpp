@@ -1,6 +1,7 @@
 #pragma once
 // Trainer: sets a run up, and the step loop.
 
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "comm/communicators.hpp"
 #include "data/batch_reader.hpp"
 #include "pipeline/executor.hpp"
+#include "train/capture_recorder.hpp"
 #include "train/metrics.hpp"
 #include "train/nonfinite_steps.hpp"
 #include "train/run_config.hpp"
@@ -62,6 +64,12 @@ class Trainer {
   int run();
 
  private:
+  /// A step that the device has been given.
+  struct LaunchedStep {
+    StepBatch batch;
+    StepValues values;
+  };
+
   std::string choose_products(const std::optional<std::string>& restart);
   void refuse_steps_of_another_run(const std::optional<std::string>& restart) const;
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
@@ -84,6 +92,14 @@ class Trainer {
 
   int train();
   MetricsRow step();
+  /// Enqueues the step behind those under way.
+  void launch_next();
+  /// Whether nothing has to happen between the step under way and the next one.
+  bool may_run_ahead() const;
+  LaunchedStep take_oldest();
+  MetricsRow count(const StepValues& values, const StepResult& result, double seconds);
+  void drop_ahead();
+  void settle();
   void time_step(StepTracer::Clock::time_point begin);
   void tell_slow(const std::vector<std::string>& lines);
   void write_costs() const;
@@ -96,11 +112,13 @@ class Trainer {
   CheckpointMeta meta() const;
   void save();
   void save_last();
+  void write_capture(const CaptureRecorder& recorder, const StepTokens& tokens);
   bool folder_lost() const;
   void record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason = "");
+  bool save_falls_on(std::int64_t step) const;
   bool save_due() const;
-  bool evaluation_due() const;
-  bool capture_due() const;
+  bool evaluation_due(std::int64_t step) const;
+  bool capture_due(std::int64_t step) const;
   std::int64_t last_step() const;
   /// All ranks agree what asks to stop: a rank's signal, or what rank 0 sees.
   StopReason stop_agreed();
@@ -108,7 +126,7 @@ class Trainer {
   void record_good_end();
   int finish();
   /// Whether the update of a step that is not finite was skipped; throws CollectiveFailure where the run has to end.
-  bool skips_nonfinite(StepResult& result, const StepTokens& tokens, const std::function<StepResult()>& again);
+  bool skips_nonfinite(const LaunchedStep& step, StepResult& result);
   std::string keep_evidence();
 
   World* world_;
@@ -128,8 +146,9 @@ class Trainer {
   Executor executor_;
   std::vector<ParameterLayout> layouts_;  ///< of every rank
   std::int64_t step_ = 0;                 ///< updates done
-  std::uint64_t samples_ = 0;             ///< drawn so far
+  std::uint64_t samples_ = 0;             ///< that they have seen
   std::int64_t tokens_ = 0;               ///< likewise; samples of earlier lives may have been shorter or longer
+  std::deque<LaunchedStep> launched_;     ///< under way: the oldest first, two at most
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "device/copy.hpp"
+#include "device/marks.hpp"
 #include "ops/adamw.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/embedding.hpp"
@@ -94,12 +95,12 @@ using MakeWork = std::function<Work(Queue&, Tensors&)>;
 
 /// Seconds that one of the calls takes on the device, all enqueued one behind the other.
 double seconds_of(Queue& queue, const std::vector<Work>& calls) {
-  queue.clear_marks();
-  queue.mark();
+  Marks marks(queue);
+  marks.set();
   for (const Work& call : calls) call.run();
-  queue.mark();
-  queue.drain("the benchmark");
-  return queue.mark_seconds()[1] / static_cast<double>(calls.size());
+  marks.set();
+  marks.wait("the benchmark");
+  return marks.seconds()[1] / static_cast<double>(calls.size());
 }
 
 std::vector<Work> sets_of(Queue& queue, Tensors& tensors, const MakeWork& make) {

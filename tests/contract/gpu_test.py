@@ -113,6 +113,43 @@ class GpuScheduleTest(GpuTest):
                     self.assertEqual(curve(run), curve(reference))  # the same operations on the same values
 
 
+class GpuRunAheadTest(GpuTest):
+    """From the eleventh step of a life on the next one is launched before the last was read. A run that captures every
+    step never does that, and has the same bits."""
+
+    settings = {**GpuTest.common, "run.steps": 30, "device.measure": False}
+    one_by_one = {"capture.steps": list(range(1, 31)), "capture.taps": ["loss"]}
+
+    def test_bits(self):
+        for mesh in (ONE, Mesh(2, 2, 1)):
+            with self.subTest(mesh=str(mesh)):
+                ahead, single = self.folder / f"ahead-{mesh}", self.folder / f"single-{mesh}"
+                settings = {**self.settings, "checkpoint.every": 13}
+                self.train(mesh=mesh, settings=settings, run=ahead)
+                self.train(mesh=mesh, settings={**settings, **self.one_by_one}, run=single)
+                self.assertEqual(curve(ahead), curve(single))
+                for step in (13, 26, 30):
+                    self.assert_same_bits(checkpoint(ahead, step), checkpoint(single, step))
+
+    def test_a_step_that_is_not_finite(self):
+        """The rate rises until the gradients overflow, at about step 23."""
+        settings = {**self.settings, "optimizer.learning_rate": 1e3, "optimizer.warmup": 1000, "optimizer.clip": 0,
+                    "run.steps": 2000, "run.stop": 60, "checkpoint.every": 0}
+        for policy in ("stop", "skip"):
+            with self.subTest(policy=policy):
+                ahead, single = self.folder / f"ahead-{policy}", self.folder / f"single-{policy}"
+                chosen = {**settings, "watchdog.nonfinite": policy}
+                errors = [self.train(settings={**chosen, **more}, run=run, expect=1).err
+                          for run, more in ((ahead, {}), (single, self.one_by_one))]
+                done = len(rows(ahead))
+                self.assertGreater(done, 11)
+                print(f"{policy}: {done} steps, {sum(int(row['skipped']) for row in rows(ahead))} of them skipped")
+                self.assertEqual(curve(ahead), curve(single))
+                for error in errors:
+                    self.assertIn(f"step {done + 1}: the loss is", error)
+                self.assert_same_bits(ahead / f"evidence/step-{done:08}.h5", single / f"evidence/step-{done:08}.h5")
+
+
 class GpuRestartTest(GpuTest):
     """Stop at 4, go on to 8: the bits of the straight run."""
 

@@ -3,10 +3,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
-#include <chrono>
 #include <cstring>
-#include <thread>
-#include <vector>
 
 namespace penstock {
 namespace {
@@ -28,25 +25,6 @@ TEST(Queue, AskForNothingNeedsNoMemory) {
   Queue queue;
   queue.workspace(0);
   EXPECT_EQ(queue.workspace_bytes(), 0U);
-}
-
-TEST(Queue, MarksTellHowFarTheDeviceIsAndWhen) {
-  Queue queue;
-  for (int round = 0; round < 2; ++round) {  // cleared marks begin anew
-    queue.clear_marks();
-    EXPECT_EQ(queue.marks_passed(), 0U);
-    queue.mark();
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    queue.mark();
-    queue.mark();
-    queue.drain("this test's marks");
-    EXPECT_EQ(queue.marks_passed(), 3U);
-    const std::vector<double> seconds = queue.mark_seconds();
-    ASSERT_EQ(seconds.size(), 3U);
-    EXPECT_EQ(seconds[0], 0);
-    EXPECT_GE(seconds[1], 0.02);
-    EXPECT_GE(seconds[2], seconds[1]);
-  }
 }
 
 TEST(Queue, RunsOnAsManyThreadsAsItWasGiven) {

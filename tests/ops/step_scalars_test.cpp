@@ -92,5 +92,27 @@ TEST(FinishStep, AppliesNothingThatIsNotFinite) {
     }
 }
 
+TEST(FinishStep, AppliesNothingBehindAStepThatAppliedNothingWhereItNeedsThat) {
+  Queue queue;
+  const TestTensor good = totals_of({1, 1, 1}), bad = totals_of({1, std::numeric_limits<double>::quiet_NaN(), 1});
+  struct Case {
+    const TestTensor* last;
+    bool needs_the_last, applies;
+  };
+  for (const Case& c : {Case{&good, true, true}, {&good, false, true}, {&bad, true, false}, {&bad, false, true}}) {
+    const Shared<ops::StepScalars> got, expected;
+    for (const bool is_last : {true, false}) {
+      const Shared<ops::StepInputs> inputs = inputs_of(1);
+      inputs->needs_the_last = !is_last && c.needs_the_last;
+      const ops::FinishStep arguments{.totals = is_last ? *c.last : good, .clip = 0, .inputs = inputs.get()};
+      ops::finish_step(queue, arguments, got.get());
+      queue.drain("the step");
+      reference::finish_step(arguments, expected.get());
+    }
+    EXPECT_EQ(got->adamw.apply, c.applies);
+    EXPECT_EQ(expected->adamw.apply, c.applies);
+  }
+}
+
 }  // namespace
 }  // namespace penstock

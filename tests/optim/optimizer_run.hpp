@@ -124,7 +124,14 @@ class OptimizerRun {
     optimizer_->begin_step(queue_, {.number = number, .learning_rate = learning_rate});
     optimizer_->norm(queue_);
     optimizer_->update(queue_);
-    return optimizer_->result(queue_);
+    return result(number);
+  }
+
+  /// Of the step that was begun last.
+  StepResult result(int number) {
+    optimizer_->bring_result(queue_);
+    queue_.drain("a step's result");
+    return optimizer_->result(number);
   }
 
   /// What this rank owns of each parameter's master weights and moments.

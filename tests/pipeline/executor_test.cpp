@@ -61,7 +61,8 @@ std::vector<PlainStep> plain_loop(const TinySetup& setup) {
         rank.queue(),
         {.number = update, .learning_rate = rank.plan().optimizer.learning_rate, .loss_tokens = batch.tokens()});
     optimizer.norm(rank.queue());
-    PlainStep done{.result = optimizer.result(rank.queue()), .gradients = {}};
+    optimizer.bring_result(rank.queue());
+    PlainStep done{.result = optimizer.result(update), .gradients = {}};
     for (const ParameterSpec& spec : rank.parameters().specs()) {
       const float* gradient = rank.parameters().gradient(spec.name).data<float>();
       std::vector<float>& sum = done.gradients.emplace_back(gradient, gradient + spec.shape.elements());

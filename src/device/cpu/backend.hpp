@@ -2,13 +2,11 @@
 // What a CPU queue holds: oneDNN's engine and stream, the primitives made so far, and the workspace.
 
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <span>
 #include <unordered_map>
-#include <vector>
 
 #include "device/memory.hpp"
 #include "device/queue.hpp"
@@ -28,7 +26,6 @@ struct PrimitiveKeyHash {
 
 struct Queue::Backend {
   int threads = 1;
-  std::vector<std::chrono::steady_clock::time_point> marks;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   std::span<std::byte> workspace;

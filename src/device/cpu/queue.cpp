@@ -19,16 +19,7 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 int Queue::threads() const { return backend_->threads; }
 
 void Queue::drain(std::string_view) {}  // it has run what it was given
-void Queue::mark() { backend_->marks.push_back(std::chrono::steady_clock::now()); }
-void Queue::clear_marks() { backend_->marks.clear(); }
-std::uint64_t Queue::marks_passed() { return backend_->marks.size(); }
-
-std::vector<double> Queue::mark_seconds() const {
-  std::vector<double> seconds;
-  for (const auto& mark : backend_->marks)
-    seconds.push_back(std::chrono::duration<double>(mark - backend_->marks.front()).count());
-  return seconds;
-}
+bool Queue::runs_behind_host() { return false; }
 
 std::byte* Queue::workspace(std::size_t bytes) {
   if (backend_->workspace.size() < bytes) {

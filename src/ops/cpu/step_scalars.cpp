@@ -15,9 +15,10 @@ void finish_step(Queue&, const FinishStep& arguments, StepScalars* scalars) {
   const bool clips = arguments.clip > 0 && norm > arguments.clip;
   scalars->loss = loss;
   scalars->gradient_norm = norm;
+  const bool may_apply = !arguments.inputs->needs_the_last || scalars->adamw.apply;
   scalars->adamw = arguments.inputs->adamw;
   scalars->adamw.gradient_scale = clips ? static_cast<float>(arguments.clip / norm) : 1.0F;
-  scalars->adamw.apply = std::isfinite(loss) && std::isfinite(norm);
+  scalars->adamw.apply = may_apply && std::isfinite(loss) && std::isfinite(norm);
 }
 
 }  // namespace penstock::ops

@@ -1,0 +1,68 @@
+#include "device/marks.hpp"
+
+#include "device/backend.hpp"
+
+namespace penstock {
+
+struct Marks::Backend {
+  Queue* queue = nullptr;
+  std::vector<cudaEvent_t> events;  ///< made once, used again
+  std::size_t count = 0;
+  std::size_t passed = 0;
+
+  explicit Backend(Queue& of) : queue(&of) {}
+  ~Backend() {
+    for (cudaEvent_t event : events) cudaEventDestroy(event);
+  }
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+};
+
+Marks::Marks(Queue& queue) : backend_(std::make_unique<Backend>(queue)) {}
+Marks::~Marks() = default;
+Marks::Marks(Marks&&) noexcept = default;
+Marks& Marks::operator=(Marks&&) noexcept = default;
+
+void Marks::set() {
+  Backend& b = *backend_;
+  if (b.count == b.events.size()) {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreate(&event));
+    b.events.push_back(event);
+  }
+  check_cuda(cudaEventRecord(b.events[b.count++], stream_of(*b.queue)));
+}
+
+void Marks::clear() { backend_->count = backend_->passed = 0; }
+
+// Asked for reports of failures, too: does not throw.
+std::size_t Marks::passed() {
+  Backend& b = *backend_;
+  while (b.passed < b.count && cudaEventQuery(b.events[b.passed]) == cudaSuccess) ++b.passed;
+  cudaGetLastError();  // "not ready" is no failure of what is launched next
+  return b.passed;
+}
+
+std::vector<double> Marks::seconds() const {
+  std::vector<double> seconds;
+  for (std::size_t mark = 0; mark < backend_->count; ++mark) {
+    float milliseconds = 0;
+    check_cuda(cudaEventElapsedTime(&milliseconds, backend_->events.front(), backend_->events[mark]));
+    seconds.push_back(milliseconds * 1e-3);
+  }
+  return seconds;
+}
+
+// A wait that lasts sleeps between its looks, and would find the end late. So there are two: until the device is at its
+// last action, and, from then on with looks that follow each other, until it is done.
+void Marks::wait(std::string_view what) {
+  Backend& b = *backend_;
+  const auto until = [&](std::size_t left) {
+    wait_on_device(
+        *b.queue, [&] { return passed() + left >= b.count; }, what, [this] { return passed(); });
+  };
+  until(1);
+  until(0);
+}
+
+}  // namespace penstock
