@@ -39,8 +39,6 @@ HostMirror& HostMirror::operator=(HostMirror&&) noexcept = default;
 HostMirror::HostMirror(void* device, std::size_t bytes)
     : device_(static_cast<std::byte*>(device)), bytes_(device ? bytes : 0), host_(bytes_) {}
 
-void HostMirror::fetch(Queue& queue) const { copy_to_host(queue, device_, host_.data(), bytes_); }
-
 void HostMirror::publish(Queue& queue) const {
   if (bytes_ == 0) return;
   check_cuda(cudaMemcpyAsync(device_, host_.data(), bytes_, cudaMemcpyHostToDevice, stream_of(queue)));

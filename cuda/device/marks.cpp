@@ -11,6 +11,18 @@ struct Marks::Backend {
   std::size_t passed = 0;
 
   explicit Backend(Queue& of) : queue(&of) {}
+
+  /// Goes on to the first mark that the device has not passed; what CUDA says of that one.
+  cudaError_t look() {
+    while (passed < count) {
+      const cudaError_t code = cudaEventQuery(events[passed]);
+      cudaGetLastError();  // "not ready" is no failure of what is launched next
+      if (code != cudaSuccess) return code;
+      ++passed;
+    }
+    return cudaSuccess;
+  }
+
   ~Backend() {
     for (cudaEvent_t event : events) cudaEventDestroy(event);
   }
@@ -37,10 +49,8 @@ void Marks::clear() { backend_->count = backend_->passed = 0; }
 
 // Asked for reports of failures, too: does not throw.
 std::size_t Marks::passed() {
-  Backend& b = *backend_;
-  while (b.passed < b.count && cudaEventQuery(b.events[b.passed]) == cudaSuccess) ++b.passed;
-  cudaGetLastError();  // "not ready" is no failure of what is launched next
-  return b.passed;
+  backend_->look();
+  return backend_->passed;
 }
 
 std::vector<double> Marks::seconds() const {
@@ -54,12 +64,17 @@ std::vector<double> Marks::seconds() const {
 }
 
 // A wait that lasts sleeps between its looks, and would find the end late. So there are two: until the device is at its
-// last action, and, from then on with looks that follow each other, until it is done.
+// last action, and, from then on with looks that follow each other, until it is done. Throws what went wrong on the
+// device: no mark behind that is ever passed.
 void Marks::wait(std::string_view what) {
   Backend& b = *backend_;
   const auto until = [&](std::size_t left) {
-    wait_on_device(
-        *b.queue, [&] { return passed() + left >= b.count; }, what, [this] { return passed(); });
+    const auto done = [&] {
+      const cudaError_t code = b.look();
+      if (code != cudaErrorNotReady) check_cuda(code);
+      return b.passed + left >= b.count;
+    };
+    wait_on_device(*b.queue, done, what, [this] { return passed(); });
   };
   until(1);
   until(0);

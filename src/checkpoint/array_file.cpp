@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <future>
 #include <memory>
 #include <optional>
 
+#include "base/clock.hpp"
 #include "checkpoint/array_writer.hpp"
 #include "checkpoint/durable_file.hpp"
 
@@ -60,7 +60,7 @@ class Save {
   }
 
   SaveOutcome run() {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     stage([&] { create(); });
     stage([&] { open(); });
     if (!failure_) transfer();
@@ -68,7 +68,7 @@ class Save {
     stage([&] { finish(); });
     if (failure_ && writers_.leads()) discard(temporary_);
     forget();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = seconds_since(start);
     const std::string bytes = world_.broadcast(std::to_string(bytes_), 0, writers_.messages());
     return {!failure_, failure_.value_or(""), failure_ ? 0 : std::stoull(bytes), seconds};
   }

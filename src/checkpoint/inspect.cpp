@@ -1,7 +1,8 @@
 #include "checkpoint/inspect.hpp"
 
-#include <chrono>
 #include <nlohmann/json.hpp>
+
+#include "base/clock.hpp"
 
 namespace penstock {
 
@@ -97,7 +98,7 @@ nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list) {
 }
 
 Verification verify_file(IoThread& io, const std::filesystem::path& path, double quiet_seconds) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   Verification verification{path, false, {}, 0, 0, 0};
   try {
     std::tie(verification.arrays, verification.bytes) = run_reading(
@@ -112,7 +113,7 @@ Verification verify_file(IoThread& io, const std::filesystem::path& path, double
   } catch (const InputError& problem) {
     verification.problem = problem.what();
   }
-  verification.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  verification.seconds = seconds_since(start);
   return verification;
 }
 

@@ -12,6 +12,7 @@
 #include <thread>
 #include <type_traits>
 
+#include "base/clock.hpp"
 #include "comm/world.hpp"
 
 namespace penstock {
@@ -87,13 +88,12 @@ inline constexpr double default_quiet_seconds = 60;
 template <typename Function>
 auto run_reading(IoThread& io, const std::filesystem::path& file, const WaitUntil& wait_until, Function read,
                  double quiet_seconds = default_quiet_seconds) -> std::invoke_result_t<Function&, Progress&> {
-  using Clock = std::chrono::steady_clock;
   auto progress = std::make_shared<Progress>();
   auto result = io.run([progress, read]() mutable { return read(*progress); });
   while (!is_ready(result)) {
     const std::uint64_t seen = progress->bytes();
     const auto since = Clock::now();
-    const auto quiet = [&] { return std::chrono::duration<double>(Clock::now() - since).count() > quiet_seconds; };
+    const auto quiet = [&] { return seconds_since(since) > quiet_seconds; };
     wait_until([&] { return is_ready(result) || progress->bytes() != seen || quiet(); });
     if (!is_ready(result) && progress->bytes() == seen) {
       io.abandon();

@@ -15,6 +15,7 @@
 #include <random>
 #include <sstream>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/process.hpp"
 #include "checkpoint/durable_file.hpp"
@@ -72,10 +73,9 @@ std::string slurm_job() {
 
 // Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave. Whether it has left.
 bool leaves(const GuardHolder& holder, const GuardTimes& times) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   while (start_ticks_of(holder.process) == holder.start_ticks) {
-    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > times.leaving_seconds)
-      return false;
+    if (seconds_since(start) > times.leaving_seconds) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return true;
@@ -88,11 +88,11 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
   if (folder_clock(guard.parent_path()) - *first <= times.stale_seconds)
     spdlog::warn("{}: held by {}: waiting up to {:.0f} s for a sign of its life", guard.string(), words_of(holder),
                  times.patience_seconds);
-  for (const auto start = std::chrono::steady_clock::now();;) {
+  for (const auto start = Clock::now();;) {
     const auto changed = changed_at(guard);
     if (!changed) return;
     if (folder_clock(guard.parent_path()) - *changed > times.stale_seconds) return;
-    const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double waited = seconds_since(start);
     if (*changed != *first || waited > times.patience_seconds) refuse(guard, holder);
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(1.0, times.heartbeat_seconds / 4)));
   }
@@ -247,7 +247,6 @@ void RunGuard::end_by(std::function<void(const std::string&)> end) {
 }
 
 void RunGuard::beat(const std::stop_token& stop) {
-  using Clock = std::chrono::steady_clock;
   const auto seconds = [](double count) {
     return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
   };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <utility>
 
 namespace penstock {
 
@@ -34,7 +35,7 @@ void exit_soon() {
 
 }  // namespace
 
-Watchdog::Wait::Wait(Watchdog& watchdog) : watchdog_(&watchdog) {
+Watchdog::Wait::Wait(Watchdog& watchdog, Kind kind) : watchdog_(&watchdog), kind_(kind) {
   watchdog.note_place();
   const std::lock_guard lock(watchdog.mutex_);
   since_ = now_seconds();
@@ -75,7 +76,9 @@ Watchdog::~Watchdog() {
 void Watchdog::moved() {
   note_place();
   const std::lock_guard lock(mutex_);
-  roll_.own().moved = now_seconds();
+  const double now = roll_.own().moved = now_seconds();
+  for (Wait* wait : waits_)
+    if (wait->kind_ == Wait::Kind::enclosing) wait->since_ = now;
 }
 
 void Watchdog::set_deadline(double seconds) {
@@ -109,10 +112,11 @@ void Watchdog::note_place() {
   roll_.own().place = place;
 }
 
-// The oldest wait is the one to tell of.
+// The oldest wait is the one to tell of, but for those that enclose others.
 void Watchdog::note_wait(double now) {
-  const auto oldest = std::min_element(waits_.begin(), waits_.end(),
-                                       [](const Wait* a, const Wait* b) { return a->since_ < b->since_; });
+  const auto oldest = std::min_element(waits_.begin(), waits_.end(), [](const Wait* a, const Wait* b) {
+    return std::pair(a->kind_, a->since_) < std::pair(b->kind_, b->since_);
+  });
   RankState& own = roll_.own();
   own.waits_for = {};
   if (oldest == waits_.end() || now - (*oldest)->since_ < worth_telling_seconds) return;

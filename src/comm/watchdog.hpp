@@ -40,7 +40,10 @@ class Watchdog {
   /// A wait for others, from construction to destruction. Belongs to one thread.
   class Wait {
    public:
-    explicit Wait(Watchdog& watchdog);
+    /// An enclosing one is around work that may have to wait at many places: it begins anew whenever this rank gets on,
+    /// and is told of only where no wait inside says more.
+    enum class Kind { innermost, enclosing };
+    explicit Wait(Watchdog& watchdog, Kind kind = Kind::innermost);
     ~Wait();
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
@@ -52,11 +55,12 @@ class Watchdog {
    private:
     friend class Watchdog;
     Watchdog* watchdog_;
+    Kind kind_;
     double since_;
     Awaited what_;
   };
 
-  /// A wait has ended at once.
+  /// This rank gets on (a wait has ended at once).
   void moved();
 
   void set_deadline(double seconds);

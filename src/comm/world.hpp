@@ -86,6 +86,13 @@ class World {
   void wait_until(const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress = {});
 
+  /// Hands work to a device. One that does not get on takes no more at some time, and the host then stands inside
+  /// `enqueue`, in calls that know no deadline: the watchdog ends the job when for so long no rank gets on and
+  /// `enqueue` has not said that it `moved`.
+  void hand_over(const std::function<void()>& enqueue, std::string_view what);
+  /// This rank gets on. On the thread that made the World.
+  void moved() { watchdog_->moved(); }
+
   void set_deadline(double seconds);
   /// Seconds that this thread has waited for requests so far.
   double waited_seconds() const { return waited_seconds_; }

@@ -19,7 +19,7 @@ void copy_on_device(Queue& queue, const void* from, void* to, std::size_t bytes)
 void copy_to_host(Queue& queue, const void* device, void* host, std::size_t bytes);
 
 /// What the host sees of a piece of device memory: on the CPU backend that memory itself, else a pinned copy, which
-/// `fetch` and `publish` bring up to date. A mirror of no memory (nullptr) is empty. The memory must outlive it.
+/// `publish` brings to the device. A mirror of no memory (nullptr) is empty. The memory must outlive it.
 ///
 /// A save is written from what the memory held at one moment, while work goes on: `stage` takes that.
 class HostMirror {
@@ -31,8 +31,6 @@ class HostMirror {
   HostMirror& operator=(HostMirror&&) noexcept;
 
   std::byte* data() const { return host_.data() ? host_.data() : device_; }
-  /// Enqueues a copy from device to host: up to date once the queue was drained.
-  void fetch(Queue& queue) const;
   /// Enqueues a copy from host to device: the host's view may not change before the queue was drained.
   void publish(Queue& queue) const;
 

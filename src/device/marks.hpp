@@ -26,7 +26,7 @@ class Marks {
   std::size_t passed();
   /// Seconds from the first mark until the device came past each; all of them were passed.
   std::vector<double> seconds() const;
-  /// The host waits until the device has passed the last one.
+  /// The host waits until the device has passed the last one. Throws SystemError where the device has failed.
   void wait(std::string_view what);
 
  private:

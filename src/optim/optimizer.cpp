@@ -22,7 +22,8 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
   inputs_ = take(sizeof(ops::StepInputs));
   scalars_ = take(sizeof(ops::StepScalars));
   inputs_on_host_ = StepMirror(inputs_.raw(), inputs_.bytes());
-  scalars_on_host_ = StepMirror(scalars_.raw(), scalars_.bytes());
+  if (scalars_.raw())
+    for (HostMemory& result : results_) result = HostMemory(scalars_.bytes());
   update_pieces_ = update_pieces();
   norm_pieces_ = norm_pieces();
 }
@@ -160,10 +161,12 @@ void Optimizer::update(Queue& queue) {
   ops::adamw(queue, constants, &scalars()->adamw, update_pieces_);
 }
 
-void Optimizer::bring_result(Queue& queue) const { scalars_on_host_.of(number_).fetch(queue); }
+void Optimizer::bring_result(Queue& queue) const {
+  copy_to_host(queue, scalars_.raw(), result_on_host(number_), scalars_.bytes());
+}
 
 StepResult Optimizer::result(std::int64_t number) const {
-  const auto* scalars = reinterpret_cast<const ops::StepScalars*>(scalars_on_host_.of(number).data());
+  const auto* scalars = reinterpret_cast<const ops::StepScalars*>(result_on_host(number));
   return {.loss = scalars->loss, .gradient_norm = scalars->gradient_norm};
 }
 

@@ -2,6 +2,7 @@
 // Optimizer: the whole-step actions of the schedule: sums of gradients, the norm, AdamW, and the all-gather of what it
 // updated. Every sum of gradients across ranks is taken here.
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -76,6 +77,7 @@ class Optimizer {
   /// The own range of one of a bucket's gradients; absent where there are not so many.
   TensorView own_gradient(std::size_t bucket, std::size_t use = 0) const;
   ops::StepInputs* inputs() const { return static_cast<ops::StepInputs*>(inputs_.raw()); }
+  std::byte* result_on_host(std::int64_t number) const { return results_[static_cast<std::size_t>(number % 2)].data(); }
   ops::StepScalars* scalars() const { return static_cast<ops::StepScalars*>(scalars_.raw()); }
   std::vector<ops::AdamWPiece> update_pieces() const;
   ops::AdamWPiece update_piece(std::size_t bucket, std::int64_t begin, std::int64_t count, bool decay) const;
@@ -91,8 +93,9 @@ class Optimizer {
   std::vector<ops::NormPiece> norm_pieces_;
   TensorView inputs_;   ///< one ops::StepInputs
   TensorView scalars_;  ///< one ops::StepScalars
-  StepMirror inputs_on_host_, scalars_on_host_;
-  std::int64_t number_ = 0;  ///< of the step that was begun last
+  StepMirror inputs_on_host_;
+  std::array<HostMemory, 2> results_;  ///< ops::StepScalars of the last two steps, by turns
+  std::int64_t number_ = 0;            ///< of the step that was begun last
   bool brings_loss_ = true;
 };
 

@@ -15,8 +15,9 @@ int gradient_tag(int receiving_stage) { return 3 + 2 * receiving_stage; }
 
 }  // namespace
 
-Executor::Executor(RankModel& model, Communicators& communicators, Queue& queue)
-    : model_(&model),
+Executor::Executor(World& world, RankModel& model, Communicators& communicators, Queue& queue)
+    : world_(&world),
+      model_(&model),
       communicators_(&communicators),
       queue_(&queue),
       flights_{Flight{.marks = Marks(queue)}, Flight{.marks = Marks(queue)}},
@@ -42,10 +43,20 @@ void Executor::launch(const RowPlan& row, const StepTokens& tokens, const StepVa
   launched_ = &flight;
   if (!behind_another) oldest_ = &flight;
   flight.row = &row, flight.values = values, flight.purpose = purpose, flight.under_way = true;
+  const auto work = [&] { enqueue(tokens, behind_another); };
+  if (Queue::runs_behind_host())
+    world_->hand_over(work, "the device to take more work");
+  else
+    work();
+}
+
+void Executor::enqueue(const StepTokens& tokens, bool needs_the_last) {
+  Flight& flight = *launched_;
+  const RowPlan& row = *flight.row;
   flight.marks.clear();
   flight.marks.set();
   events_.assign(row.size(), {});
-  load(tokens, behind_another);
+  load(tokens, needs_the_last);
   for (std::size_t begin = 0; begin < row.size();) {
     const std::size_t end = row.launch_end(begin);
     if (is_transfer(row[begin].action.work)) {
@@ -57,6 +68,7 @@ void Executor::launch(const RowPlan& row, const StepTokens& tokens, const StepVa
       execute(row[begin]);
       flight.marks.set();
     }
+    world_->moved();
     begin = end;
   }
   for (const Event& sent : events_) communicators_->pipeline.wait(sent);

@@ -32,7 +32,7 @@ struct StepValues {
 class Executor {
  public:
   /// All references outlive the executor.
-  Executor(RankModel& model, Communicators& communicators, Queue& queue);
+  Executor(World& world, RankModel& model, Communicators& communicators, Queue& queue);
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
@@ -72,6 +72,7 @@ class Executor {
 
   Flight& flight_of(std::int64_t update) { return flights_[static_cast<std::size_t>(update % 2)]; }
   void launch(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose);
+  void enqueue(const StepTokens& tokens, bool needs_the_last);
   void load(const StepTokens& tokens, bool needs_the_last);
   /// Waits for the transfers that an action needs to have ended.
   void await(const PlannedAction& planned);
@@ -91,6 +92,7 @@ class Executor {
   /// What carries the gradient through a stage.
   TensorView gradient(const PlannedAction& planned) const;
 
+  World* world_;
   RankModel* model_;
   Communicators* communicators_;
   Queue* queue_;

@@ -1,19 +1,15 @@
 #include "pipeline/hop.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/median.hpp"
 #include "tensor/arena.hpp"
 
 namespace penstock {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Keeps the core busy, and MPI waiting.
 void compute(double seconds) {

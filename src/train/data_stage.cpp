@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "data/file_descriptor.hpp"
@@ -110,13 +111,12 @@ std::string copy(const std::filesystem::path& file, const std::filesystem::path&
 
 void wait_in_rounds(World& world, const std::function<bool()>& done, const std::atomic<std::uint64_t>& progress,
                     double deadline_seconds) {
-  using Clock = std::chrono::steady_clock;
   constexpr std::chrono::milliseconds pause(100);
   std::uint64_t seen = 0;
   for (Clock::time_point moved = Clock::now(); world.largest(done() ? 0 : 1) != 0; std::this_thread::sleep_for(pause)) {
     if (done() || progress != seen) moved = Clock::now();
     seen = progress;
-    if (std::chrono::duration<double>(Clock::now() - moved).count() > deadline_seconds)
+    if (seconds_since(moved) > deadline_seconds)
       world.abort(fmt::format("data.stage: the copy has not moved for {:.0f} s (watchdog.seconds), after {} bytes",
                               deadline_seconds, seen));
   }
@@ -169,7 +169,7 @@ StagedFile stage_file(const std::filesystem::path& file, const std::filesystem::
 
 std::vector<std::filesystem::path> stage_files(World& world, const std::vector<std::filesystem::path>& files,
                                                const std::filesystem::path& folder, double deadline_seconds) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   std::atomic<std::uint64_t> progress{0};
   const auto stage_all = [&] {
     std::vector<StagedFile> staged;
@@ -201,7 +201,7 @@ std::vector<std::filesystem::path> stage_files(World& world, const std::vector<s
   for (std::size_t f = 0; f < files.size(); ++f)
     spdlog::info("data.stage: {} {} {}", files[f].string(), mine[f].copied ? "copied to" : "is there as",
                  paths[f].string());
-  spdlog::info("data.stage: {:.1f} s", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  spdlog::info("data.stage: {:.1f} s", seconds_since(start));
   return paths;
 }
 

@@ -1,9 +1,9 @@
 #include "train/link_probe.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <sstream>
 
+#include "base/clock.hpp"
 #include "base/median.hpp"
 #include "train/outliers.hpp"
 
@@ -29,7 +29,7 @@ LinkProbe::LinkProbe(World& world, Queue& queue, Communicators& communicators, c
 double LinkProbe::time_message(Communicator& axis, bool sends) {
   const int next = (axis.coordinate() + 1) % axis.size();
   const int before = (axis.coordinate() + axis.size() - 1) % axis.size();
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   if (sends) {
     axis.wait(axis.send(message_, next, tag));
     axis.wait(axis.receive(answer_, next, tag));
@@ -38,7 +38,7 @@ double LinkProbe::time_message(Communicator& axis, bool sends) {
     axis.wait(axis.send(answer_, before, tag));
   }
   queue_->drain("a message that is timed");
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds_since(start);
 }
 
 // Nobody sends and receives at the same time: the two ways of a link must not hide behind each other. Even coordinates

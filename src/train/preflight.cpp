@@ -1,8 +1,8 @@
 #include "train/preflight.hpp"
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.hpp"
 #include "device/device.hpp"
 #include "ops/linear.hpp"
 #include "tensor/arena.hpp"
@@ -12,8 +12,6 @@
 namespace penstock {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct Product {
   std::int64_t rows, inputs, outputs;
@@ -61,7 +59,7 @@ double time_product(Queue& queue, const ModelPlan& plan, TensorView idle) {
     for (int product = 0; product < products; ++product)
       ops::linear(queue, {.x = x, .weight = weight, .bias = {}, .y = y, .pre_activation = {}});
     queue.drain("products that are timed");
-    return std::chrono::duration<double>(Clock::now() - start).count() / products;
+    return seconds_since(start) / products;
   };
   time(1);  // makes it
   const int products = std::clamp(static_cast<int>(worth_timing_seconds / time(1)), 1, 1000);

@@ -2,18 +2,11 @@
 
 #include <thread>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 
 namespace penstock {
-
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-}  // namespace
 
 Saver::Saver(World& world, Writers& writers, const std::vector<ParameterSpec>& specs,
              const std::vector<ParameterLayout>& layouts, ParameterSet& parameters, Options options)

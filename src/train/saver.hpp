@@ -2,7 +2,6 @@
 // Saver: checkpoints that are written behind the training.
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/writers.hpp"
 #include "parameter/parameter_set.hpp"
@@ -60,7 +60,7 @@ class Saver {
  private:
   struct Flight {  // of one save; what its thread writes is read when `ended` is ready
     CheckpointMeta meta;
-    std::chrono::steady_clock::time_point begin;
+    Clock::time_point begin;
     std::atomic<double> staging_seconds{-1};
     Progress progress;
     std::vector<std::string> told;  // warnings, in their order

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 #include "train/time_text.hpp"
 
@@ -51,7 +52,7 @@ StepReport::StepReport(std::int64_t first_step, std::int64_t last_step)
       terminal_(isatty(STDERR_FILENO) != 0 || launcher_writes_to_terminal()) {}
 
 std::string StepReport::time_left(std::int64_t step) const {
-  const double passed = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double passed = seconds_since(start_);
   return short_time(passed / static_cast<double>(step - first_step_ + 1) * static_cast<double>(last_step_ - step));
 }
 

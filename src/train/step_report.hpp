@@ -1,10 +1,10 @@
 #pragma once
 // What a person sees of the steps: a bar on a terminal, plain lines in a log file.
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 
+#include "base/clock.hpp"
 #include "train/metrics.hpp"
 
 namespace penstock {
@@ -19,7 +19,6 @@ class StepReport {
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
   std::string time_left(std::int64_t step) const;
 
   std::int64_t first_step_;

@@ -1,10 +1,10 @@
 #pragma once
 // Gathers the traced steps of all ranks and writes them.
 
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "comm/world.hpp"
 #include "train/run_folder.hpp"
 #include "train/trace.hpp"
@@ -13,8 +13,6 @@ namespace penstock {
 
 class StepTracer {
  public:
-  using Clock = std::chrono::steady_clock;
-
   /// `subject` and `folder` outlive it. `steps`: numbers of the steps to trace.
   StepTracer(const TraceSubject& subject, const RunFolder& folder, std::vector<std::int64_t> steps)
       : subject_(subject), folder_(&folder), steps_(std::move(steps)) {}

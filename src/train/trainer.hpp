@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/run_guard.hpp"
 #include "checkpoint/writers.hpp"
@@ -21,6 +22,7 @@
 #include "train/run_folder.hpp"
 #include "train/saver.hpp"
 #include "train/speed_watch.hpp"
+#include "train/step_agenda.hpp"
 #include "train/step_forecast.hpp"
 #include "train/step_report.hpp"
 #include "train/step_tracer.hpp"
@@ -90,6 +92,7 @@ class Trainer {
   void list_ranks() const;
   void tell_memory() const;
 
+  int train_or_fail_together();
   int train();
   MetricsRow step();
   /// Enqueues the step behind those under way.
@@ -100,7 +103,7 @@ class Trainer {
   MetricsRow count(const StepValues& values, const StepResult& result, double seconds);
   void drop_ahead();
   void settle();
-  void time_step(StepTracer::Clock::time_point begin);
+  void time_step(Clock::time_point begin);
   void tell_slow(const std::vector<std::string>& lines);
   void write_costs() const;
   void tell_steps() const;
@@ -115,11 +118,7 @@ class Trainer {
   void write_capture(const CaptureRecorder& recorder, const StepTokens& tokens);
   bool folder_lost() const;
   void record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason = "");
-  bool save_falls_on(std::int64_t step) const;
   bool save_due() const;
-  bool evaluation_due(std::int64_t step) const;
-  bool capture_due(std::int64_t step) const;
-  std::int64_t last_step() const;
   /// All ranks agree what asks to stop: a rank's signal, or what rank 0 sees.
   StopReason stop_agreed();
   [[noreturn]] void end_without_folder();
@@ -132,6 +131,7 @@ class Trainer {
   World* world_;
   RunSetup setup_;
   const RunConfig& config_;
+  StepAgenda agenda_;
   MeshPlace place_;
   RunFolder folder_;
   IoThread io_;

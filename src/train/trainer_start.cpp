@@ -3,8 +3,7 @@
 
 #include <unistd.h>
 
-#include <chrono>
-
+#include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/durable_file.hpp"
@@ -48,6 +47,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
     : world_(&world),
       setup_(std::move(setup)),
       config_(setup_.deck.config),
+      agenda_(config_, setup_.validation_header.has_value()),
       place_(place_of(setup_.mesh, world.rank())),
       folder_(setup_.run),
       guard_(guard_run_folder(restart)),
@@ -60,7 +60,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       model_(world.make_together([this] {
         return std::make_unique<RankModel>(setup_.plan, place_, queue_.threads(), &queue_, &communicators_, arena_);
       })),
-      executor_(*model_, communicators_, queue_),
+      executor_(world, *model_, communicators_, queue_),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
       forecast_(setup_.plan.schedule, place_.pipeline),
       nonfinite_({world, *model_, queue_, setup_.plan}, nonfinite_policy(config_)) {
@@ -240,19 +240,19 @@ void Trainer::write_first_files() {
     if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
     tokens_ = metrics_->tokens().value_or(tokens_);  // samples of several lives may have had several lengths
-    progress_.emplace(step_ + 1, last_step());
+    progress_.emplace(step_ + 1, agenda_.last_step());
   });
 }
 
 // A life that would do no step has nothing to save, and its end would point to a checkpoint that it does not have.
 void Trainer::refuse_an_end_before(std::int64_t step) const {
-  if (step < last_step()) return;
-  const char* key = last_step() < config_.run.steps ? "run.stop" : "run.steps";
-  if (step == config_.run.steps && last_step() == step && saved_in_this_folder(step)) return;
+  if (step < agenda_.last_step()) return;
+  const char* key = agenda_.last_step() < config_.run.steps ? "run.stop" : "run.steps";
+  if (step == config_.run.steps && agenda_.last_step() == step && saved_in_this_folder(step)) return;
   throw_input_error(
       "the checkpoint is of step {}, but {} = {}: there is no step left to do; use a larger {}, or an earlier "
       "checkpoint",
-      step, key, last_step(), key);
+      step, key, agenda_.last_step(), key);
 }
 
 // By the files' names, the newest first: which of them is whole is not known yet.
@@ -303,10 +303,9 @@ void Trainer::watch_speeds() {
   links_.emplace(*world_, queue_, communicators_, setup_.mesh, idle);
   speeds_.emplace(*world_, *links_, setup_.plan, setup_.mesh);
   if (!config_.run.preflight) return;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   tell_slow(preflight(*world_, queue_, setup_.plan, idle, *links_));
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  spdlog::info("  preflight took {:.2f} s", took.count());
+  spdlog::info("  preflight took {:.2f} s", seconds_since(start));
 }
 
 void Trainer::introduce() const {

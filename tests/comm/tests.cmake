@@ -8,6 +8,10 @@ penstock_test(comm/deadline_test RANKS 2 LABELS unit TIMEOUT 30)
 set_tests_properties(comm.deadline_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
   "penstock: rank 1 on [^\n]*waited 2 s \\(watchdog.seconds = 2\\) for a message that never comes\nat work, waiting for nobody: rank 0 \\(step 3, action 5 of 10: 2F0\\)\nthe last known place of each rank:\n  rank 0 on [^\n]*: step 3, action 5 of 10: 2F0, waited for nobody\n  rank 1 on [^\n]*: step 3, action 5 of 10: 2F0, waited 2 s for a message that never comes")
 
+penstock_test(comm/hand_over_test RANKS 2 LABELS unit TIMEOUT 30)
+set_tests_properties(comm.hand_over_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
+  "penstock: rank 0 on [^\n]*waited 2 s \\(watchdog.seconds = 2\\) for the device to take more work\n.*\n  rank 0 on [^\n]*: step 3, action 4 of 10: 2F0, waited 2 s for the device to take more work\n  rank 1 on [^\n]*, waited 2 s for a message that never comes")
+
 # What `srun --mpi=none` does: tasks that know of a step of four and not of each other.
 add_test(NAME comm.world_test.singletons COMMAND test.comm.world_test)
 set_tests_properties(comm.world_test.singletons PROPERTIES LABELS unit TIMEOUT 30

@@ -33,7 +33,7 @@ function(penstock_contract_test name)
 endfunction()
 
 if(PENSTOCK_CUDA)
-  foreach(case GpuMeshTest GpuScheduleTest GpuRestartTest GpuAndCpuTest GpuErrorsTest)
+  foreach(case GpuMeshTest GpuScheduleTest GpuRunAheadTest GpuRestartTest GpuAndCpuTest GpuErrorsTest)
     penstock_contract_test(gpu_test CASE ${case} LABELS gpu RANKS 8 TIMEOUT 1200)
   endforeach()
   return()
@@ -51,6 +51,12 @@ penstock_contract_test(errors_test RANKS 8 TIMEOUT 900)
 penstock_contract_test(full_disk_test RANKS 2 TIMEOUT 600)
 penstock_contract_test(life_end_test RANKS 1 TIMEOUT 300)
 penstock_contract_test(quickstart_test RANKS 4 TIMEOUT 300)
+# The program with a device that seems to run behind the host.
+add_executable(test.penstock_ahead ${CMAKE_SOURCE_DIR}/src/app/main.cpp ${CMAKE_CURRENT_SOURCE_DIR}/support/runs_behind_host.cpp)
+target_link_libraries(test.penstock_ahead PRIVATE penstock_app penstock_compiler)
+penstock_contract_test(run_ahead_test LABELS exactness RANKS 4 TIMEOUT 600)
+set_tests_properties(contract.run_ahead_test PROPERTIES ENVIRONMENT
+  "PENSTOCK=$<TARGET_FILE:test.penstock_ahead>;PENSTOCK_PLAIN=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
 penstock_contract_test(kill_test LABELS exactness RANKS 4 TIMEOUT 900)
 penstock_contract_test(two_lives_test LABELS exactness RANKS 4 TIMEOUT 600)
 

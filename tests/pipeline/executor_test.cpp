@@ -391,6 +391,64 @@ TEST(Executor, LossFallsOverSteps) {
   EXPECT_LT(last, 0.9 * first) << "thirty steps on one batch learn some of it";
 }
 
+// A device that runs behind the host is given a step before the one ahead of it was read.
+
+StepValues values_of(const TinyRank& rank, const TinyBatch& batch, std::int64_t update) {
+  return {.update = update, .learning_rate = rank.plan().optimizer.learning_rate, .tokens = batch.tokens()};
+}
+
+void launch(TinyRank& rank, const TinyBatch& batch, const StepValues& values) {
+  rank.executor().launch(batch.part(rank.place().data, rank.place().data_ranks), values);
+}
+
+TEST(Executor, TwoStepsUnderWayHaveTheBitsOfOneByOne) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    TinyRank one_by_one(test_world(), setup), ahead(test_world(), setup);
+    constexpr int steps = 6;
+    launch(ahead, batch_of(1), values_of(ahead, batch_of(1), 1));
+    for (int update = 1; update <= steps; ++update) {
+      if (update < steps) launch(ahead, batch_of(update + 1), values_of(ahead, batch_of(update + 1), update + 1));
+      const StepResult expected = one_by_one.train(batch_of(update), update), result = ahead.executor().finish();
+      EXPECT_EQ(result.loss, expected.loss) << "step " << update << " " << setup.text();
+      EXPECT_EQ(result.gradient_norm, expected.gradient_norm) << "step " << update << " " << setup.text();
+      EXPECT_EQ(ahead.executor().spans().size(), one_by_one.executor().spans().size());
+      EXPECT_EQ(ahead.executor().place().step, std::min(update + 1, steps)) << "the oldest under way";
+    }
+  }
+}
+
+TEST(Executor, AStepLaunchedBehindOneThatIsNotFiniteChangesNothing) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    TinyRank rank(test_world(), setup), untouched(test_world(), setup);
+    StepValues broken = values_of(rank, batch_of(1), 1);
+    broken.tokens = 0;  // the mean loss of no tokens
+    launch(rank, batch_of(1), broken);
+    launch(rank, batch_of(2), values_of(rank, batch_of(2), 2));
+    EXPECT_FALSE(std::isfinite(rank.executor().finish().loss));
+    EXPECT_TRUE(std::isfinite(rank.executor().finish().loss)) << "it is sound itself";
+    for (int update = 1; update <= updates; ++update) {
+      const StepResult result = rank.train(batch_of(update), update),
+                       expected = untouched.train(batch_of(update), update);
+      EXPECT_EQ(result.loss, expected.loss) << "step " << update << " " << setup.text();
+      EXPECT_EQ(result.gradient_norm, expected.gradient_norm) << "step " << update << " " << setup.text();
+    }
+  }
+}
+
+TEST(Executor, RefusesAThirdStepAndAnEvaluationBesideASteps) {
+  const TinySetup setup = setups_of_this_world().front();
+  TinyRank rank(test_world(), setup);
+  const TinyBatch batch = batch_of(1);
+  EXPECT_THROW(rank.executor().finish(), LogicError);
+  launch(rank, batch, values_of(rank, batch, 1));
+  const Schedule schedule = evaluation_schedule(rank.plan().schedule, 1);
+  EXPECT_THROW(rank.evaluate(schedule, batch.all(), {.tokens = batch.tokens()}), LogicError);
+  launch(rank, batch, values_of(rank, batch, 2));
+  EXPECT_THROW(launch(rank, batch, values_of(rank, batch, 3)), LogicError);
+  rank.executor().finish();
+  rank.executor().finish();
+}
+
 TEST(Executor, KnowsItsPlace) {
   TinyRank rank(test_world(), setups_of_this_world().front());
   EXPECT_EQ(text(rank.executor().place()), "before the first step");

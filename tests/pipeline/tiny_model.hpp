@@ -194,7 +194,7 @@ class TinyRank {
     if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());
     arena_ = std::make_unique<Arena>(std::move(memory));
     model_ = std::make_unique<RankModel>(plan_, place_, queue_.threads(), &queue_, communicators_.get(), *arena_);
-    executor_ = std::make_unique<Executor>(*model_, *communicators_, queue_);
+    executor_ = std::make_unique<Executor>(world, *model_, *communicators_, queue_);
     model_->parameters().initialize(plan_.seed);
     model_->optimizer().publish(queue_);
   }

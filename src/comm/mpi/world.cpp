@@ -1,4 +1,5 @@
 #include "comm/world.hpp"
+#include "base/clock.hpp"
 
 #include <sched.h>
 #include <unistd.h>
@@ -53,8 +54,8 @@ void settle() {
   int done = 0;
   if (MPI_Ibarrier(MPI_COMM_WORLD, &request) != MPI_SUCCESS) return;
   while (!done && MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS) sched_yield();
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
-  while (std::chrono::steady_clock::now() < end) {
+  const auto end = Clock::now() + std::chrono::milliseconds(100);
+  while (Clock::now() < end) {
     int arrived = 0;
     MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &arrived, MPI_STATUS_IGNORE);
     sched_yield();
@@ -191,7 +192,6 @@ void World::wait_loop(Done&& done, const WaitText& what, const std::function<std
 }
 
 void World::wait(std::span<MPI_Request> requests, const WaitText& what) {
-  using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   const auto count = static_cast<int>(requests.size());
   wait_loop(
@@ -201,14 +201,19 @@ void World::wait(std::span<MPI_Request> requests, const WaitText& what) {
         return done != 0;
       },
       what, {});
-  if (std::this_thread::get_id() == owner_)
-    waited_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  if (std::this_thread::get_id() == owner_) waited_seconds_ += seconds_since(start);
 }
 
 void World::wait_until(const std::function<bool()>& done, std::string_view what,
                        const std::function<std::uint64_t()>& progress) {
   wait_loop(
       done, [what] { return Awaited(what); }, progress);
+}
+
+void World::hand_over(const std::function<void()>& enqueue, std::string_view what) {
+  Watchdog::Wait wait(*watchdog_, Watchdog::Wait::Kind::enclosing);
+  wait.tell(Awaited(what));
+  enqueue();
 }
 
 std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root, MPI_Comm among) {

@@ -23,7 +23,6 @@ HostMirror::~HostMirror() = default;
 HostMirror::HostMirror(HostMirror&&) noexcept = default;
 HostMirror& HostMirror::operator=(HostMirror&&) noexcept = default;
 
-void HostMirror::fetch(Queue&) const {}
 void HostMirror::publish(Queue&) const {}
 
 void HostMirror::prepare_staging() { staging_ = std::make_unique<Staging>(HostMemory(device_ ? bytes_ : 0)); }
