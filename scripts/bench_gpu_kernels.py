@@ -20,6 +20,7 @@ KINDS = (  # the first that matches
 class Launch(NamedTuple):
     name: str
     seconds: float
+    idle_seconds: float = 0.0  # of the GPU, just before it
 
 
 class Span(NamedTuple):
@@ -69,9 +70,18 @@ def build_tracer(source, target):
 def read_timeline(text):
     """Spans in the order of their beginnings; a last line that was cut off is passed."""
     whole = text.rpartition("\n")[0].splitlines()
-    spans = [Span(int(begin), int(end), kind, short_name(name)) for begin, end, kind, name in
-             (line.split("\t", 3) for line in whole)]  # fmt: skip
+    spans = [Span(int(begin), int(end), kind, short_name(name) if kind == "kernel" else name)
+             for begin, end, kind, name in (line.split("\t", 3) for line in whole)]  # fmt: skip
     return sorted(spans)
+
+
+def launches_of(spans):
+    """In their order, each with the time before it in which nothing ran."""
+    launches, until = [], spans[0].begin
+    for span in spans:
+        launches.append(Launch(span.name, (span.end - span.begin) * 1e-9, max(0, span.begin - until) * 1e-9))
+        until = max(until, span.end)
+    return launches
 
 
 def busy_nanoseconds(spans, begin, end):
@@ -100,7 +110,7 @@ def steps_of(spans, most=5):
     while count < most and names[-(count + 2) * length : -(count + 1) * length] == pattern:
         count += 1
     begin, end = kernels[-(count + 1) * length].begin, kernels[-length].begin
-    launches = [span.launch() for span in spans if begin <= span.begin < end]
+    launches = launches_of([span for span in spans if begin <= span.begin < end])
     firsts = [len(kernels) - steps * length for steps in range(1, count + 1)]
     between = sum(idle_nanoseconds(spans, kernels[first - 1].end, kernels[first].begin) for first in firsts)
     return Steps(launches, count, (end - begin) * 1e-9, idle_nanoseconds(spans, begin, end) * 1e-9, between * 1e-9)
@@ -159,19 +169,20 @@ def kernels_text(steps):
     groups, kinds = {}, {}
     for launch in steps.launches:
         for sums, key in ((groups, launch.name), (kinds, kind_of(launch.name))):
-            count, seconds = sums.get(key, (0, 0.0))
-            sums[key] = (count + 1, seconds + launch.seconds)
+            count, seconds, idle = sums.get(key, (0, 0.0, 0.0))
+            sums[key] = (count + 1, seconds + launch.seconds, idle + launch.idle_seconds)
     sum_seconds = sum(launch.seconds for launch in steps.launches)
     small = {name: group for name, group in groups.items() if group[1] < 1e-3 * sum_seconds}
     rows = {name: group for name, group in groups.items() if name not in small}
-    lines = ["| kernel | launches a step | ms | of the step |", "|---|---|---|---|"]
+    lines = ["| kernel | launches a step | ms | of the step | nothing before it, ms |", "|---|---|---|---|---|"]
 
-    def add(name, launches, seconds):
+    def add(name, launches, seconds, idle=0.0):
         count = f"{launches / steps.count:g}" if launches else ""
-        lines.append(f"| {name} | {count} | {seconds / steps.count * 1e3:.3f} | {seconds / steps.seconds:.1%} |")
+        before = f"{idle / steps.count * 1e3:.3f}" if idle else ""
+        lines.append(f"| {name} | {count} | {seconds / steps.count * 1e3:.3f} | {seconds / steps.seconds:.1%} | {before} |")
 
-    for name, (count, seconds) in sorted(rows.items(), key=lambda row: -row[1][1]):
-        add(f"`{name}`", count, seconds)
+    for name, group in sorted(rows.items(), key=lambda row: -row[1][1]):
+        add(f"`{name}`", *group)
     if small:
         add(f"{len(small)} kernels below 0.1 % each", *map(sum, zip(*small.values())))
     for kind in sorted(kinds):

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+#include <string>
 
 namespace {
 
@@ -34,7 +35,8 @@ void write(const CUpti_Activity* record) {
     write(copy->start, copy->end, "copy", "copy");
   } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMSET) {
     const auto* fill = reinterpret_cast<const CUpti_ActivityMemset4*>(record);
-    write(fill->start, fill->end, "fill", "fill");
+    const std::string name = "fill of " + std::to_string(fill->bytes) + " B";
+    write(fill->start, fill->end, "fill", name.c_str());
   }
 }
 

@@ -9,8 +9,9 @@
 namespace penstock::ops {
 namespace {
 
-constexpr int warps_of_a_block = 8;
-constexpr int threads_of_a_block = warps_of_a_block * warp_threads;
+/// Of the kernels that give each row one warp.
+constexpr int rows_of_a_block = 8;
+constexpr int threads_of_a_block = rows_of_a_block * warp_threads;
 
 /// LayerNormGradient's tensors in a kernel.
 template <typename T, typename Gradient>
@@ -47,9 +48,22 @@ struct NormGradient {
 // the end of what the product before wrote is still in the L2 cache, and the product behind begins with what is written
 // last.
 
-/// Blocks, whatever the card is, so that the order of the sums is a function of the shape: two on each multiprocessor
-/// of an H100 or H200.
-constexpr std::int64_t most_blocks = 264;
+/// Rows that a block works on at once. Where a row has several warps it is one, so that the block's barrier is the
+/// row's.
+template <typename Layout>
+constexpr int groups_of_a_block = Layout::warps > 1 ? 1 : rows_of_a_block;
+
+template <typename Layout>
+constexpr int threads_of_block = groups_of_a_block<Layout>* Layout::threads;
+
+/// Blocks that a multiprocessor has at once: as many as its registers take.
+template <typename Layout>
+constexpr int blocks_at_once = (Layout::vectors <= 3 ? 512 : 256) / threads_of_block<Layout>;
+
+/// Blocks, whatever the card is, so that the order of the sums is a function of the shape: what the multiprocessors of
+/// an H100 or H200 have at once.
+template <typename Layout>
+constexpr std::int64_t most_blocks = 132 * blocks_at_once<Layout>;
 
 /// What a group of threads reads of one row.
 template <typename T, typename Gradient, typename Layout>
@@ -59,14 +73,10 @@ struct StagedRow {
   PackedEight<T> residual_gradient[Layout::vectors][Layout::threads];
 };
 
-/// Blocks that a multiprocessor has at once: as many as its registers take.
-template <typename Layout>
-constexpr int blocks_at_once = Layout::vectors <= 3 ? 2 : 1;
-
 /// Shared memory of a block: some rows a group of threads; in the end, the groups' sums [groups, 2, channels].
 template <typename T, typename Gradient, typename Layout>
 struct BlockMemory {
-  static constexpr int groups = warps_of_a_block / Layout::warps;
+  static constexpr int groups = groups_of_a_block<Layout>;
   using Row = StagedRow<T, Gradient, Layout>;
   static constexpr std::size_t kib_of_a_multiprocessor = 224;  // of an H100 or H200, less what blocks hold besides
   /// Three rows on their way or at work where as many blocks have the room, else two.
@@ -97,19 +107,18 @@ __device__ void fetch_row(const T* row, int channels, bool aligned,
   }
 }
 
-/// Sums over the threads of a row, for all of them, in the order of its warps. All threads of a block call it where a
-/// row has several warps. `of_warps` may be used again only after another sum in other memory.
+/// Sums over the threads of a row, for all of them, in the order of its warps. `of_warps` may be used again only after
+/// another sum in other memory.
 template <typename Layout>
-__device__ float2 sums_of_row(float2 own, float2 (&of_warps)[warps_of_a_block]) {
+__device__ float2 sums_of_row(float2 own, float2 (&of_warps)[Layout::warps]) {
   own = make_float2(warp_sum(own.x), warp_sum(own.y));
   if constexpr (Layout::warps > 1) {
-    const int group = Layout::row_of_block();
     if (lane_of_thread() == 0) of_warps[warp_of_thread()] = own;
     __syncthreads();
     own = make_float2(0, 0);
 #pragma unroll
     for (int warp = 0; warp < Layout::warps; ++warp) {
-      const float2 other = of_warps[group * Layout::warps + warp];
+      const float2 other = of_warps[warp];
       own = make_float2(own.x + other.x, own.y + other.y);
     }
   }
@@ -124,12 +133,12 @@ struct ColumnSums {
 };
 
 /// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight, for one row that is at
-/// hand; its share of dweight and dbias is added to `columns`. A row before row 0 has no channels.
+/// hand; its share of dweight and dbias is added to `columns`.
 template <typename T, typename Gradient, typename Layout>
 __device__ void work_on_row(const NormGradient<T, Gradient>& gradient, const StagedRow<T, Gradient, Layout>& row,
                             std::int64_t r, float mean, float rstd, const Eight (&weight)[Layout::vectors],
-                            ColumnSums<Layout>& columns, float2 (&of_warps)[warps_of_a_block]) {
-  const int channels = r < 0 ? 0 : static_cast<int>(gradient.channels), thread = Layout::thread();
+                            ColumnSums<Layout>& columns, float2 (&of_warps)[Layout::warps]) {
+  const int channels = static_cast<int>(gradient.channels), thread = Layout::thread();
   float2 sums = make_float2(0, 0);
 #pragma unroll
   for (int v = 0; v < Layout::vectors; ++v) {
@@ -164,13 +173,13 @@ __device__ void work_on_row(const NormGradient<T, Gradient>& gradient, const Sta
 
 /// sums [blocks, 2, C]: each block's part of dweight and dbias.
 template <typename T, typename Gradient, typename Layout>
-__global__ void __launch_bounds__(threads_of_a_block, blocks_at_once<Layout>)
+__global__ void __launch_bounds__(threads_of_block<Layout>, blocks_at_once<Layout>)
     gradient_of_rows(const NormGradient<T, Gradient> gradient, float* sums) {
   using Memory = BlockMemory<T, Gradient, Layout>;
   extern __shared__ uint4 block_memory[];
   auto& memory = *reinterpret_cast<Memory*>(block_memory);
   constexpr int stages = Memory::stages;
-  __shared__ float2 of_warps[stages][warps_of_a_block];
+  __shared__ float2 of_warps[stages][Layout::warps];
   const int channels = static_cast<int>(gradient.channels), group = Layout::row_of_block(), thread = Layout::thread();
   Eight weight[Layout::vectors] = {};
 #pragma unroll
@@ -195,15 +204,12 @@ __global__ void __launch_bounds__(threads_of_a_block, blocks_at_once<Layout>)
   };
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * Memory::groups;
   std::int64_t r = gradient.rows - 1 - (static_cast<std::int64_t>(blockIdx.x) * Memory::groups + group);
-  // Where a row has several warps, the groups of a block meet at each row's barrier, so that all go on until the first
-  // group, whose rows are the last ones, has none.
-  const auto has_rows = [&] { return (Layout::warps > 1 ? r + group : r) >= 0; };
 #pragma unroll
   for (int ahead = 0; ahead < stages - 1; ++ahead) fetch(r - ahead * stride, ahead);
-  while (has_rows()) {
+  while (r >= 0) {
 #pragma unroll
     for (int place = 0; place < stages; ++place) {
-      if (!has_rows()) break;
+      if (r < 0) break;
       fetch(r - (stages - 1) * stride, (place + stages - 1) % stages);
       __pipeline_wait_prior(stages - 1);
       work_on_row<T, Gradient, Layout>(gradient, rows[place], r, mean[place], rstd[place], weight, columns,
@@ -219,7 +225,7 @@ __global__ void __launch_bounds__(threads_of_a_block, blocks_at_once<Layout>)
     store_aligned(&memory.sums[group][1][Layout::channel(v)], columns.dbias[v]);
   }
   __syncthreads();
-  for (int column = static_cast<int>(threadIdx.x); column < 2 * channels; column += threads_of_a_block) {
+  for (int column = static_cast<int>(threadIdx.x); column < 2 * channels; column += threads_of_block<Layout>) {
     const int which = column < channels ? 0 : 1, c = column - which * channels;
     float sum = 0;
 #pragma unroll
@@ -228,7 +234,7 @@ __global__ void __launch_bounds__(threads_of_a_block, blocks_at_once<Layout>)
   }
 }
 
-/// The layout for rows of so many channels, by which the number of blocks goes, too; f(RowLayout) is called with it.
+/// The layout for rows of so many channels, by which the number of blocks goes; f(RowLayout) is called with it.
 /// False: their sums do not fit into registers.
 template <typename F>
 bool with_row_layout(std::int64_t channels, F&& f) {
@@ -240,7 +246,8 @@ bool with_row_layout(std::int64_t channels, F&& f) {
   };
   attempt(RowLayout<1, 1>{});
   attempt(RowLayout<3, 1>{});
-  attempt(RowLayout<3, 2>{});
+  attempt(RowLayout<1, 4>{});
+  attempt(RowLayout<2, 3>{});
   attempt(RowLayout<2, 4>{});
   attempt(RowLayout<2, 8>{});
   attempt(RowLayout<4, 8>{});
@@ -249,9 +256,12 @@ bool with_row_layout(std::int64_t channels, F&& f) {
 
 /// Pieces that the rows are cut into, each with sums of its own; a function of the shape.
 std::int64_t pieces_of_rows(std::int64_t rows, std::int64_t channels) {
-  std::int64_t rows_at_once = 1;
-  with_row_layout(channels, [&]<typename Layout>(Layout) { rows_at_once = warps_of_a_block / Layout::warps; });
-  return std::min(most_blocks, parts_of(rows, rows_at_once));
+  constexpr std::int64_t most_pieces_of_wide_rows = 264;
+  std::int64_t pieces = std::min(most_pieces_of_wide_rows, rows);
+  with_row_layout(channels, [&]<typename Layout>(Layout) {
+    pieces = std::min(most_blocks<Layout>, parts_of(rows, groups_of_a_block<Layout>));
+  });
+  return pieces;
 }
 
 /// In one pass, where rows fit and the card has the shared memory; else false.
@@ -268,7 +278,7 @@ bool launch_in_one_pass(Queue& queue, const NormGradient<T, Gradient>& gradient,
     if (!fits) return;
     const auto kernel = gradient_of_rows<T, Gradient, Layout>;
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    kernel<<<grid_of(pieces, 1), threads_of_a_block, bytes, stream_of(queue)>>>(gradient, sums);
+    kernel<<<grid_of(pieces, 1), threads_of_block<Layout>, bytes, stream_of(queue)>>>(gradient, sums);
     check_launch();
   });
   return in_registers && fits;
@@ -301,7 +311,7 @@ __global__ void sum_columns_of_pieces(const NormGradient<T, Gradient> gradient, 
 /// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight. One warp one row.
 template <typename T, typename Gradient>
 __global__ void input_gradient_of_wide_rows(const NormGradient<T, Gradient> gradient) {
-  const std::int64_t r = static_cast<std::int64_t>(blockIdx.x) * warps_of_a_block + warp_of_thread();
+  const std::int64_t r = static_cast<std::int64_t>(blockIdx.x) * rows_of_a_block + warp_of_thread();
   if (r >= gradient.rows) return;
   const std::int64_t channels = gradient.channels, at = r * channels;
   const bool aligned = gradient.aligned;
@@ -343,7 +353,7 @@ void launch_in_two_passes(Queue& queue, const NormGradient<T, Gradient>& gradien
   sum_columns_of_pieces<<<grid_of(pieces * slices, 1), columns_of_a_block, 0, stream_of(queue)>>>(
       gradient, parts_of(gradient.rows, pieces), slices, sums);
   check_launch();
-  input_gradient_of_wide_rows<<<grid_of(gradient.rows, warps_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(
+  input_gradient_of_wide_rows<<<grid_of(gradient.rows, rows_of_a_block), threads_of_a_block, 0, stream_of(queue)>>>(
       gradient);
   check_launch();
 }
