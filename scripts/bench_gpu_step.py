@@ -8,7 +8,7 @@ DIRECTIONS = ("forward", "input gradient", "weight gradient")
 # Of the deck, and of PyTorch's AdamW. The rate rises at first: two runs that start with steps as long as AdamW's first
 # ones drift apart for no fault of theirs.
 OPTIMIZER = {
-    "learning_rate": 3e-4, "warmup": 10, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "weight_decay": 0.1, "clip": 1.0,
+    "learning_rate": 3e-5, "warmup": 10, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "weight_decay": 0.1, "clip": 1.0,
 }  # fmt: skip
 
 

@@ -45,7 +45,9 @@ struct Queue::Backend {
   cudaStream_t stream = nullptr;
   cudaStream_t copies = nullptr;  ///< to the host, beside the stream
   std::span<std::byte> workspace;
-  DeviceMemory own_workspace;  ///< where no memory was lent, or too little
+  DeviceMemory own_workspace;          ///< where no memory was lent, or too little
+  std::uint64_t workspace_number = 0;  ///< another one has another number: what is recorded holds its address
+  bool records = true;
   /// Handles and plans of libraries; the operation that made one knows its type.
   std::unordered_map<PlanKey, std::shared_ptr<void>, PlanKeyHash> plans;
 

@@ -39,6 +39,7 @@ void wait_on_device(Queue& queue, const std::function<bool()>& done, std::string
 Queue::Queue(const Options& options) : backend_(std::make_unique<Backend>()) {
   backend_->threads = options.threads > 0 ? options.threads : 1;
   backend_->wait = options.wait ? options.wait : wait_without_deadline;
+  backend_->records = options.records;
   check_cuda(cudaStreamCreateWithFlags(&backend_->stream, cudaStreamNonBlocking));
   check_cuda(cudaStreamCreateWithFlags(&backend_->copies, cudaStreamNonBlocking));
 }
@@ -70,6 +71,7 @@ void Queue::use_workspace(std::byte* memory, std::size_t bytes) {
   drain("another workspace");
   backend_->workspace = {memory, bytes};
   backend_->own_workspace = {};
+  ++backend_->workspace_number;
 }
 
 std::size_t Queue::workspace_bytes() const { return backend_->workspace.size(); }

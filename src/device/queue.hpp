@@ -19,8 +19,9 @@ using HostWait = std::function<void(const std::function<bool()>& done, std::stri
 class Queue {
  public:
   struct Options {
-    int threads = 0;  ///< OpenMP threads of this rank's operations; 0: what OpenMP takes by itself
-    HostWait wait{};  ///< what `drain` waits through (World's one wait); absent: without a deadline
+    int threads = 0;      ///< OpenMP threads of this rank's operations; 0: what OpenMP takes by itself
+    HostWait wait{};      ///< what `drain` waits through (World's one wait); absent: without a deadline
+    bool records = true;  ///< a GPU's: whether a Recording records
   };
 
   explicit Queue(const Options& options);

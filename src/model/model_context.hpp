@@ -86,6 +86,7 @@ class ModelContext {
   }
 
   void set_taps(TapSink* taps) { taps_ = taps; }
+  bool has_taps() const { return taps_ != nullptr; }
   bool taps(const TapName& name) const { return taps_ && taps_->wants(name.text()); }
   void record(const TapName& name, const MicrobatchView& microbatch, TensorView values) const {
     if (taps(name)) taps_->record(*queue_, name.text(), microbatch.microbatch, values);

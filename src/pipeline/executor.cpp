@@ -22,7 +22,9 @@ Executor::Executor(World& world, RankModel& model, Communicators& communicators,
       queue_(&queue),
       flights_{Flight{.marks = Marks(queue)}, Flight{.marks = Marks(queue)}},
       launched_(flights_.data()),
-      oldest_(flights_.data()) {}
+      oldest_(flights_.data()) {
+  for (std::size_t i = 0; i < model.row().size(); ++i) recordings_.emplace_back(queue);
+}
 
 void Executor::launch(const StepTokens& tokens, const StepValues& values) {
   launch(model_->row(), tokens, values, Purpose::training);
@@ -65,7 +67,7 @@ void Executor::enqueue(const StepTokens& tokens, bool needs_the_last) {
     } else {
       await(row[begin]);
       flight.marks.set();
-      execute(row[begin]);
+      perform(begin);
       flight.marks.set();
     }
     world_->moved();
@@ -129,6 +131,20 @@ std::vector<Span> Executor::spans() const {
 
 void Executor::await(const PlannedAction& planned) {
   for (const std::size_t transfer : planned.awaits) communicators_->pipeline.wait(std::exchange(events_[transfer], {}));
+}
+
+// Values that change from step to step are in device memory (ops::StepInputs). Taps make a pass wait for the host.
+bool Executor::repeats(const PlannedAction& planned) const {
+  return is_compute(planned.action.work) && launched_->purpose == Purpose::training &&
+         communicators_->tensor.size() == 1 && !model_->context().has_taps();
+}
+
+void Executor::perform(std::size_t place) {
+  const PlannedAction& planned = (*launched_->row)[place];
+  if (repeats(planned))
+    recordings_[place].run([this, &planned] { execute(planned); });  // small enough for no memory
+  else
+    execute(planned);
 }
 
 void Executor::execute(const PlannedAction& planned) {

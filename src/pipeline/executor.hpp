@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device/marks.hpp"
+#include "device/recording.hpp"
 #include "pipeline/rank_model.hpp"
 #include "schedule/simulate.hpp"
 
@@ -76,6 +77,9 @@ class Executor {
   void load(const StepTokens& tokens, bool needs_the_last);
   /// Waits for the transfers that an action needs to have ended.
   void await(const PlannedAction& planned);
+  /// Whether the action enqueues the same on the queue in every step, and nothing for other ranks.
+  bool repeats(const PlannedAction& planned) const;
+  void perform(std::size_t place);
   void execute(const PlannedAction& planned);
   void mark_span();
   static std::size_t actions_passed(Flight& flight);
@@ -96,12 +100,13 @@ class Executor {
   RankModel* model_;
   Communicators* communicators_;
   Queue* queue_;
-  std::array<Flight, 2> flights_;  ///< by turns
-  Flight* launched_;               ///< the last one
-  Flight* oldest_;                 ///< under way; where none is, the last one
-  Flight* finished_ = nullptr;     ///< last
-  std::vector<Event> events_;      ///< by place in the row: of transfers that nobody has waited for yet
-  std::vector<Message> messages_;  ///< of one launch
+  std::array<Flight, 2> flights_;      ///< by turns
+  Flight* launched_;                   ///< the last one
+  Flight* oldest_;                     ///< under way; where none is, the last one
+  Flight* finished_ = nullptr;         ///< last
+  std::vector<Recording> recordings_;  ///< by place in the model's row
+  std::vector<Event> events_;          ///< by place in the row: of transfers that nobody has waited for yet
+  std::vector<Message> messages_;      ///< of one launch
 };
 
 }  // namespace penstock

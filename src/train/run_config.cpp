@@ -195,6 +195,9 @@ void RunConfig::describe(FieldTable& table) {
   table.add("device.repeatable", device.repeatable,
             "on a GPU: only algorithms whose bits repeat; false: cuDNN may add attention's gradient in the order that "
             "comes, which is faster, and a run that is repeated or restarted then differs in its last digits");
+  table.add("device.graphs", device.graphs,
+            "on a GPU: record each pass of a microbatch through a stage as a CUDA graph and launch that from step 3 on; "
+            "false: launch every kernel by itself, for debuggers and profilers");
 }
 
 Mesh RunConfig::make_mesh() const {

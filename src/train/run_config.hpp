@@ -74,6 +74,7 @@ struct RunConfig {
     bool share = false;
     bool measure = true;
     bool repeatable = true;
+    bool graphs = true;
   } device;
 
   void describe(FieldTable& table);

@@ -52,7 +52,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       folder_(setup_.run),
       guard_(guard_run_folder(restart)),
       stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
-      queue_({.threads = setup_.threads, .wait = wait_of(world)}),
+      queue_({.threads = setup_.threads, .wait = wait_of(world), .records = config_.device.graphs}),
       communicators_(world, queue_, setup_.mesh),
       writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
       product_choices_(choose_products(restart)),
