@@ -12,7 +12,7 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 
 
 }  // namespace
 
-DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
+DeviceMemory::DeviceMemory(std::size_t bytes) : OwnedBytes(bytes) {
   if (bytes == 0) return;
   void* memory = nullptr;
   const cudaError_t code = cudaMalloc(&memory, bytes);
@@ -36,7 +36,7 @@ DeviceMemory::~DeviceMemory() {
   if (data_) cudaFree(data_);
 }
 
-HostMemory::HostMemory(std::size_t bytes) : bytes_(bytes) {
+HostMemory::HostMemory(std::size_t bytes) : OwnedBytes(bytes) {
   if (bytes == 0) return;
   void* memory = nullptr;
   const cudaError_t code = cudaMallocHost(&memory, bytes);

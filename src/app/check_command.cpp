@@ -9,6 +9,7 @@
 #include "pipeline/part_times.hpp"
 #include "schedule/report.hpp"
 #include "train/fit.hpp"
+#include "train/make_plan.hpp"
 #include "train/memory_text.hpp"
 #include "train/mesh_choice.hpp"
 #include "train/run_folder.hpp"

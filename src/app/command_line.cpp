@@ -8,8 +8,8 @@
 
 #include "app/commands.hpp"
 #include "base/log.hpp"
+#include "base/suggest.hpp"
 #include "config/deck_value.hpp"
-#include "config/suggest.hpp"
 #include "schedule/generate.hpp"
 
 namespace penstock {

@@ -11,6 +11,7 @@
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
 #include "schedule/validate.hpp"
+#include "train/make_plan.hpp"
 
 namespace penstock {
 

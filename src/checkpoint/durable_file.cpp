@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/sync_folder.hpp"
 
 namespace penstock {
 
@@ -119,7 +120,7 @@ void sync(const std::filesystem::path& path) {
 
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& file) {
   if (rename(temporary.c_str(), file.c_str()) != 0) fail(file, "cannot be given its name", errno);
-  sync(file.has_parent_path() ? file.parent_path() : std::filesystem::path("."));
+  sync_folder(file.parent_path());
 }
 
 void discard(const std::filesystem::path& file) noexcept {

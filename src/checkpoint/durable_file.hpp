@@ -27,8 +27,8 @@ void give_back_space(const std::filesystem::path& file);
 /// Makes a file that holds the text, on the device when this returns.
 void write_file(const std::filesystem::path& file, const std::string& text);
 
-/// Returns when the file's bytes, or the folder's entries, are on the device.
-void sync(const std::filesystem::path& file_or_folder);
+/// Returns when the file's bytes are on the device.
+void sync(const std::filesystem::path& file);
 
 /// Gives the temporary its final name, replacing a file of that name, and makes the change lasting.
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& file);

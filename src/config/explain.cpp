@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/suggest.hpp"
 #include "config/field_table.hpp"
-#include "config/suggest.hpp"
 
 namespace penstock {
 

@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "base/suggest.hpp"
 #include "config/deck.hpp"
-#include "config/suggest.hpp"
 
 namespace penstock {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "config/suggest.hpp"
+#include "base/suggest.hpp"
 
 namespace penstock {
 

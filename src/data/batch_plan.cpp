@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/suggest.hpp"
 #include "data/permutation.hpp"
 
 namespace penstock {
@@ -11,14 +12,6 @@ namespace {
 
 void check_at_least_one(std::string_view name, int value) {
   if (value < 1) throw_input_error("{} = {}: must be at least 1", name, value);
-}
-
-/// "1, 2, 4" of 4.
-std::string divisors(std::int64_t number) {
-  std::string list;
-  for (std::int64_t d = 1; d <= number; ++d)
-    if (number % d == 0) list += (list.empty() ? "" : ", ") + std::to_string(d);
-  return list;
 }
 
 /// The multiples of `unit` on both sides of `number`: "12 or 18"; 0 is none.
@@ -30,8 +23,8 @@ std::string multiples_beside(std::int64_t number, std::int64_t unit) {
 void check_division(std::int64_t global, std::int64_t micro, std::int64_t data) {
   if (global % (micro * data) == 0) return;
   std::string cures = fmt::format("use batch.global = {}", multiples_beside(global, micro * data));
-  if (global % data == 0) cures += fmt::format(", or batch.micro = one of {}", divisors(global / data));
-  if (global % micro == 0) cures += fmt::format(", or mesh.data = one of {}", divisors(global / micro));
+  if (global % data == 0) cures += fmt::format(", or batch.micro = {}", divisors_text(global / data));
+  if (global % micro == 0) cures += fmt::format(", or mesh.data = {}", divisors_text(global / micro));
   throw_input_error(
       "batch.global = {} is not divisible by batch.micro * mesh.data = {} * {} = {}: every data rank works "
       "through the same number of whole microbatches; {}",

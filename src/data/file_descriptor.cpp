@@ -130,15 +130,4 @@ void FileDescriptor::fail(std::string_view what) const {
   throw SystemError(fmt::format("{}: {}: {}", path_.string(), what, reason(errno)));
 }
 
-void sync_folder(const std::filesystem::path& folder) {
-  const std::filesystem::path name = folder.empty() ? std::filesystem::path(".") : folder;
-  const int descriptor = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int error = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  // Some file systems do not know fsync of a folder (EINVAL): there a rename is as lasting as they can make it.
-  if (!synced && error != EINVAL)
-    throw SystemError(fmt::format("{}: bringing the folder to the device failed: {}", name.string(), reason(error)));
-}
-
 }  // namespace penstock

@@ -50,7 +50,4 @@ class FileDescriptor {
   std::filesystem::path path_;
 };
 
-/// Makes renames and removals in `folder` lasting (fsync of the folder). Throws SystemError.
-void sync_folder(const std::filesystem::path& folder);
-
 }  // namespace penstock

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/error.hpp"
+#include "base/sync_folder.hpp"
 
 namespace penstock {
 namespace {

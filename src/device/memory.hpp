@@ -7,49 +7,47 @@
 
 namespace penstock {
 
-/// Owns `bytes` of device memory, zeroed. Move-only. Throws SystemError with what was wanted when there is not enough.
-class DeviceMemory {
+/// Bytes that move from owner to owner: what the two below have in common.
+class OwnedBytes {
  public:
-  DeviceMemory() = default;
-  explicit DeviceMemory(std::size_t bytes);
-  ~DeviceMemory();
-  DeviceMemory(DeviceMemory&& other) noexcept
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ protected:
+  OwnedBytes() = default;
+  explicit OwnedBytes(std::size_t bytes) : bytes_(bytes) {}
+  ~OwnedBytes() = default;
+  OwnedBytes(OwnedBytes&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+  OwnedBytes& operator=(OwnedBytes&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
     return *this;
   }
 
-  std::byte* data() const { return data_; }
-  std::size_t bytes() const { return bytes_; }
-
- private:
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
 };
 
+/// Owns `bytes` of device memory, zeroed. Move-only. Throws SystemError with what was wanted when there is not enough.
+class DeviceMemory : public OwnedBytes {
+ public:
+  DeviceMemory() = default;
+  explicit DeviceMemory(std::size_t bytes);
+  ~DeviceMemory();
+  DeviceMemory(DeviceMemory&&) noexcept = default;
+  DeviceMemory& operator=(DeviceMemory&&) noexcept = default;
+};
+
 /// Owns `bytes` of host memory, zeroed, that the device can read and write, too (pinned, where that is a difference).
 /// Move-only. Throws SystemError when there is not enough.
-class HostMemory {
+class HostMemory : public OwnedBytes {
  public:
   HostMemory() = default;
   explicit HostMemory(std::size_t bytes);
   ~HostMemory();
-  HostMemory(HostMemory&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  HostMemory& operator=(HostMemory&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-
-  std::byte* data() const { return data_; }
-  std::size_t bytes() const { return bytes_; }
-
- private:
-  std::byte* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  HostMemory(HostMemory&&) noexcept = default;
+  HostMemory& operator=(HostMemory&&) noexcept = default;
 };
 
 }  // namespace penstock

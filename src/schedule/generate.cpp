@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/suggest.hpp"
 
 namespace penstock {
 namespace {
@@ -212,27 +212,6 @@ std::vector<Action> row_of(const ScheduleRequest& request, int rank) {
   return {};
 }
 
-/// Insertions, deletions and changes of letters between two words (Levenshtein).
-int distance(std::string_view from, std::string_view to) {
-  std::vector<int> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    int diagonal = row[0]++;
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const int change = diagonal + (from[i] != to[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({change, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-std::string_view nearest(std::string_view text) {
-  return *std::min_element(names.begin(), names.end(), [&](std::string_view a, std::string_view b) {
-    return distance(text, a) < distance(text, b);
-  });
-}
-
 }  // namespace
 
 void check_request(const ScheduleRequest& request) {
@@ -281,7 +260,7 @@ ScheduleName parse_schedule_name(std::string_view text) {
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return static_cast<ScheduleName>(found - names.begin());
   throw_input_error("schedule '{}': there is no such schedule; there are {}; did you mean {}?", text,
-                    fmt::join(names, ", "), nearest(text));
+                    fmt::join(names, ", "), nearest(text, schedule_names()));
 }
 
 std::string_view text(ScheduleName name) { return names[static_cast<std::size_t>(name)]; }

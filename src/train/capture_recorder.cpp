@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "device/copy.hpp"
-#include "train/run_config.hpp"
+#include "train/make_plan.hpp"
 
 namespace penstock {
 

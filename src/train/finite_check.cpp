@@ -8,6 +8,7 @@
 
 #include "device/copy.hpp"
 #include "device/queue.hpp"
+#include "train/make_plan.hpp"
 
 namespace penstock {
 

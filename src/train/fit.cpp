@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "train/make_plan.hpp"
 #include "train/memory_text.hpp"
 
 namespace penstock {

@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "train/fit.hpp"
+#include "train/make_plan.hpp"
 #include "train/memory_text.hpp"
 
 namespace penstock {

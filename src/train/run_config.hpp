@@ -16,23 +16,29 @@
 namespace penstock {
 
 struct RunConfig {
+  static constexpr std::int64_t most_layers = 4096;
+
   struct Run {
     std::int64_t steps = 0, seed = 1, stop = 0;
     double reserve = 30;
     bool preflight = true;
+    void describe(FieldTable& table);
   } run;
   struct Data {
     std::string train, validation, stage;
     std::int64_t sequence = 0;
+    void describe(FieldTable& table);
   } data;
   ModelConfig model;
   struct MeshSizes {
     std::int64_t data = 1, pipeline = 1, tensor = 1;
     bool sequence_parallel = true;
     bool fitted = false;  ///< mesh.auto
+    void describe(FieldTable& table);
   } mesh;
   struct Batch {
     std::int64_t global = 0, micro = 0;
+    void describe(FieldTable& table);
   } batch;
   struct ScheduleChoice {
     std::string name = "1f1b";
@@ -41,33 +47,41 @@ struct RunConfig {
     std::string file;
     std::string table;  ///< what the file holds (read_schedule_file); no key of a deck
     std::vector<std::int64_t> partition;
+    void describe(FieldTable& table);
   } schedule;
   struct Recompute {
     std::string policy = "none";
+    void describe(FieldTable& table);
   } recompute;
   OptimizerConfig optimizer;
   struct Precision {
     std::string compute = "float32";
     std::string gradients = "auto";
+    void describe(FieldTable& table);
   } precision;
   struct Validation {
     std::int64_t every = 0, samples = 64;
+    void describe(FieldTable& table);
   } validation;
   struct Checkpoint {
     std::int64_t every = 0, keep = 3, writers = 0, retries = 2;
     bool initial = false, background = true;
     std::vector<std::string> mpi_io_hints;
+    void describe(FieldTable& table);
   } checkpoint;
   struct Capture {
     std::vector<std::int64_t> steps;
     std::vector<std::string> taps;
+    void describe(FieldTable& table);
   } capture;
   struct Trace {
     std::vector<std::int64_t> steps;
+    void describe(FieldTable& table);
   } trace;
   struct Watchdog {
     double seconds = 600;
     std::string nonfinite = "stop";
+    void describe(FieldTable& table);
   } watchdog;
   struct Device {
     std::int64_t threads = 0;
@@ -75,6 +89,8 @@ struct RunConfig {
     bool measure = true;
     bool repeatable = true;
     bool graphs = true;
+
+    void describe(FieldTable& table);
   } device;
 
   void describe(FieldTable& table);
@@ -103,16 +119,10 @@ struct RunDeck {
 /// Throws one InputError that holds every mistake: of single keys, and of keys that do not fit each other.
 RunDeck read_run_deck(const Deck& deck);
 
-/// The text of a schedule.file; empty without one. Throws InputError where it cannot be read.
-std::string read_schedule_file(const std::string& path);
+/// Adds what is wrong with keys that do not fit each other.
+void check_together(const RunConfig& config, const FieldTable& table, Mistakes& mistakes);
 
 /// What measured times of a deck's parts hold for: all that decides how long a block takes, in words.
 std::string times_subject(const RunConfig& config);
-
-/// Everything that follows from the config and is the same on every rank: partition, schedule (lowered and proved),
-/// parameters. With a schedule.file its text is in `schedule.table`. Throws InputError.
-ModelPlan make_plan(const RunConfig& config);
-
-MeshPlace place_of(const Mesh& mesh, int rank);
 
 }  // namespace penstock

@@ -9,6 +9,7 @@
 #include "device/device.hpp"
 #include "schedule/schedule.hpp"
 #include "train/cores.hpp"
+#include "train/make_plan.hpp"
 #include "train/memory_check.hpp"
 #include "train/mesh_choice.hpp"
 #include "train/trainer.hpp"
@@ -90,6 +91,21 @@ void take_device(World& world, const RunConfig& config) {
   });
 }
 
+// What was proved is one table. Each rank makes it from the deck, and another program may make another.
+void agree_on_table(World& world, const ModelPlan& plan) {
+  std::string mine = fmt::format("{:016x}, blocks", plan.schedule.hash());
+  for (const StagePart& part : plan.parts) mine += fmt::format(" {}", part.blocks);
+  const std::vector<std::string> all = world.gather(mine);
+  world.together([&] {
+    for (std::size_t rank = 0; rank < all.size(); ++rank)
+      if (all[rank] != all.front())
+        throw SystemError(
+            fmt::format("rank {} made another schedule from the deck than rank 0 ({}; rank 0: {}): the job's programs "
+                        "differ; start the same build on all nodes",
+                        rank, all[rank], all.front()));
+  });
+}
+
 TokenFileHeader read_header(World& world, const std::string& path, const RunConfig& config) {
   TokenFileHeader header;
   world.together([&] {
@@ -131,9 +147,7 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
     setup.validation_header = read_header(world, config.data.validation, config);
     world.together([&] { check_validation(config, *setup.validation_header); });
   }
-  const std::vector<std::string> hashes = world.gather(std::to_string(setup.plan.schedule.hash()));
-  for (const std::string& hash : hashes)
-    ensure(hash == hashes.front(), "ranks made different schedules: different programs in one job");
+  agree_on_table(world, setup.plan);
   setup.threads = threads_of_rank(world, config.device.threads);
   refuse_what_does_not_fit(world, setup);
   setup.run = request.run.value_or(std::filesystem::path("runs") / request.deck.stem());

@@ -5,8 +5,8 @@
 #include <sstream>
 
 #include "base/median.hpp"
+#include "train/make_plan.hpp"
 #include "train/outliers.hpp"
-#include "train/run_config.hpp"
 
 namespace penstock {
 

@@ -11,6 +11,7 @@
 #include "ops/linear_choices.hpp"
 #include "train/data_stage.hpp"
 #include "train/failure_record.hpp"
+#include "train/make_plan.hpp"
 #include "train/memory_text.hpp"
 #include "train/preflight.hpp"
 #include "train/restart_check.hpp"

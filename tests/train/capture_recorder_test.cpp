@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "pipeline/tiny_model.hpp"
-#include "train/run_config.hpp"
+#include "train/make_plan.hpp"
 #include "train/taps.hpp"
 
 namespace penstock {

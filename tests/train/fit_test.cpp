@@ -1,4 +1,5 @@
 #include "train/fit.hpp"
+#include "train/make_plan.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,5 @@
 #include "train/run_config.hpp"
+#include "train/make_plan.hpp"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 namespace penstock {
 
 // Anonymous pages: zeroed by the system, and counted as held only once they are touched.
-DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
+DeviceMemory::DeviceMemory(std::size_t bytes) : OwnedBytes(bytes) {
   if (bytes == 0) return;
   void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED)
@@ -23,7 +23,7 @@ DeviceMemory::DeviceMemory(std::size_t bytes) : bytes_(bytes) {
   data_ = static_cast<std::byte*>(pages);
 }
 
-HostMemory::HostMemory(std::size_t bytes) : bytes_(bytes) {
+HostMemory::HostMemory(std::size_t bytes) : OwnedBytes(bytes) {
   constexpr std::size_t alignment = 256;
   if (bytes == 0) return;
   const std::size_t padded = (bytes + alignment - 1) / alignment * alignment;

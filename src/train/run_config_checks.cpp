@@ -1,0 +1,210 @@
+// Rules that span keys of a deck.
+
+#include <algorithm>
+
+#include "base/suggest.hpp"
+#include "schedule/generate.hpp"
+#include "train/run_config.hpp"
+#include "train/taps.hpp"
+
+namespace penstock {
+
+namespace {
+
+// Bounds of single keys; products of several have bounds of their own in check_products.
+constexpr std::int64_t most_ranks = 1 << 20;
+constexpr std::int64_t most_layers = RunConfig::most_layers;
+constexpr std::int64_t most_extent = 1 << 30;
+constexpr std::int64_t most_width = 1 << 24;
+
+void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"model.heads"})) return;
+  if (c.model.heads > most_width || c.model.width > most_width) return;  // told of by check_sizes
+  if (table.usable({"model.width"}) && c.model.width % c.model.heads != 0)
+    mistakes.add("{}: model.heads = {} does not divide model.width = {}; use {}, or change model.width",
+                 table.where("model.heads"), c.model.heads, c.model.width, divisors_text(c.model.width));
+  if (table.usable({"mesh.tensor"}) && c.model.heads % c.mesh.tensor != 0)
+    mistakes.add("{}: mesh.tensor = {} does not divide model.heads = {}; use {}, or change model.heads",
+                 table.where("mesh.tensor"), c.mesh.tensor, c.model.heads, divisors_text(c.model.heads));
+}
+
+void check_batch(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"batch.global", "batch.micro", "mesh.data"})) return;
+  if (c.mesh.data > most_ranks || c.batch.micro > (std::int64_t{1} << 31)) return;
+  if (c.batch.global % (c.batch.micro * c.mesh.data) != 0)
+    mistakes.add(
+        "{}: batch.global = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}, or "
+        "change "
+        "batch.micro or mesh.data",
+        table.where("batch.global"), c.batch.global, c.batch.micro, c.mesh.data, c.batch.micro * c.mesh.data,
+        c.batch.micro * c.mesh.data);
+  const bool validates = !c.data.validation.empty() && table.usable({"validation.samples"});
+  if (validates && c.validation.samples % (c.batch.micro * c.mesh.data) != 0)
+    mistakes.add(
+        "{}: validation.samples = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}",
+        table.where("validation.samples"), c.validation.samples, c.batch.micro, c.mesh.data,
+        c.batch.micro * c.mesh.data, c.batch.micro * c.mesh.data);
+}
+
+void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"data.sequence"})) return;
+  if (table.usable({"model.positions"}) && c.data.sequence > c.model.positions)
+    mistakes.add(
+        "{}: data.sequence = {} is longer than the model's positions, model.positions = {}; use at most {}, or more "
+        "positions",
+        table.where("data.sequence"), c.data.sequence, c.model.positions, c.model.positions);
+  if (c.batch.micro > most_extent || c.data.sequence > most_extent) return;  // told of by check_sizes
+  if (table.usable({"mesh.tensor", "batch.micro"}) && c.mesh.sequence_parallel &&
+      c.batch.micro * c.data.sequence % c.mesh.tensor != 0)
+    mistakes.add(
+        "{}: mesh.tensor = {} does not divide the tokens of a microbatch, batch.micro * data.sequence = {} * {}; "
+        "change one of "
+        "them, or say mesh.sequence_parallel = false",
+        table.where("mesh.tensor"), c.mesh.tensor, c.batch.micro, c.data.sequence);
+}
+
+void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"model.layers", "mesh.pipeline"})) return;
+  // What a file holds is not known here: make_plan looks at its stages.
+  const bool generated = c.schedule.file.empty();
+  const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
+  const std::int64_t chunks =
+      generated && chosen
+          ? chunks_of({.name = parse_schedule_name(c.schedule.name), .chunks = static_cast<int>(c.schedule.chunks)})
+          : 1;
+  const std::int64_t stages = c.mesh.pipeline * chunks;
+  if (c.mesh.pipeline > c.model.layers)
+    mistakes.add(
+        "{}: mesh.pipeline = {} is more stages than blocks, model.layers = {}; every stage holds at least one block: "
+        "use at most {}",
+        table.where("mesh.pipeline"), c.mesh.pipeline, c.model.layers, c.model.layers);
+  else if (stages > c.model.layers)
+    mistakes.add(
+        "{}: mesh.pipeline * schedule.chunks = {} * {} = {} is more stages than blocks, model.layers = {}; every stage "
+        "holds at least one block: use {}, fewer pipeline ranks, or more layers",
+        table.where("schedule.chunks"), c.mesh.pipeline, chunks, stages, c.model.layers,
+        c.schedule.name == "zb-v" ? "another schedule, as zb-v has two chunks a rank"
+                                  : fmt::format("at most {} chunks", c.model.layers / c.mesh.pipeline));
+  else if (generated && table.usable({"schedule.partition"}) && !c.schedule.partition.empty()) {
+    try {
+      given_partition(static_cast<int>(c.model.layers), static_cast<int>(stages), c.schedule.partition);
+    } catch (const InputError& error) {
+      mistakes.add("{}: {}", table.where("schedule.partition"), error.what());
+    }
+  }
+}
+
+// Whether the named schedule runs with these chunks and this backward.
+void check_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!c.schedule.file.empty() || !table.usable({"schedule.name", "schedule.chunks", "schedule.backward"})) return;
+  try {
+    check_request({.name = parse_schedule_name(c.schedule.name),
+                   .chunks = static_cast<int>(c.schedule.chunks),
+                   .backward = parse_backward(c.schedule.backward)});
+  } catch (const InputError& error) {
+    mistakes.add("{}: {}", table.where("schedule.name"), error.what());
+  }
+}
+
+void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  const auto at_most = [&](std::string_view key, std::int64_t value, std::int64_t limit) {
+    if (table.usable({key}) && value > limit)
+      mistakes.add("{}: {} = {} is beyond what Penstock counts; use at most {}", table.where(key), key, value, limit);
+  };
+  at_most("mesh.data", c.mesh.data, most_ranks);
+  at_most("mesh.pipeline", c.mesh.pipeline, most_ranks);
+  at_most("mesh.tensor", c.mesh.tensor, most_ranks);
+  at_most("model.layers", c.model.layers, most_layers);
+  at_most("model.width", c.model.width, most_width);
+  at_most("model.heads", c.model.heads, most_width);
+  at_most("model.positions", c.model.positions, most_extent);
+  at_most("batch.global", c.batch.global, most_extent);
+  at_most("batch.micro", c.batch.micro, most_extent);
+  at_most("data.sequence", c.data.sequence, most_extent);
+}
+
+// What is multiplied later is checked here in double, which does not wrap.
+void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  const auto at_most = [&](const std::string& what, double value, double limit, std::string_view key) {
+    if (value > limit)
+      mistakes.add("{}: {} = {:.4g} is beyond what Penstock counts; use sizes whose product is at most {:.4g}",
+                   table.where(key), what, value, limit);
+  };
+  const auto number = [](std::int64_t value) { return static_cast<double>(value); };
+  if (table.usable({"mesh.data", "mesh.pipeline", "mesh.tensor"}))
+    at_most("mesh.data * mesh.pipeline * mesh.tensor",
+            number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), most_ranks, "mesh.data");
+  if (table.usable({"batch.global", "batch.micro", "mesh.data", "mesh.pipeline"}))
+    at_most("microbatches * mesh.pipeline * schedule.chunks",
+            number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
+                number(std::max(c.schedule.chunks, std::int64_t{c.schedule.name == "zb-v" ? 2 : 1})),
+            1 << 20, "batch.global");
+  if (!table.usable({"model.width", "model.layers", "model.vocabulary", "model.positions"})) return;
+  const double width = number(c.model.width);
+  at_most("the number of parameters",
+          12 * width * width * number(c.model.layers) + width * number(c.model.vocabulary + c.model.positions), 1e13,
+          "model.width");
+  if (!table.usable({"batch.micro", "data.sequence"})) return;
+  const double tokens = number(c.batch.micro) * number(c.data.sequence);
+  at_most("batch.micro * data.sequence", tokens, 1 << 30, "batch.micro");
+  at_most("elements of a microbatch's largest activation", tokens * std::max(12 * width, number(c.model.vocabulary)),
+          1e13, "batch.micro");
+}
+
+void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t>& steps, const RunConfig& c,
+                                 const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({key, "run.steps"})) return;
+  for (const std::int64_t step : steps)
+    if (step > c.run.steps)
+      mistakes.add("{}: {} names step {}, but the run ends at run.steps = {}; name an earlier step", table.where(key),
+                   key, step, c.run.steps);
+}
+
+void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  refuse_steps_beyond_the_end("trace.steps", c.trace.steps, c, table, mistakes);
+  if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > most_ranks) return;  // told of by check_sizes
+  const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
+  if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
+    mistakes.add("{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one a node",
+                 table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
+  try {
+    c.mpi_io_hints();
+  } catch (const InputError& error) {
+    mistakes.add("{}: {}", table.where("checkpoint.mpi_io_hints"), error.what());
+  }
+}
+
+void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"capture.taps", "capture.steps"})) return;
+  if (!c.capture.steps.empty() && c.capture.taps.empty())
+    mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"",
+                 table.where("capture.steps"));
+  refuse_steps_beyond_the_end("capture.steps", c.capture.steps, c, table, mistakes);
+  if (!table.usable({"model.layers"})) return;
+  for (const std::string& pattern : c.capture.taps)
+    if (expand_taps({pattern}, c.model.layers).empty())
+      mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
+                   pattern, taps_text(c.model.layers));
+}
+
+// Whether sizes are refused, which other checks would have to loop over.
+bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  const std::size_t before = mistakes.lines().size();
+  check_sizes(c, table, mistakes);
+  if (mistakes.lines().size() == before) check_products(c, table, mistakes);
+  return mistakes.lines().size() > before;
+}
+
+}  // namespace
+
+void check_together(const RunConfig& config, const FieldTable& table, Mistakes& mistakes) {
+  check_heads(config, table, mistakes);
+  check_batch(config, table, mistakes);
+  check_sequence(config, table, mistakes);
+  check_stages(config, table, mistakes);
+  check_schedule(config, table, mistakes);
+  check_writing(config, table, mistakes);
+  if (!is_too_large(config, table, mistakes)) check_capture(config, table, mistakes);
+}
+
+}  // namespace penstock
