@@ -75,7 +75,7 @@ def draw(axes, events, process, step, title):
     first = min(e["ts"] for e in boxes)
     last = max(e["ts"] + e["dur"] for e in boxes)
     for event in boxes:
-        if "bytes" in event["args"]:
+        if event["name"].count("<") or event["name"].count(">"):
             continue  # transfers go beside the computing
         left, width = (event["ts"] - first) / 1e3, event["dur"] / 1e3
         colour = COLOURS.get(event["cat"], WHOLE_STEP)

@@ -14,6 +14,11 @@ struct Communicators {
     pipeline.connect_ring();
   }
 
+  /// That this rank has handed over so far, in all its groups.
+  std::uint64_t bytes_sent() const {
+    return all.bytes_sent() + data.bytes_sent() + pipeline.bytes_sent() + tensor.bytes_sent();
+  }
+
   Communicator all;
   Communicator data;      ///< replicas of the model
   Communicator pipeline;  ///< stages of one replica

@@ -20,7 +20,7 @@ Executor::Executor(World& world, RankModel& model, Communicators& communicators,
       model_(&model),
       communicators_(&communicators),
       queue_(&queue),
-      flights_{Flight{.marks = Marks(queue)}, Flight{.marks = Marks(queue)}},
+      flights_{Flight{.marks = Marks(queue), .bytes = {}}, Flight{.marks = Marks(queue), .bytes = {}}},
       launched_(flights_.data()),
       oldest_(flights_.data()) {
   for (std::size_t i = 0; i < model.row().size(); ++i) recordings_.emplace_back(queue);
@@ -58,6 +58,7 @@ void Executor::enqueue(const StepTokens& tokens, bool needs_the_last) {
   flight.marks.clear();
   flight.marks.set();
   events_.assign(row.size(), {});
+  flight.bytes.assign(row.size(), 0);
   load(tokens, needs_the_last);
   for (std::size_t begin = 0; begin < row.size();) {
     const std::size_t end = row.launch_end(begin);
@@ -67,7 +68,9 @@ void Executor::enqueue(const StepTokens& tokens, bool needs_the_last) {
     } else {
       await(row[begin]);
       flight.marks.set();
+      const std::uint64_t before = communicators_->bytes_sent();
       perform(begin);
+      flight.bytes[begin] = communicators_->bytes_sent() - before;
       flight.marks.set();
     }
     world_->moved();
@@ -127,6 +130,11 @@ std::vector<Span> Executor::spans() const {
   std::vector<Span> spans;
   for (std::size_t i = 1; i + 1 < marks.size(); i += 2) spans.push_back({marks[i], marks[i + 1]});
   return spans;
+}
+
+const std::vector<std::uint64_t>& Executor::bytes() const {
+  ensure(finished_, "bytes: no step was finished");
+  return finished_->bytes;
 }
 
 void Executor::await(const PlannedAction& planned) {
@@ -213,6 +221,7 @@ void Executor::transfer(std::size_t begin, std::size_t end) {
   for (std::size_t i = begin; i < end; ++i) {
     await(row[i]);
     messages_.push_back(message(row[i]));
+    launched_->bytes[i] = messages_.back().tensor.bytes();
   }
   communicators_->pipeline.transfer(messages_, std::span(events_).subspan(begin, end - begin));
 }

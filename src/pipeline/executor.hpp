@@ -58,6 +58,9 @@ class Executor {
   /// seconds since the step's begin.
   std::vector<Span> spans() const;
 
+  /// What each of these actions moved between ranks: what its collectives sent from here; a transfer, its message.
+  const std::vector<std::uint64_t>& bytes() const;
+
   /// Where in the row this rank's device is; and the row around that place. For reports.
   Place place() const;
   std::string row() const;
@@ -65,7 +68,8 @@ class Executor {
  private:
   struct Flight {
     Marks marks;
-    const RowPlan* row = nullptr;  ///< none before the first step and behind an evaluation
+    std::vector<std::uint64_t> bytes;  ///< by place in the row
+    const RowPlan* row = nullptr;      ///< none before the first step and behind an evaluation
     StepValues values{.update = 0};
     Purpose purpose = Purpose::training;
     bool under_way = false;

@@ -9,17 +9,22 @@ namespace penstock {
 
 namespace {
 
-std::string text_of(const std::vector<Span>& spans) {
+std::string text_of(const TracedRow& row) {
   std::string text;
-  for (const Span& span : spans) text += fmt::format("{:.9g} {:.9g} ", span.start, span.end);
+  for (std::size_t i = 0; i < row.spans.size(); ++i)
+    text += fmt::format("{:.9g} {:.9g} {} ", row.spans[i].start, row.spans[i].end, row.bytes[i]);
   return text;
 }
 
-std::vector<Span> spans_of(const std::string& text) {
+TracedRow row_of(const std::string& text) {
   std::istringstream numbers(text);
-  std::vector<Span> spans;
-  for (Span span; numbers >> span.start >> span.end;) spans.push_back(span);
-  return spans;
+  TracedRow row;
+  Span span;
+  for (std::uint64_t bytes = 0; numbers >> span.start >> span.end >> bytes;) {
+    row.spans.push_back(span);
+    row.bytes.push_back(bytes);
+  }
+  return row;
 }
 
 }  // namespace
@@ -28,16 +33,16 @@ bool StepTracer::wants(std::int64_t step) const {
   return std::find(steps_.begin(), steps_.end(), step) != steps_.end();
 }
 
-void StepTracer::add(World& world, std::int64_t step, Clock::time_point begin, const std::vector<Span>& spans,
+void StepTracer::add(World& world, std::int64_t step, Clock::time_point begin, const TracedRow& row,
                      const std::vector<std::vector<Span>>& foretold) {
-  const std::vector<std::string> all = world.gather(text_of(spans));
+  const std::vector<std::string> all = world.gather(text_of(row));
   if (world.rank() != 0) return;
   if (traced_.empty()) first_begin_ = begin;
   TracedStep traced{.step = step,
                     .begin = std::chrono::duration<double>(begin - first_begin_).count(),
                     .measured = {},
                     .foretold = foretold};
-  for (const std::string& text : all) traced.measured.push_back(spans_of(text));
+  for (const std::string& text : all) traced.measured.push_back(row_of(text));
   traced_.push_back(std::move(traced));
   try {
     folder_->write_trace(trace_json(subject_, traced_));

@@ -25,23 +25,34 @@ std::string rank_name(const Mesh& mesh, int rank) {
   return name + ")";
 }
 
-nlohmann::json event_of(const TraceSubject& subject, const TracedStep& step, const Action& action, const Span& span,
-                        int process, int thread) {
+struct Lane {
+  int process;
+  int thread;
+};
+
+nlohmann::json event_of(const TracedStep& step, const Action& action, const Span& span, std::uint64_t bytes,
+                        const Lane& lane) {
   constexpr double microseconds = 1e6;
-  nlohmann::json arguments = {{"step", step.step}, {"rank", thread}, {"action", action.text()}};
+  nlohmann::json arguments = {{"step", step.step}, {"rank", lane.thread}, {"action", action.text()}};
   if (!is_whole_step(action.work)) {
     arguments["stage"] = action.stage;
     arguments["microbatch"] = action.microbatch;
   }
-  if (is_transfer(action.work)) arguments["bytes"] = subject.transfer_bytes;
+  if (bytes > 0) arguments["bytes"] = bytes;
   return {{"name", action.text()},
           {"cat", name(action.work)},
           {"ph", "X"},
           {"ts", (step.begin + span.start) * microseconds},
           {"dur", (span.end - span.start) * microseconds},
-          {"pid", process},
-          {"tid", thread},
+          {"pid", lane.process},
+          {"tid", lane.thread},
           {"args", arguments}};
+}
+
+void add_row(nlohmann::json& events, const TracedStep& step, const std::vector<Action>& row,
+             const std::vector<Span>& spans, const std::vector<std::uint64_t>& bytes, const Lane& lane) {
+  ensure(spans.size() == row.size() && bytes.size() == row.size(), "a traced row is not as long as the table's");
+  for (std::size_t i = 0; i < row.size(); ++i) events.push_back(event_of(step, row[i], spans[i], bytes[i], lane));
 }
 
 }  // namespace
@@ -56,19 +67,16 @@ std::string trace_json(const TraceSubject& subject, const std::vector<TracedStep
   for (int rank = 0; rank < schedule.pipeline; ++rank)
     events.push_back(name_of_lane("thread_name", foretold_process, rank, fmt::format("pipeline rank {}", rank)));
   for (const TracedStep& step : steps) {
+    std::vector<const std::vector<std::uint64_t>*> bytes(static_cast<std::size_t>(schedule.pipeline));
     for (std::size_t rank = 0; rank < step.measured.size(); ++rank) {
-      const auto& row = schedule.row(subject.mesh->coordinate(static_cast<int>(rank), "pipeline"));
-      ensure(step.measured[rank].size() == row.size(), "a traced row is not as long as the table's");
-      for (std::size_t i = 0; i < row.size(); ++i)
-        events.push_back(
-            event_of(subject, step, row[i], step.measured[rank][i], measured_process, static_cast<int>(rank)));
+      const int pipeline = subject.mesh->coordinate(static_cast<int>(rank), "pipeline");
+      const auto& [spans, moved] = step.measured[rank];
+      bytes[static_cast<std::size_t>(pipeline)] = &moved;
+      add_row(events, step, schedule.row(pipeline), spans, moved, {measured_process, static_cast<int>(rank)});
     }
-    for (std::size_t rank = 0; rank < step.foretold.size(); ++rank) {
-      const auto& row = schedule.row(static_cast<int>(rank));
-      for (std::size_t i = 0; i < row.size(); ++i)
-        events.push_back(
-            event_of(subject, step, row[i], step.foretold[rank][i], foretold_process, static_cast<int>(rank)));
-    }
+    for (std::size_t rank = 0; rank < step.foretold.size(); ++rank)
+      add_row(events, step, schedule.row(static_cast<int>(rank)), step.foretold[rank], *bytes[rank],
+              {foretold_process, static_cast<int>(rank)});
   }
   return nlohmann::json{{"displayTimeUnit", "ms"}, {"traceEvents", std::move(events)}}.dump() + "\n";
 }

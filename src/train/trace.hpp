@@ -3,7 +3,6 @@
 // Format that Perfetto and chrome://tracing read).
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -13,11 +12,17 @@
 
 namespace penstock {
 
-/// One traced step. Times are seconds since the step began.
+/// One rank's row of a step.
+struct TracedRow {
+  std::vector<Span> spans;           ///< each action without what it waited for; seconds since the step began
+  std::vector<std::uint64_t> bytes;  ///< that each moved between ranks
+};
+
+/// One traced step.
 struct TracedStep {
   std::int64_t step = 0;                    ///< its number, from 1 on
   double begin = 0;                         ///< seconds since the first traced step began
-  std::vector<std::vector<Span>> measured;  ///< [ranks of the world][row]: each action without what it waited for
+  std::vector<TracedRow> measured;          ///< [ranks of the world]
   std::vector<std::vector<Span>> foretold;  ///< [pipeline][row]; empty where nothing was foretold yet
 };
 
@@ -25,7 +30,6 @@ struct TracedStep {
 struct TraceSubject {
   const Schedule* schedule = nullptr;  ///< outlives it
   const Mesh* mesh = nullptr;          ///< outlives it
-  std::size_t transfer_bytes = 0;      ///< of one activation or gradient between two stages
 };
 
 /// The events as JSON: process "measured" with a thread a rank, process "foretold" with a thread a pipeline rank. An

@@ -136,7 +136,7 @@ void Trainer::time_step(Clock::time_point begin) {
     write_costs();
   }
   if (tracer_->wants(step_))
-    tracer_->add(*world_, step_, begin, spans,
+    tracer_->add(*world_, step_, begin, {spans, executor_.bytes()},
                  forecast_.foretold() ? forecast_.foretold()->spans : std::vector<std::vector<Span>>());
 }
 

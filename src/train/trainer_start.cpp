@@ -27,11 +27,6 @@ HostWait wait_of(World& world) {
                   const std::function<std::uint64_t()>& progress) { world.wait_until(done, what, progress); };
 }
 
-// Of an activation or gradient between two stages.
-std::size_t transfer_bytes(const ModelShape& shape) {
-  return static_cast<std::size_t>(shape.rows() * shape.width()) * bytes_of(shape.cut.compute);
-}
-
 NonfiniteSteps::Policy nonfinite_policy(const RunConfig& config) {
   return config.watchdog.nonfinite == "skip" ? NonfiniteSteps::Policy::skip : NonfiniteSteps::Policy::stop;
 }
@@ -66,10 +61,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       forecast_(setup_.plan.schedule, place_.pipeline),
       nonfinite_({world, *model_, queue_, setup_.plan}, nonfinite_policy(config_)) {
   world.together([this] { prepare_operations(queue_, setup_.plan, place_); });  // now: nothing is made inside a step
-  tracer_.emplace(
-      TraceSubject{
-          .schedule = &setup_.plan.schedule, .mesh = &setup_.mesh, .transfer_bytes = transfer_bytes(model_->shape())},
-      folder_, config_.trace.steps);
+  tracer_.emplace(TraceSubject{.schedule = &setup_.plan.schedule, .mesh = &setup_.mesh}, folder_, config_.trace.steps);
   world.set_deadline(config_.watchdog.seconds);
   saver_.emplace(world, writers_, setup_.plan.parameters, layouts_, model_->parameters(), saving());
   start_state(restart);

@@ -449,6 +449,32 @@ TEST(Executor, RefusesAThirdStepAndAnEvaluationBesideASteps) {
   rank.executor().finish();
 }
 
+TEST(Executor, KnowsWhatEachActionMoved) {
+  for (const TinySetup& setup : setups_of_this_world()) {
+    TinyRank rank(test_world(), setup);
+    const std::uint64_t before = rank.communicators().bytes_sent();
+    rank.train(batch_of(1), 1);
+    const std::vector<Action>& row = rank.plan().schedule.row(rank.place().pipeline);
+    const std::vector<std::uint64_t>& bytes = rank.executor().bytes();
+    ASSERT_EQ(bytes.size(), row.size()) << setup.text();
+    std::uint64_t sent = 0;
+    const auto message = static_cast<std::uint64_t>(rank.model().shape().rows() * 16) * sizeof(float);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const Work work = row[i].work;
+      if (!is_receive(work)) sent += bytes[i];
+      const bool moves = is_transfer(work) || (work == Work::forward && setup.tensor > 1) ||
+                         (work == Work::reduce_gradients && setup.data * setup.tensor > 1);
+      if (moves || work == Work::forward || work == Work::update) {
+        EXPECT_EQ(bytes[i] > 0, moves) << row[i].text() << " " << setup.text();
+      }
+      if (is_transfer(work)) {
+        EXPECT_EQ(bytes[i], message) << row[i].text() << " " << setup.text();
+      }
+    }
+    EXPECT_EQ(sent, rank.communicators().bytes_sent() - before) << setup.text();
+  }
+}
+
 TEST(Executor, KnowsItsPlace) {
   TinyRank rank(test_world(), setups_of_this_world().front());
   EXPECT_EQ(text(rank.executor().place()), "before the first step");

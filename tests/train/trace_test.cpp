@@ -11,20 +11,26 @@
 namespace penstock {
 namespace {
 
+std::uint64_t bytes_of(const Action& action) {
+  return is_transfer(action.work) ? 640 : action.work == Work::reduce_gradients ? 2560 : 0;
+}
+
 TEST(Trace, HoldsEveryActionOfEveryRankOnceMeasuredAndOnceForetold) {
   const Mesh mesh({{"pipeline", 2}, {"data", 2}});
   const Schedule schedule = lower(generate({.pipeline = 2, .microbatches = 3}), {});
   TracedStep step{
       .step = 12, .begin = 1.5, .measured = {}, .foretold = simulate(schedule, equal_costs(schedule, {}, 0)).spans};
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    std::vector<Span> spans;
-    for (std::size_t i = 0; i < schedule.row(mesh.coordinate(rank, "pipeline")).size(); ++i)
-      spans.push_back({0.25 * static_cast<double>(i), 0.25 * static_cast<double>(i) + 0.125});
-    step.measured.push_back(spans);
+    TracedRow traced;
+    for (const Action& action : schedule.row(mesh.coordinate(rank, "pipeline"))) {
+      const double start = 0.25 * static_cast<double>(traced.spans.size());
+      traced.spans.push_back({start, start + 0.125});
+      traced.bytes.push_back(bytes_of(action));
+    }
+    step.measured.push_back(traced);
   }
 
-  const auto json =
-      nlohmann::json::parse(trace_json({.schedule = &schedule, .mesh = &mesh, .transfer_bytes = 640}, {step}));
+  const auto json = nlohmann::json::parse(trace_json({.schedule = &schedule, .mesh = &mesh}, {step}));
   std::map<std::string, int> process;
   std::map<std::pair<int, int>, std::vector<std::string>> seen;  // by process and thread
   for (const auto& event : json.at("traceEvents")) {
@@ -34,7 +40,7 @@ TEST(Trace, HoldsEveryActionOfEveryRankOnceMeasuredAndOnceForetold) {
     EXPECT_EQ(arguments.at("step"), 12);
     EXPECT_EQ(arguments.at("action"), event.at("name"));
     const Action action = parse_action(event.at("name").get<std::string>());
-    EXPECT_EQ(arguments.value("bytes", 0), is_transfer(action.work) ? 640 : 0);
+    EXPECT_EQ(arguments.value("bytes", std::uint64_t{0}), bytes_of(action));
     EXPECT_EQ(arguments.value("stage", whole_step), action.stage);
     EXPECT_EQ(arguments.value("microbatch", whole_step), action.microbatch);
     auto& actions = seen[{event.at("pid"), event.at("tid")}];
