@@ -89,6 +89,21 @@ class RunAheadTest(ContractTest):
                 evidence = f"evidence/step-{len(done):08}.h5"
                 self.assert_same_bits(self.folder / f"ahead-{policy}" / evidence, self.folder / f"plain-{policy}" / evidence)
 
+    def test_a_rank_that_stands_still_is_named(self):
+        """The others wait for it inside a launch, which is a wait of its own for the watchdog."""
+        run = self.folder / "stopped"
+        settings = {"run.steps": 100000, "watchdog.seconds": 3}
+        process = self.start(self.command(deck=self.deck, mesh=Mesh(1, 2, 1), settings=settings, run=run))
+        while not (run / "metrics.csv").exists() or len(rows(run)) < 20:
+            self.assertIsNone(process.poll(), process.log.read_text())
+            time.sleep(0.005)
+        stopped = next(line.split(",")[2] for line in (run / "ranks.csv").read_text().splitlines() if line.startswith("1,"))
+        os.kill(int(stopped), signal.SIGSTOP)
+        self.assertNotEqual(self.finish(process).code, 0)
+        report = (run / "report.txt").read_text()
+        self.assertRegex(report, r"^rank 0 on .*: waited \d s \(watchdog.seconds = 3\) for ")
+        self.assertRegex(report, r"\nsilent: rank 1 on .*, process " + stopped)
+
     def test_tokens_that_cannot_be_read_end_the_run_behind_the_step_under_way(self):
         run, whole = self.folder / "cut", self.tokens.read_bytes()
         long = {"run.steps": 100000}
