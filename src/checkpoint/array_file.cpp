@@ -62,9 +62,9 @@ class Save {
   SaveOutcome run() {
     const auto start = Clock::now();
     stage([&] { create(); });
-    stage([&] { open(); });
+    if (writers_.count() > 1) stage([&] { open_together(); });
     if (!failure_) transfer();
-    stage([&] { close(); });
+    if (writers_.count() > 1) stage([&] { close_together(); });
     stage([&] { finish(); });
     if (failure_ && writers_.leads()) discard(temporary_);
     forget();
@@ -103,19 +103,17 @@ class Save {
         [&] {
           writer_ = std::make_unique<ArrayWriter>(temporary_);
           writer_->create(file_.attributes, file_.arrays);
+          if (writers_.count() > 1) writer_->hand_over();
         },
         "creating a file");
   }
 
-  void open() {
+  void open_together() {
     if (!writers_.writes()) return;
     on_io_thread(
         [&] {
           if (!writer_) writer_ = std::make_unique<ArrayWriter>(temporary_);
-          if (writers_.count() == 1)
-            writer_->open_alone();
-          else
-            writer_->open_together(writers_.together(), writers_.hints());
+          writer_->open_together(writers_.together(), writers_.hints());
         },
         "opening a file");
   }
@@ -244,8 +242,8 @@ class Save {
     }
   }
 
-  void close() {
-    if (writers_.writes()) on_io_thread([&] { writer_->close(); }, "closing a file");
+  void close_together() {
+    if (writers_.writes()) on_io_thread([&] { writer_->close_together(); }, "closing a file");
   }
 
   void finish() {

@@ -150,13 +150,13 @@ void ArrayWriter::create(const std::vector<Attribute>& attributes, const std::ve
   write_attribute(file_.id(), {std::string(complete_name), std::int64_t{0}});
   create_groups(file_, arrays);
   for (const ArraySpec& array : arrays) create_array(file_, array);
-  close();
-  reserve_space(path_, bytes_wanted(attributes, arrays));  // not before: closing cuts the file at its end
+  wanted_bytes_ = bytes_wanted(attributes, arrays);
+  reserve_space(path_, wanted_bytes_);
 }
 
-void ArrayWriter::open_alone() {
-  const Hdf5Properties access = file_access();
-  file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access.id()), "opening " + path_.string()));
+void ArrayWriter::hand_over() {
+  flush_and_close();
+  reserve_space(path_, wanted_bytes_);  // once more: closing has cut the file at its end
 }
 
 void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
@@ -229,18 +229,24 @@ void ArrayWriter::write_together(const Hdf5Dataset& dataset, const ArraySpec& ar
              fmt::format("writing rows {} to {} of {}", rows.begin, rows.end, array.path));
 }
 
-void ArrayWriter::close() {
-  if (!file_.open()) return;
+void ArrayWriter::flush_and_close() {
   check_hdf5(H5Fflush(file_.id(), H5F_SCOPE_LOCAL), "flushing " + path_.string());
   file_.close("closing " + path_.string());
+}
+
+void ArrayWriter::close_together() {
+  if (!file_.open()) return;
+  flush_and_close();
   sync(path_);  // each writer's own bytes: over a network every node has its own cache
 }
 
 std::uint64_t ArrayWriter::complete() {
-  open_alone();
+  if (!file_.open()) {
+    const Hdf5Properties access = file_access();
+    file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access.id()), "opening " + path_.string()));
+  }
   rewrite_attribute(file_.id(), std::string(complete_name), 1);
-  check_hdf5(H5Fflush(file_.id(), H5F_SCOPE_LOCAL), "flushing " + path_.string());
-  file_.close("closing " + path_.string());
+  flush_and_close();
   give_back_space(path_);
   sync(path_);
   return std::filesystem::file_size(path_);

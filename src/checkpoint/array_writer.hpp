@@ -13,9 +13,9 @@
 
 namespace penstock {
 
-/// An array file on its way. The leading writer creates it, with HDF5's serial driver, and is done with that; then one
-/// writer goes on with the serial driver, or several open the file together over MPI-IO. All throw Hdf5Error or
-/// SystemError; a file that failed is closed by the destructor, whatever the state of the disk.
+/// An array file on its way. The leading writer creates it, with HDF5's serial driver; then it goes on alone, or hands
+/// the file over, and several open it together over MPI-IO. All throw Hdf5Error or SystemError; a file that failed is
+/// closed by the destructor, whatever the state of the disk.
 class ArrayWriter {
  public:
   explicit ArrayWriter(std::filesystem::path path) : path_(std::move(path)) {}
@@ -23,30 +23,32 @@ class ArrayWriter {
   ArrayWriter(const ArrayWriter&) = delete;
   ArrayWriter& operator=(const ArrayWriter&) = delete;
 
-  /// Creates the file with all attributes and empty arrays, `complete` = 0, and reserves the space of its chunks.
+  /// Creates the file with all attributes and empty arrays, `complete` = 0, and reserves the space of its chunks. It
+  /// stays open, to be written alone.
   void create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
-  /// Opens the created file to write alone.
-  void open_alone();
+  /// Closes the created file, for several writers to open together.
+  void hand_over();
   /// Collective over the writers: opens it over MPI-IO.
   void open_together(MPI_Comm writers, MPI_Info hints);
   /// Writes whole chunks' rows, dense in `values`. Collective when opened together, also for empty rows. Alone, chunks
   /// and their checksums go to the file as they are, past HDF5's filters.
   void write(const ArraySpec& array, const Rows& rows, const std::byte* values);
-  /// Flushes and closes; collective when opened together.
-  void close();
-  /// Writes `complete` = 1, the last of all, into the closed file; gives back unused space, and syncs. Returns its
-  /// bytes.
+  /// Collective: closes what was opened together, and syncs what this writer has brought.
+  void close_together();
+  /// Writes `complete` = 1, the last of all, closes the file, gives back unused space, and syncs. Returns its bytes.
   std::uint64_t complete();
 
  private:
   void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
   void write_together(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
   void begin_writing_back(std::size_t more_bytes);
+  void flush_and_close();
   void divert_to_memory() noexcept;
 
   std::filesystem::path path_;
   Hdf5File file_;
   bool together_ = false;
+  std::uint64_t wanted_bytes_ = 0;   ///< so many are reserved
   std::vector<std::byte> chunk_;     ///< one chunk and its checksum
   std::size_t in_memory_bytes_ = 0;  ///< written since the system was last asked to bring them to the device
 };

@@ -1,6 +1,8 @@
 #pragma once
 // Which ranks write files, and the communicators that takes.
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,14 +13,16 @@
 namespace penstock {
 
 struct WriterOptions {
-  int count = 0;  ///< ranks that write; 0: one a node
+  int count = 0;  ///< ranks that write; 0: as many as `bytes` keep busy, at most one a node
+  std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();  ///< of the largest file
   /// Hints for MPI-IO where several write one file: ("striping_factor", "16"), ("striping_unit", "4194304"), ...
   std::vector<std::pair<std::string, std::string>> hints = {};
 };
 
-/// The ranks that write, as 0 <= i < count, given the node of each rank: evenly spread over the ranks in the order of
-/// their nodes. The first is rank 0. Throws InputError when `count` is below 0 or above the number of ranks.
-std::vector<int> choose_writers(const std::vector<int>& node_of_rank, int count);
+/// The ranks that write, given the node of each rank: evenly spread over the ranks in the order of their nodes, or over
+/// the nodes where `count` is 0: then each has a GiB to write. The first is rank 0. Throws InputError when `count` is
+/// below 0 or above the number of ranks.
+std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const WriterOptions& options);
 
 /// The writers of the job. HDF5 and MPI-IO wait inside MPI, where the one wait cannot reach, so few ranks write and all
 /// send to them. One writer uses HDF5's serial driver; several write one file collectively among themselves.

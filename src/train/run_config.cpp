@@ -135,7 +135,7 @@ void RunConfig::Checkpoint::describe(FieldTable& table) {
           "The copy is as large as master weights and moments together (penstock check prints it). On a GPU it is the "
           "pinned memory that is there in any case. At most one save is in flight; a later one waits for it.");
   table.add("checkpoint.retries", retries, "how often a save that failed is tried again").at_least(0).at_most(20);
-  table.add("checkpoint.writers", writers, "ranks that write files; 0: one a node")
+  table.add("checkpoint.writers", writers, "ranks that write files; 0: one for each GiB of state, at most one a node")
       .unit("ranks")
       .at_least(0)
       .at_most(1 << 20);

@@ -31,6 +31,13 @@ NonfiniteSteps::Policy nonfinite_policy(const RunConfig& config) {
   return config.watchdog.nonfinite == "skip" ? NonfiniteSteps::Policy::skip : NonfiniteSteps::Policy::stop;
 }
 
+WriterOptions writer_options(const RunConfig& config, const ModelPlan& plan) {
+  const auto values = static_cast<std::uint64_t>(total_parameters(plan)) * std::size(states);
+  return {.count = static_cast<int>(config.checkpoint.writers),
+          .bytes = values * bytes_of(DType::float32),
+          .hints = config.mpi_io_hints()};
+}
+
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
   std::vector<ParameterLayout> layouts;
   for (int rank = 0; rank < mesh.size(); ++rank) layouts.push_back(parameter_layout(plan, place_of(mesh, rank)));
@@ -50,7 +57,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
       queue_({.threads = setup_.threads, .wait = wait_of(world), .records = config_.device.graphs}),
       communicators_(world, queue_, setup_.mesh),
-      writers_(world, io_, {.count = static_cast<int>(config_.checkpoint.writers), .hints = config_.mpi_io_hints()}),
+      writers_(world, io_, writer_options(config_, setup_.plan)),
       product_choices_(choose_products(restart)),
       arena_(world.make_together([this] { return Arena(plan_memory(setup_.plan, place_, queue_.threads()).total()); })),
       model_(world.make_together([this] {

@@ -76,12 +76,22 @@ TEST(ArrayPlanTest, PartOfABoxBeginsWhereItsRowsBegin) {
 
 TEST(WritersTest, AreSpreadOverTheNodes) {
   const std::vector<int> nodes{0, 0, 0, 1, 1, 2};
-  EXPECT_EQ(choose_writers(nodes, 0), (std::vector<int>{0, 3, 5}));
-  EXPECT_EQ(choose_writers(nodes, 1), (std::vector<int>{0}));
-  EXPECT_EQ(choose_writers(nodes, 2), (std::vector<int>{0, 3}));
-  EXPECT_EQ(choose_writers({0, 1, 0, 1}, 2), (std::vector<int>{0, 1}));  // ranks dealt out in turn
-  EXPECT_THROW(choose_writers(nodes, 7), InputError);
-  EXPECT_THROW(choose_writers(nodes, -1), InputError);
+  EXPECT_EQ(choose_writers(nodes, {}), (std::vector<int>{0, 3, 5}));
+  EXPECT_EQ(choose_writers(nodes, {.count = 1}), (std::vector<int>{0}));
+  EXPECT_EQ(choose_writers(nodes, {.count = 2}), (std::vector<int>{0, 3}));
+  EXPECT_EQ(choose_writers({0, 1, 0, 1}, {.count = 2}), (std::vector<int>{0, 1}));  // ranks dealt out in turn
+  EXPECT_THROW(choose_writers(nodes, {.count = 7}), InputError);
+  EXPECT_THROW(choose_writers(nodes, {.count = -1}), InputError);
+}
+
+TEST(WritersTest, WithoutANumberEachHasAGibibyteToWrite) {
+  const std::vector<int> nodes{0, 0, 1, 1, 2, 2, 3, 3};
+  constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+  EXPECT_EQ(choose_writers(nodes, {.bytes = 5 << 20}), (std::vector<int>{0}));
+  EXPECT_EQ(choose_writers(nodes, {.bytes = 2 * gib - 1}), (std::vector<int>{0}));
+  EXPECT_EQ(choose_writers(nodes, {.bytes = 2 * gib}), (std::vector<int>{0, 4}));
+  EXPECT_EQ(choose_writers(nodes, {.bytes = 100 * gib}), (std::vector<int>{0, 2, 4, 6}));
+  EXPECT_EQ(choose_writers(nodes, {.count = 4, .bytes = 1}), (std::vector<int>{0, 2, 4, 6}));
 }
 
 }  // namespace

@@ -51,15 +51,16 @@ inline void write_small_checkpoint(const std::filesystem::path& path, std::int64
   const std::vector<ArraySpec> arrays = small_arrays(model);
   ArrayWriter writer(path);
   writer.create(attributes, arrays);
-  writer.open_alone();
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     std::vector<float> values;
     for (std::int64_t i = 0; i < arrays[a].shape.elements(); ++i)
       values.push_back(value(states[a / model.size()], model[a % model.size()].name, i));
     writer.write(arrays[a], {0, arrays[a].shape[0], 0}, reinterpret_cast<const std::byte*>(values.data()));
   }
-  writer.close();
-  if (finish) writer.complete();
+  if (finish)
+    writer.complete();
+  else
+    writer.hand_over();  // closed, and not complete
 }
 
 }  // namespace penstock

@@ -1,5 +1,5 @@
 """What is slow is named: a link of 50 Mbit a second, before step 1 and while a run goes on, and a rank that gets a quarter of
-its core."""
+its core. Ranks behind slow links leave MPI all the same."""
 import os
 import re
 import signal
@@ -39,18 +39,21 @@ class SlowLinkTest(SlowTest):
         for name, value in ENVIRONMENT.items():
             words += ["-genv", name, value]
         words += [os.environ["PENSTOCK"], "train", str(deck), "--run", str(run)]
-        chosen = {"run.steps": 100000, "run.stop": steps, "mesh.data": 3, "data.train": str(self.tokens),
+        chosen = {"run.steps": 100000, "run.stop": steps, "mesh.data": hosts.count, "data.train": str(self.tokens),
                   "device.threads": 1}
         for key, value in chosen.items():
             words += ["--set", f"{key}={toml(value)}"]
         return self.start(words, cwd=self.folder)
 
+    def lines_naming_it(self, log):
+        """At the rate that the link was given: on a machine that others use, too, any link may be slow for a moment."""
+        return [line for line in log.splitlines()
+                if SLOW_LINK in line and float(re.search(r"axis\): ([0-9.]+) Mbit/s", line).group(1)) < 60]
+
     def assert_named(self, log):
-        lines = [line for line in log.splitlines() if SLOW_LINK in line]
+        lines = self.lines_naming_it(log)
         self.assertNotEqual(lines, [], log)
         print(lines[0])
-        rate = float(re.search(r"axis\): ([0-9.]+) Mbit/s", lines[0]).group(1))
-        self.assertLess(rate, 60)
 
     def test_a_slow_link_is_named_before_the_first_step(self):
         with Hosts(3) as hosts:
@@ -61,14 +64,24 @@ class SlowLinkTest(SlowTest):
         took = re.search(r"preflight took ([0-9.]+) s", result.err)
         print(took.group(0))
 
+    def test_ranks_behind_slow_links_leave(self):
+        """One rank's last message comes late: in MPI_Finalize nobody may wait for who answers no more."""
+        for attempt in range(10):
+            run = self.folder / f"leave-{attempt}"
+            with Hosts(4) as hosts:
+                for host in range(1, 5):
+                    hosts.slow(host, "10mbit")
+                result = self.finish(self.begin(hosts, run, 3), seconds=60)
+            self.assertIn("stopped at run.stop after step 3", result.err)
+
     def test_a_link_that_becomes_slow_is_named(self):
         run = self.folder / "becomes"
         with Hosts(3) as hosts:
             process = self.begin(hosts, run, 50000)
             self.wait_for(process, lambda: self.has_steps(run, 45))
-            self.assertNotIn(SLOW_LINK, process.log.read_text())
+            self.assertEqual(self.lines_naming_it(process.log.read_text()), [])
             hosts.slow(2, "50mbit")
-            self.wait_for(process, lambda: SLOW_LINK in process.log.read_text())
+            self.wait_for(process, lambda: self.lines_naming_it(process.log.read_text()))
             self.assert_named(process.log.read_text())
             (run / "stop").touch()
             self.finish(process)
