@@ -12,6 +12,9 @@ class Collector {
  public:
   Collector(const ModelConfig& config, const ModelCut& cut) : config_(config), cut_(cut) {}
 
+  /// What is collected from here on belongs to it.
+  void enter(int block) { block_ = block; }
+
   // A weight [out, in] or a table, in the computing type, decayed.
   void matrix(const std::string& name, const Shape& shape, const Split& split, double spread, std::vector<int> stages) {
     specs_.push_back({.name = name,
@@ -22,10 +25,11 @@ class Collector {
                       .decay = true,
                       .type = cut_.compute,
                       .gradient_type = cut_.gradient,
-                      .stages = std::move(stages)});
+                      .stages = std::move(stages),
+                      .block = block_});
   }
   void bias(const std::string& name, std::int64_t length, const Split& split, int stage) {
-    specs_.push_back({.name = name, .shape = {length}, .split = split, .stages = {stage}});
+    specs_.push_back({.name = name, .shape = {length}, .split = split, .stages = {stage}, .block = block_});
   }
   void norm(const std::string& name, int stage) {
     const GradientOnTensorAxis gradient = gradient_of_copies();
@@ -33,8 +37,10 @@ class Collector {
                       .shape = {config_.width},
                       .init = Init::ones,
                       .gradient = gradient,
-                      .stages = {stage}});
-    specs_.push_back({.name = name + ".bias", .shape = {config_.width}, .gradient = gradient, .stages = {stage}});
+                      .stages = {stage},
+                      .block = block_});
+    specs_.push_back(
+        {.name = name + ".bias", .shape = {config_.width}, .gradient = gradient, .stages = {stage}, .block = block_});
   }
   void positions(int stage) {
     specs_.push_back({.name = "embedding.position.weight",
@@ -56,6 +62,7 @@ class Collector {
 
   const ModelConfig& config_;
   const ModelCut& cut_;
+  int block_ = outside_blocks;
   std::vector<ParameterSpec> specs_;
 };
 
@@ -78,6 +85,7 @@ std::vector<ParameterSpec> gpt2_parameters(const ModelConfig& config, const Mode
   for (const StagePart& part : parts)
     for (int i = part.first_block; i < part.first_block + part.blocks; ++i) {
       const std::string block = "blocks." + std::to_string(i) + ".";
+      collect.enter(i);
       collect.norm(block + "attention_norm", part.stage);
       collect.matrix(block + "attention.qkv.weight", {3 * width, width}, heads, deviation, {part.stage});
       collect.bias(block + "attention.qkv.bias", 3 * width, heads, part.stage);
@@ -89,6 +97,7 @@ std::vector<ParameterSpec> gpt2_parameters(const ModelConfig& config, const Mode
       collect.matrix(block + "mlp.down.weight", {width, hidden}, columns, residual_deviation, {part.stage});
       collect.bias(block + "mlp.down.bias", width, {}, part.stage);
     }
+  collect.enter(outside_blocks);
   collect.norm("final_norm", last);
   return collect.take();
 }

@@ -7,6 +7,7 @@
 #include "model/model_shape.hpp"
 #include "model/taps.hpp"
 #include "ops/dropout.hpp"
+#include "parameter/block_watch.hpp"
 #include "parameter/parameter_set.hpp"
 #include "tensor/arena.hpp"
 
@@ -85,6 +86,10 @@ class ModelContext {
     return {.first_sample = microbatch.first_sample, .first_row = shape_.first_row(), .sequence = shape_.sequence};
   }
 
+  /// Who follows the blocks of the next passes; nullptr: nobody.
+  void set_watch(BlockWatch* watch) { watch_ = watch; }
+  BlockWatch* watch() const { return watch_; }
+
   void set_taps(TapSink* taps) { taps_ = taps; }
   bool has_taps() const { return taps_ != nullptr; }
   bool taps(const TapName& name) const { return taps_ && taps_->wants(name.text()); }
@@ -99,6 +104,7 @@ class ModelContext {
   Communicator* tensor_axis_;
   ParameterSet* parameters_;
   ModelScratch* scratch_;
+  BlockWatch* watch_ = nullptr;
   TapSink* taps_ = nullptr;
 };
 

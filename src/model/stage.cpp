@@ -19,9 +19,11 @@ void Stage::forward(const MicrobatchView& microbatch, const StagePlaces& at, Ten
   const bool training = purpose == Purpose::training;
   const TensorView last = part_.head ? end(at) : output;
   if (embedding_) embedding_->forward(microbatch, input(at), training);
-  for (std::size_t i = 0; i < blocks_.size(); ++i)
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (BlockWatch* watch = context_->watch()) watch->before_weights(number(i));
     blocks_[i].forward(microbatch, kept(at, i), i + 1 < blocks_.size() ? kept(at, i + 1).x : last,
                        training ? Pass::training : Pass::evaluation);
+  }
   if (head_ && purpose == Purpose::evaluation) head_->evaluate(microbatch, last, loss_sum);
 }
 
@@ -31,14 +33,19 @@ void Stage::input_gradient(const MicrobatchView& microbatch, const StagePlaces& 
     head_->input_gradient(microbatch, end(at), at.head, loss_scale, gradient, accumulate, loss_sum);
     if (halves == BackwardHalves::fused) head_->weight_gradient(at.head, accumulate);
   }
-  for (std::size_t i = blocks_.size(); i-- > 0;)
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
     blocks_[i].input_gradient(microbatch, kept(at, i), held(at, i), gradient, halves, accumulate);
+    if (BlockWatch* watch = context_->watch()) watch->behind_gradients(number(i));
+  }
   if (embedding_) embedding_->gradient(microbatch, gradient, accumulate.norms);
 }
 
 void Stage::weight_gradient(const StagePlaces& at, Accumulate accumulate) const {
   if (head_) head_->weight_gradient(at.head, accumulate);
-  for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].weight_gradient(kept(at, i), held(at, i), accumulate);
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    blocks_[i].weight_gradient(kept(at, i), held(at, i), accumulate);
+    if (BlockWatch* watch = context_->watch()) watch->behind_gradients(number(i));
+  }
 }
 
 }  // namespace penstock

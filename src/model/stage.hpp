@@ -59,6 +59,7 @@ class Stage {
   void weight_gradient(const StagePlaces& at, Accumulate accumulate) const;
 
  private:
+  int number(std::size_t block) const { return part_.first_block + static_cast<int>(block); }
   const BlockActivations& kept(const StagePlaces& at, std::size_t block) const {
     return memory_->activations[static_cast<std::size_t>(at.activations[block])];
   }

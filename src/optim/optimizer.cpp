@@ -3,11 +3,20 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
+#include <utility>
 
 #include "ops/elementwise.hpp"
 #include "ops/sum.hpp"
 
 namespace penstock {
+
+namespace {
+
+bool contains(const std::vector<int>& blocks, int block) {
+  return std::find(blocks.begin(), blocks.end(), block) != blocks.end();
+}
+
+}  // namespace
 
 Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators,
                      TiedPeers tied, Arena& arena)
@@ -24,6 +33,14 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
   inputs_on_host_ = StepMirror(inputs_.raw(), inputs_.bytes());
   if (scalars_.raw())
     for (HostMemory& result : results_) result = HostMemory(scalars_.bytes());
+  for (const Bucket& bucket : parameters.layout().buckets()) {
+    Traffic& traffic = traffic_.emplace_back();
+    for (const BucketEntry& entry : bucket.entries)
+      if (const int block = parameters.specs()[entry.parameter].block; !contains(traffic.blocks, block))
+        traffic.blocks.push_back(block);
+    traffic.blocks_left = traffic.blocks.size();
+    traffic.summed.reserve(static_cast<std::size_t>(bucket.uses));
+  }
   update_pieces_ = update_pieces();
   norm_pieces_ = norm_pieces();
 }
@@ -105,28 +122,46 @@ void Optimizer::begin_step(Queue& queue, const UpdateValues& values) {
 void Optimizer::gather_parameters(Queue& queue) {
   ops::zero(queue, scalars_.range(offsetof(ops::StepScalars, loss_sum), sizeof(double)));
   const ParameterLayout& layout = parameters_->layout();
+  if (!layout.place().shard) return;
   for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
     const Bucket& bucket = layout.buckets()[b];
     const BucketMemory& memory = parameters_->memory(b);
-    if (layout.place().shard)
-      communicators_->data.wait(communicators_->data.all_gather(
-          memory.weights.range(bucket.own_begin, bucket.own_end - bucket.own_begin), memory.weights));
+    traffic_[b].gathered = communicators_->data.all_gather(
+        memory.weights.range(bucket.own_begin, bucket.own_end - bucket.own_begin), memory.weights);
+  }
+  before_weights(outside_blocks);
+}
+
+void Optimizer::before_weights(int block) {
+  for (Traffic& traffic : traffic_)
+    if (contains(traffic.blocks, block)) communicators_->data.wait(std::exchange(traffic.gathered, {}));
+}
+
+void Optimizer::behind_gradients(int block) {
+  for (std::size_t b = 0; b < traffic_.size(); ++b)
+    if (contains(traffic_[b].blocks, block) && --traffic_[b].blocks_left == 0) begin_sums(b);
+}
+
+void Optimizer::begin_sums(std::size_t bucket) {
+  const Bucket& b = parameters_->layout().buckets()[bucket];
+  const bool shard = parameters_->layout().place().shard;
+  Communicator& data = communicators_->data;
+  Communicator& tensor = communicators_->tensor;
+  for (const TensorView gradient : parameters_->memory(bucket).gradients) {
+    if (b.gradient == GradientOnTensorAxis::partial) tensor.wait(tensor.all_reduce(gradient));
+    const Event sum = shard ? data.reduce_scatter(gradient, gradient.range(b.own_begin, b.own_end - b.own_begin))
+                            : data.all_reduce(gradient);
+    traffic_[bucket].summed.push_back(sum);
   }
 }
 
 void Optimizer::reduce_gradients(Queue&) {
-  const ParameterLayout& layout = parameters_->layout();
-  Communicator& data = communicators_->data;
-  Communicator& tensor = communicators_->tensor;
-  for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
-    const Bucket& bucket = layout.buckets()[b];
-    for (const TensorView gradient : parameters_->memory(b).gradients) {
-      if (bucket.gradient == GradientOnTensorAxis::partial) tensor.wait(tensor.all_reduce(gradient));
-      if (layout.place().shard)
-        data.wait(data.reduce_scatter(gradient, gradient.range(bucket.own_begin, bucket.own_end - bucket.own_begin)));
-      else
-        data.wait(data.all_reduce(gradient));
-    }
+  for (std::size_t b = 0; b < traffic_.size(); ++b)
+    if (traffic_[b].summed.empty()) begin_sums(b);
+  for (Traffic& traffic : traffic_) {
+    for (const Event& sum : traffic.summed) communicators_->data.wait(sum);
+    traffic.summed.clear();
+    traffic.blocks_left = traffic.blocks.size();
   }
 }
 

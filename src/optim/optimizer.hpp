@@ -11,6 +11,7 @@
 #include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
 #include "optim/optimizer_config.hpp"
+#include "parameter/block_watch.hpp"
 #include "parameter/parameter_set.hpp"
 
 namespace penstock {
@@ -36,7 +37,7 @@ struct UpdateValues {
   bool needs_the_last = false;   ///< see ops::StepInputs
 };
 
-class Optimizer {
+class Optimizer : public BlockWatch {
  public:
   /// `communicators` may be null on a planning arena.
   Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
@@ -47,10 +48,15 @@ class Optimizer {
   void publish(Queue& queue);
   /// Before the actions of a step: hands its values to the device, which has come past the last step but one.
   void begin_step(Queue& queue, const UpdateValues& values);
-  /// G: all-gather of the updated weights along the data axis; the sum of losses becomes zero. Gradients keep what they
-  /// hold: the first microbatch of a step overwrites them all, and the padding between them is never written.
+  /// G: all-gather of the updated weights along the data axis; the sum of losses becomes zero. Weights of blocks may
+  /// still be on their way when the queue goes on: `before_weights` waits for them. Gradients keep what they hold: the
+  /// first microbatch of a step overwrites them all, and the padding between them is never written.
   void gather_parameters(Queue& queue);
-  /// R: sums over tokens that are cut along the tensor axis, then over the data axis (to the own range, where sharded).
+  void before_weights(int block) override;
+  /// Begins the sums of the buckets that were waiting for this block only. Said of all blocks of the rank, or of some.
+  void behind_gradients(int block) override;
+  /// R: sums over tokens that are cut along the tensor axis, then over the data axis (to the own range, where sharded):
+  /// those that have not begun, and the end of all.
   void reduce_gradients(Queue& queue);
   /// T: the sum of the token table's two gradients, where its two stages are on different ranks. (On one rank N and U
   /// add them as they read them: the same sum.)
@@ -82,6 +88,15 @@ class Optimizer {
   std::vector<ops::AdamWPiece> update_pieces() const;
   ops::AdamWPiece update_piece(std::size_t bucket, std::int64_t begin, std::int64_t count, bool decay) const;
   std::vector<ops::NormPiece> norm_pieces() const;
+  void begin_sums(std::size_t bucket);
+
+  /// A bucket's messages of one step.
+  struct Traffic {
+    std::vector<int> blocks;      ///< that its parameters belong to, each once; with outside_blocks
+    std::size_t blocks_left = 0;  ///< whose gradients are not whole yet
+    Event gathered;
+    std::vector<Event> summed;  ///< by gradient, once they have begun
+  };
 
   OptimizerConfig config_;
   ParameterSet* parameters_;
@@ -91,8 +106,9 @@ class Optimizer {
   TensorView totals_;        ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares
   std::vector<ops::AdamWPiece> update_pieces_;
   std::vector<ops::NormPiece> norm_pieces_;
-  TensorView inputs_;   ///< one ops::StepInputs
-  TensorView scalars_;  ///< one ops::StepScalars
+  std::vector<Traffic> traffic_;  ///< by bucket
+  TensorView inputs_;             ///< one ops::StepInputs
+  TensorView scalars_;            ///< one ops::StepScalars
   StepMirror inputs_on_host_;
   std::array<HostMemory, 2> results_;  ///< ops::StepScalars of the last two steps, by turns
   std::int64_t number_ = 0;            ///< of the step that was begun last

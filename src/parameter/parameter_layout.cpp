@@ -34,14 +34,16 @@ bool is_counted(const ParameterSpec& spec, const ParameterPlace& place) {
 
 }  // namespace
 
-ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place)
+ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place,
+                                 std::int64_t elements_of_a_full_bucket)
     : place_(std::move(place)) {
   for (std::size_t p = 0; p < specs.size(); ++p) {
     const ParameterSpec& spec = specs[p];
     const int uses = uses_here(spec, place_);
     if (uses == 0) continue;
-    auto bucket =
-        std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) { return belongs(b, specs, spec); });
+    auto bucket = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) {
+      return b.elements < elements_of_a_full_bucket && belongs(b, specs, spec);
+    });
     if (bucket == buckets_.end()) {
       buckets_.push_back({.type = spec.type,
                           .gradient_type = spec.gradient_type,

@@ -26,8 +26,8 @@ struct BucketEntry {
   std::int64_t elements = 0;  ///< of the local tensor, padding included
 };
 
-/// Parameters that are stored, summed and updated together: one flat array, padded so that every data rank owns an
-/// equal range of whole 128-byte lines.
+/// Parameters that are stored, summed and updated together, neighbours of one kind in the model's order: one flat
+/// array, padded so that every data rank owns an equal range of whole 128-byte lines.
 struct Bucket {
   DType type = DType::float32;
   DType gradient_type = DType::float32;
@@ -54,8 +54,13 @@ struct OwnedBox {
 class ParameterLayout {
  public:
   ParameterLayout() = default;
+  /// A bucket that has as many takes no more parameters: large enough for a link's full rate, small enough that the
+  /// sums of most gradients run beside the backward pass of other blocks.
+  static constexpr std::int64_t full_bucket = 12'000'000;
+
   /// `specs` are the parameters of the whole model, in global order.
-  ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place);
+  ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place,
+                  std::int64_t elements_of_a_full_bucket = full_bucket);
 
   const ParameterPlace& place() const { return place_; }
   const std::vector<Bucket>& buckets() const { return buckets_; }

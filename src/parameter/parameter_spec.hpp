@@ -29,6 +29,9 @@ enum class Init { zeros, ones, normal };
 /// tensor axis under sequence parallelism) the part that comes from this rank's own tokens.
 enum class GradientOnTensorAxis { whole, partial };
 
+/// The block of a parameter that belongs to none.
+inline constexpr int outside_blocks = -1;
+
 struct ParameterSpec {
   std::string name;  ///< global, as in the checkpoint
   Shape shape;       ///< global; one or two dimensions
@@ -40,6 +43,7 @@ struct ParameterSpec {
   DType gradient_type = DType::float32;  ///< bfloat16: where one product writes it and nothing is added to it
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
+  int block = outside_blocks;
 };
 
 /// The shape of the part that one tensor rank holds, padding included.

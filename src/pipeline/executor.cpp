@@ -143,12 +143,18 @@ void Executor::await(const PlannedAction& planned) {
 
 // Values that change from step to step are in device memory (ops::StepInputs). Taps make a pass wait for the host.
 bool Executor::repeats(const PlannedAction& planned) const {
-  return is_compute(planned.action.work) && launched_->purpose == Purpose::training &&
+  return is_compute(planned.action.work) && launched_->purpose == Purpose::training && !is_watched(planned) &&
          communicators_->tensor.size() == 1 && !model_->context().has_taps();
+}
+
+// A host that does all at once gains nothing by beginning to wait earlier.
+bool Executor::is_watched(const PlannedAction& planned) const {
+  return Queue::runs_behind_host() && communicators_->data.size() > 1 && (planned.opens_stage || planned.closes_stage);
 }
 
 void Executor::perform(std::size_t place) {
   const PlannedAction& planned = (*launched_->row)[place];
+  model_->context().set_watch(is_watched(planned) ? &model_->optimizer() : nullptr);
   if (repeats(planned))
     recordings_[place].run([this, &planned] { execute(planned); });  // small enough for no memory
   else

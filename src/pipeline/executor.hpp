@@ -81,6 +81,8 @@ class Executor {
   void load(const StepTokens& tokens, bool needs_the_last);
   /// Waits for the transfers that an action needs to have ended.
   void await(const PlannedAction& planned);
+  /// Whether the action's blocks are followed, so that messages of their parameters run beside it.
+  bool is_watched(const PlannedAction& planned) const;
   /// Whether the action enqueues the same on the queue in every step, and nothing for other ranks.
   bool repeats(const PlannedAction& planned) const;
   void perform(std::size_t place);

@@ -50,6 +50,7 @@ class RowPlanner {
       for (std::size_t i = begin; i < end; ++i) remember(planned[i], i);
       begin = end;
     }
+    mark_ends_of_stages(planned);
     return planned;
   }
 
@@ -65,6 +66,17 @@ class RowPlanner {
   }
 
  private:
+  static void mark_ends_of_stages(std::vector<PlannedAction>& row) {
+    std::map<int, PlannedAction*> first, last;
+    for (PlannedAction& planned : row) {
+      const auto& [work, stage, microbatch, joined] = planned.action;
+      if (work == Work::forward) first.try_emplace(stage, &planned);
+      if (work == Work::weight_gradient || work == Work::backward) last[stage] = &planned;
+    }
+    for (const auto& [stage, planned] : first) planned->opens_stage = true;
+    for (const auto& [stage, planned] : last) planned->closes_stage = true;
+  }
+
   /// What a microbatch has in a stage.
   struct InFlight {
     StagePlaces at;

@@ -37,6 +37,8 @@ struct PlannedAction {
   int gradient = -1;      ///< I, B and transfers of gradients: a buffer of chain_end
   int peer = -1;          ///< transfers: the other end's pipeline rank
   Accumulate accumulate;  ///< I, W and B: what its gradients do
+  bool opens_stage = false;         ///< F: the stage's first in the row, before which nothing reads its weights
+  bool closes_stage = false;        ///< W and B: the stage's last in the row, behind which its gradients are whole
   std::vector<std::size_t> awaits;  ///< places in the row of transfers that have to end first
 };
 

@@ -20,6 +20,8 @@ struct OptimizerMesh {
   int pipeline = 1;
   int tensor = 1;
   bool shard = true;
+  std::int64_t full_bucket = ParameterLayout::full_bucket;
+  bool followed = false;  ///< the optimizer is told of each block whose gradients are whole
 
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
@@ -31,7 +33,7 @@ struct OptimizerMesh {
 inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
   const int t = mesh.tensor, last = mesh.pipeline - 1, middle = mesh.pipeline / 2, second = std::min(1, last);
   const auto spec = [](std::string name, Shape shape, Split split, DType type, GradientOnTensorAxis gradient,
-                       std::vector<int> stages) {
+                       std::vector<int> stages, int block = outside_blocks) {
     return ParameterSpec{.name = std::move(name),
                          .shape = shape,
                          .split = split,
@@ -40,7 +42,8 @@ inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
                          .decay = shape.dimensions() == 2,
                          .type = type,
                          .gradient = gradient,
-                         .stages = std::move(stages)};
+                         .stages = std::move(stages),
+                         .block = block};
   };
   constexpr auto whole = GradientOnTensorAxis::whole, partial = GradientOnTensorAxis::partial;
   const Split padded{.dimension = 0, .parts = t, .padded_extent = 128}, rows{.dimension = 0, .parts = t};
@@ -49,11 +52,11 @@ inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
       spec("table", {70, 12}, padded, DType::bfloat16, whole, {0, last}),
       spec("positions", {19, 12}, {}, DType::float32, partial, {0}),
       spec("norm", {37}, {}, DType::float32, partial, {0}),
-      spec("qkv", {36, 12}, sections, DType::bfloat16, whole, {middle}),
-      spec("qkv bias", {36}, sections, DType::float32, whole, {middle}),
-      spec("output", {11, 28}, columns, DType::bfloat16, whole, {second}),
-      spec("output bias", {11}, {}, DType::float32, whole, {second}),
-      spec("up", {44, 12}, rows, DType::bfloat16, whole, {last}),
+      spec("qkv", {36, 12}, sections, DType::bfloat16, whole, {middle}, 0),
+      spec("qkv bias", {36}, sections, DType::float32, whole, {middle}, 0),
+      spec("output", {11, 28}, columns, DType::bfloat16, whole, {second}, 1),
+      spec("output bias", {11}, {}, DType::float32, whole, {second}, 1),
+      spec("up", {44, 12}, rows, DType::bfloat16, whole, {last}, 2),
       spec("end", {13}, {}, DType::float32, partial, {last}),
   };
 }
@@ -119,6 +122,8 @@ class OptimizerRun {
   StepResult step(int number, const OptimizerMesh& of, GradientOf gradient_of, double learning_rate, float scale = 1) {
     optimizer_->gather_parameters(queue_);
     set_gradients(number, of, gradient_of, scale);
+    if (followed_)
+      for (const int block : {2, 1, 0}) optimizer_->behind_gradients(block);
     optimizer_->reduce_gradients(queue_);
     optimizer_->sum_tied(queue_);
     optimizer_->begin_step(queue_, {.number = number, .learning_rate = learning_rate});
@@ -173,9 +178,10 @@ class OptimizerRun {
                .data_coordinate = mesh.coordinate(world.rank(), "data"),
                .data_ranks = sizes.data,
                .shard = sizes.shard},
+        followed_(sizes.followed),
         communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
     const std::vector<ParameterSpec> specs = optimizer_specs(sizes);
-    const ParameterLayout layout(specs, place_);
+    const ParameterLayout layout(specs, place_, sizes.full_bucket);
     const TiedPeers tied{.first = 0, .last = sizes.pipeline - 1};
     Arena planning;
     ParameterSet planned(specs, layout, planning);
@@ -217,6 +223,7 @@ class OptimizerRun {
   }
 
   ParameterPlace place_;
+  bool followed_;
   Queue queue_;
   std::unique_ptr<Communicators> communicators_;
   std::unique_ptr<Arena> arena_;

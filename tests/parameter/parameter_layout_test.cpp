@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "parameter/random_model.hpp"
@@ -107,6 +108,24 @@ TEST(ParameterLayout, AHeldBoxIsAtMostThreeOwnedOnes) {
       }
       for (const auto& [parameter, count] : boxes)
         ASSERT_LE(count, 3 * local_boxes(specs[parameter], place.tensor_coordinate).size()) << specs[parameter].name;
+    });
+  });
+}
+
+TEST(ParameterLayout, AFullBucketTakesNoMore) {
+  on_random_models([](const std::vector<ParameterSpec>& specs, const RandomMesh& mesh) {
+    constexpr std::int64_t full = 500;
+    for_each_rank(mesh, [&](const ParameterPlace& place) {
+      const ParameterLayout cut(specs, place, full), whole(specs, place);
+      ASSERT_EQ(cut.parameters_held(), whole.parameters_held());
+      std::vector<std::size_t> held;
+      for (const Bucket& bucket : cut.buckets()) {
+        ASSERT_LT(bucket.entries.back().begin, full) << "all but the last one had room";
+        for (const BucketEntry& entry : bucket.entries) held.push_back(entry.parameter);
+      }
+      std::sort(held.begin(), held.end());
+      ASSERT_EQ(std::adjacent_find(held.begin(), held.end()), held.end()) << "a parameter is in one bucket";
+      for (const std::size_t parameter : held) ASSERT_TRUE(whole.holds(parameter));
     });
   });
 }

@@ -330,6 +330,27 @@ TEST(RowPlan, DeferredWeightGradientsAreHeldAsLongAsTheScheduleSays) {
     }
 }
 
+TEST(RowPlan, AStageOpensWithItsFirstForwardAndClosesWithItsLastWeightGradient) {
+  for (const Schedule& schedule : lowered_schedules())
+    for (int rank = 0; rank < schedule.pipeline; ++rank) {
+      const RowPlan plan(schedule, rank, parts_of_stages(schedule.stages, 1));
+      std::map<int, int> opened, closed;
+      for (std::size_t i = 0; i < plan.size(); ++i) {
+        const auto& [work, stage, microbatch, joined] = plan[i].action;
+        if (is_compute(work)) {
+          EXPECT_EQ(opened[stage], plan[i].opens_stage ? 0 : 1) << text(schedule) << " rank " << rank << " place " << i;
+          EXPECT_EQ(closed[stage], 0) << "nothing touches the gradients behind it; " << text(schedule);
+        }
+        opened[stage] += plan[i].opens_stage;
+        closed[stage] += plan[i].closes_stage;
+      }
+      for (const int stage : schedule.stages_of_rank(rank)) {
+        EXPECT_EQ(opened[stage], 1);
+        EXPECT_EQ(closed[stage], 1);
+      }
+    }
+}
+
 TEST(RowPlan, TheFirstGradientsOfAStageInTheRowOverwrite) {
   const auto accumulates = [](const std::string& row) {
     std::vector<Accumulate> all;
