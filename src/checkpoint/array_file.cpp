@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "checkpoint/array_writer.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "checkpoint/stripes.hpp"
 
 namespace penstock {
 
@@ -61,8 +62,12 @@ class Save {
 
   SaveOutcome run() {
     const auto start = Clock::now();
-    stage([&] { create(); });
-    if (writers_.count() > 1) stage([&] { open_together(); });
+    begin();
+    if (writers_.count() > 1) {
+      settle(created_);
+      agree(problem_);
+      stage([&] { open_together(); });
+    }
     if (!failure_) transfer();
     if (writers_.count() > 1) stage([&] { close_together(); });
     stage([&] { finish(); });
@@ -96,16 +101,25 @@ class Save {
     return wait_for(world_, writers_.io().run(std::move(function)), what);
   }
 
-  void create() {
+  // The file is made while other files are synced and, where one writes alone, while the first pieces travel. What fails
+  // here is told when all agree next.
+  void begin() {
     if (!writers_.leads()) return;
-    if (file_.ensure_mine) file_.ensure_mine();
-    on_io_thread(
-        [&] {
-          writer_ = std::make_unique<ArrayWriter>(temporary_);
-          writer_->create(file_.attributes, file_.arrays);
-          if (writers_.count() > 1) writer_->hand_over();
-        },
-        "creating a file");
+    try {
+      if (file_.ensure_mine) file_.ensure_mine();
+      created_ = writers_.io().run([this] { create(); });
+      if (file_.sync_others) file_.sync_others();
+    } catch (const std::exception& error) {
+      note(error);
+    }
+  }
+
+  void create() {
+    make_striped(temporary_, writers_.stripes());
+    auto writer = std::make_unique<ArrayWriter>(temporary_);
+    writer->create(file_.attributes, file_.arrays);
+    if (writers_.count() > 1) writer->hand_over();
+    writer_ = std::move(writer);
   }
 
   void open_together() {
@@ -142,7 +156,8 @@ class Save {
       since_check = 0;
     }
     if (posted > 0) land(posted - 1, previous);
-    for (Buffer& buffer : buffers_) settle(buffer);
+    settle(created_);
+    for (Buffer& buffer : buffers_) settle(buffer.written);
     if (!failure_) agree(problem_);
   }
 
@@ -157,7 +172,7 @@ class Save {
     std::vector<MPI_Request> requests;
     if (writers_.writes()) {
       Buffer& buffer = buffers_[round % buffers];
-      settle(buffer);
+      settle(buffer.written);
       if (needs_buffer(round)) buffer.bytes.resize(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
       for (const WriteStep& step : rounds_[round].steps) receive(step, buffer, requests);
     }
@@ -219,6 +234,7 @@ class Save {
 
   // On the I/O thread. Several writers keep in step even when one has failed: the others would wait in MPI for ever.
   void write(const std::vector<WriteStep>& steps, const std::byte* first) {
+    if (!writer_) return;  // the file could not be made
     std::optional<std::string> problem;
     for (const WriteStep& step : steps) {
       const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
@@ -233,13 +249,17 @@ class Save {
     if (problem) throw SystemError(*problem);
   }
 
-  void settle(Buffer& buffer) {
-    if (!buffer.written.valid()) return;
+  void settle(std::future<void>& job) {
+    if (!job.valid()) return;
     try {
-      wait_for(world_, std::move(buffer.written), "a part of a file being written");
+      wait_for(world_, std::move(job), "a part of a file being written");
     } catch (const std::exception& error) {
-      if (problem_.empty()) problem_ = error.what();
+      note(error);
     }
+  }
+
+  void note(const std::exception& error) {
+    if (problem_.empty()) problem_ = *error.what() ? error.what() : "failed";
   }
 
   void close_together() {
@@ -266,6 +286,7 @@ class Save {
   std::filesystem::path temporary_;
   std::vector<Round> rounds_;
   std::unique_ptr<ArrayWriter> writer_;  // on the I/O thread only
+  std::future<void> created_;
   std::array<Buffer, buffers> buffers_;
   std::string problem_;                 // of this rank's writing
   std::optional<std::string> failure_;  // the same on all ranks

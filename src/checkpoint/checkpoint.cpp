@@ -119,6 +119,7 @@ SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesyste
     return reinterpret_cast<const std::byte*>(memory(states[array / specs.size()], owned));
   };
   file.ensure_mine = options.ensure_mine;
+  file.sync_others = options.sync_others;
   file.round_bytes = options.round_bytes;
   file.progress = options.progress;
   return save_arrays(world, writers, file);

@@ -59,6 +59,7 @@ std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs
 struct SaveOptions {
   /// See ArrayFile: the run folder's guard.
   std::function<void()> ensure_mine = {};
+  std::function<void()> sync_others = {};  ///< see ArrayFile
   std::size_t round_bytes = std::size_t{64} << 20;
   Progress* progress = nullptr;  ///< see ArrayFile
 };

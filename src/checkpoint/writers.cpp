@@ -46,7 +46,8 @@ std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const Writ
   return spread(by_node, static_cast<std::size_t>(options.count));
 }
 
-Writers::Writers(World& world, IoThread& io, const WriterOptions& options) : io_(io) {
+Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
+    : io_(io), stripes_(Stripes::from(options.hints)) {
   std::vector<int> nodes;
   for (int r = 0; r < world.size(); ++r) nodes.push_back(world.node_of(r));
   ranks_ = choose_writers(nodes, options);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/io_thread.hpp"
+#include "checkpoint/stripes.hpp"
 #include "comm/world.hpp"
 
 namespace penstock {
@@ -15,7 +16,8 @@ namespace penstock {
 struct WriterOptions {
   int count = 0;  ///< ranks that write; 0: as many as `bytes` keep busy, at most one a node
   std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();  ///< of the largest file
-  /// Hints for MPI-IO where several write one file: ("striping_factor", "16"), ("striping_unit", "4194304"), ...
+  /// Hints for MPI-IO where several write one file: ("cb_nodes", "4"), ...; stripes are heeded in any case:
+  /// ("striping_factor", "16"), ("striping_unit", "4194304").
   std::vector<std::pair<std::string, std::string>> hints = {};
 };
 
@@ -48,6 +50,7 @@ class Writers {
   /// Of the writers alone; MPI_COMM_NULL elsewhere.
   MPI_Comm together() const { return together_; }
   MPI_Info hints() const { return hints_; }
+  const Stripes& stripes() const { return stripes_; }
 
  private:
   IoThread& io_;
@@ -56,6 +59,7 @@ class Writers {
   MPI_Comm messages_ = MPI_COMM_NULL;
   MPI_Comm together_ = MPI_COMM_NULL;
   MPI_Info hints_ = MPI_INFO_NULL;
+  Stripes stripes_;
 };
 
 }  // namespace penstock

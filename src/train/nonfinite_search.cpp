@@ -32,7 +32,8 @@ NonfiniteFind NonfiniteSearch::find(const StepResult& result, const StepTokens& 
   NonfiniteFind find{
       .text = said_by_ranks(in_parameters([](const BucketMemory& memory) { return std::vector{memory.weights}; })),
       .result = result};
-  if (!find.text.empty()) return find;
+  find.in_weights = !find.text.empty();
+  if (find.in_weights) return find;
   find.again = true;
   find.text = first_tap(tokens, again, find.result);
   if (find.text.empty() && !is_finite(find.result))

@@ -14,6 +14,7 @@ struct NonfiniteFind {
   std::string text;    ///< what, in which layer, microbatch and on which rank; the same on every rank
   StepResult result;   ///< of the step when it was computed again; else of the step itself
   bool again = false;  ///< whether it was
+  bool in_weights = false;
 };
 
 /// A step whose loss or norm is not finite has changed nothing: the optimizer left weights and moments as they were. So

@@ -7,6 +7,7 @@ NonfiniteSteps::Verdict NonfiniteSteps::judge(std::int64_t step, StepResult& res
   const std::string what =
       fmt::format("step {}: the loss is {} and the gradient norm {}", step, result.loss, result.gradient_norm);
   std::string first;
+  bool in_weights = false;
   if (in_a_row_ == 0) {
     const NonfiniteFind found = search_.find(result, tokens, again);
     if (is_finite(found.result)) {
@@ -18,8 +19,13 @@ NonfiniteSteps::Verdict NonfiniteSteps::judge(std::int64_t step, StepResult& res
       return Verdict::done;
     }
     first = "; the first value that is not finite: " + found.text;
+    in_weights = found.in_weights;
   }
   why_ = what + first;
+  if (policy_ == Policy::skip && in_weights) {
+    why_ += "; it is a weight, so that no later step would be finite: none is skipped";
+    return Verdict::stop;
+  }
   if (policy_ == Policy::skip && in_a_row_ < most_in_a_row) {
     ++in_a_row_;
     why_ += "; the update is skipped (watchdog.nonfinite = \"skip\")";

@@ -139,7 +139,15 @@ void RunConfig::Checkpoint::describe(FieldTable& table) {
       .unit("ranks")
       .at_least(0)
       .at_most(1 << 20);
-  table.add("checkpoint.mpi_io_hints", mpi_io_hints, "\"name=value\" hints for MPI-IO, where several ranks write");
+  table
+      .add("checkpoint.mpi_io_hints", mpi_io_hints,
+           "\"name=value\" hints for MPI-IO, where several ranks write; striping_factor and striping_unit always")
+      .advanced(
+          "Stripes belong to a file from its beginning, and files are begun by one rank without MPI-IO: each is made "
+          "by "
+          "Lustre's `lfs setstripe`, with the number of targets and the bytes on one of them. Elsewhere the log says "
+          "that "
+          "they have no effect.");
 }
 
 void RunConfig::Capture::describe(FieldTable& table) {

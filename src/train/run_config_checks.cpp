@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/suggest.hpp"
+#include "checkpoint/stripes.hpp"
 #include "schedule/generate.hpp"
 #include "train/run_config.hpp"
 #include "train/taps.hpp"
@@ -168,7 +169,7 @@ void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistak
     mistakes.add("{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one a node",
                  table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
   try {
-    c.mpi_io_hints();
+    Stripes::from(c.mpi_io_hints());
   } catch (const InputError& error) {
     mistakes.add("{}: {}", table.where("checkpoint.mpi_io_hints"), error.what());
   }

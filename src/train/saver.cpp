@@ -1,10 +1,12 @@
 #include "train/saver.hpp"
 
+#include <algorithm>
 #include <thread>
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
+#include "train/finite_state.hpp"
 
 namespace penstock {
 
@@ -62,6 +64,8 @@ void Saver::write(Flight& flight) {
   try {
     world_.wait_until([this] { return parameters_.is_staged(); }, "the copy of master weights and moments to the host");
     if (flight.staging_seconds < 0) flight.staging_seconds = seconds_since(flight.begin);
+    if (!options_.whatever_the_state) flight.outcome.message = what_nothing_goes_on_from();
+    if (!flight.outcome.message.empty()) return;
     flight.outcome = try_once(flight);
     double seconds = options_.pause_seconds;
     for (int retry = 0; !flight.outcome.ok && retry < options_.retries; ++retry) {
@@ -81,13 +85,19 @@ void Saver::write(Flight& flight) {
 SaveOutcome Saver::try_once(Flight& flight) {
   std::error_code no_run_folder_either;  // a folder that somebody has removed is made again
   if (world_.rank() == 0) std::filesystem::create_directory(options_.folder, no_run_folder_either);
-  return save_checkpoint(world_, writers_, options_.folder, flight.meta, specs_, layouts_, staged_of(parameters_),
-                         {.ensure_mine = [this] { ask_to_name(); }, .progress = &flight.progress});
+  return save_checkpoint(
+      world_, writers_, options_.folder, flight.meta, specs_, layouts_, staged_of(parameters_),
+      {.ensure_mine = options_.ensure_mine, .sync_others = options_.sync_rows, .progress = &flight.progress});
 }
 
-void Saver::ask_to_name() const {
-  if (options_.sync_rows) options_.sync_rows();
-  if (options_.ensure_mine) options_.ensure_mine();
+// A state with such a weight would push out older ones, and no step from it is finite. Empty where there is none.
+std::string Saver::what_nothing_goes_on_from() {
+  const auto rank = static_cast<std::size_t>(world_.rank());
+  const std::string mine = first_nonfinite_weight(specs_, layouts_[rank], staged_of(parameters_));
+  if (world_.largest(mine.empty() ? 0 : 1, writers_.messages()) == 0) return "";
+  const std::vector<std::string> all = world_.gather(mine, writers_.messages());
+  const auto found = std::find_if(all.begin(), all.end(), [](const std::string& text) { return !text.empty(); });
+  return fmt::format("{} on rank {}: no step goes on from there", *found, found - all.begin());
 }
 
 bool Saver::may_write() const {
@@ -135,6 +145,7 @@ void Saver::land() {
   const std::unique_ptr<Flight> flight = std::move(flight_);
   const SaveOutcome& outcome = flight->outcome;
   if (outcome.ok) saved_step_ = flight->meta.step;
+  why_not_ = outcome.message;
   if (outcome.ok && options_.took) options_.took(outcome.seconds);
   lost_folder_ = flight->lost_folder;
   if (world_.rank() != 0) return;

@@ -29,9 +29,10 @@ class Saver {
     int retries = 2;
     bool behind = true;                   ///< false: `save` returns when the save has ended, and nothing is copied
     std::function<void()> ensure_mine{};  ///< rank 0: throws when this life may not write any more
-    std::function<void()> sync_rows{};    ///< rank 0: called before a file gets its name; throws when it may not yet
+    std::function<void()> sync_rows{};    ///< rank 0: brings what a file must not outlive to the device, or throws
     std::function<void()> clear_line{};   ///< called before a line is logged
     std::function<void(double seconds)> took{};  ///< called after a good save
+    bool whatever_the_state = false;             ///< also one with weights that are infinite or NaN
     double pause_seconds = 1;                    ///< before the second try; each further one waits four times as long
   };
   /// Of all ranks' `layouts`. What is referred to must outlive the Saver.
@@ -52,6 +53,8 @@ class Saver {
   std::int64_t saved_step() const { return saved_step_; }
   /// The step that was last to be saved, or the one that a life begins with; or -1. The same on all ranks.
   std::int64_t tried_step() const { return tried_step_; }
+  /// Why the last save failed; empty where it did not.
+  const std::string& why_not() const { return why_not_; }
   /// A state that is in the folder already: the one a life begins with.
   void take_as_saved(std::int64_t step) { saved_step_ = tried_step_ = step; }
   /// Rank 0: the last save failed because the folder is gone, or another life's, and so it still is.
@@ -73,7 +76,7 @@ class Saver {
   void write(Flight& flight);
   SaveOutcome try_once(Flight& flight);
   void pause(Flight& flight, double seconds);
-  void ask_to_name() const;
+  std::string what_nothing_goes_on_from();
   bool may_write() const;
   void remove_old(Flight& flight);
   void tell_staged();
@@ -89,6 +92,7 @@ class Saver {
   std::int64_t saved_step_ = -1;
   std::int64_t tried_step_ = -1;
   bool lost_folder_ = false;
+  std::string why_not_;
 };
 
 }  // namespace penstock

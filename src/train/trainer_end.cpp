@@ -57,6 +57,7 @@ std::string Trainer::keep_evidence() {
   options.folder = folder_.evidence();
   options.keep = 0;
   options.behind = false;
+  options.whatever_the_state = true;
   Saver saver(*world_, writers_, setup_.plan.parameters, layouts_, model_->parameters(), options);
   saver.save(queue_, meta());
   const std::string samples =
@@ -109,7 +110,8 @@ int Trainer::finish() {
   if (saver_->saved_step() != step_) {
     if (world_->largest(folder_lost() ? 1 : 0) != 0) end_without_folder();
     throw CollectiveFailure(
-        {1, fmt::format("the last step, {}, could not be saved; {} {}", step_, folder_.checkpoints().string(),
+        {1, fmt::format("the last step, {}, could not be saved: {}; {} {}", step_, saver_->why_not(),
+                        folder_.checkpoints().string(),
                         checkpoint_files(folder_.checkpoints()).empty() ? "holds no checkpoint"
                                                                         : "holds checkpoints of earlier steps only")});
   }

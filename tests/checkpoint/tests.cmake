@@ -1,5 +1,6 @@
 penstock_test(checkpoint/array_plan_test LABELS unit)
 penstock_test(checkpoint/fletcher32_test LABELS unit)
+penstock_test(checkpoint/stripes_test LABELS unit)
 penstock_test(checkpoint/run_guard_test LABELS unit)
 penstock_test(checkpoint/guard_view_test LABELS unit)
 penstock_test(checkpoint/damage_test LABELS unit)

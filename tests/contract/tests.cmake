@@ -48,7 +48,7 @@ penstock_contract_test(hdf5_test LABELS parity RANKS 8 TIMEOUT 900)
 penstock_contract_test(checkpoint_command_test RANKS 2 TIMEOUT 600)
 penstock_contract_test(decks_test RANKS 8 TIMEOUT 600)
 penstock_contract_test(errors_test RANKS 8 TIMEOUT 900)
-penstock_contract_test(full_disk_test RANKS 2 TIMEOUT 600)
+penstock_contract_test(full_disk_test LABELS cluster RANKS 2 TIMEOUT 600)
 penstock_contract_test(life_end_test RANKS 1 TIMEOUT 300)
 penstock_contract_test(quickstart_test RANKS 4 TIMEOUT 300)
 # The program with a device that seems to run behind the host.
@@ -57,8 +57,8 @@ target_link_libraries(test.penstock_ahead PRIVATE penstock_app penstock_compiler
 penstock_contract_test(run_ahead_test LABELS exactness RANKS 4 TIMEOUT 600)
 set_tests_properties(contract.run_ahead_test PROPERTIES ENVIRONMENT
   "PENSTOCK=$<TARGET_FILE:test.penstock_ahead>;PENSTOCK_PLAIN=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
-penstock_contract_test(kill_test LABELS exactness RANKS 4 TIMEOUT 900)
-penstock_contract_test(two_lives_test LABELS exactness RANKS 4 TIMEOUT 600)
+penstock_contract_test(kill_test LABELS exactness cluster RANKS 4 TIMEOUT 900)
+penstock_contract_test(two_lives_test LABELS exactness cluster RANKS 4 TIMEOUT 600)
 
 # What a cluster does to a job. Root and the packages of `scripts/prepare cluster` make a Slurm (cluster/slurm.py), root and
 # iproute2 make hosts (cluster/hosts.py): without them the tests that need them are skipped.

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/sample_model.hpp"
 #include "checkpoint/shared_folder.hpp"
@@ -159,6 +161,29 @@ TEST_F(SaverTest, NoFileGetsItsNameBeforeTheRows) {
   save.save(queue, meta(2));
   save.finish();
   EXPECT_EQ(save.saved_step(), 2);
+}
+
+TEST_F(SaverTest, AStateWithAWeightThatIsNotFiniteIsRefusedOnAllRanks) {
+  Saver::Options with = options();
+  with.keep = 1;
+  Saver save = saver(with);
+  state.fill();
+  save.save(queue, meta(1));
+  save.finish();
+  const OwnedBox& last = state.parameters().layout().owned().back();
+  if (world.rank() == world.size() - 1)
+    state.memory()(State::parameters, last)[last.box.elements() - 1] = std::numeric_limits<float>::infinity();
+  save.save(queue, meta(2));
+  save.finish();
+  EXPECT_EQ(save.saved_step(), 1);
+  const std::string where = fmt::format("is inf on rank {}: ", world.size() - 1);
+  EXPECT_NE(save.why_not().find(where), std::string::npos) << save.why_not();
+  EXPECT_EQ(steps(), std::vector<std::int64_t>{1});
+  with.whatever_the_state = true;
+  Saver evidence = saver(with);
+  evidence.save(queue, meta(3));
+  evidence.finish();
+  EXPECT_EQ(evidence.saved_step(), 3);
 }
 
 }  // namespace

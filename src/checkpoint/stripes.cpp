@@ -1,0 +1,65 @@
+#include "checkpoint/stripes.hpp"
+
+#include <fmt/format.h>
+#include <spawn.h>
+#include <spdlog/spdlog.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "base/error.hpp"
+
+extern char** environ;
+
+namespace penstock {
+
+namespace {
+
+std::int64_t number(const std::string& name, const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw_input_error("checkpoint.mpi_io_hints: {}={} is no number; write one such as {}=4", name, text, name);
+  return value;
+}
+
+// 0, or why there is no such file now.
+std::string run(const std::vector<std::string>& words) {
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  pid_t process = 0;
+  if (const int reason = posix_spawnp(&process, arguments[0], nullptr, nullptr, arguments.data(), environ); reason != 0)
+    return std::strerror(reason);
+  int status = 0;
+  while (waitpid(process, &status, 0) < 0)
+    if (errno != EINTR) return std::strerror(errno);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return "";
+  return WIFEXITED(status) ? fmt::format("exit code {}", WEXITSTATUS(status)) : "killed";
+}
+
+}  // namespace
+
+Stripes Stripes::from(const std::vector<std::pair<std::string, std::string>>& hints) {
+  Stripes stripes;
+  for (const auto& [name, value] : hints) {
+    if (name == "striping_factor") stripes.count = number(name, value);
+    if (name == "striping_unit") stripes.bytes = number(name, value);
+  }
+  return stripes;
+}
+
+void make_striped(const std::filesystem::path& file, const Stripes& stripes) {
+  if (!stripes.any()) return;
+  std::vector<std::string> words{"lfs", "setstripe"};
+  if (stripes.count) words.insert(words.end(), {"-c", std::to_string(*stripes.count)});
+  if (stripes.bytes) words.insert(words.end(), {"-S", std::to_string(*stripes.bytes)});
+  words.push_back(file.string());
+  if (const std::string why = run(words); !why.empty())
+    spdlog::warn("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
+                 why);
+}
+
+}  // namespace penstock

@@ -1,0 +1,16 @@
+#pragma once
+// Whether a state is one that training can go on from.
+
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.hpp"
+
+namespace penstock {
+
+/// "blocks.5.mlp.up.weight[37, 12] is nan": the first of this rank's master weights that is infinite or NaN, in its
+/// global place; empty where all are finite. `memory` is host memory.
+std::string first_nonfinite_weight(const std::vector<ParameterSpec>& specs, const ParameterLayout& layout,
+                                   const StateSource& memory);
+
+}  // namespace penstock
