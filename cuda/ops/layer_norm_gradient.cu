@@ -78,10 +78,7 @@ template <typename T, typename Gradient, typename Layout>
 struct BlockMemory {
   static constexpr int groups = groups_of_a_block<Layout>;
   using Row = StagedRow<T, Gradient, Layout>;
-  static constexpr std::size_t kib_of_a_multiprocessor = 224;  // of an H100 or H200, less what blocks hold besides
-  /// Three rows on their way or at work where as many blocks have the room, else two.
-  static constexpr int stages =
-      3 * groups * sizeof(Row) * blocks_at_once<Layout> <= kib_of_a_multiprocessor * 1024 ? 3 : 2;
+  static constexpr int stages = 2;  // a row at work, and the next one on its way
   union {
     Row rows[groups][stages];
     float sums[groups][2][Layout::most_channels];

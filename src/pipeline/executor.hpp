@@ -110,7 +110,7 @@ class Executor {
   Flight* launched_;                   ///< the last one
   Flight* oldest_;                     ///< under way; where none is, the last one
   Flight* finished_ = nullptr;         ///< last
-  std::vector<Recording> recordings_;  ///< by place in the model's row
+  std::vector<Recording> recordings_;  ///< by place in the model's row, of its first passes
   std::vector<Event> events_;          ///< by place in the row: of transfers that nobody has waited for yet
   std::vector<Message> messages_;      ///< of one launch
 };
