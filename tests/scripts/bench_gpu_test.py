@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import unittest.mock
 from pathlib import Path
@@ -69,11 +70,13 @@ while read -r mode; do case "$mode" in
 {cases}
 esac; done""")
 
+    def command(self, *arguments):
+        return {"args": [sys.executable, SCRIPTS / "bench_gpu", "--build", self.build, "--model", "124M", "--steps", "4",
+                         *arguments],
+                "env": {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}}
+
     def bench(self, *arguments):
-        return subprocess.run(
-            [sys.executable, SCRIPTS / "bench_gpu", "--build", self.build, "--model", "124M", "--steps", "4", *arguments],
-            capture_output=True, text=True, timeout=50,
-            env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"})
+        return subprocess.run(**self.command(*arguments), capture_output=True, text=True, timeout=50)
 
     def bench_alone(self, *arguments):
         return self.bench("--penstock-only", *arguments)
@@ -192,6 +195,21 @@ class BesidePyTorch(BenchGpu):
         self.assertIn("--layers 12 --width 768 --heads 12 --sequence 1024 --batch 32", asked)
         self.assertRegex(result.stdout, r"bound; the step of 250.0 ms reaches \d+\.\d% of it")
         self.assertIn("| 12 | 4.80 |", result.stdout)  # a block's product: 12 times 0.4 ms
+        self.assert_nothing_is_left()
+
+    def test_one_that_is_ended_ends_what_it_started(self):
+        self.pytorch({"default": f"echo $$ > {self.root}/asked; sleep 60"})
+        command = self.command("--python", self.bin / "python", "--modes", "default")
+        with subprocess.Popen(**command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+            asked = self.root / "asked"
+            for _ in range(400):
+                if asked.exists() and asked.read_text().strip():
+                    break
+                time.sleep(0.05)
+            bench.terminate()
+            self.assertEqual(bench.wait(20), 143)
+        with self.assertRaises(ProcessLookupError):
+            os.kill(int(asked.read_text()), 0)
         self.assert_nothing_is_left()
 
     def test_losses_more_than_a_hundredth_apart_are_marked_and_an_error(self):
