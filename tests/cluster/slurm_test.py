@@ -94,16 +94,17 @@ class LivesTest(SlurmTest):
         straight = self.straight(deck)
         run = self.folder / "runs/lives"
 
-        # Life 1: Slurm warns before the limit. The ranks are held meanwhile, so that they are not done before.
+        # Life 1: Slurm warns before the limit, up to a minute earlier than it was told: at once, perhaps. The ranks are
+        # held meanwhile, so that they are not done before.
         job = self.submit("--nodes=2", "--time=1", "--signal=B:USR1@50", "jobs/cpu-nodes.sbatch", deck.name)
-        self.wait_for_step(run, 15)
+        self.wait_for_step(run, 1)
+        # Life 2, which may begin soon: the run looks at the job's end itself; so early here that it does a step or a few.
+        sections["run"]["reserve"] = 58
+        self.write_deck("lives", **sections)
         self.signal_ranks(job, signal.SIGSTOP)
         self.wait_for_log(job, "asked to stop")
         self.signal_ranks(job, signal.SIGCONT)
         self.wait_for_log(job, r"start 1: stopped \(signal\).*\n.*back to the queue")
-        # Life 2: the run looks at the job's end itself; so early here that it does a step or a few.
-        sections["run"]["reserve"] = 58
-        self.write_deck("lives", **sections)
         self.wait_for_log(job, r"start 2: stopped \(job end\).*\n.*back to the queue")
         second = self.status(run)
         # Life 3: requeued by hand, in the midst of it.
