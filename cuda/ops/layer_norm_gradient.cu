@@ -42,8 +42,8 @@ struct NormGradient {
 
 // dweight and dbias are sums over all rows, dx needs sums over all channels: one pass does both. The grid has a fixed
 // number of blocks. In a block each group of warps (a RowLayout) works on whole rows, and its threads keep the sums of
-// their channels over these rows in registers. The next rows are on their way to shared memory while one is worked on;
-// a thread reads there what it has asked for itself, so that it waits for nobody's loads but its own. In the end the
+// their channels over these rows in registers. The next row is on its way to shared memory while one is worked on; a
+// thread reads there what it has asked for itself, so that it waits for nobody's loads but its own. In the end the
 // groups' sums are added in order, then the blocks' in a kernel of its own. Rows are walked from the last to the first:
 // the end of what the product before wrote is still in the L2 cache, and the product behind begins with what is written
 // last.

@@ -19,11 +19,14 @@ int uses_here(const ParameterSpec& spec, const ParameterPlace& place) {
       std::count_if(spec.stages.begin(), spec.stages.end(), [&](int stage) { return contains(place.stages, stage); }));
 }
 
-// Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges.
+// Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges. So do those
+// outside the blocks: the first to be read and the last to have their gradients, they would hold up the others.
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
+  const ParameterSpec& other = specs[bucket.entries.front().parameter];
   const bool tied = spec.stages.size() > 1;
   return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient &&
-         bucket.tied == tied && (!tied || specs[bucket.entries.front().parameter].stages == spec.stages);
+         (other.block == outside_blocks) == (spec.block == outside_blocks) && bucket.tied == tied &&
+         (!tied || other.stages == spec.stages);
 }
 
 // One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.

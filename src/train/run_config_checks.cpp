@@ -166,7 +166,7 @@ void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistak
   if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > most_ranks) return;  // told of by check_sizes
   const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
   if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
-    mistakes.add("{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one a node",
+    mistakes.add("{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one for each GiB of state",
                  table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
   try {
     Stripes::from(c.mpi_io_hints());

@@ -45,15 +45,12 @@ class SlowLinkTest(SlowTest):
             words += ["--set", f"{key}={toml(value)}"]
         return self.start(words, cwd=self.folder)
 
-    def lines_naming_it(self, log):
-        """At the rate that the link was given: on a machine that others use, too, any link may be slow for a moment."""
-        return [line for line in log.splitlines()
-                if SLOW_LINK in line and float(re.search(r"axis\): ([0-9.]+) Mbit/s", line).group(1)) < 60]
-
     def assert_named(self, log):
-        lines = self.lines_naming_it(log)
+        lines = [line for line in log.splitlines() if SLOW_LINK in line]
         self.assertNotEqual(lines, [], log)
         print(lines[0])
+        rate = float(re.search(r"axis\): ([0-9.]+) Mbit/s", lines[0]).group(1))
+        self.assertLess(rate, 60)
 
     def test_a_slow_link_is_named_before_the_first_step(self):
         with Hosts(3) as hosts:
@@ -79,9 +76,9 @@ class SlowLinkTest(SlowTest):
         with Hosts(3) as hosts:
             process = self.begin(hosts, run, 50000)
             self.wait_for(process, lambda: self.has_steps(run, 45))
-            self.assertEqual(self.lines_naming_it(process.log.read_text()), [])
+            self.assertNotIn(SLOW_LINK, process.log.read_text())
             hosts.slow(2, "50mbit")
-            self.wait_for(process, lambda: self.lines_naming_it(process.log.read_text()))
+            self.wait_for(process, lambda: SLOW_LINK in process.log.read_text())
             self.assert_named(process.log.read_text())
             (run / "stop").touch()
             self.finish(process)

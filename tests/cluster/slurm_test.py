@@ -172,28 +172,29 @@ class LivesTest(SlurmTest):
         self.assertFalse((self.folder / "runs").exists())
 
     def test_mpiexec_starts_the_ranks_as_srun_does(self):
-        """On both nodes; the warning before the time limit reaches the ranks, and the requeued job goes on."""
+        """On both nodes; a warning as before the time limit, at a time of our own, reaches the ranks, and the requeued job
+        goes on."""
         steps = 300
         deck = self.write_deck("launched", run={"steps": steps, "reserve": 0}, checkpoint={"every": 10})
         straight = self.straight(deck)
         run = self.folder / "runs/launched"
         self.slurm.environment["PENSTOCK_LAUNCHER"] = "mpiexec"
         try:
-            job = self.submit("--nodes=2", "--time=1", "--signal=B:USR1@50", "jobs/cpu-nodes.sbatch", deck.name)
+            job = self.submit("--nodes=2", "--time=20", "jobs/cpu-nodes.sbatch", deck.name)
         finally:
             del self.slurm.environment["PENSTOCK_LAUNCHER"]
         self.wait_for_step(run, 15)
+        self.signal_ranks(job, signal.SIGSTOP)
         # The ranks have mpiexec's environment; who starts them on a node has that node's.
         ranks = set(self.ranks(job))
         proxies = [(node, process) for node in ("n1", "n2") for process in self.slurm.processes(node, job)
                    if ranks & set(children_of(process))]
         self.assertEqual([node for node, _ in proxies], ["n1", "n2"])
         self.assertEqual([len(ranks & set(children_of(process))) for _, process in proxies], [2, 2])
-        self.signal_ranks(job, signal.SIGSTOP)
+        self.slurm.insist("scancel", "--batch", "--signal=USR1", str(job))
         self.wait_for_log(job, "asked to stop")
         self.signal_ranks(job, signal.SIGCONT)
         self.wait_for_log(job, r"start 1: stopped \(signal\).*\n.*back to the queue")
-        self.slurm.insist("scontrol", "update", f"JobId={job}", "TimeLimit=20")
         self.slurm.wait_for_end()
         status = self.status(run)
         self.assertEqual((status["state"], status["step"], status["lives"]), ("done", steps, 2), self.log(job))

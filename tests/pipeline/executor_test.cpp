@@ -435,7 +435,7 @@ TEST(Executor, AStepLaunchedBehindOneThatIsNotFiniteChangesNothing) {
   }
 }
 
-TEST(Executor, RefusesAThirdStepAndAnEvaluationBesideASteps) {
+TEST(Executor, RefusesAThirdStepAndAnEvaluationBesideAStep) {
   const TinySetup setup = setups_of_this_world().front();
   TinyRank rank(test_world(), setup);
   const TinyBatch batch = batch_of(1);

@@ -1,5 +1,4 @@
 #include "comm/world.hpp"
-#include "base/clock.hpp"
 
 #include <sched.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <map>
 #include <thread>
 
+#include "base/clock.hpp"
 #include "base/process.hpp"
 
 namespace penstock {
