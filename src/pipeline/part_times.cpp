@@ -64,6 +64,7 @@ PartTimes part_times(const std::vector<StagePart>& parts, const PartCosts& opera
   PartTimes times;
   times.whole_step = measured.whole_step;
   times.hop = measured.hop;
+  times.overhead = measured.overhead;
   std::vector<const StagePart*> between;
   for (const StagePart& part : parts)
     if (!part.embedding && !part.head) between.push_back(&part);
@@ -79,6 +80,7 @@ Costs costs_of(const std::vector<StagePart>& parts, const PartTimes& times) {
   Costs costs;
   costs.whole_step = times.whole_step;
   costs.hop = times.hop;
+  costs.overhead = times.overhead;
   for (const StagePart& part : parts) {
     StageCosts stage;
     for (const auto cost : all_costs)
@@ -96,6 +98,7 @@ std::string part_times_json(const PartTimes& times, const std::string& subject) 
                          {"embedding", json_of(times.embedding)},
                          {"head", json_of(times.head)},
                          {"hop", times.hop},
+                         {"overhead", times.overhead},
                          {"whole_step", nlohmann::json::object()}};
   for (const auto& [work, seconds] : times.whole_step) json["whole_step"][std::string(1, letter(work))] = seconds;
   return json.dump(2) + "\n";
@@ -112,7 +115,8 @@ PartTimes read_part_times(const std::string& text, const std::string& subject) {
                     .embedding = costs_in(json, "embedding"),
                     .head = costs_in(json, "head"),
                     .whole_step = {},
-                    .hop = seconds_in(json.at("hop"), "hop")};
+                    .hop = seconds_in(json.at("hop"), "hop"),
+                    .overhead = seconds_in(json.at("overhead"), "overhead")};
     if (times.block.sum() <= 0)
       throw_input_error("the times of block are all 0: nothing was measured; name the costs.json of a run");
     for (const auto& [work, seconds] : json.at("whole_step").items())

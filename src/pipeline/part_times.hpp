@@ -16,7 +16,8 @@ struct PartTimes {
   StageCosts embedding{0, 0, 0};  ///< what the first stage takes beyond its blocks
   StageCosts head{0, 0, 0};       ///< what the last stage takes beyond its blocks
   std::map<Work, double> whole_step;
-  double hop = 0;  ///< of a transfer between two ranks
+  double hop = 0;       ///< of a transfer between two ranks
+  double overhead = 0;  ///< of a transfer, at either end
 };
 
 /// A block is the mean of the stages between the first and the last, else of the first; where one stage is both, its

@@ -12,17 +12,23 @@ namespace penstock {
 
 namespace {
 
-void raise(double& cost, double seconds) { cost = std::max(cost, seconds); }
+/// What one rank measured, action by action; microbatch 0 stands for all.
+using RankCosts = std::vector<std::pair<Action, double>>;
 
-void count(Costs& costs, const Action& action, double seconds) {
-  if (is_whole_step(action.work)) {
-    const auto [cost, first] = costs.whole_step.emplace(action.work, seconds);
-    if (first) return;
-    cost->second = action.work == Work::update ? std::max(cost->second, seconds) : std::min(cost->second, seconds);
-    return;
-  }
-  StageCosts& stage = costs.stages.at(static_cast<std::size_t>(action.stage));
-  switch (action.work) {
+RankCosts parse(const std::string& text) {
+  RankCosts parsed;
+  std::istringstream words(text);
+  std::string action;
+  double seconds = 0;
+  while (words >> action >> seconds) parsed.emplace_back(parse_action(action), seconds);
+  return parsed;
+}
+
+void raise(double& cost, double seconds) { cost = std::max(cost, seconds); }
+void lower(double& cost, double seconds) { cost = std::min(cost, seconds); }
+
+void count_compute(StageCosts& stage, Work work, double seconds) {
+  switch (work) {
     case Work::forward:
       return raise(stage.forward, seconds);
     case Work::input_gradient:
@@ -33,6 +39,20 @@ void count(Costs& costs, const Action& action, double seconds) {
       raise(stage.input_gradient, seconds / 2);
       raise(stage.weight_gradient, seconds / 2);
   }
+}
+
+/// The sums across ranks that stand behind one another at a step's end.
+bool ends_step(Work work) { return is_whole_step(work) && work != Work::gather_parameters && work != Work::update; }
+
+double seconds_at_end(const RankCosts& rank) {
+  double sum = 0;
+  for (const auto& [action, seconds] : rank)
+    if (ends_step(action.work)) sum += seconds;
+  return sum;
+}
+
+const RankCosts& last_to_come(const std::vector<RankCosts>& ranks) {
+  return *std::ranges::min_element(ranks, {}, seconds_at_end);
 }
 
 }  // namespace
@@ -56,12 +76,18 @@ Costs costs_of(const Schedule& schedule, std::span<const std::string> texts) {
   Costs costs{.stages = std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), StageCosts{0, 0, 0}),
               .hop = 0,
               .whole_step = {}};
-  for (const std::string& text : texts) {
-    std::istringstream words(text);
-    std::string action;
-    double seconds = 0;
-    while (words >> action >> seconds) count(costs, parse_action(action), seconds);
-  }
+  std::vector<RankCosts> ranks;
+  for (const std::string& text : texts) ranks.push_back(parse(text));
+  for (const RankCosts& rank : ranks)
+    for (const auto& [action, seconds] : rank)
+      if (!is_whole_step(action.work))
+        count_compute(costs.stages.at(static_cast<std::size_t>(action.stage)), action.work, seconds);
+      else if (action.work == Work::update)
+        raise(costs.whole_step[action.work], seconds);
+      else if (action.work == Work::gather_parameters)
+        lower(costs.whole_step.try_emplace(action.work, seconds).first->second, seconds);
+  for (const auto& [action, seconds] : last_to_come(ranks))
+    if (ends_step(action.work)) costs.whole_step[action.work] = seconds;
   return costs;
 }
 

@@ -27,8 +27,10 @@ class MeasuredCosts {
 };
 
 /// The costs of all stages, from the texts of all ranks. Ranks that compute the same stage wait for each other: the
-/// longest counts. In sums across ranks the last to come does not wait: there the shortest counts. A fused backward was
-/// not measured in halves: they share it equally. Stages that nobody measured cost nothing.
+/// longest counts. In a sum across ranks the last to come does not wait: of the gathering the shortest counts, and of
+/// the sums that follow one another at the step's end those of the one rank that spent the least in all of them (a rank
+/// that was first in one of them waits there for what the others do in the next). A fused backward was not measured in
+/// halves: they share it equally. Stages that nobody measured cost nothing. At least one text.
 Costs costs_of(const Schedule& schedule, std::span<const std::string> texts);
 
 }  // namespace penstock

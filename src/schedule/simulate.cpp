@@ -39,6 +39,7 @@ void check(const Schedule& schedule, const Costs& costs) {
   ensure(schedule.lowered, "simulate: the table is not lowered");
   ensure(costs.stages.size() == static_cast<std::size_t>(schedule.stages), "simulate: costs for each stage");
   check_cost("hop", costs.hop);
+  check_cost("overhead", costs.overhead);
   for (const auto& [work, seconds] : costs.whole_step) check_cost(std::string(name(work)).c_str(), seconds);
   double sum = 0;
   for (const StageCosts& stage : costs.stages) {
@@ -90,7 +91,9 @@ class Clock {
     if (!span) return false;
     awaited = nullptr;
     for (const Action& part : parts_of(action)) done_[ids_.id(rank, part)] = span->end;
-    if (!is_transfer(action.work)) free_[static_cast<std::size_t>(rank)] = span->end;
+    double& free = free_[static_cast<std::size_t>(rank)];
+    if (is_send(action.work)) free += costs_.overhead;
+    if (!is_transfer(action.work)) free = span->end;
     spans.push_back(*span);
     return true;
   }
@@ -104,8 +107,8 @@ class Clock {
 
   std::optional<Span> span_of(const Action& action, int rank) {
     // The transfers' lane is not the computing's: only what they carry keeps them.
-    double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)];
     const std::vector<Need> needs = prerequisites(action, rank, schedule_);
+    double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)] + taking_in(needs);
     const auto wait = [&](const double& time) {
       if (time == unknown) awaited_[static_cast<std::size_t>(rank)] = &time;
       ready = std::max(ready, time);
@@ -118,6 +121,12 @@ class Clock {
     for (const Need& need : needs)
       if (need.until == Until::posted && !wait(posted_[ids_.id(need.rank, need.action)])) return std::nullopt;
     return Span{ready, ready + (is_receive(action.work) ? costs_.hop : cost(action, costs_))};
+  }
+
+  /// Of a message that came while its receiver computed.
+  double taking_in(const std::vector<Need>& needs) const {
+    const auto is_message = [](const Need& need) { return need.until == Until::done && is_receive(need.action.work); };
+    return std::ranges::any_of(needs, is_message) ? costs_.overhead : 0;
   }
 
   const Schedule& schedule_;

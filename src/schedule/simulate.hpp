@@ -22,6 +22,7 @@ inline constexpr double most_cost = 1e12;
 struct Costs {
   std::vector<StageCosts> stages;       // [stages], each of a rank's chunks for itself
   double hop = 0;                       // seconds from the end of a send's work until the receiver can use it
+  double overhead = 0;                  // seconds of either end's computing that a transfer takes (LogP's o)
   std::map<Work, double> whole_step{};  // of G, R, T, N, U; what is not there takes no time
 };
 
@@ -43,8 +44,9 @@ struct Simulation {
 };
 
 /// Every rank computes in its row's order, each action as soon as its prerequisites are done. A transfer begins when
-/// the work behind it ends, takes one hop and delays only its receiver; a send takes no time of its sender, and
-/// transfers do not wait for each other: what `validate` proves of their order keeps them from hanging, here it costs
+/// the work behind it ends, takes one hop and delays only its receiver; a send takes no more of its sender's time than
+/// the overhead, which is what a message takes of its receiver's that came before it is wanted. Transfers do not wait
+/// for each other: what `validate` proves of their order keeps them from hanging, here it costs
 /// nothing. Work of the whole step keeps its rank, and is not counted as busy. (The rules of the Zero Bubble paper's
 /// figures, arXiv 2401.10241.) The table is lowered and valid. Throws InputError for costs that are no finite numbers
 /// of at least 0 or whose sum is 0.

@@ -33,22 +33,27 @@ StepShare share_of(const std::vector<Action>& row, const std::vector<Span>& span
   return share;
 }
 
-// The slowest of all hops counts.
-void StepForecast::foretell(World& world, const std::function<double(double)>& measure_hop) {
+// The slowest of all transfers counts.
+void StepForecast::foretell(World& world, const std::function<TransferTimes(double)>& measure_transfers) {
   stage_costs_ = costs_of(*schedule_, world.gather(costs_.text()));
   double forward = 0;
   for (const StageCosts& stage : stage_costs_.stages) forward += stage.forward / schedule_->stages;
-  constexpr double nanosecond = 1e-9;
-  stage_costs_.hop =
-      static_cast<double>(world.largest(static_cast<std::int64_t>(measure_hop(forward) / nanosecond))) * nanosecond;
+  const auto largest = [&](double seconds) {
+    constexpr double nanosecond = 1e-9;
+    return static_cast<double>(world.largest(static_cast<std::int64_t>(seconds / nanosecond))) * nanosecond;
+  };
+  const TransferTimes transfers = measure_transfers(forward);
+  stage_costs_.hop = largest(transfers.hop);
+  stage_costs_.overhead = largest(transfers.overhead);
   foretold_ = simulate(*schedule_, stage_costs_);
 }
 
-void StepForecast::add(World& world, const std::vector<Span>& spans, const std::function<double(double)>& measure_hop) {
+void StepForecast::add(World& world, const std::vector<Span>& spans,
+                       const std::function<TransferTimes(double)>& measure_transfers) {
   const std::vector<Action>& row = schedule_->row(pipeline_rank_);
   ++steps_;
   if (steps_ >= first_timed && steps_ <= last_timed) costs_.add(row, spans);
-  if (steps_ == last_timed) foretell(world, measure_hop);
+  if (steps_ == last_timed) foretell(world, measure_transfers);
   if (steps_ > last_timed) later_.push_back(share_of(row, spans));
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/world.hpp"
+#include "pipeline/transfer_times.hpp"
 #include "schedule/measured_costs.hpp"
 #include "schedule/simulate.hpp"
 
@@ -33,8 +34,8 @@ class StepForecast {
   StepForecast(const Schedule& schedule, int pipeline_rank) : schedule_(&schedule), pipeline_rank_(pipeline_rank) {}
 
   /// Collective: takes the spans of this rank's row in the next step. Foretells behind the last timed step, when it
-  /// asks for the seconds of a hop beside forward passes of so many.
-  void add(World& world, const std::vector<Span>& spans, const std::function<double(double)>& measure_hop);
+  /// asks for the times of transfers beside forward passes of so many seconds.
+  void add(World& world, const std::vector<Span>& spans, const std::function<TransferTimes(double)>& measure_transfers);
 
   /// What was foretold, by the same rule on every rank; empty before the last timed step.
   const std::optional<Simulation>& foretold() const { return foretold_; }
@@ -48,7 +49,7 @@ class StepForecast {
   std::string line() const;
 
  private:
-  void foretell(World& world, const std::function<double(double)>& measure_hop);
+  void foretell(World& world, const std::function<TransferTimes(double)>& measure_transfers);
 
   const Schedule* schedule_;
   int pipeline_rank_;

@@ -5,7 +5,7 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "pipeline/evaluation_schedule.hpp"
-#include "pipeline/hop.hpp"
+#include "pipeline/transfer_times.hpp"
 #include "pipeline/part_times.hpp"
 #include "train/restart_advice.hpp"
 #include "train/taps.hpp"
@@ -127,7 +127,7 @@ void Trainer::time_step(Clock::time_point begin) {
   const bool knew = forecast_.foretold().has_value();
   const auto measuring = Clock::now();
   forecast_.add(*world_, spans, [this](double computing_seconds) {
-    return measure_hop(communicators_, queue_, *model_, computing_seconds);
+    return measure_transfers(communicators_, queue_, *model_, computing_seconds);
   });
   if (!knew && forecast_.foretold()) measuring_seconds_ = seconds_since(measuring);
   if (!knew && forecast_.foretold() && world_->rank() == 0) {

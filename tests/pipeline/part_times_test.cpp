@@ -17,8 +17,12 @@ std::vector<StagePart> parts_of(const std::vector<std::int64_t>& blocks) {
 
 Costs measured_of(const std::vector<StagePart>& parts, const PartTimes& times) { return costs_of(parts, times); }
 
-const PartTimes times{
-    .block = {2, 3, 1}, .embedding = {0.5, 0.25, 0}, .head = {4, 8, 5}, .whole_step = {{Work::update, 7}}, .hop = 0.75};
+const PartTimes times{.block = {2, 3, 1},
+                      .embedding = {0.5, 0.25, 0},
+                      .head = {4, 8, 5},
+                      .whole_step = {{Work::update, 7}},
+                      .hop = 0.75,
+                      .overhead = 0.25};
 
 void expect_equal(const StageCosts& a, const StageCosts& b) {
   EXPECT_DOUBLE_EQ(a.forward, b.forward);
@@ -34,6 +38,7 @@ TEST(PartTimes, AreFoundWhereStagesStandBetweenTheEnds) {
   expect_equal(found.head, times.head);
   EXPECT_EQ(found.whole_step, times.whole_step);
   EXPECT_EQ(found.hop, times.hop);
+  EXPECT_EQ(found.overhead, times.overhead);
 }
 
 TEST(PartTimes, OfTwoStagesCountTheEmbeddingToTheBlocks) {
@@ -62,6 +67,7 @@ TEST(PartTimes, SurviveTheirJson) {
   expect_equal(read.head, times.head);
   EXPECT_EQ(read.whole_step, times.whole_step);
   EXPECT_EQ(read.hop, times.hop);
+  EXPECT_EQ(read.overhead, times.overhead);
 }
 
 TEST(PartTimes, OfAnotherDeckOrNoneAreRefused) {

@@ -6,7 +6,7 @@ penstock_test(pipeline/stage_test RANKS 1 2 LABELS unit)
 penstock_test(pipeline/recompute_test RANKS 1 2 4 LABELS parity)
 penstock_test(pipeline/executor_test RANKS 1 2 4 LABELS parity TIMEOUT 600)
 penstock_test(pipeline/part_times_test LABELS unit)
-penstock_test(pipeline/hop_test RANKS 1 2 3 LABELS unit TIMEOUT 60)
+penstock_test(pipeline/transfer_times_test RANKS 1 2 3 LABELS unit TIMEOUT 60)
 
 # The test counts what is taken from the heap: that hook has no place under the sanitizers, which bring their own.
 if(NOT PENSTOCK_SANITIZE)

@@ -53,6 +53,19 @@ TEST(MeasuredCosts, TheSlowestOfEqualRanksCounts) {
   EXPECT_EQ(costs.whole_step.at(Work::update), 0.4);
 }
 
+// Rank 1 waits in T until rank 0 comes, which then waits in N until rank 1 has taken up its sum.
+TEST(MeasuredCosts, SumsAtTheStepsEndAreThoseOfTheRankThatCameLast) {
+  Schedule schedule;
+  schedule.stages = 2;
+  const std::vector<std::string> texts{"0F0 1 0B0 6 R 0.01 T 0.4 N 0.6 U 1 G 0.3",
+                                       "1F0 1 1B0 5 R 0.02 T 8.0 N 0.2 U 1 G 0.1"};
+  const Costs costs = costs_of(schedule, texts);
+  EXPECT_EQ(costs.whole_step.at(Work::reduce_gradients), 0.01);
+  EXPECT_EQ(costs.whole_step.at(Work::tied_sum), 0.4);
+  EXPECT_EQ(costs.whole_step.at(Work::norm), 0.6);
+  EXPECT_EQ(costs.whole_step.at(Work::gather_parameters), 0.1);
+}
+
 TEST(MeasuredCosts, WorkOfTheWholeStepLengthensIt) {
   const Schedule schedule =
       lower(generate({.name = ScheduleName::fifo, .pipeline = 2, .microbatches = 4, .backward = Backward::fused}), {});

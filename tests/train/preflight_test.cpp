@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "pipeline/hop.hpp"
+#include "pipeline/transfer_times.hpp"
 #include "pipeline/tiny_model.hpp"
 #include "support/test_world.hpp"
 
@@ -36,7 +36,7 @@ void measure(TinyRank& rank, const TinySetup& setup, TensorView idle) {
   Communicators communicators(test_world(), rank.queue(), mesh);
   LinkProbe links(test_world(), rank.queue(), communicators, mesh, idle);
   preflight(test_world(), rank.queue(), rank.plan(), idle, links);
-  measure_hop(communicators, rank.queue(), rank.model(), 1e-4);
+  measure_transfers(communicators, rank.queue(), rank.model(), 1e-4);
 }
 
 TEST(Preflight, WritesInIdleMemoryAlone) {

@@ -21,7 +21,7 @@ std::vector<Span> spans_of(const std::vector<Action>& row, double factor) {
   return spans;
 }
 
-double no_hop(double) { return 0; }
+TransferTimes no_transfers(double) { return {}; }
 
 TEST(StepShare, SeparatesComputingWaitingAndCommunication) {
   const std::vector<Action> row{
@@ -40,13 +40,13 @@ TEST(StepForecast, ForetellsFromItsTimedStepsAndHoldsTheLaterOnesAgainstIt) {
   for (int step = 1; step <= StepForecast::last_timed; ++step) {
     EXPECT_FALSE(forecast.foretold().has_value());
     forecast.add(test_world(), spans_of(row, step < StepForecast::first_timed ? 100 : 1),
-                 no_hop);  // warming up does not count
+                 no_transfers);  // warming up does not count
   }
   ASSERT_TRUE(forecast.foretold().has_value());
   const double expected = spans_of(row, 1).back().end;
   EXPECT_DOUBLE_EQ(forecast.foretold()->makespan, expected);
   EXPECT_EQ(forecast.line(), "");
-  forecast.add(test_world(), spans_of(row, 2), no_hop);
+  forecast.add(test_world(), spans_of(row, 2), no_transfers);
   EXPECT_NE(forecast.line().find(fmt::format("a step took {:.6f} s (foretold {:.6f})", 2 * expected, expected)),
             std::string::npos)
       << forecast.line();
@@ -60,7 +60,7 @@ TEST(StepForecast, CountsAHopForEachTransfer) {
     for (int step = 1; step <= StepForecast::last_timed; ++step)
       forecast.add(test_world(), spans_of(schedule.row(0), 1), [&](double computing_seconds) {
         asked = computing_seconds;
-        return hop;
+        return TransferTimes{.hop = hop};
       });
     EXPECT_DOUBLE_EQ(asked, 1) << "the mean of a stage that was timed, 2, and one that was not";
     EXPECT_NEAR(forecast.costs().hop, hop, 1e-9);

@@ -1,4 +1,4 @@
-#include "pipeline/hop.hpp"
+#include "pipeline/transfer_times.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,25 +8,26 @@
 namespace penstock {
 namespace {
 
-TEST(Hop, IsMeasuredBetweenNeighbours) {
+TEST(TransferTimes, AreMeasuredBetweenNeighbours) {
   test::TinyRank rank(test_world(), {.pipeline = test_world().size(), .microbatches = 4});
   Queue queue;
   Communicators communicators(test_world(), queue,
                               Mesh({{"pipeline", test_world().size()}, {"data", 1}, {"tensor", 1}}));
-  const double hop = measure_hop(communicators, queue, rank.model(), 1e-4);
+  const TransferTimes times = measure_transfers(communicators, queue, rank.model(), 1e-4);
   const bool asks = test_world().rank() % 2 == 0 && test_world().rank() + 1 < test_world().size();
-  EXPECT_EQ(hop > 0, asks) << "the lower one of each pair knows";
+  EXPECT_EQ(times.hop > 0, asks) << "the lower one of each pair knows";
+  EXPECT_EQ(times.overhead > 0, asks);
   rank.train({4, 100}, 1);  // no message is left that a step could take for its own
 }
 
 // Measured for long forward passes it would end behind this test's timeout.
-TEST(Hop, DoesNotPauseTheRunForAsLongAsPassesTake) {
+TEST(TransferTimes, DoNotPauseTheRunForAsLongAsPassesTake) {
   test::TinyRank rank(test_world(), {.pipeline = test_world().size(), .microbatches = 4});
   Queue queue;
   Communicators communicators(test_world(), queue,
                               Mesh({{"pipeline", test_world().size()}, {"data", 1}, {"tensor", 1}}));
   constexpr double hour = 3600;
-  measure_hop(communicators, queue, rank.model(), hour);
+  measure_transfers(communicators, queue, rank.model(), hour);
 }
 
 }  // namespace
