@@ -60,17 +60,37 @@ Hdf5Properties file_access() {
   return access;
 }
 
-Hdf5Properties chunked(const ArraySpec& array) {
-  const Shape chunk = chunk_shape(array.shape, array.type);
-  std::array<hsize_t, Shape::most_dimensions> extents{};
-  for (int d = 0; d < chunk.dimensions(); ++d) extents[static_cast<std::size_t>(d)] = static_cast<hsize_t>(chunk[d]);
-  Hdf5Properties creation = make_properties(H5P_DATASET_CREATE);
-  check_hdf5(H5Pset_chunk(creation.id(), chunk.dimensions(), extents.data()), "setting chunks of " + chunk.text());
-  check_hdf5(H5Pset_fletcher32(creation.id()), "asking for checksums");
-  check_hdf5(H5Pset_fill_time(creation.id(), H5D_FILL_TIME_NEVER),
-             "asking for no fill values");  // every chunk is written
-  return creation;
+Hdf5Properties without_cache() {
+  Hdf5Properties access = make_properties(H5P_DATASET_ACCESS);
+  check_hdf5(H5Pset_chunk_cache(access.id(), 0, 0, 0), "asking for no cache");  // what fails, fails in the write
+  return access;
 }
+
+// How arrays are created. One for all of a file: making and copying property lists took a third of an array's creation.
+class ArrayProperties {
+ public:
+  ArrayProperties()
+      : links_(make_properties(H5P_LINK_CREATE)),
+        creation_(make_properties(H5P_DATASET_CREATE)),
+        access_(without_cache()) {
+    check_hdf5(H5Pset_char_encoding(links_.id(), H5T_CSET_UTF8), "asking for UTF-8 names");
+    check_hdf5(H5Pset_fill_time(creation_.id(), H5D_FILL_TIME_NEVER),
+               "asking for no fill values");  // every chunk is written
+    check_hdf5(H5Pset_fletcher32(creation_.id()), "asking for checksums");
+  }
+
+  hid_t links() const { return links_.id(); }
+  hid_t access() const { return access_.id(); }
+  hid_t creation(const Shape& chunk) {
+    std::array<hsize_t, Shape::most_dimensions> extents{};
+    for (int d = 0; d < chunk.dimensions(); ++d) extents[static_cast<std::size_t>(d)] = static_cast<hsize_t>(chunk[d]);
+    check_hdf5(H5Pset_chunk(creation_.id(), chunk.dimensions(), extents.data()), "setting chunks of " + chunk.text());
+    return creation_.id();
+  }
+
+ private:
+  Hdf5Properties links_, creation_, access_;
+};
 
 // Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a
 // flipped bit crashes it. The header is made in one piece: the time to grow it piece by piece goes with the cube of the
@@ -99,14 +119,14 @@ void create_groups(const Hdf5File& file, const std::vector<ArraySpec>& arrays) {
   for (const std::string& group : groups) create_group(file, group, arrays);
 }
 
-void create_array(const Hdf5File& file, const ArraySpec& array) {
-  const Hdf5Properties links = make_properties(H5P_LINK_CREATE);
-  check_hdf5(H5Pset_char_encoding(links.id(), H5T_CSET_UTF8), "asking for UTF-8 names");
+Hdf5Dataset create_array(const Hdf5File& file, const ArraySpec& array, ArrayProperties& properties) {
   const Hdf5Space space = make_space(array.shape);
-  const Hdf5Dataset dataset(check_hdf5(H5Dcreate2(file.id(), array.path.c_str(), file_type(array.type), space.id(),
-                                                  links.id(), chunked(array).id(), H5P_DEFAULT),
-                                       "creating " + array.path));
+  const hid_t creation = properties.creation(chunk_shape(array.shape, array.type));
+  Hdf5Dataset dataset(check_hdf5(H5Dcreate2(file.id(), array.path.c_str(), file_type(array.type), space.id(),
+                                            properties.links(), creation, properties.access()),
+                                 "creating " + array.path));
   for (const Attribute& attribute : attributes_of(array)) write_attribute(dataset.id(), attribute);
+  return dataset;
 }
 
 // Chunks with their checksums, and what HDF5 keeps about them: generous, for the rest is given back.
@@ -149,7 +169,8 @@ void ArrayWriter::create(const std::vector<Attribute>& attributes, const std::ve
   write_attribute(file_.id(), {std::string(digest_name), digest_of(contents_of(attributes, arrays))});
   write_attribute(file_.id(), {std::string(complete_name), std::int64_t{0}});
   create_groups(file_, arrays);
-  for (const ArraySpec& array : arrays) create_array(file_, array);
+  ArrayProperties properties;
+  for (const ArraySpec& array : arrays) arrays_[array.path] = create_array(file_, array, properties);
   wanted_bytes_ = bytes_wanted(attributes, arrays);
   reserve_space(path_, wanted_bytes_);
 }
@@ -171,15 +192,10 @@ void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
 }
 
 void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byte* values) {
-  if (rows.empty() && !together_) return;
-  const Hdf5Properties access = make_properties(H5P_DATASET_ACCESS);
-  check_hdf5(H5Pset_chunk_cache(access.id(), 0, 0, 0), "asking for no cache");  // what fails, fails in the write
-  Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), access.id()), "opening " + array.path));
   if (together_)
-    write_together(dataset, array, rows, values);
-  else
-    write_chunks(dataset, array, rows, values);
-  dataset.close("closing " + array.path);
+    write_together(array, rows, values);
+  else if (!rows.empty())
+    write_chunks(arrays_.at(array.path), array, rows, values);
 }
 
 // A chunk is dense in the rows: it holds whole inner dimensions, and one index of the outer ones.
@@ -214,8 +230,9 @@ void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
 }
 
 // An empty box still takes part: it selects nothing.
-void ArrayWriter::write_together(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows,
-                                 const std::byte* values) {
+void ArrayWriter::write_together(const ArraySpec& array, const Rows& rows, const std::byte* values) {
+  const Hdf5Properties access = without_cache();
+  Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), access.id()), "opening " + array.path));
   const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
   check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
   const Box part = part_in_rows({{}, array.shape, 0}, rows.empty() ? Rows{0, 1, 0} : rows);
@@ -227,9 +244,11 @@ void ArrayWriter::write_together(const Hdf5Dataset& dataset, const ArraySpec& ar
   }
   check_hdf5(H5Dwrite(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), transfer.id(), values),
              fmt::format("writing rows {} to {} of {}", rows.begin, rows.end, array.path));
+  dataset.close("closing " + array.path);
 }
 
 void ArrayWriter::flush_and_close() {
+  for (auto& [path, dataset] : arrays_) dataset.close("closing " + path);
   check_hdf5(H5Fflush(file_.id(), H5F_SCOPE_LOCAL), "flushing " + path_.string());
   file_.close("closing " + path_.string());
 }

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "checkpoint/array_plan.hpp"
@@ -40,13 +42,14 @@ class ArrayWriter {
 
  private:
   void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
-  void write_together(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
+  void write_together(const ArraySpec& array, const Rows& rows, const std::byte* values);
   void begin_writing_back(std::size_t more_bytes);
   void flush_and_close();
   void divert_to_memory() noexcept;
 
   std::filesystem::path path_;
   Hdf5File file_;
+  std::map<std::string, Hdf5Dataset> arrays_;  ///< by path, as created: opening one again takes as long
   bool together_ = false;
   std::uint64_t wanted_bytes_ = 0;   ///< so many are reserved
   std::vector<std::byte> chunk_;     ///< one chunk and its checksum
