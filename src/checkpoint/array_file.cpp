@@ -101,8 +101,8 @@ class Save {
     return wait_for(world_, writers_.io().run(std::move(function)), what);
   }
 
-  // The file is made while other files are synced and, where one writes alone, while the first pieces travel. What fails
-  // here is told when all agree next.
+  // The file is made while other files are synced and, where one writes alone, while the first pieces travel. What
+  // fails here is told when all agree next.
   void begin() {
     if (!writers_.leads()) return;
     try {
@@ -117,7 +117,10 @@ class Save {
   void create() {
     make_striped(temporary_, writers_.stripes());
     auto writer = std::make_unique<ArrayWriter>(temporary_);
-    writer->create(file_.attributes, file_.arrays);
+    if (writers_.count() == 1 && rounds_.size() == 1)
+      writer->create_in_memory(file_.attributes, file_.arrays);
+    else
+      writer->create(file_.attributes, file_.arrays);
     if (writers_.count() > 1) writer->hand_over();
     writer_ = std::move(writer);
   }

@@ -49,9 +49,15 @@ class ChunkWalk {
 };
 
 // The format of HDF5 1.10: from there on all of a file's own structures carry checksums.
-Hdf5Properties file_access() {
+Hdf5Properties file_format() {
   Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
   check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choosing the file format");
+  check_hdf5(H5Pset_cache(access.id(), 0, 0, 0, 0), "asking for no cache");  // what fails, fails in the write
+  return access;
+}
+
+Hdf5Properties file_access() {
+  Hdf5Properties access = file_format();
   check_hdf5(H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG), "choosing how files close");
 #if H5_VERSION_GE(1, 10, 7)
   check_hdf5(H5Pset_file_locking(access.id(), false, true),
@@ -60,19 +66,10 @@ Hdf5Properties file_access() {
   return access;
 }
 
-Hdf5Properties without_cache() {
-  Hdf5Properties access = make_properties(H5P_DATASET_ACCESS);
-  check_hdf5(H5Pset_chunk_cache(access.id(), 0, 0, 0), "asking for no cache");  // what fails, fails in the write
-  return access;
-}
-
 // How arrays are created. One for all of a file: making and copying property lists took a third of an array's creation.
 class ArrayProperties {
  public:
-  ArrayProperties()
-      : links_(make_properties(H5P_LINK_CREATE)),
-        creation_(make_properties(H5P_DATASET_CREATE)),
-        access_(without_cache()) {
+  ArrayProperties() : links_(make_properties(H5P_LINK_CREATE)), creation_(make_properties(H5P_DATASET_CREATE)) {
     check_hdf5(H5Pset_char_encoding(links_.id(), H5T_CSET_UTF8), "asking for UTF-8 names");
     check_hdf5(H5Pset_fill_time(creation_.id(), H5D_FILL_TIME_NEVER),
                "asking for no fill values");  // every chunk is written
@@ -80,7 +77,6 @@ class ArrayProperties {
   }
 
   hid_t links() const { return links_.id(); }
-  hid_t access() const { return access_.id(); }
   hid_t creation(const Shape& chunk) {
     std::array<hsize_t, Shape::most_dimensions> extents{};
     for (int d = 0; d < chunk.dimensions(); ++d) extents[static_cast<std::size_t>(d)] = static_cast<hsize_t>(chunk[d]);
@@ -89,7 +85,7 @@ class ArrayProperties {
   }
 
  private:
-  Hdf5Properties links_, creation_, access_;
+  Hdf5Properties links_, creation_;
 };
 
 // Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a
@@ -123,7 +119,7 @@ Hdf5Dataset create_array(const Hdf5File& file, const ArraySpec& array, ArrayProp
   const Hdf5Space space = make_space(array.shape);
   const hid_t creation = properties.creation(chunk_shape(array.shape, array.type));
   Hdf5Dataset dataset(check_hdf5(H5Dcreate2(file.id(), array.path.c_str(), file_type(array.type), space.id(),
-                                            properties.links(), creation, properties.access()),
+                                            properties.links(), creation, H5P_DEFAULT),
                                  "creating " + array.path));
   for (const Attribute& attribute : attributes_of(array)) write_attribute(dataset.id(), attribute);
   return dataset;
@@ -145,7 +141,7 @@ std::uint64_t bytes_wanted(const std::vector<Attribute>& attributes, const std::
 }  // namespace
 
 ArrayWriter::~ArrayWriter() {
-  if (file_.open() && !together_) divert_to_memory();
+  if (file_.open() && !together_ && !image_) divert_to_memory();
 }
 
 // Closing flushes what HDF5 still holds, which cannot succeed on a full disk, and an id that does not close comes back
@@ -162,6 +158,21 @@ void ArrayWriter::divert_to_memory() noexcept {
 void ArrayWriter::create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays) {
   start_hdf5();
   const Hdf5Properties access = file_access();
+  make(access, attributes, arrays);
+  wanted_bytes_ = bytes_wanted(attributes, arrays);
+  reserve_space(path_, wanted_bytes_);
+}
+
+void ArrayWriter::create_in_memory(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays) {
+  start_hdf5();
+  make_empty(path_);
+  const Hdf5Properties access = file_access();
+  image_.emplace().hold(access, bytes_wanted(attributes, arrays));
+  make(access, attributes, arrays);
+}
+
+void ArrayWriter::make(const Hdf5Properties& access, const std::vector<Attribute>& attributes,
+                       const std::vector<ArraySpec>& arrays) {
   const Hdf5Properties creation = make_properties(H5P_FILE_CREATE);
   file_ = Hdf5File(
       check_hdf5(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path_.string()));
@@ -171,8 +182,6 @@ void ArrayWriter::create(const std::vector<Attribute>& attributes, const std::ve
   create_groups(file_, arrays);
   ArrayProperties properties;
   for (const ArraySpec& array : arrays) arrays_[array.path] = create_array(file_, array, properties);
-  wanted_bytes_ = bytes_wanted(attributes, arrays);
-  reserve_space(path_, wanted_bytes_);
 }
 
 void ArrayWriter::hand_over() {
@@ -183,8 +192,7 @@ void ArrayWriter::hand_over() {
 void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
   start_hdf5();
   together_ = true;
-  Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
-  check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choosing the file format");
+  const Hdf5Properties access = file_format();
   check_hdf5(H5Pset_fapl_mpio(access.id(), writers, hints), "choosing MPI-IO");
   check_hdf5(H5Pset_coll_metadata_write(access.id(), true), "asking for collective metadata");
   check_hdf5(H5Pset_all_coll_metadata_ops(access.id(), true), "asking for collective metadata");
@@ -222,7 +230,7 @@ void ArrayWriter::write_chunks(const Hdf5Dataset& dataset, const ArraySpec& arra
 void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
   constexpr std::size_t at_once = std::size_t{32} << 20;
   in_memory_bytes_ += more_bytes;
-  if (in_memory_bytes_ < at_once) return;
+  if (in_memory_bytes_ < at_once || image_) return;
   in_memory_bytes_ = 0;
   void* handle = nullptr;
   if (H5Fget_vfd_handle(file_.id(), H5P_DEFAULT, &handle) < 0 || handle == nullptr) return;
@@ -231,8 +239,7 @@ void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
 
 // An empty box still takes part: it selects nothing.
 void ArrayWriter::write_together(const ArraySpec& array, const Rows& rows, const std::byte* values) {
-  const Hdf5Properties access = without_cache();
-  Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), access.id()), "opening " + array.path));
+  Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), H5P_DEFAULT), "opening " + array.path));
   const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
   check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
   const Box part = part_in_rows({{}, array.shape, 0}, rows.empty() ? Rows{0, 1, 0} : rows);
@@ -249,7 +256,9 @@ void ArrayWriter::write_together(const ArraySpec& array, const Rows& rows, const
 
 void ArrayWriter::flush_and_close() {
   for (auto& [path, dataset] : arrays_) dataset.close("closing " + path);
+  arrays_.clear();
   check_hdf5(H5Fflush(file_.id(), H5F_SCOPE_LOCAL), "flushing " + path_.string());
+  if (image_) image_->measure(file_);
   file_.close("closing " + path_.string());
 }
 
@@ -266,8 +275,12 @@ std::uint64_t ArrayWriter::complete() {
   }
   rewrite_attribute(file_.id(), std::string(complete_name), 1);
   flush_and_close();
-  give_back_space(path_);
-  sync(path_);
+  if (image_) {
+    fill_file(path_, image_->bytes());
+  } else {
+    give_back_space(path_);
+    sync(path_);
+  }
   return std::filesystem::file_size(path_);
 }
 

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/array_plan.hpp"
+#include "checkpoint/file_image.hpp"
 #include "checkpoint/hdf5.hpp"
 
 namespace penstock {
@@ -28,6 +30,9 @@ class ArrayWriter {
   /// Creates the file with all attributes and empty arrays, `complete` = 0, and reserves the space of its chunks. It
   /// stays open, to be written alone.
   void create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
+  /// The same for a small file that one writes alone: it is made in memory and goes to the disk in one piece, which
+  /// takes a fraction of the time of many small arrays one by one.
+  void create_in_memory(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
   /// Closes the created file, for several writers to open together.
   void hand_over();
   /// Collective over the writers: opens it over MPI-IO.
@@ -41,6 +46,8 @@ class ArrayWriter {
   std::uint64_t complete();
 
  private:
+  void make(const Hdf5Properties& access, const std::vector<Attribute>& attributes,
+            const std::vector<ArraySpec>& arrays);
   void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
   void write_together(const ArraySpec& array, const Rows& rows, const std::byte* values);
   void begin_writing_back(std::size_t more_bytes);
@@ -48,6 +55,7 @@ class ArrayWriter {
   void divert_to_memory() noexcept;
 
   std::filesystem::path path_;
+  std::optional<FileImage> image_;  ///< of a file that is made in memory
   Hdf5File file_;
   std::map<std::string, Hdf5Dataset> arrays_;  ///< by path, as created: opening one again takes as long
   bool together_ = false;

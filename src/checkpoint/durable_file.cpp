@@ -44,6 +44,16 @@ void ask_for_free_space(const Descriptor& file, const std::filesystem::path& pat
     fail(path, fmt::format("{} bytes are wanted", bytes), ENOSPC);
 }
 
+void write_and_sync(const Descriptor& file, const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(file.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(path, "cannot be written", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  if (fsync(file.get()) != 0) fail(path, "cannot be written to the device", errno);
+}
+
 }  // namespace
 
 std::filesystem::path temporary_name(const std::filesystem::path& file) {
@@ -103,14 +113,13 @@ void give_back_space(const std::filesystem::path& path) {
 }
 
 void write_file(const std::filesystem::path& path, const std::string& text) {
-  const Descriptor file(path, O_CREAT | O_TRUNC | O_WRONLY);
-  for (std::size_t written = 0; written < text.size();) {
-    const ssize_t more = write(file.get(), text.data() + written, text.size() - written);
-    if (more < 0 && errno == EINTR) continue;
-    if (more < 0) fail(path, "cannot be written", errno);
-    written += static_cast<std::size_t>(more);
-  }
-  if (fsync(file.get()) != 0) fail(path, "cannot be written to the device", errno);
+  write_and_sync(Descriptor(path, O_CREAT | O_TRUNC | O_WRONLY), path, std::as_bytes(std::span(text)));
+}
+
+void make_empty(const std::filesystem::path& path) { Descriptor(path, O_CREAT | O_TRUNC | O_WRONLY); }
+
+void fill_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  write_and_sync(Descriptor(path, O_WRONLY), path, bytes);
 }
 
 void sync(const std::filesystem::path& path) {

@@ -2,9 +2,11 @@
 // A file that is whole or not there: written under a temporary name, with its space reserved, synced, then renamed.
 // All functions throw SystemError with the path and the system's reason.
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,11 @@ void give_back_space(const std::filesystem::path& file);
 
 /// Makes a file that holds the text, on the device when this returns.
 void write_file(const std::filesystem::path& file, const std::string& text);
+
+/// Makes an empty file.
+void make_empty(const std::filesystem::path& file);
+/// Gives an empty file, which must be there still, its bytes; they are on the device when this returns.
+void fill_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
 
 /// Returns when the file's bytes are on the device.
 void sync(const std::filesystem::path& file);
