@@ -20,28 +20,59 @@ constexpr std::uint64_t bytes_between_checks = std::uint64_t{1} << 30;
 
 MPI_Datatype message_type(DType type) { return type == DType::float32 ? MPI_FLOAT : MPI_INT32_T; }
 
-// Where a part lies among the rows that a writer takes, as an MPI type: MPI puts it there itself.
-class Place {
- public:
-  Place(const ArraySpec& array, const Rows& rows, const Box& part) {
-    std::array<int, Shape::most_dimensions> whole{}, extent{}, begin{};
-    for (int d = 0; d < array.shape.dimensions(); ++d) {
-      const auto i = static_cast<std::size_t>(d);
-      whole[i] = static_cast<int>(d == 0 ? rows.end - rows.begin : array.shape[d]);
-      extent[i] = static_cast<int>(part.extent[d]);
-      begin[i] = static_cast<int>(part.offset[i] - (d == 0 ? rows.begin : 0));
-    }
-    check_mpi(MPI_Type_create_subarray(array.shape.dimensions(), whole.data(), extent.data(), begin.data(), MPI_ORDER_C,
-                                       message_type(array.type), &type_));
-    check_mpi(MPI_Type_commit(&type_));
+// Where a part lies among the rows that a writer takes.
+MPI_Datatype type_in_rows(const ArraySpec& array, const Rows& rows, const Box& part) {
+  std::array<int, Shape::most_dimensions> whole{}, extent{}, begin{};
+  for (int d = 0; d < array.shape.dimensions(); ++d) {
+    const auto i = static_cast<std::size_t>(d);
+    whole[i] = static_cast<int>(d == 0 ? rows.end - rows.begin : array.shape[d]);
+    extent[i] = static_cast<int>(part.extent[d]);
+    begin[i] = static_cast<int>(part.offset[i] - (d == 0 ? rows.begin : 0));
   }
-  ~Place() { MPI_Type_free(&type_); }  // MPI keeps it for the receives that are under way
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  MPI_Datatype type() const { return type_; }
+  MPI_Datatype type = MPI_DATATYPE_NULL;
+  check_mpi(MPI_Type_create_subarray(array.shape.dimensions(), whole.data(), extent.data(), begin.data(), MPI_ORDER_C,
+                                     message_type(array.type), &type));
+  return type;
+}
+
+// What goes from one rank to one writer in a round, wherever it lies, as one message: MPI gathers it here and puts it
+// in its place there. With a message an array, many small arrays took longer on their way than to the disk.
+class Parcel {
+ public:
+  Parcel() = default;
+  ~Parcel() {
+    for (MPI_Datatype& type : made_) MPI_Type_free(&type);  // MPI keeps what is under way
+  }
+  Parcel(Parcel&&) = default;
+  Parcel& operator=(Parcel&&) = default;
+
+  void add_dense(const std::byte* first, DType type, std::int64_t elements) {
+    add(first, message_type(type), static_cast<int>(elements));
+  }
+  void add_in_rows(const std::byte* rows_begin, const ArraySpec& array, const Rows& rows, const Box& part) {
+    add(rows_begin, made_.emplace_back(type_in_rows(array, rows, part)), 1);
+  }
+  bool empty() const { return counts_.empty(); }
+
+  /// To be sent from, or received at, MPI_BOTTOM.
+  MPI_Datatype type() {
+    MPI_Datatype& whole = made_.emplace_back(MPI_DATATYPE_NULL);
+    check_mpi(MPI_Type_create_struct(static_cast<int>(counts_.size()), counts_.data(), places_.data(), types_.data(),
+                                     &whole));
+    check_mpi(MPI_Type_commit(&whole));
+    return whole;
+  }
 
  private:
-  MPI_Datatype type_ = MPI_DATATYPE_NULL;
+  void add(const std::byte* first, MPI_Datatype type, int count) {
+    check_mpi(MPI_Get_address(first, &places_.emplace_back()));
+    types_.push_back(type);
+    counts_.push_back(count);
+  }
+
+  std::vector<int> counts_;
+  std::vector<MPI_Aint> places_;
+  std::vector<MPI_Datatype> types_, made_;
 };
 
 struct Buffer {
@@ -177,9 +208,9 @@ class Save {
       Buffer& buffer = buffers_[round % buffers];
       settle(buffer.written);
       if (needs_buffer(round)) buffer.bytes.resize(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
-      for (const WriteStep& step : rounds_[round].steps) receive(step, buffer, requests);
+      receive(rounds_[round], buffer, requests);
     }
-    for (const WriteStep& step : rounds_[round].steps) send(step, requests);
+    send(rounds_[round], requests);
     return requests;
   }
 
@@ -197,32 +228,54 @@ class Save {
     return nullptr;
   }
 
-  void receive(const WriteStep& step, Buffer& buffer, std::vector<MPI_Request>& requests) {
-    const ArraySpec& array = file_.arrays[step.array];
-    const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
-    if (rows.empty() || own_rows(step)) return;
+  void receive(const Round& round, Buffer& buffer, std::vector<MPI_Request>& requests) {
+    std::vector<Parcel> from(static_cast<std::size_t>(world_.size()));
+    for (const WriteStep& step : round.steps) {
+      const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
+      if (!rows.empty() && !own_rows(step)) expect(file_.arrays[step.array], rows, buffer.bytes.data(), from);
+    }
+    for (std::size_t rank = 0; rank < from.size(); ++rank)
+      if (!from[rank].empty())
+        check_mpi(MPI_Irecv(MPI_BOTTOM, 1, from[rank].type(), static_cast<int>(rank), tag, writers_.messages(),
+                            &requests.emplace_back()));
+  }
+
+  void expect(const ArraySpec& array, const Rows& rows, const std::byte* buffer, std::vector<Parcel>& from) const {
+    const std::int64_t row_elements = array.shape.elements() / array.shape[0];
     for (const Piece& piece : array.pieces) {
       const Box part = part_in_rows(piece.box, rows);
+      Parcel& parcel = from[static_cast<std::size_t>(piece.rank)];
       if (part.elements() == 0) continue;
-      const Place place(array, rows, part);
-      check_mpi(MPI_Irecv(buffer.bytes.data() + rows.offset, 1, place.type(), piece.rank, tag, writers_.messages(),
-                          &requests.emplace_back()));
+      if (part.elements() == part.extent[0] * row_elements) {
+        const std::int64_t before = (part.offset[0] - rows.begin) * row_elements;
+        parcel.add_dense(buffer + rows.offset + static_cast<std::size_t>(before) * bytes_of(array.type), array.type,
+                         part.elements());
+      } else {
+        parcel.add_in_rows(buffer + rows.offset, array, rows, part);
+      }
     }
   }
 
-  void send(const WriteStep& step, std::vector<MPI_Request>& requests) {
+  void send(const Round& round, std::vector<MPI_Request>& requests) {
+    for (int writer = 0; writer < writers_.count(); ++writer) {
+      Parcel parcel;
+      for (const WriteStep& step : round.steps)
+        if (writer != writers_.index() || !own_rows(step)) pack(step, writer, parcel);
+      if (!parcel.empty())
+        check_mpi(MPI_Isend(MPI_BOTTOM, 1, parcel.type(), writers_.rank_of(writer), tag, writers_.messages(),
+                            &requests.emplace_back()));
+    }
+  }
+
+  void pack(const WriteStep& step, int writer, Parcel& parcel) const {
     const ArraySpec& array = file_.arrays[step.array];
     for (std::size_t p = 0; p < array.pieces.size(); ++p) {
       if (array.pieces[p].rank != world_.rank()) continue;
-      for (std::size_t w = 0; w < step.of_writer.size(); ++w) {
-        const Box part = part_in_rows(array.pieces[p].box, step.of_writer[w]);
-        if (part.elements() == 0) continue;
-        if (static_cast<int>(w) == writers_.index() && own_rows(step)) continue;
-        const std::byte* first =
-            file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
-        check_mpi(MPI_Isend(first, static_cast<int>(part.elements()), message_type(array.type),
-                            writers_.rank_of(static_cast<int>(w)), tag, writers_.messages(), &requests.emplace_back()));
-      }
+      const Box part = part_in_rows(array.pieces[p].box, step.of_writer[static_cast<std::size_t>(writer)]);
+      if (part.elements() == 0) continue;
+      const std::byte* first = file_.local_data(step.array, p);
+      parcel.add_dense(first + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type), array.type,
+                       part.elements());
     }
   }
 
