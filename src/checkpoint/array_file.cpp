@@ -132,14 +132,13 @@ class Save {
     return wait_for(world_, writers_.io().run(std::move(function)), what);
   }
 
-  // The file is made while other files are synced and, where one writes alone, while the first pieces travel. What
-  // fails here is told when all agree next.
+  // Where one writes alone, the file is made while the first pieces travel. What fails here is told when all agree
+  // next.
   void begin() {
     if (!writers_.leads()) return;
     try {
       if (file_.ensure_mine) file_.ensure_mine();
       created_ = writers_.io().run([this] { create(); });
-      if (file_.sync_others) file_.sync_others();
     } catch (const std::exception& error) {
       note(error);
     }
@@ -192,7 +191,7 @@ class Save {
     if (posted > 0) land(posted - 1, previous);
     settle(created_);
     for (Buffer& buffer : buffers_) settle(buffer.written);
-    if (!failure_) agree(problem_);
+    if (!failure_ && writers_.count() > 1) agree(problem_);  // who writes alone says it when it should finish
   }
 
   bool needs_buffer(std::size_t round) const {
@@ -324,7 +323,10 @@ class Save {
 
   void finish() {
     if (!writers_.leads()) return;
-    bytes_ = on_io_thread([&] { return writer_->complete(); }, "finishing a file");
+    if (!problem_.empty()) throw SystemError(problem_);
+    std::future<std::uint64_t> completed = writers_.io().run([this] { return writer_->complete(); });
+    if (file_.sync_others) file_.sync_others();  // while the file itself is being synced
+    bytes_ = wait_for(world_, std::move(completed), "finishing a file");
     if (file_.ensure_mine) file_.ensure_mine();
     publish(temporary_, file_.path);
   }

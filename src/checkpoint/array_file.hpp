@@ -27,7 +27,7 @@ struct ArrayFile {
   /// Called on rank 0 before anything is written, and before the file gets its name; throws when this life may not
   /// write any more.
   std::function<void()> ensure_mine = {};
-  /// Called on rank 0 while the file is being made: brings to the device what has to be there before the file has its
+  /// Called on rank 0 while the file is being synced: brings to the device what has to be there before the file has its
   /// name; throws where that fails.
   std::function<void()> sync_others = {};
   std::size_t round_bytes = std::size_t{64} << 20;  ///< a writer holds three times so many
