@@ -153,7 +153,7 @@ void Saver::land() {
   for (const std::string& warning : flight->told) spdlog::warn("{}", warning);
   const double megabytes = static_cast<double>(outcome.bytes) * 1e-6;
   if (outcome.ok)
-    spdlog::info("saved step {}: durable, {:.1f} MB in {:.2f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
+    spdlog::info("saved step {}: durable, {:.1f} MB in {:.3f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
                  outcome.seconds, megabytes / outcome.seconds);
   else
     spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", flight->meta.step,
