@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <atomic>
 #include <fstream>
 #include <numeric>
 
@@ -135,10 +136,11 @@ TEST_F(ArrayFileTest, DiskThatFillsWhileOneWritesFailsOnAllRanks) {
   file.arrays.push_back({"/more", {2000, 1000}, DType::float32, {}, {{0, Box{{}, {2000, 1000}, 0}}}});
   const std::vector<float> more(2000000);
   const LocalData rest = file.local_data;
-  int asked = 0;
+  std::atomic<int> asked = 0;
   file.local_data = [&](std::size_t array, std::size_t piece) {
-    // Somebody takes the reserved space away and fills the disk, when the save is half done.
-    if (array == 2 && ++asked == 2) {
+    // Somebody takes the reserved space away and fills the disk, when the save is half done: each of the eight rounds
+    // asks three times when it is posted and once when it is written, and the fifth waits for the first to be written.
+    if (array == 2 && ++asked == 16) {
       for (const auto& entry : std::filesystem::directory_iterator(disk.folder())) give_back_space(entry.path());
       std::ofstream other(disk.folder() / "other");
       const std::vector<char> block(1 << 16);
