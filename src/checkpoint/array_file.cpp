@@ -76,8 +76,16 @@ class Parcel {
 };
 
 struct Buffer {
-  std::vector<std::byte> bytes;
+  std::unique_ptr<std::byte[]> bytes;
+  std::size_t size = 0;
   std::future<void> written;
+
+  // What it held goes; nothing is cleared, as pieces fill all of it.
+  void make_room(std::size_t more) {
+    if (more <= size) return;
+    bytes = std::make_unique_for_overwrite<std::byte[]>(more);
+    size = more;
+  }
 };
 
 // One save, from the empty file to its name. Stages end in an agreement, so that all ranks take the same turn.
@@ -206,7 +214,7 @@ class Save {
     if (writers_.writes()) {
       Buffer& buffer = buffers_[round % buffers];
       settle(buffer.written);
-      if (needs_buffer(round)) buffer.bytes.resize(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
+      if (needs_buffer(round)) buffer.make_room(rounds_[round].bytes[static_cast<std::size_t>(writers_.index())]);
       receive(rounds_[round], buffer, requests);
     }
     send(rounds_[round], requests);
@@ -231,7 +239,7 @@ class Save {
     std::vector<Parcel> from(static_cast<std::size_t>(world_.size()));
     for (const WriteStep& step : round.steps) {
       const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
-      if (!rows.empty() && !own_rows(step)) expect(file_.arrays[step.array], rows, buffer.bytes.data(), from);
+      if (!rows.empty() && !own_rows(step)) expect(file_.arrays[step.array], rows, buffer.bytes.get(), from);
     }
     for (std::size_t rank = 0; rank < from.size(); ++rank)
       if (!from[rank].empty())
@@ -284,7 +292,7 @@ class Save {
     if (!writers_.writes()) return;
     Buffer& buffer = buffers_[round % buffers];
     buffer.written =
-        writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.data()] { write(steps, first); });
+        writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.get()] { write(steps, first); });
   }
 
   // On the I/O thread. Several writers keep in step even when one has failed: the others would wait in MPI for ever.

@@ -18,8 +18,8 @@ class FileImage {
   FileImage(const FileImage&) = delete;
   FileImage& operator=(const FileImage&) = delete;
 
-  /// A file that is created with `access` lies in this memory, which grows by so many bytes at a time.
-  void hold(const Hdf5Properties& access, std::size_t bytes_at_a_time);
+  /// A file that is created with `access` lies in this memory, which is made for so many bytes and grows when it must.
+  void hold(const Hdf5Properties& access, std::size_t expected);
   /// Takes from the open file, flushed, how long it is.
   void measure(const Hdf5File& file);
   /// Of the file, once it is closed.
@@ -33,6 +33,7 @@ class FileImage {
   void* resize(std::size_t bytes) noexcept;
 
   std::unique_ptr<std::byte, Free> memory_;  // of malloc: it is resized
+  std::size_t capacity_ = 0;
   std::size_t bytes_ = 0;
 };
 
