@@ -36,7 +36,7 @@ MPI_Datatype type_in_rows(const ArraySpec& array, const Rows& rows, const Box& p
 }
 
 // What goes from one rank to one writer in a round, wherever it lies, as one message: MPI gathers it here and puts it
-// in its place there. With a message an array, many small arrays took longer on their way than to the disk.
+// in its place there. A message for each piece of an array would be hundreds for a file of a few MiB.
 class Parcel {
  public:
   Parcel() = default;

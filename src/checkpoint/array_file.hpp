@@ -30,8 +30,10 @@ struct ArrayFile {
   /// Called on rank 0 while the file is being synced: brings to the device what has to be there before the file has its
   /// name; throws where that fails.
   std::function<void()> sync_others = {};
-  std::size_t round_bytes = std::size_t{64} << 20;  ///< a writer holds three times so many
-  Progress* progress = nullptr;                     ///< what has gone its way, for who waits for the save
+  /// Of what travels at a time: a writer holds three times so many. One that writes alone makes a file of one round in
+  /// memory.
+  std::size_t round_bytes = std::size_t{64} << 20;
+  Progress* progress = nullptr;  ///< what has gone its way, for who waits for the save
 };
 
 struct SaveOutcome {

@@ -30,8 +30,8 @@ class ArrayWriter {
   /// Creates the file with all attributes and empty arrays, `complete` = 0, and reserves the space of its chunks. It
   /// stays open, to be written alone.
   void create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
-  /// The same for a small file that one writes alone: it is made in memory and goes to the disk in one piece, which
-  /// takes a fraction of the time of many small arrays one by one.
+  /// The same for a small file that one writes alone: it is made in memory and goes to the disk in one piece instead
+  /// of array by array.
   void create_in_memory(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
   /// Closes the created file, for several writers to open together.
   void hand_over();
