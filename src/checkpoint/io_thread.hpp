@@ -55,10 +55,17 @@ bool is_ready(const std::future<T>& result) {
   return result.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
+/// Whether it is ready, or gets ready within a moment that this thread sleeps: what waits for another thread of its own
+/// process has nothing to do for MPI, and would only take that thread's core.
+template <typename T>
+bool gets_ready(const std::future<T>& result) {
+  return result.wait_for(std::chrono::microseconds(200)) == std::future_status::ready;
+}
+
 /// Waits for a job under the one wait and returns its value or throws its exception.
 template <typename T>
 T wait_for(World& world, std::future<T> result, std::string_view what) {
-  world.wait_until([&] { return is_ready(result); }, what);
+  world.wait_until([&] { return gets_ready(result); }, what);
   return result.get();
 }
 

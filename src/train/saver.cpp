@@ -54,7 +54,8 @@ void Saver::look() {
 void Saver::finish() {
   if (!flight_) return;
   tell_staged();
-  world_.wait_until([this] { return is_ready(flight_->ended); }, fmt::format("the save of step {}", flight_->meta.step),
+  world_.wait_until([this] { return gets_ready(flight_->ended); },
+                    fmt::format("the save of step {}", flight_->meta.step),
                     [this] { return flight_->progress.bytes(); });
   land();
 }
