@@ -47,6 +47,22 @@ std::optional<double> expected_idle(const ScheduleRequest& r, const StageCosts& 
   }
 }
 
+std::vector<double> starts_of_forwards(const Schedule& schedule, const Simulation& simulation, int rank) {
+  std::vector<double> starts;
+  for (std::size_t i = 0; i < schedule.row(rank).size(); ++i)
+    if (schedule.row(rank)[i].work == Work::forward)
+      starts.push_back(simulation.spans[static_cast<std::size_t>(rank)][i].start);
+  return starts;
+}
+
+// The second rank waits for the first message, and computes while the others come.
+TEST(Simulate, OverheadKeepsTheSenderAndAReceiverThatDidNotWait) {
+  const Schedule schedule = lower(generate({.name = ScheduleName::fifo, .pipeline = 2, .microbatches = 3}));
+  const Simulation simulation = simulate(schedule, {.stages = {{1, 1, 1}, {2, 1, 1}}, .hop = 0.5, .overhead = 0.25});
+  EXPECT_EQ(starts_of_forwards(schedule, simulation, 0), (std::vector<double>{0, 1.25, 2.5}));
+  EXPECT_EQ(starts_of_forwards(schedule, simulation, 1), (std::vector<double>{1.5, 3.75, 6}));
+}
+
 TEST(Simulate, ZeroBubbleWaitsForItsFirstMicrobatchOnly) {
   for (const int p : {2, 3, 4, 8})
     for (int m = 2 * p - 1; m <= 2 * p + 8; ++m) {

@@ -68,8 +68,17 @@ RowProduct input_gradient_product(const LinearShape& shape) {
           .bias = false};
 }
 
+SumProduct weight_gradient_product(const LinearShape& shape) {
+  return {.m = shape.outputs,
+          .n = shape.inputs,
+          .k = shape.rows,
+          .type = shape.type,
+          .output_type = shape.dweight,
+          .accumulate = shape.accumulate};
+}
+
 bool has_few_rows(const Queue& queue, const RowProduct& product) {
-  return product.rows < few_rows_a_thread * queue.threads();
+  return product.rows < few_rows_a_thread * queue.threads() && !is_widened(product);
 }
 
 /// With few rows, the bytes of the product in float32 before GELU's slope is applied.
@@ -179,19 +188,20 @@ void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments) {
 }
 
 void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments) {
-  const SumProduct product{.m = arguments.dy.shape()[1],
-                           .n = arguments.x.shape()[1],
-                           .k = arguments.dy.shape()[0],
-                           .type = arguments.dy.type(),
-                           .output_type = arguments.dweight.type(),
-                           .accumulate = arguments.accumulate};
+  const SumProduct product = weight_gradient_product({.rows = arguments.dy.shape()[0],
+                                                      .inputs = arguments.x.shape()[1],
+                                                      .outputs = arguments.dy.shape()[1],
+                                                      .type = arguments.dy.type(),
+                                                      .dweight = arguments.dweight.type(),
+                                                      .accumulate = arguments.accumulate});
   ensure(arguments.x.type() == arguments.dy.type(), "linear_weight_gradient: dy and x differ in type");
   ensure(product.output_type == DType::float32 || (product.output_type == product.type && !product.accumulate),
          "linear_weight_gradient: only what overwrites may be bfloat16");
   ensure(arguments.x.shape()[0] == product.k && arguments.dweight.shape()[0] == product.m &&
              arguments.dweight.shape()[1] == product.n,
          "linear_weight_gradient: the shapes do not fit");
-  multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.raw());
+  multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.raw(),
+                      queue.workspace(workspace_bytes(product)));
   if (arguments.dbias.present())
     with_type(arguments.dy.type(),
               [&]<typename T>(T) { sum_columns<T>(queue, arguments.dy, arguments.dbias, arguments.accumulate); });
@@ -203,6 +213,7 @@ std::size_t linear_workspace(const LinearShape& shape, int threads) {
   Queue queue({.threads = threads});  // oneDNN says what it needs when a product is compiled
   std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
   const auto need = [&](std::int64_t more) { bytes = std::max(bytes, static_cast<std::size_t>(more)); };
+  need(static_cast<std::int64_t>(workspace_bytes(weight_gradient_product(shape))));
   const RowProduct forward = forward_product(shape), backward = input_gradient_product(shape);
   if (has_few_rows(queue, forward)) {
     if (shape.slope) bytes = std::max(bytes, few_rows_bytes(backward));

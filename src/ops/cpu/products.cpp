@@ -9,6 +9,7 @@
 
 #include "device/cpu/backend.hpp"
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/vector_math.hpp"
 
 namespace penstock::ops {
 namespace {
@@ -34,6 +35,56 @@ dnnl::memory::desc weight_matrix(const RowProduct& product) {
 }
 
 dnnl::memory::desc bias_row(std::int64_t outputs) { return matrix(1, outputs, DType::float32); }
+
+bool multiplies_bfloat16() {
+  static const bool does = [] {
+    const dnnl::memory::desc square = matrix(16, 16, DType::bfloat16);
+    try {
+      dnnl::matmul::primitive_desc({square, square, square}, dnnl::engine(dnnl::engine::kind::cpu, 0));
+      return true;
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return does;
+}
+
+bool is_widened(DType type) { return type == DType::bfloat16 && !multiplies_bfloat16(); }
+
+RowProduct as_multiplied(RowProduct product) {
+  if (is_widened(product)) product.type = product.output_type = DType::float32;
+  return product;
+}
+
+template <typename To, typename From>
+void convert(const From* from, To* to, std::int64_t n) {
+  for_vectors(n, [&](std::int64_t i, auto part) { store(to + i, load(from + i, part), part); });
+}
+
+constexpr std::int64_t converted_at_once = 16384;
+
+template <typename To, typename From>
+void convert_on_all_threads(Queue& queue, const From* from, To* to, std::int64_t n) {
+  for_pieces(queue, n, converted_at_once, [&](std::int64_t, Piece piece) {
+    convert(from + piece.begin, to + piece.begin, piece.end - piece.begin);
+  });
+}
+
+std::int64_t page_bytes(std::int64_t floats) {
+  return rounded_up(floats * static_cast<std::int64_t>(sizeof(float)), 4096);
+}
+
+std::int64_t widened_weight_bytes(const RowProduct& product) {
+  return is_widened(product) ? page_bytes(product.inputs * product.outputs) : 0;
+}
+
+/// A block's rows, and its result where that is rounded behind.
+std::int64_t widened_block_bytes(const RowProduct& product) {
+  if (!is_widened(product)) return 0;
+  const std::int64_t rows = BlockedProduct::block_rows(product.outputs, DType::float32);
+  return page_bytes(rows * product.inputs) +
+         (product.output_type == DType::float32 ? 0 : page_bytes(rows * product.outputs));
+}
 
 /// oneDNN compiles and runs a primitive for as many threads as OpenMP would give it.
 class ThreadsOfOneDnn {
@@ -114,6 +165,8 @@ struct WholeProduct {
 
 }  // namespace
 
+bool is_widened(const RowProduct& product) { return is_widened(product.type); }
+
 struct BlockedProduct::Primitive {
   /// Of one thread: threads share the primitive, not its operands.
   struct Operands {
@@ -182,17 +235,25 @@ std::int64_t BlockedProduct::block_rows(std::int64_t outputs, DType output_type)
 }
 
 std::int64_t BlockedProduct::workspace_bytes(Queue& queue, const RowProduct& product) {
-  const Primitives of_product = primitives(queue, product);
-  return of_product.packed_bytes() + queue.threads() * of_product.scratch_bytes();
+  const Primitives of_product = primitives(queue, as_multiplied(product));
+  return of_product.packed_bytes() + widened_weight_bytes(product) +
+         queue.threads() * (of_product.scratch_bytes() + widened_block_bytes(product));
 }
 
 BlockedProduct::BlockedProduct(Queue& queue, const RowProduct& product, const void* weight, const float* bias,
                                std::byte* workspace)
     : queue_(&queue),
-      block_rows_(block_rows(product.outputs, product.output_type)),
-      primitives_(primitives(queue, product)),
+      product_(product),
+      block_rows_(block_rows(product.outputs, as_multiplied(product).output_type)),
+      primitives_(primitives(queue, as_multiplied(product))),
       bias_(bias),
-      scratch_(workspace + primitives_.packed_bytes()) {
+      scratch_(workspace + primitives_.packed_bytes()),
+      widened_(scratch_ + queue.threads() * primitives_.scratch_bytes() + widened_weight_bytes(product)) {
+  if (is_widened(product)) {
+    auto* widened = reinterpret_cast<float*>(widened_ - widened_weight_bytes(product));
+    convert_on_all_threads(queue, static_cast<const bfloat16*>(weight), widened, product.inputs * product.outputs);
+    weight = widened;
+  }
   const ThreadsOfOneDnn all_threads(queue.threads());
   for (Primitive* primitive : {&primitives_.whole, &primitives_.rest}) {
     primitive->packed_weight.set_data_handle(workspace);
@@ -207,9 +268,16 @@ BlockedProduct::BlockedProduct(Queue& queue, const RowProduct& product, const vo
 void BlockedProduct::multiply(const void* x, void* y, std::int64_t rows) const {
   Primitive& primitive = rows == block_rows_ ? primitives_.whole : primitives_.rest;
   const int thread = omp_get_thread_num();
+  auto* const wide_x = reinterpret_cast<float*>(widened_ + thread * widened_block_bytes(product_));
+  float* const wide_y = wide_x + page_bytes(block_rows_ * product_.inputs) / static_cast<std::int64_t>(sizeof(float));
+  const bool rounds = is_widened(product_) && product_.output_type == DType::bfloat16;
+  if (is_widened(product_)) {
+    convert(static_cast<const bfloat16*>(x), wide_x, rows * product_.inputs);
+    x = wide_x;
+  }
   Primitive::Operands& own = primitive.of_thread[static_cast<std::size_t>(thread)];
   own.x.set_data_handle(writable(x));
-  own.y.set_data_handle(y);
+  own.y.set_data_handle(rounds ? wide_y : y);
   // The library's own scratch belongs to the primitive: threads that share the primitive must not share that.
   own.scratch.set_data_handle(scratch_ + thread * primitives_.scratch_bytes());
   const Argument arguments[] = {{DNNL_ARG_SRC, own.x.get()},
@@ -218,6 +286,7 @@ void BlockedProduct::multiply(const void* x, void* y, std::int64_t rows) const {
                                 {DNNL_ARG_SCRATCHPAD, own.scratch.get()},
                                 {DNNL_ARG_BIAS, primitive.bias.get()}};
   execute(*queue_, primitive.product, std::span(arguments).first(bias_ ? 5 : 4));
+  if (rounds) convert(wide_y, static_cast<bfloat16*>(y), rows * product_.outputs);
 }
 
 void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias,
@@ -233,18 +302,60 @@ void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, c
   }).multiply(queue, x, weight, bias, y);
 }
 
+namespace {
+
+void multiply_transposed_floats(const SumProduct& product, const float* a, const float* b, float* c) {
+  const dnnl_status_t status = dnnl_sgemm('T', 'N', product.m, product.n, product.k, 1.0F, a, product.m, b, product.n,
+                                          product.accumulate ? 1.0F : 0.0F, c, product.n);
+  if (status != dnnl_success)
+    throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
+}
+
+constexpr std::int64_t widened_rows = 512;  // of a and b at once
+
+std::int64_t widened_bytes(const SumProduct& product) {
+  const std::int64_t rows = std::min(product.k, widened_rows);
+  return page_bytes(rows * product.m) + page_bytes(rows * product.n);
+}
+
+/// Some rows of both sides after the others.
+void multiply_transposed_widened(Queue& queue, SumProduct product, const bfloat16* a, const bfloat16* b, void* c,
+                                 std::byte* workspace) {
+  const bool rounds = product.output_type == DType::bfloat16;
+  auto* const wide_a = reinterpret_cast<float*>(workspace);
+  float* const wide_b =
+      wide_a + page_bytes(std::min(product.k, widened_rows) * product.m) / static_cast<std::int64_t>(sizeof(float));
+  auto* const sum = static_cast<float*>(rounds ? workspace + widened_bytes(product) : c);
+  const std::int64_t all_rows = product.k;
+  for (std::int64_t row = 0; row < all_rows; row += widened_rows) {
+    product.k = std::min(widened_rows, all_rows - row);
+    convert_on_all_threads(queue, a + row * product.m, wide_a, product.k * product.m);
+    convert_on_all_threads(queue, b + row * product.n, wide_b, product.k * product.n);
+    multiply_transposed_floats(product, wide_a, wide_b, sum);
+    product.accumulate = true;
+  }
+  if (rounds) convert_on_all_threads(queue, sum, static_cast<bfloat16*>(c), product.m * product.n);
+}
+
+}  // namespace
+
+std::size_t workspace_bytes(const SumProduct& product) {
+  if (!is_widened(product.type)) return 0;
+  const std::int64_t sum = product.output_type == DType::bfloat16 ? page_bytes(product.m * product.n) : 0;
+  return static_cast<std::size_t>(widened_bytes(product) + sum);
+}
+
 // Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth
 // slower in float32 than sgemm.
-void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c) {
+void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
+                         std::byte* workspace) {
   const ThreadsOfOneDnn all_threads(queue.threads());
-  if (product.type == DType::float32) {  // 5 % faster than the matmul primitive with a transposed source
-    const dnnl_status_t status = dnnl_sgemm(
-        'T', 'N', product.m, product.n, product.k, 1.0F, static_cast<const float*>(a), product.m,
-        static_cast<const float*>(b), product.n, product.accumulate ? 1.0F : 0.0F, static_cast<float*>(c), product.n);
-    if (status != dnnl_success)
-      throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
-    return;
-  }
+  if (product.type == DType::float32)  // 5 % faster than the matmul primitive with a transposed source
+    return multiply_transposed_floats(product, static_cast<const float*>(a), static_cast<const float*>(b),
+                                      static_cast<float*>(c));
+  if (is_widened(product.type))
+    return multiply_transposed_widened(queue, product, static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b),
+                                       c, workspace);
   const PrimitiveKey key{transposed_product,
                          product.m,
                          product.n,

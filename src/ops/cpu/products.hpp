@@ -23,13 +23,17 @@ struct RowProduct {
   bool bias = false;
 };
 
+/// Whether its operands are brought to float32 first: oneDNN multiplies bfloat16 only on CPUs with AVX-512. Sums are
+/// taken in float32 either way.
+bool is_widened(const RowProduct& product);
+
 /// The primitive that computes `block_rows` rows of a RowProduct on one thread, and the weight packed for it.
 class BlockedProduct {
  public:
   /// Rows of a block: as many as keep a block's output near 384 KiB, from 128 (so that the weight
   /// is read seldom) to 256.
   static std::int64_t block_rows(std::int64_t outputs, DType output_type);
-  /// Workspace bytes of the packed weight and of what oneDNN needs on each thread.
+  /// Workspace bytes of the packed weight and of what each thread needs.
   static std::int64_t workspace_bytes(Queue& queue, const RowProduct& product);
 
   /// Packs the weight to `workspace`; `bias` may be null where the product has none.
@@ -53,10 +57,12 @@ class BlockedProduct {
   static Primitives primitives(Queue& queue, const RowProduct& product);
 
   Queue* queue_;
+  RowProduct product_;  ///< as it is asked for
   std::int64_t block_rows_;
   Primitives primitives_;
   const float* bias_;
   std::byte* scratch_;  ///< of thread 0; the others' follow
+  std::byte* widened_;  ///< likewise, behind the widened weight
 };
 
 /// c [m, n] (+)= a^T b with a [k, m], b [k, n], on all threads of the queue; c float32.
@@ -68,10 +74,13 @@ struct SumProduct {
   DType output_type = DType::float32;
   bool accumulate = true;
 };
-void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c);
+void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
+                         std::byte* workspace);
+/// Bytes of its workspace, which may be none.
+std::size_t workspace_bytes(const SumProduct& product);
 
 /// One product on all threads without packing: for few rows, where packing the weight would cost as much as the
-/// product.
+/// product. Not for operands that are widened.
 void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias,
                        void* y);
 
