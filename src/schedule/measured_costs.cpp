@@ -44,15 +44,20 @@ void count_compute(StageCosts& stage, Work work, double seconds) {
 /// The sums across ranks that stand behind one another at a step's end.
 bool ends_step(Work work) { return is_whole_step(work) && work != Work::gather_parameters && work != Work::update; }
 
-double seconds_at_end(const RankCosts& rank) {
-  double sum = 0;
+/// How many of them a rank takes part in, and the seconds that it spends there.
+std::pair<int, double> end_of(const RankCosts& rank) {
+  std::pair<int, double> end{0, 0};
   for (const auto& [action, seconds] : rank)
-    if (ends_step(action.work)) sum += seconds;
-  return sum;
+    if (ends_step(action.work)) end.first += 1, end.second += seconds;
+  return end;
 }
 
+/// Of the ranks that take part in the most of them: middle ranks of a pipeline have no part in the tied sum.
 const RankCosts& last_to_come(const std::vector<RankCosts>& ranks) {
-  return *std::ranges::min_element(ranks, {}, seconds_at_end);
+  return *std::ranges::min_element(ranks, {}, [](const RankCosts& rank) {
+    const auto [sums, seconds] = end_of(rank);
+    return std::pair(-sums, seconds);
+  });
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ TEST(MeasuredCosts, SumsAtTheStepsEndAreThoseOfTheRankThatCameLast) {
   Schedule schedule;
   schedule.stages = 2;
   const std::vector<std::string> texts{"0F0 1 0B0 6 R 0.01 T 0.4 N 0.6 U 1 G 0.3",
-                                       "1F0 1 1B0 5 R 0.02 T 8.0 N 0.2 U 1 G 0.1"};
+                                       "1F0 1 1B0 5 R 0.02 T 8.0 N 0.2 U 1 G 0.1", "R 0.01 N 0.5"};
   const Costs costs = costs_of(schedule, texts);
   EXPECT_EQ(costs.whole_step.at(Work::reduce_gradients), 0.01);
   EXPECT_EQ(costs.whole_step.at(Work::tied_sum), 0.4);
