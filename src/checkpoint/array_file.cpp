@@ -264,26 +264,32 @@ class Save {
   }
 
   void send(const Round& round, std::vector<MPI_Request>& requests) {
-    for (int writer = 0; writer < writers_.count(); ++writer) {
-      Parcel parcel;
-      for (const WriteStep& step : round.steps)
-        if (writer != writers_.index() || !own_rows(step)) pack(step, writer, parcel);
-      if (!parcel.empty())
+    std::vector<Parcel> to(static_cast<std::size_t>(writers_.count()));
+    for (const WriteStep& step : round.steps) pack(step, to);
+    for (int writer = 0; writer < writers_.count(); ++writer)
+      if (Parcel& parcel = to[static_cast<std::size_t>(writer)]; !parcel.empty())
         check_mpi(MPI_Isend(MPI_BOTTOM, 1, parcel.type(), writers_.rank_of(writer), tag, writers_.messages(),
                             &requests.emplace_back()));
+  }
+
+  void pack(const WriteStep& step, std::vector<Parcel>& to) const {
+    const ArraySpec& array = file_.arrays[step.array];
+    const bool writes_own = writers_.writes() && own_rows(step);
+    for (std::size_t p = 0; p < array.pieces.size(); ++p) {
+      if (array.pieces[p].rank != world_.rank()) continue;
+      for (int writer = 0; writer < writers_.count(); ++writer)
+        if (!(writes_own && writer == writers_.index()))
+          add_part(step, p, writer, to[static_cast<std::size_t>(writer)]);
     }
   }
 
-  void pack(const WriteStep& step, int writer, Parcel& parcel) const {
+  void add_part(const WriteStep& step, std::size_t piece, int writer, Parcel& parcel) const {
     const ArraySpec& array = file_.arrays[step.array];
-    for (std::size_t p = 0; p < array.pieces.size(); ++p) {
-      if (array.pieces[p].rank != world_.rank()) continue;
-      const Box part = part_in_rows(array.pieces[p].box, step.of_writer[static_cast<std::size_t>(writer)]);
-      if (part.elements() == 0) continue;
-      const std::byte* first = file_.local_data(step.array, p);
-      parcel.add_dense(first + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type), array.type,
-                       part.elements());
-    }
+    const Box part = part_in_rows(array.pieces[piece].box, step.of_writer[static_cast<std::size_t>(writer)]);
+    if (part.elements() == 0) return;
+    const std::byte* first = file_.local_data(step.array, piece);
+    parcel.add_dense(first + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type), array.type,
+                     part.elements());
   }
 
   void land(std::size_t round, std::vector<MPI_Request>& requests) {
@@ -303,7 +309,7 @@ class Save {
       const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
       const std::byte* own = rows.empty() ? nullptr : own_rows(step);
       try {
-        writer_->write(file_.arrays[step.array], rows, own ? own : first + rows.offset);
+        writer_->write(file_.arrays[step.array], rows, own || rows.empty() ? own : first + rows.offset);
       } catch (const std::exception& error) {
         if (writers_.count() == 1) throw;
         if (!problem) problem = error.what();

@@ -1,5 +1,6 @@
 #pragma once
-// A file that is whole or not there: written under a temporary name, with its space reserved, synced, then renamed.
+// A file that is whole or not there: written under a temporary name (with its space reserved, unless it comes in one
+// piece), synced, then renamed.
 // All functions throw SystemError with the path and the system's reason.
 
 #include <cstddef>

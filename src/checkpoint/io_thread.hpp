@@ -55,8 +55,8 @@ bool is_ready(const std::future<T>& result) {
   return result.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
-/// Whether it is ready, or gets ready within a moment that this thread sleeps: what waits for another thread of its own
-/// process has nothing to do for MPI, and would only take that thread's core.
+/// Whether it is ready, or gets ready within a moment that this thread sleeps: who waits for another thread of its own
+/// process would only take that thread's core. Messages under way may wait as long.
 template <typename T>
 bool gets_ready(const std::future<T>& result) {
   return result.wait_for(std::chrono::microseconds(200)) == std::future_status::ready;

@@ -116,7 +116,8 @@ PartTimes read_part_times(const std::string& text, const std::string& subject) {
                     .head = costs_in(json, "head"),
                     .whole_step = {},
                     .hop = seconds_in(json.at("hop"), "hop"),
-                    .overhead = seconds_in(json.at("overhead"), "overhead")};
+                    .overhead = 0};
+    if (json.contains("overhead")) times.overhead = seconds_in(json.at("overhead"), "overhead");  // not in older files
     if (times.block.sum() <= 0)
       throw_input_error("the times of block are all 0: nothing was measured; name the costs.json of a run");
     for (const auto& [work, seconds] : json.at("whole_step").items())

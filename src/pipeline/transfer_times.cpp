@@ -31,8 +31,8 @@ class Pair {
         answer_(message(model)),
         early_(message(model)) {}
 
-  /// What the round trip takes beyond the other's computing is two hops; what the second answer takes, which comes while
-  /// this rank computes, is overhead alone, and so is the launch of the question.
+  /// What the round trip takes beyond the other's computing is two hops; what the second answer takes, which comes
+  /// while this rank computes, is overhead alone, and so is the launch of the question.
   TransferTimes ask() {
     compute(computing_seconds_);
     const auto start = Clock::now();
@@ -43,7 +43,7 @@ class Pair {
     finish(arrives);
     const double hop = std::max(0.0, (seconds_since(start) - computing_seconds_) / 2);
     const Event arrived = pipeline_->receive(early_, peer_, tag);
-    compute(2 * computing_seconds_);
+    compute(2 * (computing_seconds_ + hop));
     const auto late = Clock::now();
     finish(arrived);
     const double receiving = seconds_since(late);

@@ -60,6 +60,12 @@ const RankCosts& last_to_come(const std::vector<RankCosts>& ranks) {
   });
 }
 
+/// A rank without a tied sum that came after all others waited for nobody in the norm, and they for it.
+void take_shorter_norm(const RankCosts& rank, Costs& costs) {
+  for (const auto& [action, seconds] : rank)
+    if (action.work == Work::norm) lower(costs.whole_step[action.work], seconds);
+}
+
 }  // namespace
 
 void MeasuredCosts::add(const std::vector<Action>& row, std::span<const Span> spans) {
@@ -91,8 +97,11 @@ Costs costs_of(const Schedule& schedule, std::span<const std::string> texts) {
         raise(costs.whole_step[action.work], seconds);
       else if (action.work == Work::gather_parameters)
         lower(costs.whole_step.try_emplace(action.work, seconds).first->second, seconds);
-  for (const auto& [action, seconds] : last_to_come(ranks))
+  const RankCosts& last = last_to_come(ranks);
+  for (const auto& [action, seconds] : last)
     if (ends_step(action.work)) costs.whole_step[action.work] = seconds;
+  for (const RankCosts& rank : ranks)
+    if (end_of(rank).first < end_of(last).first) take_shorter_norm(rank, costs);
   return costs;
 }
 

@@ -5,8 +5,8 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "pipeline/evaluation_schedule.hpp"
-#include "pipeline/transfer_times.hpp"
 #include "pipeline/part_times.hpp"
+#include "pipeline/transfer_times.hpp"
 #include "train/restart_advice.hpp"
 #include "train/taps.hpp"
 

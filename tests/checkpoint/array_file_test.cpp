@@ -219,7 +219,7 @@ TEST_F(ArrayFileTest, FileMadeInMemoryIsTheOneMadeOnTheDisk) {
   const std::filesystem::path in_memory = folder.path() / "memory.h5", on_disk = folder.path() / "disk.h5";
   ASSERT_TRUE(save_arrays(world, writers, file_at(in_memory)).ok);
   ArrayFile file = file_at(on_disk);
-  file.round_bytes = std::size_t{1} << 20;
+  file.round_bytes = 1;  // a round an array
   ASSERT_TRUE(save_arrays(world, writers, file).ok);
   if (world.rank() != 0) return;
   expect_whole(in_memory);

@@ -17,8 +17,8 @@ using test::tolerance_of;
 struct Size {
   std::int64_t N, K, M;
 };
-constexpr Size sizes[] = {{1, 1, 1},     {1, 20, 60},   {7, 16, 8},   {64, 48, 192},
-                          {100, 20, 33}, {5, 768, 100}, {70, 64, 768}};
+constexpr Size sizes[] = {{1, 1, 1},     {1, 20, 60},   {7, 16, 8},    {64, 48, 192},
+                          {100, 20, 33}, {5, 768, 100}, {70, 64, 768}, {700, 24, 40}};
 
 struct Types {
   DType in, out;
@@ -37,7 +37,7 @@ double weight_size(std::int64_t inputs) { return 1 / std::sqrt(static_cast<doubl
 
 TEST(Linear, IsTheReference) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   for (const Size& size : sizes)
     for (const Types& types : type_pairs)
       for (const bool has_bias : {false, true})
@@ -60,7 +60,7 @@ TEST(Linear, IsTheReference) {
 
 TEST(Linear, GeluIsRightFarFromZero) {
   // tanh saturates: large pre-activations pass unchanged, very negative ones vanish, and no exponential overflows.
-  Queue queue;
+  Queue queue({.threads = 2});
   for (const DType type : {DType::float32, DType::bfloat16}) {
     const TestTensor x(type, {1, 1}), weight(type, {6, 1});
     reference::write(x, {1});
@@ -86,7 +86,7 @@ TEST(Linear, GeluIsRightFarFromZero) {
 
 TEST(LinearInputGradient, IsTheReference) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   enum class Gelu { none, own, in_place };
   for (const Size& size : sizes)
     for (const Types& types : type_pairs)
@@ -108,7 +108,7 @@ TEST(LinearInputGradient, IsTheReference) {
 
 TEST(LinearWeightGradient, IsTheReference) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   for (const Size& size : sizes)
     for (const DType type : {DType::float32, DType::bfloat16})
       for (const bool has_bias : {false, true})
@@ -137,7 +137,7 @@ TEST(LinearWeightGradient, IsTheReference) {
 
 TEST(LinearWeightGradient, InBfloat16IsTheReference) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   for (const Size& size : sizes) {
     SCOPED_TRACE(describe(size, {DType::bfloat16, DType::bfloat16}));
     const TestTensor dy = random.normal(DType::bfloat16, {size.N, size.M});
@@ -151,7 +151,7 @@ TEST(LinearWeightGradient, InBfloat16IsTheReference) {
 
 TEST(LinearWeightGradient, InBfloat16RefusesToAdd) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   const TestTensor dy = random.normal(DType::bfloat16, {8, 16}), x = random.normal(DType::bfloat16, {8, 16});
   const TestTensor dweight = random.normal(DType::bfloat16, {16, 16});
   EXPECT_THROW(ops::linear_weight_gradient(queue, {.dy = dy, .x = x, .dweight = dweight, .dbias = {}}), LogicError);
@@ -159,7 +159,7 @@ TEST(LinearWeightGradient, InBfloat16RefusesToAdd) {
 
 TEST(LinearWeightGradient, AddsOverMicrobatches) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   const TestTensor dy = random.normal(DType::bfloat16, {33, 12}), x = random.normal(DType::bfloat16, {33, 20});
   TestTensor twice = random.normal(DType::float32, {12, 20}), once = twice;
   for (int i = 0; i < 2; ++i) ops::linear_weight_gradient(queue, {.dy = dy, .x = x, .dweight = twice, .dbias = {}});
@@ -171,7 +171,7 @@ TEST(LinearWeightGradient, AddsOverMicrobatches) {
 
 TEST(Linear, BitsIgnoreOldMemory) {
   RandomTensors random;
-  Queue queue;
+  Queue queue({.threads = 2});
   for (const DType type : {DType::float32, DType::bfloat16}) {
     const TestTensor x = random.normal(type, {37, 20}), weight = random.normal(type, {33, 20});
     const TestTensor bias = random.normal(DType::float32, {33}), dy = random.normal(type, {37, 33});

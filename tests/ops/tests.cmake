@@ -7,6 +7,12 @@ penstock_test(ops/gelu_test LABELS unit)
 penstock_test(ops/layer_norm_test LABELS unit)
 penstock_test(ops/linear_choices_test LABELS unit)
 penstock_test(ops/linear_test LABELS unit)
+if(NOT PENSTOCK_CUDA)
+  # Where oneDNN multiplies no bfloat16: on every machine, also on one where it does.
+  add_test(NAME ops.linear_test.without_avx512 COMMAND test.ops.linear_test)
+  set_tests_properties(ops.linear_test.without_avx512 PROPERTIES LABELS unit
+                       ENVIRONMENT "ONEDNN_MAX_CPU_ISA=AVX2;OMP_NUM_THREADS=2;${sanitizer_environment}")
+endif()
 penstock_test(ops/softmax_loss_test LABELS unit)
 penstock_test(ops/squared_norm_test LABELS unit)
 penstock_test(ops/step_scalars_test LABELS unit)

@@ -58,12 +58,23 @@ TEST(MeasuredCosts, SumsAtTheStepsEndAreThoseOfTheRankThatCameLast) {
   Schedule schedule;
   schedule.stages = 2;
   const std::vector<std::string> texts{"0F0 1 0B0 6 R 0.01 T 0.4 N 0.6 U 1 G 0.3",
-                                       "1F0 1 1B0 5 R 0.02 T 8.0 N 0.2 U 1 G 0.1", "R 0.01 N 0.5"};
+                                       "1F0 1 1B0 5 R 0.02 T 8.0 N 0.2 U 1 G 0.1", "R 0.01 N 8.5"};
   const Costs costs = costs_of(schedule, texts);
   EXPECT_EQ(costs.whole_step.at(Work::reduce_gradients), 0.01);
   EXPECT_EQ(costs.whole_step.at(Work::tied_sum), 0.4);
   EXPECT_EQ(costs.whole_step.at(Work::norm), 0.6);
   EXPECT_EQ(costs.whole_step.at(Work::gather_parameters), 0.1);
+}
+
+// Those with a tied sum wait in N for the one without.
+TEST(MeasuredCosts, NormIsOfTheRankThatCameLastWithoutATiedSum) {
+  Schedule schedule;
+  schedule.stages = 3;
+  const std::vector<std::string> texts{"0F0 1 0B0 6 T 0.4 N 3 U 1", "1F0 1 1B0 9 N 0.2 U 1",
+                                       "2F0 1 2B0 5 T 0.5 N 3 U 1"};
+  const Costs costs = costs_of(schedule, texts);
+  EXPECT_EQ(costs.whole_step.at(Work::tied_sum), 0.4);
+  EXPECT_EQ(costs.whole_step.at(Work::norm), 0.2);
 }
 
 TEST(MeasuredCosts, WorkOfTheWholeStepLengthensIt) {

@@ -60,10 +60,11 @@ TEST(StepForecast, CountsAHopForEachTransfer) {
     for (int step = 1; step <= StepForecast::last_timed; ++step)
       forecast.add(test_world(), spans_of(schedule.row(0), 1), [&](double computing_seconds) {
         asked = computing_seconds;
-        return TransferTimes{.hop = hop};
+        return TransferTimes{.hop = hop, .overhead = hop / 8};
       });
     EXPECT_DOUBLE_EQ(asked, 1) << "the mean of a stage that was timed, 2, and one that was not";
     EXPECT_NEAR(forecast.costs().hop, hop, 1e-9);
+    EXPECT_NEAR(forecast.costs().overhead, hop / 8, 1e-9);
     return forecast.foretold()->makespan;
   };
   EXPECT_GT(makespan(5), makespan(0)) << "longer than the other microbatch's forward pass hides";
