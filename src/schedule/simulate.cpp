@@ -106,8 +106,8 @@ class Clock {
   }
 
   std::optional<Span> span_of(const Action& action, int rank) {
-    // The transfers' lane is not the computing's: only what they carry keeps them.
     const std::vector<Need> needs = prerequisites(action, rank, schedule_);
+    // The transfers' lane is not the computing's: only what they carry keeps them.
     double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)] + taking_in(needs);
     const auto wait = [&](const double& time) {
       if (time == unknown) awaited_[static_cast<std::size_t>(rank)] = &time;
