@@ -19,21 +19,28 @@ class Test(unittest.TestCase):
         self.root = Path(folder.name)
         self.calls = self.root / "calls"
         self.calls.write_text("")
-        for name in ("bin", "scripts", ".ci", "build/cpu", "build/sanitize"):
+        for name in ("bin", "scripts", ".ci", "build/cpu", "build/sanitize", "build/cuda"):
             (self.root / name).mkdir(parents=True)
         for name in ("scripts/test", ".ci/run"):
             shutil.copy(SOURCE / name, self.root / name)
         for tool in ("bash", "dirname", "nproc", "rm", "sed", "tee"):
             (self.root / "bin" / tool).symlink_to(shutil.which(tool))
         for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare"):
-            path = self.root / name
-            path.write_text(f'#!{shutil.which("bash")}\necho "{path.name} $*" >> {self.calls}\n')
-            path.chmod(0o755)
+            self.make_up(name)
+
+    def make_up(self, name):
+        path = self.root / name
+        call = f'"{path.name} $*" "${{CMAKE_CXX_COMPILER_LAUNCHER:-}}"'
+        path.write_text(f'#!{shutil.which("bash")}\necho {call} >> {self.calls}\n')
+        path.chmod(0o755)
 
     def run_script(self, name, *words):
         done = subprocess.run([shutil.which("bash"), self.root / name, *words], capture_output=True, text=True,
                               check=True, env={"PATH": str(self.root / "bin"), "HOME": os.environ.get("HOME", "/")})
-        return done.stdout, [call for call in self.calls.read_text().splitlines() if call.startswith("prepare")]
+        return done.stdout, self.calls_of("prepare")
+
+    def calls_of(self, command):
+        return [line.strip() for line in self.calls.read_text().splitlines() if line.startswith(command)]
 
     def test_services_are_installed_only_when_asked_for(self):
         said, prepared = self.run_script("scripts/test", "--quick", "-R", "comm")
@@ -50,6 +57,18 @@ class Test(unittest.TestCase):
     def test_continuous_integration_asks_for_them(self):
         _, prepared = self.run_script(".ci/run", "--quick")
         self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
+
+    def test_two_presets_of_one_source_share_a_cache(self):
+        self.make_up("bin/nvcc")
+        for tool, launcher in ((None, ""), ("bin/ccache", " ccache")):
+            with self.subTest(tool=tool):
+                self.calls.write_text("")
+                if tool:
+                    self.make_up(tool)
+                said, prepared = self.run_script("scripts/test")
+                self.assertEqual(prepared, ["prepare build test cuda", "prepare cache"])
+                self.assertIn(f"cmake --preset cuda -G Ninja{launcher}", self.calls_of("cmake"))
+                self.assertEqual("no ccache here" in said, tool is None)
 
 
 if __name__ == "__main__":
