@@ -142,6 +142,7 @@ int run_chosen(const std::function<int()>& chosen) {
 
 int run_command_line(int argc, char** argv) {
   CLI::App app("Penstock trains transformers on meshes of MPI ranks.", "penstock");
+  app.set_version_flag("--version", "penstock " PENSTOCK_VERSION);
   app.require_subcommand(1);
   std::function<int()> chosen;
   add_train(app, chosen);
@@ -155,7 +156,7 @@ int run_command_line(int argc, char** argv) {
     ensure_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const char* rank = std::getenv("PMI_RANK");  // all ranks of a job have the same command line: one of them speaks
     if (rank && std::string_view(rank) != "0") return 0;
     std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n",

@@ -298,6 +298,9 @@ class InputTest(Refusal):
                 self.assertNotEqual(result.err, "")
                 self.assertEqual(result.out, "")
 
+    def test_the_version_is_told(self):
+        self.assertRegex(self.penstock("--version").out, r"^penstock \d+\.\d+\.\d+\n$")
+
     def test_setting_that_is_no_setting(self):
         words = self.command(deck=self.deck) + ["--set", "mesh"]
         result = self.finish(self.start(words, cwd=self.place))
