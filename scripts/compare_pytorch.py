@@ -9,7 +9,7 @@ the second one makes it first (any mesh). PyTorch loads the weights of step 0 an
   - the loss and the gradient norm of step 1 as metrics.csv has them (1e-5 relative),
   - every tap captured in step 1, gradients of taps included (1e-5 of the tap's norm),
   - after 5 steps of AdamW the weights of the step-5 checkpoint (1e-4 of each tensor's norm).
-Needs PyTorch, h5py and numpy; Penstock itself needs none of them. Exit 0: all equal; 1: not; 2: nothing to compare.
+Needs Python 3.11, PyTorch, h5py and numpy; Penstock itself needs none of them. Exit 0: all equal; 1: not; 2: nothing to compare.
 """
 
 import argparse

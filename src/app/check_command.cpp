@@ -53,7 +53,7 @@ std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan,
     r.parameters = parameter_layout(plan, r.place).parameters_held();
     r.memory = plan_memory(plan, r.place, threads);
     r.staging = staging_bytes(plan, r.place, config.saves_behind_training());
-    r.planned = planned_bytes(config, plan, r.place, threads);
+    r.planned = planned_bytes(r.memory, r.staging);
     if (plan.recompute != Recompute::none)
       r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
                           static_cast<std::int64_t>(plan_memory(plain, r.place, threads).total());
@@ -162,27 +162,53 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   std::printf("%s\n", json.dump(2).c_str());
 }
 
+std::string memory_columns(const RankPlan& rank) {
+  std::string columns = fmt::format("{:>12}", rank.parameters);
+  for (int u = 0; u < memory_uses; ++u)
+    columns += fmt::format("  {:>11}", bytes_text(rank.memory.of(static_cast<MemoryUse>(u))));
+  return columns + fmt::format("  {:>11}  {:>11}", bytes_text(rank.memory.total()), bytes_text(rank.staging));
+}
+
+// A line for ranks of one pipeline rank that read the same: thousands of ranks are no more lines than a few.
+struct MemoryLine {
+  std::size_t first_rank = 0;
+  int ranks = 0;
+  std::string columns;
+};
+
+std::vector<MemoryLine> memory_lines(const std::vector<RankPlan>& ranks) {
+  std::vector<MemoryLine> lines;
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    std::string columns = memory_columns(ranks[rank]);
+    const auto alike = std::find_if(lines.begin(), lines.end(), [&](const MemoryLine& line) {
+      return ranks[line.first_rank].place.pipeline == ranks[rank].place.pipeline && line.columns == columns;
+    });
+    if (alike != lines.end())
+      ++alike->ranks;
+    else
+      lines.push_back({rank, 1, std::move(columns)});
+  }
+  return lines;
+}
+
 void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
                 int threads, const std::string& table) {
   fmt::print("{} parameters on {} ranks: {}\n", total_parameters(plan), mesh.size(), mesh.text());
   for (const std::string& line : stage_lines(plan)) fmt::print("  {}\n", line);
   fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global,
              config.data.sequence, plan.microbatches(), config.batch.micro, config.precision.compute);
-  fmt::print("\nrank  data  pipeline  tensor  {:>12}", "held");
+  fmt::print("\n rank  data  pipeline  tensor  ranks  {:>12}", "held");
   for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", name_of(static_cast<MemoryUse>(u)));
   fmt::print("  {:>11}  {:>11}\n", "total", "staging");
-  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
-    const RankPlan& r = ranks[rank];
-    fmt::print("{:>4}  {:>4}  {:>8}  {:>6}  {:>12}", rank, r.place.data, r.place.pipeline, r.place.tensor,
-               r.parameters);
-    for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", bytes_text(r.memory.of(static_cast<MemoryUse>(u))));
-    fmt::print("  {:>11}  {:>11}\n", bytes_text(r.memory.total()), bytes_text(r.staging));
+  for (const MemoryLine& line : memory_lines(ranks)) {
+    const MeshPlace& place = ranks[line.first_rank].place;
+    fmt::print("{:>5}  {:>4}  {:>8}  {:>6}  {:>5}  {}\n", line.first_rank, place.data, place.pipeline, place.tensor,
+               line.ranks, line.columns);
   }
   fmt::print(
-      "(held: elements of parameters; the others are memory of the plan, the workspace for {} thread{} a rank. Beside "
-      "the total the host holds what saves are written from (staging), and, where a rank writes, up to 192 MiB while "
-      "it "
-      "saves.)\n",
+      "(ranks: so many ranks of this pipeline rank are alike, and the first of them is named. held: elements of "
+      "parameters; the others are memory of the plan, the workspace for {} thread{} a rank. Beside the total the host "
+      "holds what saves are written from (staging), and, where a rank writes, up to 192 MiB while it saves.)\n",
       threads, threads == 1 ? "" : "s");
   const MemoryBesidePlan beside = memory_beside_plan();
   fmt::print("Beside that a process holds about {} ({}): {} shows about {} for the largest rank.\n",

@@ -130,12 +130,6 @@ Field& Field::below(double bound) {
   return *this;
 }
 
-Field& Field::multiple_of(std::int64_t step) {
-  ensure_rule_fits(is_number() && !std::holds_alternative<double*>(target_) && step >= 1, key_);
-  multiple_of_ = step;
-  return *this;
-}
-
 Field& Field::one_of(std::initializer_list<std::string_view> words) {
   return one_of(std::vector<std::string>(words.begin(), words.end()));
 }
@@ -205,8 +199,6 @@ std::optional<std::string> Field::number_problem(double number) const {
 
 std::optional<std::string> Field::element_problem(std::int64_t element) const {
   if (auto problem = number_problem(static_cast<double>(element))) return problem;
-  if (multiple_of_ && element % *multiple_of_ != 0)
-    return fmt::format("is not a multiple of {}; {}", *multiple_of_, cure());
   if (!numbers_.empty() && std::find(numbers_.begin(), numbers_.end(), element) == numbers_.end())
     return fmt::format("is not among the choices; {}", cure());
   return std::nullopt;
@@ -266,7 +258,6 @@ std::string Field::rules_text() const {
   if (at_most_) rules.push_back(fmt::format("at most {}", *at_most_));
   if (above_) rules.push_back(fmt::format("above {}", *above_));
   if (below_) rules.push_back(fmt::format("below {}", *below_));
-  if (multiple_of_) rules.push_back(fmt::format("a multiple of {}", *multiple_of_));
   if (!numbers_.empty()) rules.push_back(choice_text(texts(numbers_)));
   if (!words_.empty()) rules.push_back(choice_text(words_));
   std::string text = fmt::format("{}", fmt::join(rules, ", "));
@@ -283,8 +274,7 @@ std::string Field::cure() const {
 std::string Field::example() const {
   if (!required_) return shortened(toml_text(default_));
   if (!words_.empty()) return is_list() ? toml_text(words_) : toml_text(words_.front());
-  const auto integer =
-      static_cast<std::int64_t>(std::max(at_least_.value_or(1), multiple_of_ ? double(*multiple_of_) : 1));
+  const auto integer = static_cast<std::int64_t>(std::max(at_least_.value_or(1), 1.0));
   switch (target_.index()) {
     case 0:
       return toml_text(numbers_.empty() ? integer : numbers_.front());

@@ -35,7 +35,6 @@ class Field {
   Field& at_most(double bound);
   Field& above(double bound);
   Field& below(double bound);
-  Field& multiple_of(std::int64_t step);
   Field& one_of(std::initializer_list<std::string_view> words);
   Field& one_of(std::vector<std::string> words);
   Field& one_of(std::initializer_list<std::int64_t> numbers);
@@ -101,7 +100,6 @@ class Field {
   std::optional<double> at_most_;
   std::optional<double> above_;
   std::optional<double> below_;
-  std::optional<std::int64_t> multiple_of_;
   std::vector<std::string> words_;
   std::vector<std::int64_t> numbers_;
 };

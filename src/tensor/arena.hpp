@@ -45,7 +45,6 @@ class Arena {
   /// Throws LogicError when a real arena is exhausted: the plan was wrong.
   TensorView take(MemoryUse use, DType type, const Shape& shape, std::string_view part = {});
 
-  bool planning() const { return !real_; }
   const MemoryPlan& plan() const { return plan_; }
   /// Bytes that a real arena needs for all that was taken so far.
   std::size_t bytes_taken() const { return taken_; }

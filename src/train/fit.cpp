@@ -148,9 +148,12 @@ std::optional<MemoryShortage> worst_shortage(const std::vector<MemoryDemand>& de
 }
 
 std::size_t planned_bytes(const RunConfig& config, const ModelPlan& plan, const MeshPlace& place, int threads) {
-  const std::size_t staging =
-      memory_beside_plan().host_copies ? staging_bytes(plan, place, config.saves_behind_training()) : 0;
-  return plan_memory(plan, place, threads).total() + staging;
+  return planned_bytes(plan_memory(plan, place, threads),
+                       staging_bytes(plan, place, config.saves_behind_training()));
+}
+
+std::size_t planned_bytes(const MemoryPlan& memory, std::size_t staging) {
+  return memory.total() + (memory_beside_plan().host_copies ? staging : 0);
 }
 
 std::size_t most_planned_bytes(const RunConfig& config, const ModelPlan& plan, int threads) {

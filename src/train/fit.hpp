@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device/device.hpp"
+#include "tensor/arena.hpp"
 #include "train/run_config.hpp"
 
 namespace penstock {
@@ -53,6 +54,8 @@ std::string advice_text(const std::optional<FittingChange>& change, std::int64_t
 
 /// Bytes of its device that a rank plans to hold: the memory plan, and on the CPU what saves are written from.
 std::size_t planned_bytes(const RunConfig& config, const ModelPlan& plan, const MeshPlace& place, int threads);
+/// The same of a rank whose memory plan and staging are known.
+std::size_t planned_bytes(const MemoryPlan& memory, std::size_t staging);
 /// The same of the rank that plans most.
 std::size_t most_planned_bytes(const RunConfig& config, const ModelPlan& plan, int threads);
 

@@ -29,7 +29,7 @@ struct Config {
   void describe(FieldTable& table) {
     table.add("data.train", train, "Token file to learn from").required().not_empty();
     table.add("model.layers", layers, "Blocks").unit("blocks").at_least(1).at_most(1000);
-    table.add("model.width", width, "Channels of the residual stream").unit("channels").multiple_of(8).above(0);
+    table.add("model.width", width, "Channels of the residual stream").unit("channels").above(0);
     table.add("model.bits", bits, "Bits of a number").unit("bits").one_of({16, 32});
     table.add("model.dropout", dropout, "Share of values set to zero").at_least(0).below(1);
     table.add("model.bias", bias, "Whether the matrices have a bias");
@@ -214,9 +214,7 @@ TEST(FieldTable, BrokenRuleSaysValueRuleAndCure) {
   EXPECT_EQ(complaint("[model]\nlayers = 0\n"),
             "input/x.toml:4: model.layers = 0 is less than 1; use an integer: at least 1, at most 1000");
   expect_contains(complaint("[model]\nlayers = 1001\n"), "model.layers = 1001 is more than 1000; use");
-  expect_contains(complaint("[model]\nwidth = 12\n"),
-                  "is not a multiple of 8; use an integer: above 0, a multiple of 8");
-  expect_contains(complaint("[model]\nwidth = 0\n"), "is not above 0; use");
+  expect_contains(complaint("[model]\nwidth = 0\n"), "is not above 0; use an integer: above 0");
   expect_contains(complaint("[model]\nbits = 8\n"), "is not among the choices; use an integer: 16 or 32");
   expect_contains(complaint("[model]\ndropout = 1.0\n"),
                   "model.dropout = 1.0 is not below 1; use a float: at least 0, below 1");
@@ -255,7 +253,7 @@ TEST(FieldTable, RequiredAndMissing) {
 
 TEST(FieldTable, AllMistakesStandInOneMessageInTheOrderOfTheFile) {
   Table t;
-  Deck deck = Deck::parse("[run]\nsteps = 5\n[model]\nwidth = 9\nlayers = \"x\"\nlayer = 1\n", "input/x.toml");
+  Deck deck = Deck::parse("[run]\nsteps = 5\n[model]\nwidth = -9\nlayers = \"x\"\nlayer = 1\n", "input/x.toml");
   deck.set("mesh.tensor=0");
   const std::string message = message_of([&] { t.table.read(deck); });
   std::vector<std::string> lines;
@@ -264,7 +262,7 @@ TEST(FieldTable, AllMistakesStandInOneMessageInTheOrderOfTheFile) {
   ASSERT_EQ(lines.size(), 7u) << message;
   EXPECT_EQ(lines[0], "6 mistakes in the input:");
   EXPECT_EQ(lines[1].rfind("  input/x.toml:1: unknown section [run]", 0), 0u);
-  EXPECT_EQ(lines[2].rfind("  input/x.toml:4: model.width = 9", 0), 0u);
+  EXPECT_EQ(lines[2].rfind("  input/x.toml:4: model.width = -9", 0), 0u);
   EXPECT_EQ(lines[3].rfind("  input/x.toml:5: model.layers = \"x\"", 0), 0u);
   EXPECT_EQ(lines[4].rfind("  input/x.toml:6: unknown key model.layer; the nearest known key is model.layers", 0), 0u);
   EXPECT_EQ(lines[5].rfind("  --set mesh.tensor=0: mesh.tensor = 0 is less than 1", 0), 0u);

@@ -120,6 +120,15 @@ class PenstockAlone(BenchGpu):
         self.assertIn("steps = 1000000\n", deck)
         self.assertIn("[checkpoint]\nevery = 0\ninitial = false\n", deck)
 
+    def test_what_pytorch_would_not_follow_is_set_only_without_it(self):
+        self.penstock('for i in {1..900}; do row $i 1.0; sleep 0.02; done')
+        for setting in ("optimizer.learning_rate=1", "model.layers=2", "batch.global=64", "precision.compute=float32"):
+            with self.subTest(setting=setting):
+                refused = self.bench("--set", setting)
+                self.assertEqual(refused.returncode, 2, refused.stderr)
+                self.assertIn(f"--set {setting}: PyTorch would not follow", refused.stderr)
+        self.assertEqual(self.bench_alone("--set", "optimizer.learning_rate=1").returncode, 0)
+
     def test_the_token_file_holds_one_batch_of_the_whole_vocabulary(self):
         self.penstock('for i in {1..900}; do row $i 1.0; sleep 0.02; done')
         self.bench_alone()
@@ -189,6 +198,7 @@ class BesidePyTorch(BenchGpu):
         self.assertIn("| PyTorch, default | 300.0 |", result.stdout)
         self.assertIn("0.498% at step 6", result.stdout)  # 0.05 of 10.05; of equal steps the first
         self.assertIn("Ratio of tokens/s to PyTorch, max-autotune-no-cudagraphs: 1.100.", result.stdout)
+        self.assertIn("default and of PyTorch, max-autotune-no-cudagraphs differ by at most 1.005%, at step 6", result.stdout)
         self.assertIn("initial = false", (self.root / "deck").read_text())  # the timed run saves nothing
         asked = (self.root / "pytorch").read_text()
         self.assertIn("/start/checkpoints/step-00000000.h5", asked)

@@ -23,7 +23,7 @@ class Test(unittest.TestCase):
             (self.root / name).mkdir(parents=True)
         for name in ("scripts/test", ".ci/run"):
             shutil.copy(SOURCE / name, self.root / name)
-        for tool in ("bash", "dirname", "nproc", "rm", "sed", "tee"):
+        for tool in ("bash", "cksum", "cut", "dirname", "nproc", "rm", "sed", "tee"):
             (self.root / "bin" / tool).symlink_to(shutil.which(tool))
         for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare"):
             self.make_up(name)
@@ -60,14 +60,16 @@ class Test(unittest.TestCase):
 
     def test_two_presets_of_one_source_share_a_cache(self):
         self.make_up("bin/nvcc")
-        for tool, launcher in ((None, ""), ("bin/ccache", " ccache")):
+        for tool, end in ((None, "-G Ninja"), ("bin/ccache", ";ccache")):
             with self.subTest(tool=tool):
                 self.calls.write_text("")
                 if tool:
                     self.make_up(tool)
                 said, prepared = self.run_script("scripts/test")
                 self.assertEqual(prepared, ["prepare build test cuda", "prepare cache"])
-                self.assertIn(f"cmake --preset cuda -G Ninja{launcher}", self.calls_of("cmake"))
+                configured = self.calls_of("cmake --preset cuda")[0]
+                self.assertTrue(configured.endswith(end), configured)
+                self.assertEqual(f"CCACHE_DIR={self.root}/build/ccache" in configured, tool is not None)
                 self.assertEqual("no ccache here" in said, tool is None)
 
 
