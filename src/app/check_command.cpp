@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "app/commands.hpp"
 #include "app/schedule_text.hpp"
@@ -39,26 +41,39 @@ struct RankPlan {
   RecomputeCost recompute;
 };
 
+RankPlan plan_rank(const RunConfig& config, const ModelPlan& plan, const MeshPlace& place, int threads) {
+  RankPlan r;
+  r.place = place;
+  for (const int stage : plan.schedule.stages_of_rank(place.pipeline)) {
+    const StagePart& part = plan.parts[static_cast<std::size_t>(stage)];
+    for (int i = 0; i < part.blocks; ++i) r.layers.push_back(part.first_block + i);
+  }
+  r.parameters = parameter_layout(plan, place).parameters_held();
+  r.memory = plan_memory(plan, place, threads);
+  r.staging = staging_bytes(plan, place, config.saves_behind_training());
+  r.planned = planned_bytes(r.memory, r.staging);
+  if (plan.recompute != Recompute::none) {
+    ModelPlan plain = plan;
+    plain.recompute = Recompute::none;
+    r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
+                        static_cast<std::int64_t>(plan_memory(plain, place, threads).total());
+  }
+  r.recompute = recompute_cost(plan) * (static_cast<std::int64_t>(r.layers.size()) * plan.microbatches());
+  return r;
+}
+
+// Replicas plan alike, as every data rank owns an equal range of each bucket: one of them is planned.
 std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, int threads) {
-  ModelPlan plain = plan;
-  plain.recompute = Recompute::none;
+  std::map<std::pair<int, int>, RankPlan> replicas;  // by coordinates on the pipeline and the tensor axis
   std::vector<RankPlan> ranks;
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    RankPlan r;
-    r.place = place_of(mesh, rank);
-    for (const int stage : plan.schedule.stages_of_rank(r.place.pipeline)) {
-      const StagePart& part = plan.parts[static_cast<std::size_t>(stage)];
-      for (int i = 0; i < part.blocks; ++i) r.layers.push_back(part.first_block + i);
-    }
-    r.parameters = parameter_layout(plan, r.place).parameters_held();
-    r.memory = plan_memory(plan, r.place, threads);
-    r.staging = staging_bytes(plan, r.place, config.saves_behind_training());
-    r.planned = planned_bytes(r.memory, r.staging);
-    if (plan.recompute != Recompute::none)
-      r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
-                          static_cast<std::int64_t>(plan_memory(plain, r.place, threads).total());
-    r.recompute = recompute_cost(plan) * (static_cast<std::int64_t>(r.layers.size()) * plan.microbatches());
-    ranks.push_back(std::move(r));
+    const MeshPlace place = place_of(mesh, rank);
+    auto replica = replicas.find({place.pipeline, place.tensor});
+    if (replica == replicas.end())
+      replica =
+          replicas.emplace(std::pair(place.pipeline, place.tensor), plan_rank(config, plan, place, threads)).first;
+    ranks.push_back(replica->second);
+    ranks.back().place = place;
   }
   return ranks;
 }

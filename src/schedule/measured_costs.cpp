@@ -25,7 +25,7 @@ RankCosts parse(const std::string& text) {
 }
 
 void raise(double& cost, double seconds) { cost = std::max(cost, seconds); }
-void lower(double& cost, double seconds) { cost = std::min(cost, seconds); }
+void keep_least(double& cost, double seconds) { cost = std::min(cost, seconds); }
 
 void count_compute(StageCosts& stage, Work work, double seconds) {
   switch (work) {
@@ -63,7 +63,7 @@ const RankCosts& last_to_come(const std::vector<RankCosts>& ranks) {
 /// A rank without a tied sum that came after all others waited for nobody in the norm, and they for it.
 void take_shorter_norm(const RankCosts& rank, Costs& costs) {
   for (const auto& [action, seconds] : rank)
-    if (action.work == Work::norm) lower(costs.whole_step[action.work], seconds);
+    if (action.work == Work::norm) keep_least(costs.whole_step[action.work], seconds);
 }
 
 }  // namespace
@@ -96,7 +96,7 @@ Costs costs_of(const Schedule& schedule, std::span<const std::string> texts) {
       else if (action.work == Work::update)
         raise(costs.whole_step[action.work], seconds);
       else if (action.work == Work::gather_parameters)
-        lower(costs.whole_step.try_emplace(action.work, seconds).first->second, seconds);
+        keep_least(costs.whole_step.try_emplace(action.work, seconds).first->second, seconds);
   const RankCosts& last = last_to_come(ranks);
   for (const auto& [action, seconds] : last)
     if (ends_step(action.work)) costs.whole_step[action.work] = seconds;
