@@ -1,4 +1,5 @@
 """Every deck marked tiny runs its 20 steps as it stands: the documentation is executed."""
+import itertools
 import json
 import tomllib
 
@@ -63,6 +64,19 @@ class TinyDecksTest(ContractTest):
             uses = ("parameters", "gradients", "optimizer", "activations", "buffers", "workspace")
             self.assertEqual(sum(r["bytes"][use] for use in uses), r["bytes"]["total"])
             self.assertGreater(r["parameters"], 0)
+
+    def test_many_ranks_are_as_few_lines_as_they_differ(self):
+        words = ["check", SOURCE / "input/gpt2-124m.toml", "--set", "mesh.data=64"]
+        lines = [line.split() for line in self.penstock(*words).out.splitlines()]
+        begin = next(i for i, line in enumerate(lines) if line[:5] == ["rank", "data", "pipeline", "tensor", "ranks"])
+        told = list(itertools.takewhile(lambda line: line[0].isdigit(), lines[begin + 1:]))
+        ranks = json.loads(self.penstock(*words, "--json").out)["ranks"]
+        self.assertEqual(len(ranks), 256)
+        for rank, _, pipeline, _, alike, held, *_ in told:
+            same = [r for r in ranks if r["pipeline"] == int(pipeline) and r["parameters"] == int(held)]
+            self.assertEqual(len(same), int(alike))
+            self.assertEqual(ranks.index(same[0]), int(rank))
+        self.assertEqual(sum(int(line[4]) for line in told), 256)
 
     def test_check_tells_what_recomputation_costs(self):
         def check(policy):
