@@ -118,7 +118,11 @@ void add_explain(CLI::App& app, std::function<int()>& chosen) {
 
 // CLI11 would only say that a subcommand is required.
 void ensure_command(const CLI::App& app, const std::string& word) {
-  if (word.empty() || word.front() == '-') return;
+  if (word.empty()) return;
+  if (word.front() == '-') {
+    if (word == "-h" || word == "--help" || word.starts_with("--version")) return;
+    throw CLI::ParseError(fmt::format("there is no option {}", shortened(word)), 2);
+  }
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     names.push_back(command->get_name());

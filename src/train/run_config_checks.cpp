@@ -128,7 +128,7 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
 void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const auto at_most = [&](const std::string& what, double value, double limit, std::string_view key) {
     if (value > limit)
-      mistakes.add("{}: {} = {:.4g} is beyond what Penstock counts; use sizes whose product is at most {:.4g}",
+      mistakes.add("{}: {} = {:.0f} is beyond what Penstock counts; use sizes whose product is at most {:.0f}",
                    table.where(key), what, value, limit);
   };
   const auto number = [](std::int64_t value) { return static_cast<double>(value); };

@@ -292,7 +292,8 @@ class InputTest(Refusal):
     # The command line.
 
     def test_words_that_are_no_command(self):
-        for words in ([], ["trane"], ["train"], ["train", "a.toml", "--sett", "x=1"], ["tokenize", "-o"]):
+        self.assertIn("there is no option --verison", self.penstock("--verison", expect=2).err)
+        for words in ([], ["-v"], ["trane"], ["train"], ["train", "a.toml", "--sett", "x=1"], ["tokenize", "-o"]):
             with self.subTest(words=words):
                 result = self.penstock(*words, expect=2)
                 self.assertNotEqual(result.err, "")

@@ -58,6 +58,19 @@ class Test(unittest.TestCase):
         _, prepared = self.run_script(".ci/run", "--quick")
         self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
 
+    def test_words_that_nobody_knows_are_refused_before_anything_is_done(self):
+        for words in (["--quck"], ["nonsense"], ["-L", "unit", "--quik"], ["-R"]):
+            with self.subTest(words=words), self.assertRaises(subprocess.CalledProcessError) as refused:
+                self.run_script("scripts/test", *words)
+            self.assertEqual(refused.exception.returncode, 2)
+            self.assertIn("scripts/test: ", refused.exception.stderr)
+            self.assertEqual(self.calls.read_text(), "")
+
+    def test_its_own_words_may_stand_anywhere(self):
+        _, prepared = self.run_script("scripts/test", "-L", "unit", "--quick")
+        self.assertEqual(prepared, ["prepare build test"])
+        self.assertTrue(self.calls_of("ctest")[0].endswith("-L unit"), self.calls_of("ctest"))
+
     def test_two_presets_of_one_source_share_a_cache(self):
         self.make_up("bin/nvcc")
         for tool, end in ((None, "-G Ninja"), ("bin/ccache", ";ccache")):
