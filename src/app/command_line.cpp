@@ -120,7 +120,7 @@ void add_explain(CLI::App& app, std::function<int()>& chosen) {
 void ensure_command(const CLI::App& app, const std::string& word) {
   if (word.empty()) return;
   if (word.front() == '-') {
-    if (word == "-h" || word == "--help" || word.starts_with("--version")) return;
+    if (word == "-h" || word == "--help" || word == "--version") return;
     throw CLI::ParseError(fmt::format("there is no option {}", shortened(word)), 2);
   }
   std::vector<std::string> names;

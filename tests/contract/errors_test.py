@@ -293,7 +293,7 @@ class InputTest(Refusal):
 
     def test_words_that_are_no_command(self):
         self.assertIn("there is no option --verison", self.penstock("--verison", expect=2).err)
-        for words in ([], ["-v"], ["trane"], ["train"], ["train", "a.toml", "--sett", "x=1"], ["tokenize", "-o"]):
+        for words in ([], ["-v"], ["--version=3"], ["trane"], ["train"], ["train", "a.toml", "--sett", "x=1"], ["tokenize", "-o"]):
             with self.subTest(words=words):
                 result = self.penstock(*words, expect=2)
                 self.assertNotEqual(result.err, "")

@@ -122,12 +122,21 @@ class PenstockAlone(BenchGpu):
 
     def test_what_pytorch_would_not_follow_is_set_only_without_it(self):
         self.penstock('for i in {1..900}; do row $i 1.0; sleep 0.02; done')
-        for setting in ("optimizer.learning_rate=1", "model.layers=2", "batch.global=64", "precision.compute=float32"):
+        for setting in ("optimizer.learning_rate=1", " model.layers=2", "batch.global=64", "precision.compute=float32"):
             with self.subTest(setting=setting):
                 refused = self.bench("--set", setting)
                 self.assertEqual(refused.returncode, 2, refused.stderr)
                 self.assertIn(f"--set {setting}: PyTorch would not follow", refused.stderr)
         self.assertEqual(self.bench_alone("--set", "optimizer.learning_rate=1").returncode, 0)
+
+    def test_arguments_that_cannot_be_are_refused_before_anything_runs(self):
+        self.penstock("exit 0")
+        for words in (["--set", "run.stop=3"], ["--folder", self.root / "none"], ["--python", self.root / "none"]):
+            with self.subTest(words=words):
+                refused = self.bench(*words)
+                self.assertEqual(refused.returncode, 2, refused.stderr)
+                self.assertIn(f"error: {words[0]} {words[1]}: ", refused.stderr)
+        self.assertFalse((self.root / "process").exists())
 
     def test_the_token_file_holds_one_batch_of_the_whole_vocabulary(self):
         self.penstock('for i in {1..900}; do row $i 1.0; sleep 0.02; done')

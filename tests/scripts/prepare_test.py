@@ -134,7 +134,9 @@ class Prepare(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_an_unknown_need_is_refused(self):
-        self.assertEqual(self.prepare("everything").returncode, 2)
+        refused = self.prepare("everything")
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("there is no need called everything", refused.stderr)
 
     def test_the_real_list_is_well_formed(self):
         for line in (SCRIPT.parent / "packages.txt").read_text().splitlines():
