@@ -2,7 +2,6 @@
 
 #include <cudnn.h>
 #include <cudnn_frontend.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/log.hpp"
 #include "device/backend.hpp"
 #include "device/check.hpp"
 
@@ -226,7 +226,7 @@ std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
   }
   if (!is_not_supported(status) || cudaPeekAtLastError() == cudaErrorMemoryAllocation) check_graph(status, what);
   cudaGetLastError();  // what cuDNN tried in vain is no error of the next launch
-  spdlog::info("{}: cuDNN has no plan ({}); Penstock's own kernels do it", what, status.get_message());
+  log_info("{}: cuDNN has no plan ({}); Penstock's own kernels do it", what, status.get_message());
   return plan;
 }
 

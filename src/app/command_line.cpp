@@ -1,3 +1,5 @@
+#include "app/command_line.hpp"
+
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
@@ -7,8 +9,10 @@
 #include <functional>
 
 #include "app/commands.hpp"
+#include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/suggest.hpp"
+#include "comm/world.hpp"
 #include "config/deck_value.hpp"
 #include "schedule/generate.hpp"
 

@@ -1,17 +1,14 @@
 #pragma once
-// The command line: what stands on it, which subcommand runs, and how the program ends.
+// The subcommands: what each is asked for. `app/command_line.hpp` reads the words and runs one.
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "data/tokenize.hpp"
-#include "train/trainer.hpp"
+#include "train/train_request.hpp"
 
 namespace penstock {
-
-/// Parses and runs. Exit codes: 0 done; 2 the input is wrong; 75 stopped on request, saved; 1 anything else.
-int run_command_line(int argc, char** argv);
 
 /// `penstock train`. Under MPI: after a collective end rank 0 returns the code, the others 0.
 int train_command(const TrainRequest& request);

@@ -1,5 +1,5 @@
 // The program: subcommands of one binary.
 
-#include "app/commands.hpp"
+#include "app/command_line.hpp"
 
 int main(int argc, char** argv) { return penstock::run_command_line(argc, argv); }

@@ -3,6 +3,7 @@
 
 #include "app/commands.hpp"
 #include "base/log.hpp"
+#include "train/trainer.hpp"
 
 namespace penstock {
 

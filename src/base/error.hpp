@@ -3,7 +3,7 @@
 // `InputError` for what a user can mend.
 
 #ifndef __CUDACC__  // nvcc does not digest fmt's headers; what it compiles reports through functions that others define
-#include <fmt/format.h>
+#include <fmt/core.h>
 #endif
 
 #include <source_location>

@@ -1,7 +1,6 @@
 #include "checkpoint/durable_file.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/sync_folder.hpp"
 
 namespace penstock {
@@ -69,7 +69,7 @@ int remove_temporaries(const std::filesystem::path& folder) {
     const std::string name = entry.path().filename().string();
     if (name.front() != '.' || name.find(temporary_mark) == std::string::npos) continue;
     std::filesystem::remove_all(entry.path(), error);
-    if (error) spdlog::warn("{}: cannot be removed: {}", entry.path().string(), error.message());
+    if (error) log_warning("{}: cannot be removed: {}", entry.path().string(), error.message());
     ++removed;
   }
   return removed;
@@ -135,7 +135,7 @@ void publish(const std::filesystem::path& temporary, const std::filesystem::path
 void discard(const std::filesystem::path& file) noexcept {
   if (unlink(file.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) return;
   try {
-    spdlog::warn("{}: cannot be removed: {}", file.string(), std::strerror(errno));
+    log_warning("{}: cannot be removed: {}", file.string(), std::strerror(errno));
   } catch (...) {  // nobody to tell
   }
 }

@@ -1,6 +1,6 @@
 #include "checkpoint/file_image.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstring>
 

@@ -1,9 +1,9 @@
 #include "checkpoint/hdf5.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <array>
 #include <cstdlib>
+
+#include "base/log.hpp"
 
 namespace penstock {
 
@@ -101,7 +101,7 @@ void start_hdf5() {
 
 void log_unclosed(hid_t id) noexcept {
   try {
-    spdlog::error("HDF5, closing id {}: {}", id, error_stack_text());
+    log_error("HDF5, closing id {}: {}", id, error_stack_text());
   } catch (...) {  // a destructor has nobody to tell
   }
 }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/process.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/folder_time.hpp"
@@ -86,8 +86,8 @@ void watch(const std::filesystem::path& guard, const GuardHolder& holder, const 
   const auto first = changed_at(guard);
   if (!first) return;
   if (folder_clock(guard.parent_path()) - *first <= times.stale_seconds)
-    spdlog::warn("{}: held by {}: waiting up to {:.0f} s for a sign of its life", guard.string(), words_of(holder),
-                 times.patience_seconds);
+    log_warning("{}: held by {}: waiting up to {:.0f} s for a sign of its life", guard.string(), words_of(holder),
+                times.patience_seconds);
   for (const auto start = Clock::now();;) {
     const auto changed = changed_at(guard);
     if (!changed) return;
@@ -223,11 +223,11 @@ void RunGuard::take_over(const std::string& stale) {
   if (moved == stale) {
     const GuardHolder holder = GuardHolder::parse(stale).value_or(GuardHolder{});
     me_.epoch = holder.epoch + 1;
-    spdlog::warn(
+    log_warning(
         "{}: taken over from {}, which {}", file_.string(), words_of(holder),
         supersedes(me_, holder) ? "is an earlier life of this job and may write no more" : "ended without leaving");
   } else if (link(aside.c_str(), file_.c_str()) != 0) {
-    spdlog::warn("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
+    log_warning("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
   }
   unlink(aside.c_str());
 }
@@ -261,7 +261,7 @@ void RunGuard::beat(const std::stop_token& stop) {
     }
     still_mine();
     if (lost_ && end == Clock::time_point::max()) {
-      spdlog::error("{}", loss());
+      log_error("{}", loss());
       end = Clock::now() + seconds(times_.ending_seconds);
     }
     if (Clock::now() < end || !end_ || stop.stop_requested()) continue;

@@ -1,8 +1,7 @@
 #include "checkpoint/stripes.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spawn.h>
-#include <spdlog/spdlog.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 
 extern char** environ;
 
@@ -58,8 +58,8 @@ void make_striped(const std::filesystem::path& file, const Stripes& stripes) {
   if (stripes.bytes) words.insert(words.end(), {"-S", std::to_string(*stripes.bytes)});
   words.push_back(file.string());
   if (const std::string why = run(words); !why.empty())
-    spdlog::warn("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
-                 why);
+    log_warning("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
+                why);
 }
 
 }  // namespace penstock

@@ -1,6 +1,6 @@
 #include "comm/failure_report.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace penstock {
 

@@ -1,6 +1,6 @@
 #include "config/deck_value.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cmath>
 

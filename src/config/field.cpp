@@ -1,6 +1,5 @@
 #include "config/field.hpp"
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #pragma once
 // Input errors are collected and shown together: fixing a deck takes one round, not one round a mistake.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 #include <utility>

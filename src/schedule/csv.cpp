@@ -1,6 +1,6 @@
 #include "schedule/csv.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <map>

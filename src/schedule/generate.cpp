@@ -1,6 +1,5 @@
 #include "schedule/generate.hpp"
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>

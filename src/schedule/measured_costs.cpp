@@ -1,6 +1,6 @@
 #include "schedule/measured_costs.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <sstream>

@@ -1,6 +1,6 @@
 #include "schedule/report.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace penstock {
 

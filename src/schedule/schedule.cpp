@@ -1,6 +1,6 @@
 #include "schedule/schedule.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <utility>

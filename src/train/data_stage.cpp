@@ -78,7 +78,7 @@ std::optional<StagedFile> find_earlier(const std::filesystem::path& file, const 
     if (!name.starts_with(beginning) || !name.ends_with(".tok")) continue;
     const std::string digest = digest_of(entry.path(), progress);
     if (name == beginning + digest + ".tok") return StagedFile{entry.path(), digest, false};
-    spdlog::warn("{}: this earlier copy is damaged and is made again", entry.path().string());
+    log_warning("{}: this earlier copy is damaged and is made again", entry.path().string());
     discard(entry.path());
   }
   return std::nullopt;
@@ -199,9 +199,9 @@ std::vector<std::filesystem::path> stage_files(World& world, const std::vector<s
   }
   compare_nodes(world, files, digests);
   for (std::size_t f = 0; f < files.size(); ++f)
-    spdlog::info("data.stage: {} {} {}", files[f].string(), mine[f].copied ? "copied to" : "is there as",
-                 paths[f].string());
-  spdlog::info("data.stage: {:.1f} s", seconds_since(start));
+    log_info("data.stage: {} {} {}", files[f].string(), mine[f].copied ? "copied to" : "is there as",
+             paths[f].string());
+  log_info("data.stage: {:.1f} s", seconds_since(start));
   return paths;
 }
 

@@ -1,6 +1,6 @@
 #include "train/finite_check.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <charconv>

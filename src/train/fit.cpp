@@ -1,5 +1,7 @@
 #include "train/fit.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -148,8 +150,7 @@ std::optional<MemoryShortage> worst_shortage(const std::vector<MemoryDemand>& de
 }
 
 std::size_t planned_bytes(const RunConfig& config, const ModelPlan& plan, const MeshPlace& place, int threads) {
-  return planned_bytes(plan_memory(plan, place, threads),
-                       staging_bytes(plan, place, config.saves_behind_training()));
+  return planned_bytes(plan_memory(plan, place, threads), staging_bytes(plan, place, config.saves_behind_training()));
 }
 
 std::size_t planned_bytes(const MemoryPlan& memory, std::size_t staging) {

@@ -62,7 +62,7 @@ std::optional<WallTime> ask_job_end() {
   if (!job || !is_number(job)) return std::nullopt;
   const std::string text = output_of_scontrol(job);
   if (text.empty())
-    spdlog::warn(
+    log_warning(
         "scontrol does not tell of Slurm job {}: its end is not known, and the run saves itself at signals only", job);
   return job_end_in(text, job);
 }

@@ -57,7 +57,7 @@ void refuse_what_does_not_fit(World& world, const RunSetup& setup) {
           "the deck does not fit into memory: {}; {}", shortage_text(*shortage, setup.mesh, beside),
           advice_text(smallest_fitting_change(setup.deck, shortage->room_each(), setup.threads), setup.mesh.size()));
     if (const auto shortage = worst_shortage(demands, beside.bytes, RoomToday::free))
-      spdlog::warn("memory is short: {}; others hold the rest", shortage_text(*shortage, setup.mesh, beside));
+      log_warning("memory is short: {}; others hold the rest", shortage_text(*shortage, setup.mesh, beside));
   });
 }
 

@@ -81,8 +81,8 @@ void Metrics::append(const MetricsRow& row) {
   waiting_ += text(row) + "\n";
   const int reason = write_waiting();
   if (reason == 0 || told_) return;
-  spdlog::warn("{}: step {} could not be written: {}; training goes on, and the row comes with a later one",
-               path_.string(), row.step, std::strerror(reason));
+  log_warning("{}: step {} could not be written: {}; training goes on, and the row comes with a later one",
+              path_.string(), row.step, std::strerror(reason));
   told_ = true;
 }
 
@@ -96,7 +96,7 @@ int Metrics::write_waiting() {
   }
   const int reason = written < 0 ? errno : ENOSPC;
   if (ftruncate(descriptor_, static_cast<off_t>(whole_bytes_)) != 0)
-    spdlog::warn("{}: half a row could not be cut off: {}", path_.string(), std::strerror(errno));
+    log_warning("{}: half a row could not be cut off: {}", path_.string(), std::strerror(errno));
   return reason;
 }
 

@@ -65,8 +65,8 @@ void keep_damaged(const std::filesystem::path& metrics, const std::string& damag
   std::error_code error;
   std::filesystem::copy_file(metrics, aside, error);
   if (error) throw SystemError(fmt::format("{}: cannot be made: {}", aside.string(), error.message()));
-  spdlog::warn("{}: damaged: {}; it stays as {}, and its whole rows are taken over", metrics.string(), damage,
-               aside.filename().string());
+  log_warning("{}: damaged: {}; it stays as {}, and its whole rows are taken over", metrics.string(), damage,
+              aside.filename().string());
 }
 
 }  // namespace penstock

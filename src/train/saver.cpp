@@ -27,7 +27,7 @@ void Saver::save(Queue& queue, CheckpointMeta meta) {
   look();
   if (flight_ && world_.rank() == 0) {
     options_.clear_line();
-    spdlog::info("step {} waits to be staged: step {} is still being written", meta.step, flight_->meta.step);
+    log_info("step {} waits to be staged: step {} is still being written", meta.step, flight_->meta.step);
   }
   finish();
   tried_step_ = meta.step;
@@ -134,10 +134,10 @@ void Saver::tell_staged() {
   flight_->told_staged = true;
   options_.clear_line();
   if (options_.behind)
-    spdlog::info("saving step {}: staged in {:.6f} s, being written behind the training", flight_->meta.step,
-                 flight_->staging_seconds.load());
+    log_info("saving step {}: staged in {:.6f} s, being written behind the training", flight_->meta.step,
+             flight_->staging_seconds.load());
   else
-    spdlog::info("saving step {}", flight_->meta.step);
+    log_info("saving step {}", flight_->meta.step);
 }
 
 void Saver::land() {
@@ -151,14 +151,14 @@ void Saver::land() {
   lost_folder_ = flight->lost_folder;
   if (world_.rank() != 0) return;
   options_.clear_line();
-  for (const std::string& warning : flight->told) spdlog::warn("{}", warning);
+  for (const std::string& warning : flight->told) log_warning("{}", warning);
   const double megabytes = static_cast<double>(outcome.bytes) * 1e-6;
   if (outcome.ok)
-    spdlog::info("saved step {}: durable, {:.1f} MB in {:.3f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
-                 outcome.seconds, megabytes / outcome.seconds);
+    log_info("saved step {}: durable, {:.1f} MB in {:.3f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
+             outcome.seconds, megabytes / outcome.seconds);
   else
-    spdlog::warn("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", flight->meta.step,
-                 outcome.message);
+    log_warning("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", flight->meta.step,
+                outcome.message);
 }
 
 }  // namespace penstock

@@ -34,8 +34,8 @@ RunDeck fitted(const Deck& deck, RunDeck own, int ranks) {
   RunDeck fit = fit_mesh(deck, ranks);
   const std::string mesh = text_of(fit.config.mesh), wanted = text_of(own.config.mesh);
   if (mesh != wanted)
-    spdlog::info("mesh.auto: the job has {} rank{}: {}, in place of the deck's {}", ranks, ranks == 1 ? "" : "s", mesh,
-                 wanted);
+    log_info("mesh.auto: the job has {} rank{}: {}, in place of the deck's {}", ranks, ranks == 1 ? "" : "s", mesh,
+             wanted);
   return fit;
 }
 

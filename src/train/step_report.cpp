@@ -69,7 +69,7 @@ void StepReport::show(const MetricsRow& row) {
   if (row.validation_loss) line += fmt::format("  validation {:.4f}", *row.validation_loss);
   if (!terminal_ || row.validation_loss) {
     clear();
-    spdlog::info("{}", line);
+    log_info("{}", line);
     return;
   }
   constexpr std::int64_t width = 24;

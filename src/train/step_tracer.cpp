@@ -47,7 +47,7 @@ void StepTracer::add(World& world, std::int64_t step, Clock::time_point begin, c
   try {
     folder_->write_trace(trace_json(subject_, traced_));
   } catch (const std::exception& error) {
-    spdlog::warn("{}; training goes on", error.what());
+    log_warning("{}; training goes on", error.what());
   }
 }
 

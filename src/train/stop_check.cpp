@@ -43,7 +43,7 @@ StopSources stop_sources(const RunConfig& config, const RunFolder& folder, const
   constexpr double presumed_bytes_per_second = 1e8;
   sources.save_seconds = 12 * static_cast<double>(total_parameters(plan)) / presumed_bytes_per_second;
   const std::chrono::duration<double> left = *sources.job_end - WallTime::clock::now();
-  spdlog::info("this Slurm job ends in {}; the run saves itself before", short_time(left.count()));
+  log_info("this Slurm job ends in {}; the run saves itself before", short_time(left.count()));
   return sources;
 }
 

@@ -1,6 +1,6 @@
 #include "train/time_text.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 

@@ -132,7 +132,7 @@ void Trainer::time_step(Clock::time_point begin) {
   if (!knew && forecast_.foretold()) measuring_seconds_ = seconds_since(measuring);
   if (!knew && forecast_.foretold() && world_->rank() == 0) {
     progress_->clear();
-    spdlog::info("{}", forecast_.text());
+    log_info("{}", forecast_.text());
     write_costs();
   }
   if (tracer_->wants(step_))
@@ -147,7 +147,7 @@ void Trainer::write_costs() const {
     folder_.write_costs(part_times_json(
         part_times(plan.parts, part_costs(plan.config, plan.sequence), forecast_.costs()), times_subject(config_)));
   } catch (const std::exception& error) {
-    spdlog::warn("{}", error.what());
+    log_warning("{}", error.what());
   }
 }
 
@@ -155,7 +155,7 @@ void Trainer::tell_slow(const std::vector<std::string>& lines) {
   if (world_->rank() != 0) return;
   for (const std::string& line : lines) {
     progress_->clear();
-    spdlog::warn("{}", line);
+    log_warning("{}", line);
   }
 }
 
@@ -194,7 +194,7 @@ bool Trainer::skips_nonfinite(const LaunchedStep& step, StepResult& result) {
   }
   if (world_->rank() == 0) {
     progress_->clear();
-    spdlog::warn("{}", nonfinite_.why());
+    log_warning("{}", nonfinite_.why());
   }
   return verdict == Verdict::skipped;
 }
@@ -215,7 +215,7 @@ StepTokens Trainer::tokens_of(const StepBatch& batch) const {
 // microbatches as the training step has room for.
 double Trainer::evaluate() {
   if (progress_) progress_->clear();
-  spdlog::info("step {}: validating on {} samples", step_, config_.validation.samples);
+  log_info("step {}: validating on {} samples", step_, config_.validation.samples);
   std::optional<TokenFile> file;
   world_->together([&] { file.emplace(setup_.validation_file, *setup_.validation_header); });
   const std::int64_t share = config_.validation.samples / config_.mesh.data;
@@ -286,9 +286,9 @@ void Trainer::write_capture(const CaptureRecorder& recorder, const StepTokens& t
   const SaveOutcome outcome = save_capture(*world_, writers_, folder_.captures(), step_, recorder.arrays(),
                                            recorder.local_data(tokens), [this] { guard_->ensure_mine(); });
   if (outcome.ok)
-    spdlog::info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
+    log_info("captured step {}: {:.1f} MB", step_, static_cast<double>(outcome.bytes) * 1e-6);
   else if (world_->rank() == 0)
-    spdlog::warn("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
+    log_warning("the capture of step {} was not written: {}; training goes on", step_, outcome.message);
 }
 
 }  // namespace penstock

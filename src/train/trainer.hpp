@@ -27,16 +27,9 @@
 #include "train/step_report.hpp"
 #include "train/step_tracer.hpp"
 #include "train/stop_check.hpp"
+#include "train/train_request.hpp"
 
 namespace penstock {
-
-/// What the command line says.
-struct TrainRequest {
-  std::filesystem::path deck;
-  std::vector<std::string> settings;         ///< "mesh.tensor=2"
-  std::optional<std::filesystem::path> run;  ///< default: runs/<the deck's stem>
-  std::optional<std::string> restart;        ///< a checkpoint file, or "latest"
-};
 
 /// All that is read and checked before anything is written; the same on every rank.
 struct RunSetup {

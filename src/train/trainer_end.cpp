@@ -18,7 +18,7 @@ void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std
     folder_.record(end, step_, exit_code, message, reason);
     if (end == LifeEnd::failed) folder_.write_report(message + "\n");
   } catch (const std::exception& error) {
-    spdlog::warn("{}", error.what());
+    log_warning("{}", error.what());
   }
 }
 
@@ -73,7 +73,7 @@ void Trainer::tell_steps() const {
   const std::vector<std::string> lines = world_->gather(forecast_.line());
   constexpr std::size_t most_lines = 8;
   for (std::size_t rank = 0; rank < std::min(lines.size(), most_lines); ++rank)
-    if (!lines[rank].empty()) spdlog::info("  rank {}: {}", rank, lines[rank]);
+    if (!lines[rank].empty()) log_info("  rank {}: {}", rank, lines[rank]);
 }
 
 // The save in flight, and one of the last step where there is none.
@@ -93,7 +93,7 @@ void Trainer::tell_memory() const {
                   staging > 0 ? fmt::format(" and {} of staging", bytes_text(staging)) : "", memory_in_use_text()));
   constexpr std::size_t most_lines = 8;
   for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
-    spdlog::info("  memory of rank {}: {}", rank, texts[rank]);
+    log_info("  memory of rank {}: {}", rank, texts[rank]);
 }
 
 // The file has been heeded, and must not stop the next life, too.
@@ -121,14 +121,14 @@ int Trainer::finish() {
     guard_.reset();
   }
   if (done)
-    spdlog::info("done: {} steps", step_);
+    log_info("done: {} steps", step_);
   else
-    spdlog::info("stopped {} after step {} of {}; go on with --restart latest", words_of(stopping_), step_,
-                 config_.run.steps);
-  spdlog::info("  metrics      {}", folder_.metrics().string());
-  spdlog::info("  checkpoints  {}", folder_.checkpoints().string());
-  if (!config_.capture.steps.empty()) spdlog::info("  captures     {}", folder_.captures().string());
-  if (!config_.trace.steps.empty()) spdlog::info("  trace        {}", folder_.trace().string());
+    log_info("stopped {} after step {} of {}; go on with --restart latest", words_of(stopping_), step_,
+             config_.run.steps);
+  log_info("  metrics      {}", folder_.metrics().string());
+  log_info("  checkpoints  {}", folder_.checkpoints().string());
+  if (!config_.capture.steps.empty()) log_info("  captures     {}", folder_.captures().string());
+  if (!config_.trace.steps.empty()) log_info("  trace        {}", folder_.trace().string());
   tell_memory();
   tell_steps();
   return done ? exit_done : exit_stopped;

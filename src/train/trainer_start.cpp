@@ -161,9 +161,9 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
       refuse_an_end_before(step_);
     });
     tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);
-    spdlog::info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
+    log_info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
     if (world_->rank() == 0)
-      for (const std::string& change : check->changes_of_data()) spdlog::warn("{}", change);
+      for (const std::string& change : check->changes_of_data()) log_warning("{}", change);
     warn_of_steps_that_are_past();
   } else {
     model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
@@ -176,8 +176,8 @@ void Trainer::warn_of_steps_that_are_past() const {
   const auto warn = [&](const char* key, const std::vector<std::int64_t>& steps) {
     if (const auto past = std::count_if(steps.begin(), steps.end(), [&](std::int64_t s) { return s <= step_; });
         past > 0)
-      spdlog::warn("{}: {} of its {} steps are not after step {}, where this life begins: they are not written", key,
-                   past, steps.size(), step_);
+      log_warning("{}: {} of its {} steps are not after step {}, where this life begins: they are not written", key,
+                  past, steps.size(), step_);
   };
   warn("trace.steps", config_.trace.steps);
   warn("capture.steps", config_.capture.steps);
@@ -235,7 +235,7 @@ void Trainer::write_first_files() {
   world_->together([&] {
     if (world_->rank() != 0) return;
     for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
-      spdlog::info("{} is beyond step {}: moved to {}", aside.filename().string(), step_, aside.parent_path().string());
+      log_info("{} is beyond step {}: moved to {}", aside.filename().string(), step_, aside.parent_path().string());
     folder_.write_deck(setup_.deck.effective);
     if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
@@ -271,7 +271,7 @@ std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::stri
   const Latest latest = find_latest(*world_, io_, folder_.checkpoints());
   std::string reasons;
   for (const Latest::PassedOver& passed : latest.passed_over) {  // `why` begins with the file's path
-    if (latest.file && world_->rank() == 0) spdlog::warn("passed over {}", passed.why);
+    if (latest.file && world_->rank() == 0) log_warning("passed over {}", passed.why);
     reasons += "\n  " + passed.why;
   }
   if (latest.file) return latest.file->path;
@@ -280,7 +280,7 @@ std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::stri
         {2, fmt::format("{} holds no whole checkpoint; put a whole copy of one there, or begin anew "
                         "in another folder with --run:{}",
                         folder_.checkpoints().string(), reasons)});
-  spdlog::info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
+  log_info("--restart latest: {} holds no checkpoint yet, starting at step 0", folder_.checkpoints().string());
   return std::nullopt;
 }
 
@@ -295,7 +295,7 @@ void Trainer::keep_failures() {
 void Trainer::watch_speeds() {
   if (world_->size() == 1) return;
   if (ranks_share_cores(*world_, queue_.threads())) {
-    spdlog::info("  slow ranks and links are not looked for: ranks share cores here");
+    log_info("  slow ranks and links are not looked for: ranks share cores here");
     return;
   }
   const std::int64_t everywhere = -world_->largest(-model_->idle().elements());
@@ -305,22 +305,22 @@ void Trainer::watch_speeds() {
   if (!config_.run.preflight) return;
   const auto start = Clock::now();
   tell_slow(preflight(*world_, queue_, setup_.plan, idle, *links_));
-  spdlog::info("  preflight took {:.2f} s", seconds_since(start));
+  log_info("  preflight took {:.2f} s", seconds_since(start));
 }
 
 void Trainer::introduce() const {
   const std::int64_t total = total_parameters(setup_.plan);
-  spdlog::info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
-               world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
-  for (const std::string& line : stage_lines(setup_.plan)) spdlog::info("  {}", line);
-  spdlog::info(
+  log_info("Penstock trains {} parameters on {} rank{}, {} node{}: {}", total, world_->size(),
+           world_->size() == 1 ? "" : "s", world_->nodes(), world_->nodes() == 1 ? "" : "s", setup_.mesh.text());
+  for (const std::string& line : stage_lines(setup_.plan)) log_info("  {}", line);
+  log_info(
       "  schedule {}, {} microbatches of {} x {} tokens a replica, {} thread{} a rank, {} with gradients in {} on {}",
       setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
       queue_.threads(), queue_.threads() == 1 ? "" : "s", config_.precision.compute, name_of(setup_.plan.cut.gradient),
       device_text());
   const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
-  spdlog::info("  rank 0 holds {}{}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
-               staging > 0 ? fmt::format("; {} of staging for saves", bytes_text(staging)) : "");
+  log_info("  rank 0 holds {}{}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
+           staging > 0 ? fmt::format("; {} of staging for saves", bytes_text(staging)) : "");
 }
 
 // Launchers name a lost process by host and number: which rank that was is written down.

@@ -1,6 +1,0 @@
-penstock_test(base/error_test LABELS unit)
-penstock_test(base/median_test LABELS unit)
-penstock_test(base/process_test LABELS unit)
-penstock_test(base/random_test LABELS unit)
-penstock_test(base/suggest_test LABELS unit)
-penstock_test(base/sync_folder_test LABELS unit)

@@ -1,8 +1,0 @@
-penstock_test(data/token_file_header_test LABELS unit)
-penstock_test(data/token_file_test LABELS unit)
-penstock_test(data/token_file_writer_test LABELS unit)
-penstock_test(data/tokenize_test LABELS unit)
-penstock_test(data/permutation_test LABELS unit)
-penstock_test(data/batch_plan_test LABELS unit)
-penstock_test(data/microbatch_test LABELS unit)
-penstock_test(data/batch_reader_test LABELS unit)

@@ -1,1 +1,0 @@
-penstock_test(mesh/mesh_test LABELS unit)
