@@ -20,7 +20,7 @@ namespace {
 constexpr std::string_view key_bias = ".attention.qkv.bias", key_mark = " key rows";
 
 // What has been compared of one line so far.
-struct Sums {
+struct DistanceSums {
   bool equal_bits = true;
   double largest = 0;
   double of_difference = 0, of_a = 0, of_b = 0;  // squares
@@ -112,7 +112,7 @@ class Comparison {
   }
 
   void compare(const ArrayInfo& array) {
-    Sums rest, keys;
+    DistanceSums rest, keys;
     const bool has_keys = array.path.ends_with(key_bias) && array.shape.dimensions() == 1 && array.shape[0] % 3 == 0;
     const std::int64_t key_begin = has_keys ? array.shape[0] / 3 : 0, key_end = 2 * key_begin;
     for (const Box& box : row_blocks(array)) {
@@ -133,7 +133,7 @@ class Comparison {
     if (has_keys) lines_.push_back(keys.line(array.path + std::string(key_mark)));
   }
 
-  void add(Sums& sums, const ArrayInfo& array, std::int64_t begin, std::int64_t end) const {
+  void add(DistanceSums& sums, const ArrayInfo& array, std::int64_t begin, std::int64_t end) const {
     if (array.type == DType::float32)
       sums.add(reinterpret_cast<const float*>(a_.block.data()) + begin,
                reinterpret_cast<const float*>(b_.block.data()) + begin, end - begin);

@@ -11,7 +11,7 @@ namespace penstock {
 
 namespace {
 
-std::string text_of(const Attribute& attribute) {
+std::string digested_text(const Attribute& attribute) {
   const auto body = [&]() -> std::string {
     if (const auto* integer = std::get_if<std::int64_t>(&attribute.value)) return fmt::format("integer {}", *integer);
     if (const auto* real = std::get_if<double>(&attribute.value))
@@ -22,10 +22,10 @@ std::string text_of(const Attribute& attribute) {
   return fmt::format("attribute {} {}\n", attribute.name, body());
 }
 
-std::string text_of(std::vector<Attribute> attributes) {
+std::string digested_text(std::vector<Attribute> attributes) {
   std::sort(attributes.begin(), attributes.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   std::string text;
-  for (const Attribute& attribute : attributes) text += text_of(attribute);
+  for (const Attribute& attribute : attributes) text += digested_text(attribute);
   return text;
 }
 
@@ -64,13 +64,13 @@ FileContents contents_of(const std::vector<Attribute>& attributes, const std::ve
 }
 
 std::string digest_of(const FileContents& contents) {
-  std::string text = text_of(contents.attributes);
+  std::string text = digested_text(contents.attributes);
   std::vector<const ArrayInfo*> arrays;
   for (const ArrayInfo& array : contents.arrays) arrays.push_back(&array);
   std::sort(arrays.begin(), arrays.end(), [](const auto* a, const auto* b) { return a->path < b->path; });
   for (const ArrayInfo* array : arrays)
     text += fmt::format("array {} {} {}\n", array->path, name_of(array->type), array->shape.text()) +
-            text_of(array->attributes);
+            digested_text(array->attributes);
   return fmt::format("fnv1a64-{:016x}", hash_text(text));
 }
 

@@ -19,7 +19,7 @@ constexpr std::size_t most_rows = 360;
 
 using Row = std::array<std::uint16_t, lanes>;
 
-struct Sums {
+struct BlockSums {
   std::uint64_t words = 0;    // sum of the words
   std::uint64_t running = 0;  // sum of the sums up to each word
 
@@ -64,7 +64,7 @@ std::uint32_t swapped(std::uint64_t sum) {
 
 std::uint32_t fletcher32(std::span<const std::byte> bytes) {
   ensure(bytes.size() % 2 == 0, "fletcher32: whole words");
-  Sums sums;
+  BlockSums sums;
   const std::byte* next = bytes.data();
   for (std::size_t rows = bytes.size() / sizeof(Row); rows > 0;) {
     const std::size_t now = std::min(rows, most_rows);

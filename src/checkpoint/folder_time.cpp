@@ -1,7 +1,7 @@
 #include "checkpoint/folder_time.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,7 +15,7 @@ namespace penstock {
 
 namespace {
 
-std::optional<double> changed_at(int file) {
+std::optional<double> descriptor_changed_at(int file) {
   struct stat status {};
   if (fstat(file, &status) != 0) return std::nullopt;
   return static_cast<double>(status.st_mtim.tv_sec) + 1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
@@ -27,7 +27,7 @@ std::optional<double> changed_at(int file) {
 std::optional<double> changed_at(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // a pipe would wait
   if (file < 0) return std::nullopt;
-  const std::optional<double> changed = changed_at(file);
+  const std::optional<double> changed = descriptor_changed_at(file);
   close(file);
   return changed;
 }
@@ -36,7 +36,7 @@ double folder_clock(const std::filesystem::path& folder) {
   const std::filesystem::path probe = temporary_name(folder / "clock");
   const int file = open(probe.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
   if (file < 0) throw SystemError(fmt::format("{}: cannot be created: {}", probe.string(), std::strerror(errno)));
-  const std::optional<double> now = futimens(file, nullptr) == 0 ? changed_at(file) : std::nullopt;
+  const std::optional<double> now = futimens(file, nullptr) == 0 ? descriptor_changed_at(file) : std::nullopt;
   const int reason = errno;
   close(file);
   unlink(probe.c_str());

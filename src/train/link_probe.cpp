@@ -11,7 +11,7 @@ namespace penstock {
 
 namespace {
 
-constexpr int repeats = 4;  // the first one makes the connection
+constexpr int messages = 4;  // the first one makes the connection
 constexpr int tag = 0;
 
 }  // namespace
@@ -50,7 +50,7 @@ double LinkProbe::time_axis(Communicator& axis) {
   double shortest = 0;
   for (int turn = 0; turn < 3; ++turn) {
     world_->barrier();
-    for (int repeat = 0; repeat < repeats; ++repeat) {
+    for (int repeat = 0; repeat < messages; ++repeat) {
       if (turn_of(before) == turn) time_message(axis, false);
       if (turn_of(axis.coordinate()) != turn) continue;
       const double took = time_message(axis, true);

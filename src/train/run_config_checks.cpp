@@ -13,7 +13,7 @@ namespace penstock {
 namespace {
 
 // Bounds of single keys; products of several have bounds of their own in check_products.
-constexpr std::int64_t most_ranks = 1 << 20;
+constexpr std::int64_t largest_mesh = 1 << 20;
 constexpr std::int64_t most_layers = RunConfig::most_layers;
 constexpr std::int64_t most_extent = 1 << 30;
 constexpr std::int64_t most_width = 1 << 24;
@@ -31,7 +31,7 @@ void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
 
 void check_batch(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"batch.global", "batch.micro", "mesh.data"})) return;
-  if (c.mesh.data > most_ranks || c.batch.micro > (std::int64_t{1} << 31)) return;
+  if (c.mesh.data > largest_mesh || c.batch.micro > (std::int64_t{1} << 31)) return;
   if (c.batch.global % (c.batch.micro * c.mesh.data) != 0)
     mistakes.add(
         "{}: batch.global = {} is not divisible by batch.micro * mesh.data = {} * {} = {}; use a multiple of {}, or "
@@ -112,9 +112,9 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
     if (table.usable({key}) && value > limit)
       mistakes.add("{}: {} = {} is beyond what Penstock counts; use at most {}", table.where(key), key, value, limit);
   };
-  at_most("mesh.data", c.mesh.data, most_ranks);
-  at_most("mesh.pipeline", c.mesh.pipeline, most_ranks);
-  at_most("mesh.tensor", c.mesh.tensor, most_ranks);
+  at_most("mesh.data", c.mesh.data, largest_mesh);
+  at_most("mesh.pipeline", c.mesh.pipeline, largest_mesh);
+  at_most("mesh.tensor", c.mesh.tensor, largest_mesh);
   at_most("model.layers", c.model.layers, most_layers);
   at_most("model.width", c.model.width, most_width);
   at_most("model.heads", c.model.heads, most_width);
@@ -134,7 +134,7 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
   const auto number = [](std::int64_t value) { return static_cast<double>(value); };
   if (table.usable({"mesh.data", "mesh.pipeline", "mesh.tensor"}))
     at_most("mesh.data * mesh.pipeline * mesh.tensor",
-            number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), most_ranks, "mesh.data");
+            number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), largest_mesh, "mesh.data");
   if (table.usable({"batch.global", "batch.micro", "mesh.data", "mesh.pipeline"}))
     at_most("microbatches * mesh.pipeline * schedule.chunks",
             number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
@@ -163,11 +163,13 @@ void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t
 
 void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   refuse_steps_beyond_the_end("trace.steps", c.trace.steps, c, table, mistakes);
-  if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > most_ranks) return;  // told of by check_sizes
+  if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > largest_mesh) return;  // told of by check_sizes
   const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
   if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
-    mistakes.add("{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one for each GiB of state",
-                 table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
+    mistakes.add(
+        "{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one for each GiB of "
+        "state",
+        table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
   try {
     Stripes::from(c.mpi_io_hints());
   } catch (const InputError& error) {

@@ -90,7 +90,7 @@ std::string end_text(const LifeRecord& end) {
   return text;
 }
 
-nlohmann::ordered_json json_of(const LifeRecord& end) {
+nlohmann::ordered_json json_of_end(const LifeRecord& end) {
   return {{"ended", end.end == LifeEnd::running ? "killed" : name_of(end.end)},
           {"step", end.step},
           {"exit_code", end.exit_code},
@@ -215,7 +215,7 @@ nlohmann::ordered_json json_of(const RunStatus& status) {
                       {"process", status.guard->holder.process},
                       {"since", status.guard->holder.started},
                       {"silent_seconds", status.guard->silent_seconds}};
-  if (status.last_end) json["last_end"] = json_of(*status.last_end);
+  if (status.last_end) json["last_end"] = json_of_end(*status.last_end);
   return json;
 }
 
