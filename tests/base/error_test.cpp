@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::error_test {
 namespace {
 
 template <typename Error, typename Action>
@@ -37,4 +37,4 @@ TEST(Error, TheThreeKindsAreToldApart) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::error_test

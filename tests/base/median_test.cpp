@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::median_test {
 namespace {
 
 TEST(Median, OfAnEvenNumberIsTheLowerMiddle) {
@@ -14,4 +14,4 @@ TEST(Median, OfAnEvenNumberIsTheLowerMiddle) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::median_test

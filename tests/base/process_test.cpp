@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace penstock {
+namespace penstock::process_test {
 namespace {
 
 TEST(Process, KnowsItselfWhateverItsName) {
@@ -36,4 +36,4 @@ TEST(Process, HasEndedBeforeItsParentAsksAndIsNotThereAfterwards) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::process_test

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace penstock {
+namespace penstock::random_test {
 namespace {
 
 // The known answers that Salmon et al. publish with Random123 (tests/kat_vectors, philox4x32 with 10 rounds).
@@ -88,4 +88,4 @@ TEST(Random, ANormalNumberIsAPureFunctionOfKeyAndIndex) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::random_test

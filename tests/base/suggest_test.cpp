@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::suggest_test {
 namespace {
 
 TEST(Suggest, EditDistanceCountsInsertDeleteReplaceAndSwap) {
@@ -54,4 +54,4 @@ TEST(Suggest, DivisorsAsText) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::suggest_test

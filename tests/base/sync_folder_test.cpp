@@ -4,7 +4,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::sync_folder_test {
 namespace {
 
 TEST(SyncFolder, TakesAFolderAndTheWorkingDirectory) {
@@ -22,4 +22,4 @@ TEST(SyncFolder, NamesAFolderThatIsNotThere) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::sync_folder_test

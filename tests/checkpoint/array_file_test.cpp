@@ -1,3 +1,4 @@
+// CTest: RANKS 1 4 LABELS exactness
 // Saves that must fail leave nothing behind and hang nobody; captures hold global order.
 
 #include "checkpoint/array_file.hpp"
@@ -14,7 +15,7 @@
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/shared_folder.hpp"
 
-namespace penstock {
+namespace penstock::array_file_test {
 namespace {
 
 // A tmpfs of its own, mounted by rank 0 as long as this lives. Collective.
@@ -316,4 +317,4 @@ TEST_F(ArrayFileTest, CaptureHoldsSamplesInGlobalOrder) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::array_file_test

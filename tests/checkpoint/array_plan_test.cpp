@@ -6,7 +6,7 @@
 
 #include "checkpoint/writers.hpp"
 
-namespace penstock {
+namespace penstock::array_plan_test {
 namespace {
 
 ArraySpec whole(std::string path, const Shape& shape, DType type = DType::float32) {
@@ -95,4 +95,4 @@ TEST(WritersTest, WithoutANumberEachHasAGibibyteToWrite) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::array_plan_test

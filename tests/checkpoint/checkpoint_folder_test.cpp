@@ -7,7 +7,7 @@
 
 #include "checkpoint/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::checkpoint_folder_test {
 namespace {
 
 void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
@@ -39,4 +39,4 @@ TEST(SetAsideLater, MovesWhatIsBeyondTheStepAndOverwritesNothing) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::checkpoint_folder_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4 LABELS exactness
 // Checkpoints written under one layout and read under another, bit for bit; and what a load refuses.
 
 #include "checkpoint/checkpoint.hpp"
@@ -12,7 +13,7 @@
 #include "checkpoint/sample_model.hpp"
 #include "checkpoint/shared_folder.hpp"
 
-namespace penstock {
+namespace penstock::checkpoint_test {
 namespace {
 
 const CheckpointMeta meta{.step = 100, .samples = 1600, .seed = -5, .deck = "[run]\nname = \"säule\"\n"};
@@ -217,4 +218,4 @@ TEST_F(CheckpointTest, OldOnesGoAndTheLastWholeOneStays) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::checkpoint_test

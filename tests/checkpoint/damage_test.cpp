@@ -11,7 +11,7 @@
 #include "checkpoint/sample_file.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::damage_test {
 namespace {
 
 std::vector<char> bytes_of_file(const std::filesystem::path& path) {
@@ -203,4 +203,4 @@ TEST_F(DamageTest, SlowReaderThatGoesOnIsNotGivenUp) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::damage_test

@@ -12,7 +12,7 @@
 #include "checkpoint/sample_file.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::difference_test {
 namespace {
 
 class InspectTest : public testing::Test {
@@ -164,4 +164,4 @@ TEST_F(InspectTest, VerifiesAndShows) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::difference_test

@@ -11,7 +11,7 @@
 #include "checkpoint/file_contents.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::fletcher32_test {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -61,4 +61,4 @@ TEST(Fletcher32Test, KnowsZeroFromNothing) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::fletcher32_test

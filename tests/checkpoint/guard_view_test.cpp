@@ -21,7 +21,7 @@ extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
   return result;
 }
 
-namespace penstock {
+namespace penstock::guard_view_test {
 namespace {
 
 TEST(GuardView, ShowsNothingWhereNobodyHoldsTheFolder) {
@@ -77,4 +77,4 @@ TEST(GuardView, TheFolderTellsTheTimeWhateverThisMachinesClockSays) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::guard_view_test

@@ -14,7 +14,7 @@
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::run_guard_test {
 namespace {
 
 // Times that a test can wait for.
@@ -300,4 +300,4 @@ TEST(RunGuardTest, ItsHeartBeats) {
 TEST(RunGuardTest, FolderThatIsNotThereIsAnError) { EXPECT_THROW(RunGuard("/nowhere/at/all", brisk), SystemError); }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::run_guard_test

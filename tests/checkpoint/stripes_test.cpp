@@ -11,7 +11,7 @@
 #include "base/error.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::stripes_test {
 namespace {
 
 class StripesTest : public testing::Test {
@@ -67,4 +67,4 @@ TEST_F(StripesTest, AFileSystemWithoutThemIsNoError) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::stripes_test

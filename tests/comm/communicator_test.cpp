@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4 8
 #include "comm/communicator.hpp"
 
 #include <gtest/gtest.h>
@@ -9,7 +10,7 @@
 #include "base/random.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::communicator_test {
 namespace {
 
 // Elements a rank; from fewer than there are ranks to enough for several threads and for MPI's rendezvous protocol.
@@ -288,7 +289,8 @@ TEST(Communicator, AGroupSpansItsAxes) {
 TEST(Communicator, TheOrderOfTheAxesNamedDoesNotMatter) {
   World& world = test_world();
   const Mesh mesh = cube();
-  const Communicator one(world, queue(), mesh, {"pipeline", "tensor"}), other(world, queue(), mesh, {"tensor", "pipeline"});
+  const Communicator one(world, queue(), mesh, {"pipeline", "tensor"}),
+      other(world, queue(), mesh, {"tensor", "pipeline"});
   EXPECT_EQ(one.size(), other.size());
   EXPECT_EQ(one.coordinate(), other.coordinate());
 }
@@ -337,4 +339,4 @@ TEST(Communicator, MovesAndStaysUsable) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::communicator_test

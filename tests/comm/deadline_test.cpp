@@ -1,3 +1,4 @@
+// CTest: RANKS 2 TIMEOUT 30
 // Rank 1 waits for what rank 0 never sends, while rank 0 is busy with something that does not end: its watchdog reports
 // for rank 1 all the same. tests.cmake holds the output against what the report must say.
 
@@ -8,7 +9,7 @@
 
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::deadline_test {
 namespace {
 
 TEST(Deadline, TheRankThatWaitsTooLongEndsTheJob) {
@@ -26,4 +27,4 @@ TEST(Deadline, TheRankThatWaitsTooLongEndsTheJob) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::deadline_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 2 TIMEOUT 30
 // Rank 0 hands work to a device that takes no more of it, in a call that knows no deadline; rank 1 waits for a message
 // while it hands over. The watchdog ends the job, tells the time since the last piece that was taken, and of rank 1 the
 // wait inside. tests.cmake holds the output against what the report must say.
@@ -9,7 +10,7 @@
 
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::hand_over_test {
 namespace {
 
 void wait_for_ever(World& world) {
@@ -41,4 +42,4 @@ TEST(HandOver, ADeviceThatTakesNoMoreWorkEndsTheJob) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::hand_over_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 2 TIMEOUT 15 IN_SHELL
 // Rank 1 is killed; rank 0, which waits for it, says so and ends the job long before its deadline. tests.cmake holds
 // the output against what the report must say.
 
@@ -7,7 +8,7 @@
 
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::lost_rank_test {
 namespace {
 
 TEST(LostRank, IsNamedByTheRankThatWaitsForIt) {
@@ -25,4 +26,4 @@ TEST(LostRank, IsNamedByTheRankThatWaitsForIt) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::lost_rank_test

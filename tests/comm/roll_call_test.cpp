@@ -8,7 +8,7 @@
 
 #include "comm/failure_report.hpp"
 
-namespace penstock {
+namespace penstock::roll_call_test {
 namespace {
 
 Place place(std::int64_t step) { return {.step = step, .action = 4, .actions = 10, .name = ActionName("2F0")}; }
@@ -142,4 +142,4 @@ TEST(FailureReport, WhereNobodyIsSilentNamesWhoeverWaitsForNobody) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::roll_call_test

@@ -1,24 +1,20 @@
-penstock_test(comm/roll_call_test LABELS unit)
-penstock_test(comm/world_test RANKS 1 2 4 8 LABELS unit)
-penstock_test(comm/communicator_test RANKS 1 2 4 8 LABELS unit)
-penstock_test(comm/transfer_progress_test RANKS 1 LABELS unit TIMEOUT 30)
+if(PENSTOCK_CUDA)
+  return()
+endif()
 
 # A rank that waits too long says who, where and for what, and ends the job: the output is the test.
-penstock_test(comm/deadline_test RANKS 2 LABELS unit TIMEOUT 30)
 set_tests_properties(comm.deadline_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
   "penstock: rank 1 on [^\n]*waited 2 s \\(watchdog.seconds = 2\\) for a message that never comes\nat work, waiting for nobody: rank 0 \\(step 3, action 5 of 10: 2F0\\)\nthe last known place of each rank:\n  rank 0 on [^\n]*: step 3, action 5 of 10: 2F0, waited for nobody\n  rank 1 on [^\n]*: step 3, action 5 of 10: 2F0, waited 2 s for a message that never comes")
 
-penstock_test(comm/hand_over_test RANKS 2 LABELS unit TIMEOUT 30)
 set_tests_properties(comm.hand_over_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
   "penstock: rank 0 on [^\n]*waited 2 s \\(watchdog.seconds = 2\\) for the device to take more work\n.*\n  rank 0 on [^\n]*: step 3, action 4 of 10: 2F0, waited 2 s for the device to take more work\n  rank 1 on [^\n]*, waited 2 s for a message that never comes")
 
 # What `srun --mpi=none` does: tasks that know of a step of four and not of each other.
-add_test(NAME comm.world_test.singletons COMMAND test.comm.world_test)
+penstock_read_test(${CMAKE_CURRENT_LIST_DIR}/world_test.cpp)
+add_test(NAME comm.world_test.singletons COMMAND test.comm.mpi --gtest_filter=${test_FILTER})
 set_tests_properties(comm.world_test.singletons PROPERTIES LABELS unit TIMEOUT 30
   ENVIRONMENT "SLURM_STEP_NUM_TASKS=4;OMP_NUM_THREADS=1" PASS_REGULAR_EXPRESSION "srun started 4 tasks.*--mpi=pmi2")
 
-# A killed rank is named by those that wait for it. The shell between hides its death from mpiexec, which would end the
-# others first.
-penstock_test(comm/lost_rank_test RANKS 2 LABELS unit TIMEOUT 15 WRAPPER sh -c "\"$0\" || sleep 10")
+# A killed rank is named by those that wait for it.
 set_tests_properties(comm.lost_rank_test.2_ranks PROPERTIES PASS_REGULAR_EXPRESSION
   "rank 0 on [^\n]*rank 1 \\(process [0-9]+\\) has ended while this rank waited for a message of the dead")

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 TIMEOUT 30
 // A rank has one of these threads for each group that spans nodes, and they end in any order: the timeout is the test.
 
 #include "comm/mpi/transfer_progress.hpp"
@@ -8,7 +9,7 @@
 
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::transfer_progress_test {
 namespace {
 
 TEST(TransferProgress, TwoEndInAnyOrder) {
@@ -24,4 +25,4 @@ TEST(TransferProgress, TwoEndInAnyOrder) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::transfer_progress_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4 8
 #include "comm/world.hpp"
 
 #include <gtest/gtest.h>
@@ -10,7 +11,7 @@
 
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::world_test {
 namespace {
 
 std::optional<Failure> what_all_ranks_hear(const std::function<void()>& action) {
@@ -206,4 +207,4 @@ TEST(World, MpiErrorsBecomeSystemErrorsWithThePlace) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::world_test

@@ -5,7 +5,7 @@
 
 #include "config/message.hpp"
 
-namespace penstock {
+namespace penstock::deck_test {
 namespace {
 
 const DeckEntry& entry(const Deck& deck, const std::string& key) {
@@ -213,4 +213,4 @@ TEST(DeckValue, LongTextIsShortenedBetweenCharacters) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::deck_test

@@ -8,7 +8,7 @@
 
 #include "config/message.hpp"
 
-namespace penstock {
+namespace penstock::field_table_test {
 namespace {
 
 /// A small deck with every type and every rule.
@@ -450,4 +450,4 @@ TEST(FieldTable, MistakesOfADeclarationAreLogicErrors) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::field_table_test

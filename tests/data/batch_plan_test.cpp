@@ -10,7 +10,7 @@
 #include "data/permutation.hpp"
 #include "data/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::batch_plan_test {
 namespace {
 
 BatchPlan plan_of(int global, int micro, int data, std::uint64_t samples = 1000) {
@@ -103,4 +103,4 @@ TEST(BatchPlanTest, RefusesNumbersBelowOne) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::batch_plan_test

@@ -11,7 +11,7 @@
 #include "data/temporary_folder.hpp"
 #include "data/token_samples.hpp"
 
-namespace penstock {
+namespace penstock::batch_reader_test {
 namespace {
 
 constexpr int sequence = 16;
@@ -148,4 +148,4 @@ TEST_F(BatchReaderTest, RefusesAPlanThatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::batch_reader_test

@@ -5,7 +5,7 @@
 #include "data/temporary_folder.hpp"
 #include "data/token_samples.hpp"
 
-namespace penstock {
+namespace penstock::microbatch_test {
 namespace {
 
 TEST(MicrobatchTest, SampleIIsTokensFromIT) {
@@ -45,4 +45,4 @@ TEST(MicrobatchTest, NamesWhatASampleNeeds) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::microbatch_test

@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::permutation_test {
 namespace {
 
 std::vector<std::uint64_t> all_values(const Permutation& permutation) {
@@ -120,4 +120,4 @@ TEST(PermutationTest, RefusesWhatItCannotShuffle) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::permutation_test

@@ -8,7 +8,7 @@
 #include "data/temporary_folder.hpp"
 #include "data/token_samples.hpp"
 
-namespace penstock {
+namespace penstock::token_file_header_test {
 namespace {
 
 std::string as_text(const EncodedTokenFileHeader& bytes) {
@@ -155,4 +155,4 @@ TEST_F(TokenFileHeaderTest, ChecksTheVocabulary) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::token_file_header_test

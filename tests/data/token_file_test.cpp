@@ -7,7 +7,7 @@
 #include "data/temporary_folder.hpp"
 #include "data/token_samples.hpp"
 
-namespace penstock {
+namespace penstock::token_file_test {
 namespace {
 
 static_assert(std::is_nothrow_move_constructible_v<TokenFile> && !std::is_copy_constructible_v<TokenFile>);
@@ -95,4 +95,4 @@ TEST_F(TokenFileTest, SaysSoWhenTheFileShrinksUnderTheRun) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::token_file_test

@@ -8,7 +8,7 @@
 #include "data/temporary_folder.hpp"
 #include "data/token_samples.hpp"
 
-namespace penstock {
+namespace penstock::token_file_writer_test {
 namespace {
 
 class TokenFileWriterTest : public ::testing::Test {
@@ -123,4 +123,4 @@ TEST_F(TokenFileWriterTest, RefusesTokensOutsideTheVocabulary) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::token_file_writer_test

@@ -9,7 +9,7 @@
 #include "data/temporary_folder.hpp"
 #include "data/token_samples.hpp"
 
-namespace penstock {
+namespace penstock::tokenize_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -210,4 +210,4 @@ TEST_F(TokenizeTest, RefusesAFractionOutsideItsRangeAndOneFileForBoth) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::tokenize_test

@@ -5,7 +5,7 @@
 #include "base/error.hpp"
 #include "device/device.hpp"
 
-namespace penstock {
+namespace penstock::device_place_test {
 namespace {
 
 using Visible = std::vector<std::vector<std::string>>;
@@ -63,4 +63,4 @@ TEST(DevicePlace, SharesOnOneNodeOnly) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::device_place_test

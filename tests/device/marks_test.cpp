@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "device/marks.hpp"
 
 #include <gtest/gtest.h>
@@ -5,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-namespace penstock {
+namespace penstock::marks_test {
 namespace {
 
 TEST(Marks, TellHowFarTheDeviceIsAndWhen) {
@@ -44,4 +45,4 @@ TEST(Marks, OfTwoSetsEachKnowsItsOwn) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::marks_test

@@ -8,7 +8,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::memory_test {
 namespace {
 
 TEST(DeviceMemory, IsZeroedAndWritableToItsLastByte) {
@@ -62,4 +62,4 @@ TEST(DeviceMemory, RefusesTheLargestNumberToo) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::memory_test

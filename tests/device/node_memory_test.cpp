@@ -7,7 +7,7 @@
 #include <limits>
 #include <string>
 
-namespace penstock {
+namespace penstock::node_memory_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -78,4 +78,4 @@ TEST(NodeMemory, OfThisMachineIsThere) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::node_memory_test

@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-namespace penstock {
+namespace penstock::queue_test {
 namespace {
 
 TEST(Queue, WorkspaceGrowsToTheLargestAskAndStays) {
@@ -49,4 +49,4 @@ TEST(Queue, MovesWithItsWorkspace) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::queue_test

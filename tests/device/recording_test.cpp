@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "device/recording.hpp"
 
 #include <gtest/gtest.h>
@@ -8,7 +9,7 @@
 #include "device/copy.hpp"
 #include "device/memory.hpp"
 
-namespace penstock {
+namespace penstock::recording_test {
 namespace {
 
 class RecordingTest : public testing::Test {
@@ -72,4 +73,4 @@ TEST(Recording, OfAQueueThatDoesNotRecordIsTheWorkItself) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::recording_test

@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::mesh_test {
 namespace {
 
 Mesh three_axes() { return Mesh({{"pipeline", 2}, {"data", 3}, {"tensor", 4}}); }
@@ -107,4 +107,4 @@ TEST(Mesh, IsAComparableValueWithAText) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::mesh_test

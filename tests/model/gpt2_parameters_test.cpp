@@ -6,7 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 
-namespace penstock {
+namespace penstock::gpt2_parameters_test {
 namespace {
 
 const ModelConfig gpt2{.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024};
@@ -154,4 +154,4 @@ TEST(Gpt2Parameters, OnlyMatricesAndTheTokenTableAreComputedInTheChosenType) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::gpt2_parameters_test

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace penstock {
+namespace penstock::linear_shapes_test {
 namespace {
 
 // 3 samples of 10 tokens, 16 channels, 4 heads, 300 tokens in the vocabulary (384 with padding).
@@ -145,4 +145,4 @@ TEST(LinearShapes, WriteGradientsInTheirType) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::linear_shapes_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::model_shape_test {
 namespace {
 
 const ModelConfig gpt2{.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024};
@@ -78,4 +78,4 @@ TEST(ModelShape, PartialSumsAreFloat32OnlyWhereTheyAreAdded) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::model_shape_test

@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::partition_test {
 namespace {
 
 std::string message_of(const std::function<void()>& act) {
@@ -128,4 +128,4 @@ TEST(PartCosts, AreTheFormulas) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::partition_test

@@ -5,7 +5,7 @@
 #include "model/block_activations.hpp"
 #include "model/partition.hpp"
 
-namespace penstock {
+namespace penstock::recompute_test {
 namespace {
 
 constexpr Recompute policies[] = {Recompute::none, Recompute::elementwise, Recompute::attention, Recompute::block,
@@ -142,4 +142,4 @@ TEST(Recompute, MessagesAreThoseOfTheCollectivesAgain) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::recompute_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/adamw.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +8,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::adamw_test {
 namespace {
 
 using test::is_close;
@@ -205,4 +206,4 @@ TEST(AdamWReference, IsTheFormulaForOneElement) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::adamw_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/attention.hpp"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,7 @@
 #include "support/finite_differences.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::attention_test {
 namespace {
 
 using ops::AttentionShape;
@@ -388,4 +389,4 @@ TEST(AttentionReference, GradientIsThatOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::attention_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cuda
 #include "ops/choice_text.hpp"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::choice_text_test {
 namespace {
 
 using ops::ChoiceTable;
@@ -116,4 +117,4 @@ TEST(ChoiceText, ForeignLinesAreHeldToTheirCells) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::choice_text_test

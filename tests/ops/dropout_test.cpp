@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/dropout.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +8,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::dropout_test {
 namespace {
 
 using test::RandomTensors;
@@ -120,4 +121,4 @@ TEST(TokenRows, CountsOnThroughSamples) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::dropout_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/elementwise.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +8,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::elementwise_test {
 namespace {
 
 using test::RandomTensors;
@@ -83,4 +84,4 @@ TEST(Cast, OfAnyPartIsTheReference) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::elementwise_test

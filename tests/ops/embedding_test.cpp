@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/embedding.hpp"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,7 @@
 #include "support/finite_differences.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::embedding_test {
 namespace {
 
 using test::is_close;
@@ -279,4 +280,4 @@ TEST(EmbeddingReference, GradientsAreThoseOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::embedding_test

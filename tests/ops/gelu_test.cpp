@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/gelu.hpp"
 
 #include <gtest/gtest.h>
@@ -5,7 +6,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::gelu_test {
 namespace {
 
 using test::RandomTensors;
@@ -58,4 +59,4 @@ TEST(Gelu, OfAnyPartHasTheBitsOfTheWhole) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::gelu_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/layer_norm.hpp"
 
 #include <gtest/gtest.h>
@@ -8,7 +9,7 @@
 #include "support/finite_differences.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::layer_norm_test {
 namespace {
 
 using test::is_close;
@@ -382,4 +383,4 @@ TEST(LayerNormReference, GradientsAreThoseOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::layer_norm_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/linear_choices.hpp"
 
 #include <fmt/ranges.h>
@@ -10,7 +11,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::linear_choices_test {
 namespace {
 
 using test::is_close;
@@ -287,4 +288,4 @@ TEST(LinearChoices, AlgorithmThatAddsInNoOrderIsRefused) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::linear_choices_test

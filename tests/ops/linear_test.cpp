@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/linear.hpp"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,7 @@
 #include "support/finite_differences.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::linear_test {
 namespace {
 
 using test::is_close;
@@ -260,4 +261,4 @@ TEST(LinearReference, GradientThroughGeluIsThatOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::linear_test

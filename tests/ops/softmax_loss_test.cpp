@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/softmax_loss.hpp"
 
 #include <gtest/gtest.h>
@@ -8,7 +9,7 @@
 #include "support/finite_differences.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::softmax_loss_test {
 namespace {
 
 using test::is_close;
@@ -360,4 +361,4 @@ TEST(SoftmaxLossReference, GradientIsThatOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::softmax_loss_test

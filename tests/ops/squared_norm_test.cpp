@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/squared_norm.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +8,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::squared_norm_test {
 namespace {
 
 using test::RandomTensors;
@@ -128,4 +129,4 @@ TEST(AddSquaredNorms, OfLargeNumbersDoNotOverflow) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::squared_norm_test

@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/step_scalars.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +8,7 @@
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::step_scalars_test {
 namespace {
 
 using test::RandomTensors;
@@ -115,4 +116,4 @@ TEST(FinishStep, AppliesNothingBehindAStepThatAppliedNothingWhereItNeedsThat) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::step_scalars_test

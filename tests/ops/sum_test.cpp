@@ -1,3 +1,4 @@
+// CTest: BACKENDS cpu cuda
 #include "ops/sum.hpp"
 
 #include <gtest/gtest.h>
@@ -7,7 +8,7 @@
 
 #include "support/random_tensor.hpp"
 
-namespace penstock {
+namespace penstock::sum_test {
 namespace {
 
 using test::RandomTensors;
@@ -87,4 +88,4 @@ TEST(Add, LeavesNeighboursAlone) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::sum_test

@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::optimizer_config_test {
 namespace {
 
 OptimizerConfig config_with(const std::string& decay, std::int64_t warmup) {
@@ -68,4 +68,4 @@ TEST(LearningRate, NoOtherCurveTakesThePlaceOfAnUnknownOne) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::optimizer_config_test

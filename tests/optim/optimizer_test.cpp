@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4 LABELS parity
 #include "optim/optimizer.hpp"
 
 #include <gtest/gtest.h>
@@ -9,7 +10,7 @@
 #include "optim/optimizer_run.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::optimizer_test {
 namespace {
 
 using test::Elements;
@@ -196,4 +197,4 @@ TEST(Optimizer, UpdateIsAdamWWithTheConfigsConstants) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::optimizer_test

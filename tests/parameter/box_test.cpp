@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::box_test {
 namespace {
 
 // Where every element of a block stands in the global array, in the order of the block's memory: [row, column].
@@ -74,4 +74,4 @@ TEST(Box, MoreThanTwoDimensionsAreRefused) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::box_test

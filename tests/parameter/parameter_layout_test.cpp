@@ -7,7 +7,7 @@
 
 #include "parameter/random_model.hpp"
 
-namespace penstock {
+namespace penstock::parameter_layout_test {
 namespace {
 
 using test::RandomMesh;
@@ -242,4 +242,4 @@ TEST(ParameterLayout, OneOfSeveralCopiesIsCounted) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::parameter_layout_test

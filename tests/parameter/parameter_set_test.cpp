@@ -6,7 +6,7 @@
 
 #include "parameter/random_model.hpp"
 
-namespace penstock {
+namespace penstock::parameter_set_test {
 namespace {
 
 using test::RandomMesh;
@@ -259,4 +259,4 @@ TEST(ParameterSet, WithoutStagingASaveReadsTheStateItself) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::parameter_set_test

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace penstock {
+namespace penstock::parameter_spec_test {
 namespace {
 
 ParameterSpec matrix(std::int64_t rows, std::int64_t columns, Split split) {
@@ -147,4 +147,4 @@ TEST(ParameterSpec, NormalWeightsHaveTheirDeviation) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::parameter_spec_test

@@ -9,7 +9,7 @@
 #include "schedule/lower.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::evaluation_schedule_test {
 namespace {
 
 std::vector<Schedule> training_schedules() {
@@ -106,4 +106,4 @@ TEST(EvaluationSchedule, EndsUnderRendezvous) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::evaluation_schedule_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4 LABELS parity TIMEOUT 600
 #include "pipeline/executor.hpp"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,7 @@
 #include "schedule/vandal.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::executor_test {
 namespace {
 
 using test::TinyBatch;
@@ -486,4 +487,4 @@ TEST(Executor, KnowsItsPlace) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::executor_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 4 SOURCES support/allocations.cpp UNSANITIZED
 // What a rank holds against what was planned: to the byte in the arena, and nothing else inside a step.
 
 #include <gtest/gtest.h>
@@ -9,7 +10,7 @@
 #include "support/allocations.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::memory_test {
 namespace {
 
 using test::TinyBatch;
@@ -101,4 +102,4 @@ TEST(Memory, StepsTakeNoneFromTheHeap) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::memory_test

@@ -4,7 +4,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::part_times_test {
 namespace {
 
 constexpr PartCosts operations{.embedding = 0, .block = 10, .head = 20};
@@ -77,4 +77,4 @@ TEST(PartTimes, OfAnotherDeckOrNoneAreRefused) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::part_times_test

@@ -5,7 +5,7 @@
 #include "pipeline/tiny_model.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::rank_model_test {
 namespace {
 
 using test::TinySetup;
@@ -205,4 +205,4 @@ TEST(RankModel, APlaceHoldsItsStagesOnly) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::rank_model_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4 LABELS parity
 // Training steps under every recomputation policy: the bits of `none`, and the messages that are foretold.
 
 #include <gtest/gtest.h>
@@ -8,7 +9,7 @@
 #include "schedule/tables.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::recompute_test {
 namespace {
 
 using test::TinyBatch;
@@ -158,4 +159,4 @@ TEST(Recompute, IsNotRecordedTwice) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::recompute_test

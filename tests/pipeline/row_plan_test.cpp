@@ -11,7 +11,7 @@
 #include "schedule/lower.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::row_plan_test {
 namespace {
 
 /// From the first to the last place in a row.
@@ -368,4 +368,4 @@ TEST(RowPlan, TheFirstGradientsOfAStageInTheRowOverwrite) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::row_plan_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::slot_pool_test {
 namespace {
 
 TEST(SlotPool, HandsOutTheSlotThatWasFreedFirst) {
@@ -44,4 +44,4 @@ TEST(SlotPool, RefusesWhatWasNotTaken) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::slot_pool_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2
 // The whole model's forward and backward pass, by stages: gradients against central differences of the loss, the two
 // ways through the backward pass against each other, evaluation against training. With n ranks the model is cut in n
 // along the tensor axis.
@@ -15,7 +16,7 @@
 #include "schedule/tables.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::stage_test {
 namespace {
 
 using test::TinyBatch;
@@ -225,4 +226,4 @@ TEST(Stage, DropoutDependsOnTheSampleNumber) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::stage_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 3 TIMEOUT 60
 #include "pipeline/transfer_times.hpp"
 
 #include <gtest/gtest.h>
@@ -5,7 +6,7 @@
 #include "pipeline/tiny_model.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::transfer_times_test {
 namespace {
 
 TEST(TransferTimes, AreMeasuredBetweenNeighbours) {
@@ -31,4 +32,4 @@ TEST(TransferTimes, DoNotPauseTheRunForAsLongAsPassesTake) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::transfer_times_test

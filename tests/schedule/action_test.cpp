@@ -4,7 +4,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::action_test {
 namespace {
 
 TEST(Action, TextForms) {
@@ -73,4 +73,4 @@ TEST(Action, TheErrorHoldsWhatRuleAndCure) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::action_test

@@ -6,7 +6,7 @@
 #include "schedule/lower.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::csv_test {
 namespace {
 
 std::string message(std::string_view csv) {
@@ -84,4 +84,4 @@ TEST(Csv, AnOrderThatCannotEndIsRefusedWithItsChain) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::csv_test

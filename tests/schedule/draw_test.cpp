@@ -7,7 +7,7 @@
 #include "schedule/lower.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::draw_test {
 namespace {
 
 struct Drawn {
@@ -66,4 +66,4 @@ TEST(DrawSvg, HasABoxAnActionAndIsClosed) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::draw_test

@@ -11,7 +11,7 @@
 #include "schedule/tables.hpp"
 #include "schedule/validate.hpp"
 
-namespace penstock {
+namespace penstock::generate_test {
 namespace {
 
 std::string message(std::string_view name) {
@@ -206,4 +206,4 @@ TEST(Generate, UnknownNamesAreAnsweredWithTheNearest) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::generate_test

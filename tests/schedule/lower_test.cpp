@@ -9,7 +9,7 @@
 #include "schedule/tables.hpp"
 #include "schedule/validate.hpp"
 
-namespace penstock {
+namespace penstock::lower_test {
 namespace {
 
 int count(const Schedule& s, int rank, Work work) {
@@ -106,4 +106,4 @@ TEST(Lower, RefusesWrongTablesAndLoweredOnes) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::lower_test

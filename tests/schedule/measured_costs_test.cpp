@@ -5,7 +5,7 @@
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
 
-namespace penstock {
+namespace penstock::measured_costs_test {
 namespace {
 
 /// Spans of a row whose actions take these seconds, one behind the other.
@@ -89,4 +89,4 @@ TEST(MeasuredCosts, WorkOfTheWholeStepLengthensIt) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::measured_costs_test

@@ -14,7 +14,7 @@
 #include "schedule/validate.hpp"
 #include "schedule/vandal.hpp"
 
-namespace penstock {
+namespace penstock::mutation_test {
 namespace {
 
 using test::Damage;
@@ -102,4 +102,4 @@ TEST(Mutation, ASearchOverAllInterleavingsAgrees) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::mutation_test

@@ -7,7 +7,7 @@
 
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::prerequisites_test {
 namespace {
 
 /// "0:0F0 1:1F0<0 posted": needs as rank:action, in the order of the text.
@@ -113,4 +113,4 @@ TEST(ActionIds, CoverTheTableOnly) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::prerequisites_test

@@ -5,7 +5,7 @@
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
 
-namespace penstock {
+namespace penstock::report_test {
 namespace {
 
 TEST(ScheduleReport, HoldsWhatProgramsAskFor) {
@@ -26,4 +26,4 @@ TEST(ScheduleReport, HoldsWhatProgramsAskFor) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::report_test

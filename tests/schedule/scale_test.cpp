@@ -1,3 +1,4 @@
+// CTest: LABELS scale
 // A table far larger than today's machines: made, proved and priced within seconds on one core.
 
 #include <gtest/gtest.h>
@@ -11,7 +12,7 @@
 #include "schedule/tables.hpp"
 #include "schedule/validate.hpp"
 
-namespace penstock {
+namespace penstock::scale_test {
 namespace {
 
 TEST(Scale, SixtyFourRanksFiveHundredTwelveMicrobatchesFourChunks) {
@@ -37,4 +38,4 @@ TEST(Scale, SixtyFourRanksFiveHundredTwelveMicrobatchesFourChunks) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::scale_test

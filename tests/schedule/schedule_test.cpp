@@ -6,7 +6,7 @@
 
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::schedule_test {
 namespace {
 
 using test::table;
@@ -94,4 +94,4 @@ TEST(Schedule, RowWithMarkShowsAWindow) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::schedule_test

@@ -10,7 +10,7 @@
 #include "schedule/lower.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::simulate_test {
 namespace {
 
 /// Sums of a few hundred costs of about 1: far below any cost, far above their rounding.
@@ -185,4 +185,4 @@ TEST(Simulate, RefusesCostsThatAreNone) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::simulate_test

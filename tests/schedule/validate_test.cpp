@@ -11,7 +11,7 @@
 #include "schedule/machine.hpp"
 #include "schedule/tables.hpp"
 
-namespace penstock {
+namespace penstock::validate_test {
 namespace {
 
 std::string message(const Schedule& schedule) {
@@ -162,4 +162,4 @@ TEST(Validate, TransfersDoNotBelongIntoATableThatIsNotLowered) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::validate_test

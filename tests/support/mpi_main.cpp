@@ -17,6 +17,7 @@ World& test_world() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  if (GTEST_FLAG_GET(list_tests)) return RUN_ALL_TESTS();
   try {
     penstock::test_world().set_deadline(60);
   } catch (const std::exception& error) {

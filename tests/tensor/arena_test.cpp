@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-namespace penstock {
+namespace penstock::arena_test {
 namespace {
 
 struct Ask {
@@ -127,4 +127,4 @@ TEST(Arena, LendsAPieceToAnother) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::arena_test

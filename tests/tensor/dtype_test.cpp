@@ -4,7 +4,7 @@
 
 #include <limits>
 
-namespace penstock {
+namespace penstock::dtype_test {
 namespace {
 
 bfloat16 of_bits(std::uint16_t bits) {
@@ -75,4 +75,4 @@ TEST(Bfloat16, KeepsSubnormalNumbersAndTheSignOfZero) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::dtype_test

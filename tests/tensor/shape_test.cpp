@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::shape_test {
 namespace {
 
 TEST(Shape, KnowsItsExtents) {
@@ -38,4 +38,4 @@ TEST(Shape, HasFiveDimensionsAtMost) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::shape_test

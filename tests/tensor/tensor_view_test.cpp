@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <numeric>
 
-namespace penstock {
+namespace penstock::tensor_view_test {
 namespace {
 
 /// [3, 4] int32: 0, 1, 2, ...
@@ -78,4 +78,4 @@ TEST(TensorView, PartsCountInTheTypesBytes) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::tensor_view_test

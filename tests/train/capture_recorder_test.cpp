@@ -9,7 +9,7 @@
 #include "train/make_plan.hpp"
 #include "train/taps.hpp"
 
-namespace penstock {
+namespace penstock::capture_recorder_test {
 namespace {
 
 using test::TinySetup;
@@ -220,4 +220,4 @@ TEST(CaptureRecorder, WantsOnlyChosenTapsOnTheRanksThatBringThem) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::capture_recorder_test

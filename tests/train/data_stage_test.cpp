@@ -1,3 +1,4 @@
+// CTest: RANKS 1 3
 #include "train/data_stage.hpp"
 
 #include <gtest/gtest.h>
@@ -9,7 +10,7 @@
 #include "support/test_world.hpp"
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::data_stage_test {
 namespace {
 
 using test::TemporaryFolder;
@@ -107,4 +108,4 @@ TEST(StageFiles, EveryRankOfANodeGetsTheSameCopies) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::data_stage_test

@@ -5,7 +5,7 @@
 #include "checkpoint/run_guard.hpp"
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::failure_record_test {
 namespace {
 
 const FailureReport first{.steps_done = 6, .message = "rank 1 waited", .text = "rank 1 waited\nlast known places\n"};
@@ -47,4 +47,4 @@ TEST(FailureRecord, AFolderOfAnotherLifeIsLeftAlone) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::failure_record_test

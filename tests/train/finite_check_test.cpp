@@ -7,7 +7,7 @@
 
 #include "device/queue.hpp"
 
-namespace penstock {
+namespace penstock::finite_check_test {
 namespace {
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
@@ -75,4 +75,4 @@ TEST(IsFinite, LooksAtBfloat16Too) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::finite_check_test

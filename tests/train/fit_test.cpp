@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace penstock {
+namespace penstock::fit_test {
 namespace {
 
 constexpr std::size_t mebibyte = 1 << 20;
@@ -150,4 +150,4 @@ TEST(WorstShortage, CountsOnWhatOthersHoldOnlyWhereItMayBeFreed) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::fit_test

@@ -8,7 +8,7 @@
 
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::job_end_test {
 namespace {
 
 std::optional<std::int64_t> seconds_in(std::string_view text, std::string_view job) {
@@ -79,4 +79,4 @@ TEST_F(AskJobEnd, AsksNobodyOutsideAJob) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::job_end_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::life_record_test {
 namespace {
 
 TEST(LifeRecords, ComeBackAsTheyWereWritten) {
@@ -34,4 +34,4 @@ TEST(LifeRecords, NothingElseIsARecord) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::life_record_test

@@ -5,7 +5,7 @@
 #include "base/error.hpp"
 #include "pipeline/tiny_model.hpp"
 
-namespace penstock {
+namespace penstock::memory_text_test {
 namespace {
 
 TEST(BytesText, ChoosesItsUnit) {
@@ -50,4 +50,4 @@ TEST(StageLines, SayWhatEachStageHolds) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::memory_text_test

@@ -4,7 +4,7 @@
 
 #include "base/error.hpp"
 
-namespace penstock {
+namespace penstock::mesh_choice_test {
 namespace {
 
 Deck deck_with(const std::vector<std::string>& settings) {
@@ -94,4 +94,4 @@ TEST(MeshChoice, EveryMeshIsTriedOnce) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::mesh_choice_test

@@ -13,7 +13,7 @@
 #include "train/file_size_limit.hpp"
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::metrics_test {
 namespace {
 
 using test::FileSizeLimit;
@@ -259,4 +259,4 @@ TEST(Metrics, SyncBringsRowsThatWaitOrThrows) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::metrics_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::outliers_test {
 namespace {
 
 TEST(Outliers, OnlyWhatIsSlowerThanTheToleranceStandsOut) {
@@ -26,4 +26,4 @@ TEST(Outliers, WhatWasNotMeasuredIsLeftOut) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::outliers_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2 4
 // What is measured beside the training takes no memory of its own, and leaves what the training holds as it was.
 
 #include "train/preflight.hpp"
@@ -10,7 +11,7 @@
 #include "pipeline/transfer_times.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::preflight_test {
 namespace {
 
 using test::TinyRank;
@@ -79,4 +80,4 @@ TEST(Preflight, FitsIntoTheMemoryThatIsLent) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::preflight_test

@@ -7,7 +7,7 @@
 #include "checkpoint/checkpoint.hpp"
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::restart_advice_test {
 namespace {
 
 std::string advice(const std::vector<std::int64_t>& saved, std::int64_t unchanged_since) {
@@ -44,4 +44,4 @@ TEST(RestartAdvice, WithoutAnOlderOneNoRestartIsAdvised) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::restart_advice_test

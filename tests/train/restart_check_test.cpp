@@ -7,7 +7,7 @@
 #include "base/error.hpp"
 #include "temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::restart_check_test {
 namespace {
 
 using test::TemporaryFolder;
@@ -77,4 +77,4 @@ TEST(RestartCheck, ADeckThatSaysLessIsNotJudged) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::restart_check_test

@@ -6,7 +6,7 @@
 #include "base/error.hpp"
 #include "schedule/csv.hpp"
 
-namespace penstock {
+namespace penstock::run_config_test {
 namespace {
 
 constexpr const char* tiny = R"(
@@ -284,4 +284,4 @@ TEST(MakePlan, TheMeshDoesNotChangeWhatIsTrained) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::run_config_test

@@ -13,7 +13,7 @@
 #include "train/file_size_limit.hpp"
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::run_folder_test {
 namespace {
 
 using test::FileSizeLimit;
@@ -227,4 +227,4 @@ TEST(RunFolder, FindsTheProductChoicesOfTheLifeThatARestartGoesOnFrom) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::run_folder_test

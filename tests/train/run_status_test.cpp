@@ -9,7 +9,7 @@
 #include "train/run_folder.hpp"
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::run_status_test {
 namespace {
 
 MetricsRow row_of(std::int64_t step, double seconds) {
@@ -149,4 +149,4 @@ TEST_F(RunStatusTest, JsonHasTheSameFacts) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::run_status_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1 2
 // Saves behind the training: what is in the file is the state of the moment it was staged, and a save that fails is
 // tried again without harm to what is there.
 
@@ -11,7 +12,7 @@
 #include "checkpoint/sample_model.hpp"
 #include "checkpoint/shared_folder.hpp"
 
-namespace penstock {
+namespace penstock::saver_test {
 namespace {
 
 class SaverTest : public testing::Test {
@@ -187,4 +188,4 @@ TEST_F(SaverTest, AStateWithAWeightThatIsNotFiniteIsRefusedOnAllRanks) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::saver_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::step_agenda_test {
 namespace {
 
 /// Thirty steps; saves and evaluations as the test says.
@@ -62,4 +62,4 @@ TEST(StepAgenda, AStepThatIsCapturedStandsAlone) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::step_agenda_test

@@ -1,3 +1,4 @@
+// CTest: RANKS 1
 #include "train/step_forecast.hpp"
 
 #include <gtest/gtest.h>
@@ -6,7 +7,7 @@
 #include "schedule/lower.hpp"
 #include "support/test_world.hpp"
 
-namespace penstock {
+namespace penstock::step_forecast_test {
 namespace {
 
 /// A row's spans where each action begins as the one before ends: computing takes 2, work of the whole step 1.
@@ -71,4 +72,4 @@ TEST(StepForecast, CountsAHopForEachTransfer) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::step_forecast_test

@@ -7,7 +7,7 @@
 
 #include "train/temporary_folder.hpp"
 
-namespace penstock {
+namespace penstock::stop_check_test {
 namespace {
 
 WallTime in(double seconds) {
@@ -72,4 +72,4 @@ TEST(StopReason, HasTheNamesOfTheRecord) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::stop_check_test

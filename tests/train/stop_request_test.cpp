@@ -7,7 +7,7 @@
 #include <csignal>
 #include <thread>
 
-namespace penstock {
+namespace penstock::stop_request_test {
 namespace {
 
 TEST(StopRequest, NothingWasAskedAtFirst) { EXPECT_EQ(StopRequest().signal(), 0); }
@@ -44,4 +44,4 @@ TEST(StopRequest, ASecondSignalAfterTheEndDoesNotKill) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::stop_request_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::taps_test {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -41,4 +41,4 @@ TEST(ExpandTaps, AnUnknownNameIsNothing) {
 TEST(TapsText, NamesTheLastBlock) { EXPECT_NE(taps_text(8).find("0 to 7"), std::string::npos) << taps_text(8); }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::taps_test

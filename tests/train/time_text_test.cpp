@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace penstock {
+namespace penstock::time_text_test {
 namespace {
 
 TEST(ShortTime, TakesTheUnitThatFits) {
@@ -13,4 +13,4 @@ TEST(ShortTime, TakesTheUnitThatFits) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::time_text_test

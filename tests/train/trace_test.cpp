@@ -8,7 +8,7 @@
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
 
-namespace penstock {
+namespace penstock::trace_test {
 namespace {
 
 std::uint64_t bytes_of(const Action& action) {
@@ -62,4 +62,4 @@ TEST(Trace, HoldsEveryActionOfEveryRankOnceMeasuredAndOnceForetold) {
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::trace_test
