@@ -25,12 +25,12 @@ class Test(unittest.TestCase):
             shutil.copy(SOURCE / name, self.root / name)
         for tool in ("bash", "cksum", "cut", "dirname", "nproc", "rm", "sed", "tee"):
             (self.root / "bin" / tool).symlink_to(shutil.which(tool))
-        for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare"):
+        for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare", "scripts/tidy", "scripts/check_faults"):
             self.make_up(name)
 
     def make_up(self, name):
         path = self.root / name
-        call = f'"{path.name} $*" "${{CMAKE_CXX_COMPILER_LAUNCHER:-}}"'
+        call = f'"{path.name} $*" "${{CMAKE_CXX_COMPILER_LAUNCHER:-}}" "${{PENSTOCK_TEST_DEPTH:-}}"'
         path.write_text(f'#!{shutil.which("bash")}\necho {call} >> {self.calls}\n')
         path.chmod(0o755)
 
@@ -43,9 +43,12 @@ class Test(unittest.TestCase):
         return [line.strip() for line in self.calls.read_text().splitlines() if line.startswith(command)]
 
     def test_services_are_installed_only_when_asked_for(self):
-        said, prepared = self.run_script("scripts/test", "--quick", "-R", "comm")
-        self.assertEqual(prepared, ["prepare build test"])
-        self.assertIn("scripts/test --cluster installs both", said)
+        for words, line in ((["-R", "comm"], True), (["--quick", "-R", "comm"], False)):
+            with self.subTest(words=words):
+                self.calls.write_text("")
+                said, prepared = self.run_script("scripts/test", *words)
+                self.assertEqual(prepared, ["prepare build test"])
+                self.assertEqual("scripts/test --cluster installs both" in said, line)  # unit tests need neither
 
     def test_with_cluster_they_are(self):
         for words in (["--cluster"], ["--quick", "--cluster", "-L", "unit"], ["--cluster", "--quick"]):
@@ -57,9 +60,10 @@ class Test(unittest.TestCase):
     def test_continuous_integration_asks_for_them(self):
         _, prepared = self.run_script(".ci/run", "--quick")
         self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
+        self.assertIn("-DPENSTOCK_WERROR=ON", self.calls_of("cmake --preset cpu")[0])
 
     def test_words_that_nobody_knows_are_refused_before_anything_is_done(self):
-        for words in (["--quck"], ["nonsense"], ["-L", "unit", "--quik"], ["-R"]):
+        for words in (["--quck"], ["nonsense"], ["-L", "unit", "--quik"], ["-R"], ["--quick", "--all"]):
             with self.subTest(words=words), self.assertRaises(subprocess.CalledProcessError) as refused:
                 self.run_script("scripts/test", *words)
             self.assertEqual(refused.exception.returncode, 2)
@@ -69,11 +73,31 @@ class Test(unittest.TestCase):
     def test_its_own_words_may_stand_anywhere(self):
         _, prepared = self.run_script("scripts/test", "-L", "unit", "--quick")
         self.assertEqual(prepared, ["prepare build test"])
-        self.assertTrue(self.calls_of("ctest")[0].endswith("-L unit"), self.calls_of("ctest"))
+        self.assertEqual(self.calls_of("ctest")[0].count("-L unit"), 1, self.calls_of("ctest"))
+
+    def presets_tested(self):
+        return [line.split()[2] for line in self.calls_of("ctest")]
+
+    def test_three_depths(self):
+        self.run_script("scripts/test", "--quick", "-R", "comm")
+        self.assertEqual(self.presets_tested(), ["cpu"])
+        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit"), self.calls_of("ctest"))
+        self.calls.write_text("")
+        self.run_script("scripts/test")
+        self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
+        self.assertEqual(self.calls_of("tidy") + self.calls_of("check_faults"), [])
+        self.calls.write_text("")
+        _, prepared = self.run_script("scripts/test", "--all")
+        self.assertEqual(prepared, ["prepare build test tidy  all"])
+        self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
+        self.assertTrue(all(line.endswith(" all") for line in self.calls_of("ctest")), self.calls_of("ctest"))
+        self.assertTrue(self.calls_of("cmake --build --preset debug"))
+        self.assertEqual(len(self.calls_of("tidy")), 1)
+        self.assertTrue(self.calls_of("check_faults --depth all"))
 
     def test_two_presets_of_one_source_share_a_cache(self):
         self.make_up("bin/nvcc")
-        for tool, end in ((None, "-G Ninja"), ("bin/ccache", ";ccache")):
+        for tool, end in ((None, "-G Ninja -DCMAKE_CUDA_ARCHITECTURES=90"), ("bin/ccache", ";ccache")):
             with self.subTest(tool=tool):
                 self.calls.write_text("")
                 if tool:
