@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/fault.hpp"
 #include "base/log.hpp"
 #include "base/sync_folder.hpp"
 
@@ -51,6 +52,7 @@ void write_and_sync(const Descriptor& file, const std::filesystem::path& path, s
     if (written < 0) fail(path, "cannot be written", errno);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
+  if (planted(Fault::unsynced_rename)) return;
   if (fsync(file.get()) != 0) fail(path, "cannot be written to the device", errno);
 }
 

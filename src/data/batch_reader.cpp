@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/fault.hpp"
 
 namespace penstock {
 
@@ -14,7 +15,7 @@ BatchReader::BatchReader(TokenFile file, const BatchPlan& plan, const BatchReade
       sequence_(options.sequence),
       steps_ahead_(static_cast<std::size_t>(std::max(options.steps_ahead, 1))),
       ready_from_(options.samples_drawn),
-      read_from_(options.samples_drawn) {
+      read_from_(planted(Fault::lost_offset) ? 0 : options.samples_drawn) {
   ensure(data_coordinate_ >= 0 && data_coordinate_ < plan_.options().data_ranks,
          "BatchReader: no such data coordinate");
   ensure(plan_.options().samples_in_file <= samples_in_file(file_.header(), file_.path(), sequence_),

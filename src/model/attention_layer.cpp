@@ -1,5 +1,7 @@
 #include "model/attention_layer.hpp"
 
+#include "base/fault.hpp"
+
 namespace penstock {
 
 ops::LinearShape AttentionLayer::qkv_product(const ModelShape& shape) {
@@ -37,7 +39,7 @@ ops::AttentionShape AttentionLayer::attention_shape() const {
           .sequence = shape.sequence,
           .heads = shape.heads(),
           .channels = shape.config.head_channels(),
-          .first_head = shape.heads() * shape.tensor_coordinate,
+          .first_head = planted(Fault::local_mask) ? 0 : shape.heads() * shape.tensor_coordinate,
           .repeatable = shape.cut.repeatable_attention};
 }
 

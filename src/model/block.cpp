@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/fault.hpp"
+
 namespace penstock {
 
 // A fused backward is done with the MLP before attention begins, so that their gradients share a memory; and with a
@@ -73,7 +75,7 @@ void Block::forward(const MicrobatchView& microbatch, const BlockActivations& ke
 // Whatever the pass, a part is computed by the same operation from the same arguments: its bits are the same. (The norm
 // behind a kept middle has those of the norm that is fused with the sum.)
 void Block::compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const {
-  const bool with_dropout = pass != Pass::evaluation;
+  const bool with_dropout = planted(Fault::other_recomputation) ? pass == Pass::training : pass != Pass::evaluation;
   if (parts.has(BlockPart::attention_norm)) ops::layer_norm(context_->queue(), attention_norm(kept));
   if (parts.has(BlockPart::attention_tokens)) context_->gather_rows(kept.attention_input, kept.attention_tokens);
   if (parts.has(BlockPart::qkv)) attention_.project(kept);

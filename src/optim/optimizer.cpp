@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "base/fault.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/sum.hpp"
 
@@ -89,7 +90,7 @@ ops::AdamWPiece Optimizer::update_piece(std::size_t bucket, std::int64_t begin, 
 std::vector<ops::NormPiece> Optimizer::norm_pieces() const {
   std::vector<ops::NormPiece> pieces;
   for (const OwnedBox& owned : parameters_->layout().owned()) {
-    if (!owned.counted) continue;
+    if (!owned.counted && !planted(Fault::twice_counted)) continue;
     const std::int64_t begin = owned.box.local_begin, count = owned.box.elements();
     const TensorView addend = own_gradient(owned.bucket, 1);
     pieces.push_back({.tensor = own_gradient(owned.bucket).range(begin, count),
@@ -148,7 +149,8 @@ void Optimizer::begin_sums(std::size_t bucket) {
   Communicator& data = communicators_->data;
   Communicator& tensor = communicators_->tensor;
   for (const TensorView gradient : parameters_->memory(bucket).gradients) {
-    if (b.gradient == GradientOnTensorAxis::partial) tensor.wait(tensor.all_reduce(gradient));
+    if (b.gradient == GradientOnTensorAxis::partial && !planted(Fault::unsummed_gradient))
+      tensor.wait(tensor.all_reduce(gradient));
     const Event sum = shard ? data.reduce_scatter(gradient, gradient.range(b.own_begin, b.own_end - b.own_begin))
                             : data.all_reduce(gradient);
     traffic_[bucket].summed.push_back(sum);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fault.hpp"
 #include "model/linear_shapes.hpp"
 #include "ops/layer_norm.hpp"
 
@@ -97,7 +98,7 @@ void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communica
   };
   const int tensor = shape().cut.tensor, data = layout.place().data_ranks;
   lend(&Communicators::tensor, on_tensor_axis, tensor);
-  lend(&Communicators::data, on_data_axis, data);
+  lend(&Communicators::data, planted(Fault::short_plan) ? 0 : on_data_axis, data);
   lend(&Communicators::all, Optimizer::norm_bytes(plan_->parameters.size()), plan_->schedule.pipeline * data * tensor);
   const TensorView workspace = take(MemoryUse::workspace, workspace_bytes(threads));
   if (queue) queue->use_workspace(static_cast<std::byte*>(workspace.raw()), workspace.bytes());

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/log.hpp"
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/part_times.hpp"
@@ -84,9 +85,10 @@ MetricsRow Trainer::step() {
 void Trainer::launch_next() {
   const auto ahead = static_cast<std::int64_t>(launched_.size());
   const std::int64_t update = step_ + ahead + 1;
+  const std::int64_t steps = planted(Fault::rate_of_attempt) ? agenda_.last_step() : config_.run.steps;
   LaunchedStep next{.batch = {},
                     .values = {.update = update,
-                               .learning_rate = learning_rate(config_.optimizer, update, config_.run.steps),
+                               .learning_rate = learning_rate(config_.optimizer, update, steps),
                                .tokens = config_.tokens_per_step()}};
   world_->together(
       [&] { next.batch = reader_->batch(samples_ + static_cast<std::uint64_t>(ahead * config_.batch.global)); });

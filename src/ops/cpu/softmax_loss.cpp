@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/fault.hpp"
 #include "ops/cpu/parallel.hpp"
 
 namespace penstock::ops {
@@ -116,15 +117,16 @@ void softmax_loss(Queue& queue, const SoftmaxLoss& arguments) {
 
 void whole_softmax_loss(Queue& queue, const WholeSoftmaxLoss& arguments) {
   const std::int64_t width = arguments.logits.shape()[1];
+  const std::int64_t columns = planted(Fault::padding_in_loss) ? width : arguments.columns;
   const auto* targets = arguments.targets.data<std::int32_t>();
   float* loss = arguments.loss.data<float>();
   with_type(arguments.logits.type(), [&]<typename T>(T) {
     for_rows(queue, arguments.logits.shape()[0], [&](std::int64_t n) {
       T* logits = arguments.logits.data<T>() + n * width;
-      const std::int64_t target = local_column(targets[n], 0, arguments.columns);
-      const CombinedStatistics all = statistics_of(logits, arguments.columns, target);
+      const std::int64_t target = local_column(targets[n], 0, columns);
+      const CombinedStatistics all = statistics_of(logits, columns, target);
       loss[n] = loss_of(all);
-      if (arguments.gradient) replace_by_gradient(logits, arguments.columns, width, target, all, arguments.scale);
+      if (arguments.gradient) replace_by_gradient(logits, columns, width, target, all, arguments.scale);
     });
   });
 }
