@@ -29,6 +29,7 @@ struct Stack {
 thread_local bool counting = false;
 thread_local bool inside = false;  ///< looking at the stack may allocate, too
 thread_local std::array<std::size_t, 5> counts{};
+thread_local std::size_t largest = 0;
 thread_local Stack first;
 
 /// The library that an address lies in, "" for the program itself; nullptr for generated code.
@@ -61,7 +62,7 @@ Owner owner_of(const Stack& stack) {
   return Owner::other;
 }
 
-void count() {
+void count(std::size_t bytes) {
   if (!counting || inside) return;
   inside = true;
   Stack stack;
@@ -69,6 +70,7 @@ void count() {
   const Owner owner = owner_of(stack);
   ++counts[static_cast<std::size_t>(owner)];
   if (owner == Owner::penstock && first.depth == 0) first = stack;
+  if (owner == Owner::penstock && bytes > largest) largest = bytes;
   inside = false;
 }
 
@@ -80,6 +82,7 @@ void start_counting_allocations() {
   owner_of({});
   counts = {};
   first = {};
+  largest = 0;
   counting = true;
 }
 
@@ -91,6 +94,7 @@ Allocations stop_counting_allocations() {
                   .mpi = of(Owner::mpi),
                   .openmp = of(Owner::openmp),
                   .other = of(Owner::other),
+                  .largest = largest,
                   .first = {}};
   for (int i = 0; i < first.depth; ++i) {
     Dl_info info;
@@ -108,27 +112,27 @@ Allocations stop_counting_allocations() {
 extern "C" {
 
 void* malloc(std::size_t bytes) {
-  penstock::test::count();
+  penstock::test::count(bytes);
   return __libc_malloc(bytes);
 }
 void* calloc(std::size_t count, std::size_t bytes) {
-  penstock::test::count();
+  penstock::test::count(count * bytes);
   return __libc_calloc(count, bytes);
 }
 void* realloc(void* memory, std::size_t bytes) {
-  penstock::test::count();
+  penstock::test::count(bytes);
   return __libc_realloc(memory, bytes);
 }
 void* memalign(std::size_t alignment, std::size_t bytes) {
-  penstock::test::count();
+  penstock::test::count(bytes);
   return __libc_memalign(alignment, bytes);
 }
 void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
-  penstock::test::count();
+  penstock::test::count(bytes);
   return __libc_memalign(alignment, bytes);
 }
 int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) {
-  penstock::test::count();
+  penstock::test::count(bytes);
   *memory = __libc_memalign(alignment, bytes);
   return *memory ? 0 : 12;  // ENOMEM
 }

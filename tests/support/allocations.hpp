@@ -16,7 +16,8 @@ struct Allocations {
   std::size_t mpi = 0;  ///< MPI and the libraries below it
   std::size_t openmp = 0;
   std::size_t other = 0;
-  std::string first;  ///< the stack of the program's first one, addresses for addr2line
+  std::size_t largest = 0;  ///< bytes, of those by this program's own code
+  std::string first;        ///< the stack of the program's first one, addresses for addr2line
 };
 
 /// Between `start` and `stop` every allocation of the calling thread is counted. (Threads beside the steps, such as the
