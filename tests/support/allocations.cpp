@@ -3,6 +3,9 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <string_view>
@@ -135,6 +138,10 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) {
   penstock::test::count(bytes);
   *memory = __libc_memalign(alignment, bytes);
   return *memory ? 0 : 12;  // ENOMEM
+}
+void* mmap(void* address, std::size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
+  penstock::test::count(bytes);
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
 }
 
 }  // extern "C"

@@ -1,6 +1,7 @@
 #pragma once
-// Counts what a program takes from the heap. Linking allocations.cpp replaces malloc and its family in the whole
-// program, libraries included; operator new comes through malloc.
+// Counts what a program takes from the heap and, as DeviceMemory does, in pages from the system. Linking
+// allocations.cpp replaces malloc and its family and mmap in the whole program, libraries included; operator new comes
+// through malloc.
 
 #include <cstddef>
 #include <string>
