@@ -75,7 +75,7 @@ extern "C" {
 int fsync(int descriptor) {
   const int result = static_cast<int>(syscall(SYS_fsync, descriptor));
   struct stat status {};
-  if (result == 0 && fstat(descriptor, &status) == 0) penstock::Calls::instance().add({"", penstock::state_of(status)});
+  if (result == 0 && fstat(descriptor, &status) == 0) penstock::sync_order_test::Calls::instance().add({"", penstock::sync_order_test::state_of(status)});
   return result;
 }
 
@@ -83,7 +83,7 @@ int rename(const char* from, const char* to) noexcept {
   struct stat status {};
   const bool known = stat(from, &status) == 0;
   const int result = static_cast<int>(syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
-  if (result == 0 && known) penstock::Calls::instance().add({to, penstock::state_of(status)});
+  if (result == 0 && known) penstock::sync_order_test::Calls::instance().add({to, penstock::sync_order_test::state_of(status)});
   return result;
 }
 
