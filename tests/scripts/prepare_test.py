@@ -13,6 +13,7 @@ PACKAGES = """
 Good_thing  good,libgood-dev  good@2:  good   build  command:made-up-good
 Other       libother-dev      -        other  build  header:made-up/other.h
 Figure      python3-figure    py-fig   fig    plot   python:made_up_figure
+Linter      linter-16         lint@16  lint   tidy   command:made-up-linter
 Fetcher     fetcher           -        -      cuda   command:made-up-fetcher
 """
 TOOLS = ("bash", "env", "sed", "grep", "awk", "paste", "dirname", "mktemp", "rm", "cat")
@@ -119,6 +120,15 @@ class Prepare(unittest.TestCase):
         self.assertEqual(result.returncode, 2)
         self.assertIn("python3-figure", result.stderr)
 
+    def test_linters_are_wanted_only_when_asked_for(self):
+        self.installed("good", "libgood-dev", "libother-dev")
+        self.assertEqual(self.prepare().returncode, 0)
+        result = self.prepare("tidy")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("linter-16", result.stderr)
+        self.program("made-up-linter", "exit 0")
+        self.assertEqual(self.prepare("tidy").returncode, 0)
+
     def test_what_cuda_needs_is_wanted_where_nvcc_is(self):
         self.installed("good", "libgood-dev", "libother-dev")
         self.assertEqual(self.prepare().returncode, 0)
@@ -144,7 +154,7 @@ class Prepare(unittest.TestCase):
                 continue
             words = line.split()
             self.assertEqual(len(words), 6, line)
-            self.assertIn(words[4], ("build", "test", "cluster", "cache", "plot", "cuda"), line)
+            self.assertIn(words[4], ("build", "test", "tidy", "cluster", "cache", "plot", "cuda"), line)
             self.assertRegex(words[5], r"^(command|cmake|header|python):", line)
 
 
