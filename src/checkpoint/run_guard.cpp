@@ -171,8 +171,8 @@ std::string life_of_guard(const std::filesystem::path& folder) {
   return holder ? holder->life : "";
 }
 
-RunGuard::RunGuard(std::filesystem::path folder, GuardTimes times, GuardHolder me)
-    : file_(std::move(folder) / "guard"), times_(times), me_(std::move(me)) {
+RunGuard::RunGuard(const std::filesystem::path& folder, GuardTimes times, GuardHolder me)
+    : file_(folder / "guard"), times_(times), me_(std::move(me)) {
   constexpr int attempts = 10;  // others may come and go in between
   for (int attempt = 0; !try_to_take(); ++attempt) {
     if (attempt == attempts)

@@ -79,7 +79,8 @@ class RunGuard {
  public:
   /// Throws InputError, with host, process, since when and the cures, when somebody who lives holds the folder. The
   /// folder must be there. Waits while it is not clear whether a holder on another machine lives.
-  explicit RunGuard(std::filesystem::path folder, GuardTimes times = {}, GuardHolder me = GuardHolder::this_process());
+  explicit RunGuard(const std::filesystem::path& folder, GuardTimes times = {},
+                    GuardHolder me = GuardHolder::this_process());
   /// What ends this life when another has its folder and it does not end by itself (it waits for ranks of a lost node).
   void end_by(std::function<void(const std::string& message)> end);
   ~RunGuard();

@@ -30,7 +30,7 @@ std::string read_deck_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-RunDeck fitted(const Deck& deck, RunDeck own, int ranks) {
+RunDeck fitted(const Deck& deck, const RunDeck& own, int ranks) {
   RunDeck fit = fit_mesh(deck, ranks);
   const std::string mesh = text_of(fit.config.mesh), wanted = text_of(own.config.mesh);
   if (mesh != wanted)
@@ -51,7 +51,7 @@ RunDeck read_deck(World& world, const TrainRequest& request) {
     Deck deck = Deck::parse(text, request.deck.string());
     for (const std::string& setting : request.settings) deck.set(setting);
     result = read_run_deck(deck);
-    if (result.config.mesh.fitted) result = fitted(deck, std::move(result), world.size());
+    if (result.config.mesh.fitted) result = fitted(deck, result, world.size());
   });
   RunConfig::ScheduleChoice& schedule = result.config.schedule;
   if (schedule.file.empty()) return result;
