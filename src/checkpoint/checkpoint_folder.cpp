@@ -11,7 +11,7 @@ namespace {
 
 bool opens_as_whole(const std::filesystem::path& path) {
   try {
-    ArrayReader(path, {checkpoint_format});
+    const ArrayReader opened(path, {checkpoint_format});
     return true;
   } catch (const InputError&) {
     return false;

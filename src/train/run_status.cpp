@@ -58,7 +58,7 @@ std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::
   for (const CheckpointFile& file : checkpoint_files(folder)) {
     try {
       run_reading(io, file.path, wait_by_sleeping(), [path = file.path](Progress&) {
-        ArrayReader(path, {checkpoint_format});
+        const ArrayReader opened(path, {checkpoint_format});
         return true;
       });
       return file;

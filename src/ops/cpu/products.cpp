@@ -40,7 +40,7 @@ bool multiplies_bfloat16() {
   static const bool does = [] {
     const dnnl::memory::desc square = matrix(16, 16, DType::bfloat16);
     try {
-      dnnl::matmul::primitive_desc({square, square, square}, dnnl::engine(dnnl::engine::kind::cpu, 0));
+      const dnnl::matmul::primitive_desc found({square, square, square}, dnnl::engine(dnnl::engine::kind::cpu, 0));
       return true;
     } catch (const dnnl::error&) {
       return false;
