@@ -71,7 +71,9 @@ class RowWriter {
     int input_gradient = 0;
     int weight_gradient = 0;
   };
-  std::size_t stages() const { return static_cast<std::size_t>(request_.pipeline * chunks_of(request_)); }
+  std::size_t stages() const {
+    return static_cast<std::size_t>(request_.pipeline) * static_cast<std::size_t>(chunks_of(request_));
+  }
   Next& next(int stage) { return next_[static_cast<std::size_t>(stage)]; }
   /// Microbatches behind the last one are left out: rules may be written for more than there are.
   void add(Work work, int stage, int microbatch) {

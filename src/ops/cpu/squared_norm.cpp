@@ -17,7 +17,7 @@ double sum_of_squares(const float* from, std::int64_t n) {
   Doubles sums[2] = {};
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes)
-    for (int half = 0; half < 2; ++half) {
+    for (std::int64_t half = 0; half < 2; ++half) {
       HalfFloats values;
       std::memcpy(&values, from + i + 8 * half, sizeof values);
       const Doubles wide = __builtin_convertvector(values, Doubles);

@@ -20,7 +20,7 @@
 
 namespace penstock::ops {
 
-inline constexpr int lanes = 16;
+inline constexpr std::int64_t lanes = 16;
 using Floats [[gnu::vector_size(64)]] = float;
 using Words [[gnu::vector_size(64)]] = std::uint32_t;
 using Ints [[gnu::vector_size(64)]] = std::int32_t;
