@@ -1,8 +1,10 @@
 """The same program on a GPU: the layout never changes the result, a restart is a load, and errors say what to do.
 
-Ranks share the GPU where there are fewer of them (device.share). PENSTOCK_CPU names the program of the CPU build, which
-GPU and CPU are compared with; by default build/cpu/penstock, and without one those comparisons are skipped.
-PENSTOCK_GPU=1 runs the tests where nvidia-smi sees no GPU.
+Ranks share the GPU where there are fewer of them (device.share): they talk over sockets and take turns on it, so that a
+message of theirs takes milliseconds. GpuPairTest needs two GPUs, which talk as they do in use. PENSTOCK_CPU names the
+program of the CPU build, which GPU and CPU are compared with; by default build/cpu/penstock, and without one those
+comparisons are skipped. PENSTOCK_GPU=1 runs the tests where nvidia-smi sees no GPU. scripts/test_gpu runs all of them
+within minutes, several at once.
 """
 import itertools
 import os
@@ -11,6 +13,7 @@ import signal
 import subprocess
 import time
 import unittest
+from collections import namedtuple
 from pathlib import Path
 
 import penstock
@@ -19,58 +22,137 @@ from penstock import DROPOUT, ONE, SOURCE, ContractTest, Mesh, capture, checkpoi
 LOSS, NORM = 1e-5, 1e-4  # as on the CPU: sums in another order
 BFLOAT16 = 5e-3          # see parity_test.py
 CAPTURES = 1e-5          # relative norm of a tap, float32
-MESHES = [Mesh(2, 1, 1), Mesh(1, 2, 1), Mesh(1, 1, 2), Mesh(2, 2, 1), Mesh(1, 2, 2), Mesh(2, 1, 2), Mesh(1, 4, 1),
-          Mesh(1, 1, 4)]
 CPU = Path(os.environ.get("PENSTOCK_CPU", SOURCE / "build/cpu/penstock"))
 
+Run = namedtuple("Run", "mesh schedule shard compute")
+IN_CHUNKS = ("ring", "breadth-first", "zb-v")  # schedules that give each rank two stages
 
-def has_gpu():
-    if os.environ.get("PENSTOCK_GPU"):
-        return True
+# Every mesh with both types; with replicas sharded and not; with stages both plain schedules. Not every product of these:
+# test_every_pair_is_there says which pairs there have to be.
+MESH_RUNS = [
+    Run(Mesh(2, 1, 1), "1f1b", True, "float32"), Run(Mesh(2, 1, 1), "1f1b", False, "bfloat16"),
+    Run(Mesh(1, 1, 2), "1f1b", True, "float32"), Run(Mesh(1, 1, 2), "1f1b", True, "bfloat16"),
+    Run(Mesh(2, 2, 1), "fifo", True, "float32"), Run(Mesh(2, 2, 1), "fifo", False, "bfloat16"),
+    Run(Mesh(2, 2, 1), "1f1b", False, "float32"), Run(Mesh(2, 2, 1), "1f1b", True, "bfloat16"),
+    Run(Mesh(1, 2, 2), "fifo", True, "bfloat16"), Run(Mesh(1, 2, 2), "1f1b", True, "float32"),
+    Run(Mesh(2, 1, 2), "1f1b", False, "float32"), Run(Mesh(2, 1, 2), "1f1b", True, "bfloat16"),
+    Run(Mesh(1, 1, 4), "1f1b", True, "float32"), Run(Mesh(1, 1, 4), "1f1b", True, "bfloat16"),
+    Run(Mesh(4, 1, 1), "1f1b", False, "float32"), Run(Mesh(4, 1, 1), "1f1b", True, "bfloat16"),
+]
+# Every schedule with two and with four stages, once in each type.
+SCHEDULE_RUNS = [
+    Run(Mesh(1, stages, 1), schedule, True, compute)
+    for number, schedule in enumerate(("fifo", "1f1b", "ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"))
+    for stages, compute in zip((2, 4), ("float32", "bfloat16") if number % 2 else ("bfloat16", "float32"))
+]
+
+
+def visible_gpus():
+    """How many GPUs a program that is started here sees."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     except OSError:
-        return False
-    return "GPU " in listed
+        return 0
+    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return min(count, sum(bool(name.strip()) for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")))
+    return count
+
+
+def has_gpu():
+    return bool(os.environ.get("PENSTOCK_GPU")) or visible_gpus() > 0
+
+
+class GpuCoverTest(ContractTest):
+    """Of the tables alone."""
+
+    GPU = True
+
+    def setUp(self):
+        """Without a program."""
+
+    def test_every_pair_is_there(self):
+        runs = MESH_RUNS + SCHEDULE_RUNS
+        self.assertEqual(len(set(runs)), len(runs))
+        meshes = {run.mesh for run in runs}
+        self.assertEqual(meshes, {mesh for mesh in map(Mesh._make, itertools.product((1, 2, 4), repeat=3))
+                                  if 1 < mesh.ranks <= 4})
+        schedules = {run.schedule for run in runs}
+        self.assertEqual(len(schedules), 7)
+
+        def held(*fields):
+            return {tuple(getattr(run, field) for field in fields) for run in runs}
+
+        types, both, plain = ("float32", "bfloat16"), (True, False), ("fifo", "1f1b")
+        stages, replicas = ([m for m in meshes if getattr(m, axis) > 1] for axis in ("pipeline", "data"))
+        self.assertLessEqual(set(itertools.product(meshes, types)), held("mesh", "compute"))
+        self.assertLessEqual(set(itertools.product(replicas, both)), held("mesh", "shard"))
+        self.assertLessEqual(set(itertools.product(both, types)), held("shard", "compute"))
+        self.assertLessEqual(set(itertools.product(stages, plain)), held("mesh", "schedule"))
+        self.assertLessEqual(set(itertools.product(schedules, types)), held("schedule", "compute"))
+        self.assertLessEqual(set(itertools.product(plain, both)), held("schedule", "shard"))
+        self.assertLessEqual(set(itertools.product((Mesh(1, 2, 1), Mesh(1, 4, 1)), schedules)), held("mesh", "schedule"))
 
 
 @unittest.skipUnless(has_gpu(), "no GPU here")
 class GpuTest(ContractTest):
-    """Few steps, each of a few microbatches: ranks that share a GPU talk over sockets, and take turns on it."""
+    """Few steps, each of a few microbatches. What a step enqueues is recorded in the second one, and launched as a graph
+    from the third on: five steps have all of it."""
 
-    common = {**DROPOUT, "device.share": True, "batch.micro": 4, "run.steps": 8, "watchdog.seconds": 120}
+    CORES = 8
+    TIMEOUT = 1200
+    GPU = True
+
+    common = {**DROPOUT, "device.share": True, "batch.micro": 4, "run.steps": 5, "watchdog.seconds": 120}
+
+    def check(self, runs, compute, common):
+        """Those of the runs that compute in this type, each against one rank."""
+        # Without dropout in attention, where cuDNN computes it. Each mesh would measure its products for itself:
+        # test_measured_products has that.
+        settings = {**common, "device.measure": False, "precision.compute": compute}
+        bounds = (LOSS, NORM)
+        if compute == "bfloat16":
+            settings["model.dropout_attention"] = 0.0
+            bounds = (BFLOAT16, BFLOAT16)
+        reference = self.folder / "reference"
+        self.train(settings=settings, run=reference)
+        for run in (run for run in runs if run.compute == compute):
+            with self.subTest(**{name: str(value) for name, value in run._asdict().items()}):
+                folder = self.folder / f"{run.mesh}-{run.schedule}-{run.shard}"
+                chosen = {**settings, "schedule.name": run.schedule, "optimizer.shard": run.shard,
+                          "schedule.chunks": 2 if run.schedule in IN_CHUNKS else 1}
+                if run.mesh.tensor > 1:  # whose every layer waits for messages: two microbatches, or one a replica
+                    chosen["batch.micro"] = 8
+                begin = time.monotonic()
+                self.train(mesh=run.mesh, settings=chosen, run=folder)
+                worst = self.assert_same_curve(reference, folder, *bounds)
+                print(f"{run.mesh} {run.schedule} shard={run.shard} {compute}: loss {worst['loss']:.1e} "
+                      f"norm {worst['gradient_norm']:.1e} ({time.monotonic() - begin:.1f} s)", flush=True)
+
+    def check_restart(self, mesh, settings):
+        """Stop at 3, go on to 6: the bits of the straight run."""
+        settings = {**settings, "run.steps": 6}
+        name = "-".join((str(mesh), settings["precision.compute"], str(settings["device.measure"])))
+        straight, broken = self.folder / f"straight-{name}", self.folder / f"broken-{name}"
+        self.train(mesh=mesh, settings=settings, run=straight)
+        broken.mkdir()
+        self.assertEqual((straight / "products.tsv").exists(), settings["device.measure"])
+        if settings["device.measure"]:  # else two runs measure, each for itself
+            shutil.copy(straight / "products.tsv", broken)
+        self.train(mesh=mesh, settings={**settings, "run.stop": 3}, run=broken, expect=75)
+        self.train(mesh=mesh, settings=settings, run=broken, restart="latest")
+        self.assertEqual(curve(straight), curve(broken))
+        self.assert_same_bits(checkpoint(straight, 6), checkpoint(broken, 6))
 
 
 class GpuMeshTest(GpuTest):
-    """tiny.toml on the meshes of two and four ranks; both schedules where there is a pipeline, sharded or not where
-    there are replicas."""
+    """tiny.toml on the meshes of two and four ranks."""
 
-    def check(self, bound_loss, bound_norm, settings):
-        settings = {**self.common, **settings}
-        reference = self.folder / "reference"
-        self.train(settings=settings, run=reference)
-        for mesh in MESHES:
-            schedules = ("fifo", "1f1b") if mesh.pipeline > 1 else ("1f1b",)
-            shards = (True, False) if mesh.data > 1 else (True,)
-            for schedule, shard in itertools.product(schedules, shards):
-                with self.subTest(mesh=str(mesh), schedule=schedule, shard=shard):
-                    run = self.folder / f"{mesh}-{schedule}-{shard}"
-                    begin = time.monotonic()
-                    chosen = {**settings, "schedule.name": schedule, "optimizer.shard": shard}
-                    self.train(mesh=mesh, settings=chosen, run=run)
-                    worst = self.assert_same_curve(reference, run, bound_loss, bound_norm)
-                    print(f"{mesh} {schedule} shard={shard}: loss {worst['loss']:.1e} norm {worst['gradient_norm']:.1e}"
-                          f" ({time.monotonic() - begin:.0f} s)", flush=True)
-
-    # Each mesh would measure for itself; GpuRestartTest has that on a mesh.
     def test_float32(self):
-        self.check(LOSS, NORM, {"device.measure": False})
+        self.check(MESH_RUNS, "float32", self.common)
 
-    # Without dropout in attention, where cuDNN computes it.
     def test_bfloat16(self):
-        self.check(BFLOAT16, BFLOAT16,
-                   {"device.measure": False, "precision.compute": "bfloat16", "model.dropout_attention": 0.0})
-
+        self.check(MESH_RUNS, "bfloat16", self.common)
 
     def test_measured_products(self):
         settings = {**self.common, "precision.compute": "bfloat16", "model.dropout_attention": 0.0}
@@ -89,28 +171,48 @@ class GpuMeshTest(GpuTest):
 class GpuScheduleTest(GpuTest):
     """Every schedule (ring: transfers in groups) and every recomputation gives the plain run's numbers."""
 
-    def test_schedules(self):
-        settings = {**self.common, "device.measure": False}
-        self.train(settings=settings, run=self.folder / "reference")
-        for mesh in (Mesh(1, 2, 1), Mesh(1, 4, 1)):
-            for schedule in ("ring", "breadth-first", "zb-h1", "zb-h2", "zb-v"):
-                with self.subTest(mesh=str(mesh), schedule=schedule):
-                    run = self.folder / f"{mesh}-{schedule}"
-                    chunks = 2 if schedule in ("ring", "breadth-first", "zb-v") else 1
-                    self.train(mesh=mesh, run=run,
-                               settings={**settings, "schedule.name": schedule, "schedule.chunks": chunks})
-                    self.assert_same_curve(self.folder / "reference", run, LOSS, NORM)
+    def test_float32(self):
+        self.check(SCHEDULE_RUNS, "float32", self.common)
 
-    def test_recomputation(self):
-        for compute in ("float32", "bfloat16"):
-            settings = {**self.common, "device.measure": False, "precision.compute": compute}
-            reference = self.folder / f"reference-{compute}"
-            self.train(settings=settings, run=reference)
-            for policy in ("elementwise", "attention", "block", "block-local"):
-                with self.subTest(compute=compute, policy=policy):
-                    run = self.folder / f"{compute}-{policy}"
-                    self.train(settings={**settings, "recompute.policy": policy}, run=run)
-                    self.assertEqual(curve(run), curve(reference))  # the same operations on the same values
+    def test_bfloat16(self):
+        self.check(SCHEDULE_RUNS, "bfloat16", self.common)
+
+    def check_recomputation(self, compute):
+        settings = {**self.common, "device.measure": False, "precision.compute": compute}
+        reference = self.folder / "reference"
+        self.train(settings=settings, run=reference)
+        for policy in ("elementwise", "attention", "block", "block-local"):
+            with self.subTest(policy=policy):
+                run = self.folder / policy
+                self.train(settings={**settings, "recompute.policy": policy}, run=run)
+                self.assertEqual(curve(run), curve(reference))  # the same operations on the same values
+
+    def test_recomputation_in_float32(self):
+        self.check_recomputation("float32")
+
+    def test_recomputation_in_bfloat16(self):
+        self.check_recomputation("bfloat16")
+
+
+@unittest.skipUnless(visible_gpus() > 1, "fewer than two GPUs here")
+class GpuPairTest(GpuTest):
+    """Two ranks with a GPU each, which NCCL takes its usual ways between."""
+
+    common = {name: value for name, value in GpuTest.common.items() if name != "device.share"}
+    runs = [Run(mesh, "1f1b", mesh.tensor == 1, compute) for mesh in (Mesh(2, 1, 1), Mesh(1, 2, 1), Mesh(1, 1, 2))
+            for compute in ("float32", "bfloat16")]
+
+    def test_float32(self):
+        self.check(self.runs, "float32", self.common)
+
+    def test_bfloat16(self):
+        self.check(self.runs, "bfloat16", self.common)
+
+    def test_stop_and_go_on(self):
+        """As GpuRestartTest, between real neighbours."""
+        for mesh in (Mesh(2, 1, 1), Mesh(1, 2, 1), Mesh(1, 1, 2)):
+            with self.subTest(mesh=str(mesh)):
+                self.check_restart(mesh, {**self.common, "precision.compute": "bfloat16", "device.measure": False})
 
 
 class GpuRunAheadTest(GpuTest):
@@ -151,33 +253,27 @@ class GpuRunAheadTest(GpuTest):
 
 
 class GpuRestartTest(GpuTest):
-    """Stop at 4, go on to 8: the bits of the straight run."""
+    """Stop at 3, go on to 6: the bits of the straight run; with measured products and without, alone and with others."""
 
-    def test_stop_and_go_on(self):
-        for mesh, compute in itertools.product((ONE, Mesh(1, 2, 2)), ("float32", "bfloat16")):
-            for measure in (True, False) if mesh == ONE else (True,):
-                with self.subTest(mesh=str(mesh), compute=compute, measure=measure):
-                    name = f"{mesh}-{compute}-{measure}"
-                    straight, broken = self.folder / f"straight-{name}", self.folder / f"broken-{name}"
-                    settings = {**self.common, "precision.compute": compute, "device.measure": measure}
-                    self.train(mesh=mesh, settings=settings, run=straight)
-                    broken.mkdir()
-                    self.assertEqual((straight / "products.tsv").exists(), measure)
-                    if measure:  # else two runs measure, each for itself
-                        shutil.copy(straight / "products.tsv", broken)
-                    self.train(mesh=mesh, settings={**settings, "run.stop": 4}, run=broken, expect=75)
-                    self.train(mesh=mesh, settings=settings, run=broken, restart="latest")
-                    self.assertEqual(curve(straight), curve(broken))
-                    self.assert_same_bits(checkpoint(straight, 8), checkpoint(broken, 8))
+    def test_one_rank(self):
+        for compute, measure in (("float32", True), ("bfloat16", False)):
+            with self.subTest(compute=compute, measure=measure):
+                self.check_restart(ONE, {**self.common, "precision.compute": compute, "device.measure": measure})
+
+    def test_four_ranks(self):
+        for compute, measure in (("float32", False), ("bfloat16", True)):
+            with self.subTest(compute=compute, measure=measure):
+                self.check_restart(Mesh(1, 2, 2), {**self.common, "batch.micro": 8, "precision.compute": compute,
+                                                   "device.measure": measure})
 
     def test_a_restart_elsewhere_takes_the_choices_along(self):
-        settings = {**self.common, "precision.compute": "bfloat16"}
+        settings = {**self.common, "run.steps": 6, "precision.compute": "bfloat16"}
         straight, elsewhere = self.folder / "straight", self.folder / "elsewhere"
-        self.train(settings={**settings, "checkpoint.every": 4}, run=straight)
-        self.train(settings=settings, run=elsewhere, restart=checkpoint(straight, 4))
+        self.train(settings={**settings, "checkpoint.every": 3}, run=straight)
+        self.train(settings=settings, run=elsewhere, restart=checkpoint(straight, 3))
         self.assertEqual((straight / "products.tsv").read_text(), (elsewhere / "products.tsv").read_text())
-        self.assertEqual(curve(straight)[4:], curve(elsewhere))
-        self.assert_same_bits(checkpoint(straight, 8), checkpoint(elsewhere, 8))
+        self.assertEqual(curve(straight)[3:], curve(elsewhere))
+        self.assert_same_bits(checkpoint(straight, 6), checkpoint(elsewhere, 6))
 
 
 @unittest.skipUnless(CPU.exists(), "no program of the CPU build here; PENSTOCK_CPU names one")
@@ -196,9 +292,9 @@ class GpuAndCpuTest(GpuTest):
         self.train(settings=self.common, run=gpu)
         print("straight:", self.assert_same_curve(cpu, gpu, LOSS, NORM))
         to_gpu, to_cpu = self.folder / "to-gpu", self.folder / "to-cpu"
-        self.on_cpu(to_gpu, {"run.stop": 4}, expect=75)
+        self.on_cpu(to_gpu, {"run.stop": 3}, expect=75)
         self.train(settings=self.common, run=to_gpu, restart="latest")
-        self.train(settings={**self.common, "run.stop": 4}, run=to_cpu, expect=75)
+        self.train(settings={**self.common, "run.stop": 3}, run=to_cpu, expect=75)
         self.on_cpu(to_cpu, restart="latest")
         print("CPU, then GPU:", self.assert_same_curve(cpu, to_gpu, LOSS, NORM))
         print("GPU, then CPU:", self.assert_same_curve(cpu, to_cpu, LOSS, NORM))
@@ -219,7 +315,7 @@ class GpuErrorsTest(GpuTest):
     """One message each, and nobody left behind."""
 
     def test_more_ranks_than_gpus(self):
-        ranks = len(subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout.splitlines()) + 1
+        ranks = visible_gpus() + 1
         run = self.folder / "run"
         result = self.train(mesh=Mesh(ranks, 1, 1), settings={"batch.global": 16 * ranks}, run=run, expect=2)
         self.assertEqual(result.err.count("penstock: "), 1, result.err)
