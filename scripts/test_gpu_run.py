@@ -43,7 +43,7 @@ print(json.dumps({
 """
 
 
-# Not Exceptions: who takes any failure for one of a part must not take these.
+# Not Exceptions: code that catches every failure of a part must let these through.
 class TimeUp(BaseException):
     """What ran had all its time."""
 
@@ -88,7 +88,8 @@ class Log:
             text = f"[...]\n{text[-LONGEST_IN_LOG:]}"
         end = "ended: its time was up" if outcome.code is None else f"exit code {outcome.code}"
         with self.lock:
-            self._write(f"\n===== {name}: {' '.join(map(str, words))}\n{text.rstrip()}\n"
+            words = [str(word) if "\n" not in str(word) else "(code)" for word in words]
+            self._write(f"\n===== {name}: {' '.join(words)}\n{text.rstrip()}\n"
                         f"===== {end}, {outcome.seconds:.1f} s\n")  # fmt: skip
 
     def _write(self, text):
@@ -174,7 +175,7 @@ class Runner:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
-        finally:  # also behind a signal
+        finally:  # also after a signal
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -196,7 +197,7 @@ class Unit(NamedTuple):
 
 def run_units(units, gpus, jobs_of_a_gpu, clock, until, done, end_all):
     """Runs all units, so many at once on each GPU; `done` gets each unit with what its `run` returned, or with None where
-    it was not begun before `until` (seconds of the clock). Behind a signal `end_all` ends those that run."""
+    it was not begun before `until` (seconds of the clock). After a signal `end_all` ends those that run."""
     places = queue.Queue()
     for _ in range(jobs_of_a_gpu):
         for gpu in gpus:
@@ -243,7 +244,7 @@ def toolkit_folders():
 
 
 def folders_with(names):
-    """Folders that hold CUDA's libraries of these names, the toolkit's first; and the names that nobody holds."""
+    """Folders that hold CUDA's libraries of these names, the toolkit's first, and the names that no folder has."""
     candidates = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     candidates += [*toolkit_folders(), *python_folders()]
     cached = ""

@@ -31,7 +31,7 @@ def text_of(number):
 
 
 def lines_of(head, rows):
-    """A Markdown table; the columns of numbers are lined up for who reads it as plain text."""
+    """A Markdown table; columns are padded, so that it reads well as plain text, too."""
     cells = [head, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |" for row in cells]
@@ -66,7 +66,7 @@ def mark_of(old, new):
 
 
 def comparison(old_rows, new_rows):
-    """Rows of both, in the new order, and behind them what is not there any more."""
+    """Rows of both in the new order, and then those that are gone."""
     old_by_check = {row.check: row for row in old_rows}
     cells = []
     for new in new_rows:
@@ -78,7 +78,7 @@ def comparison(old_rows, new_rows):
         ratio_text = f"{ratio:.3f}" if ratio is not None and new.better in (MORE, LESS) else ""
         cells.append((new.check, new.result, old.number_text(), new.number_text(), ratio_text, new.unit,
                       mark_of(old, new)))  # fmt: skip
-    cells += [(old.check, "", old.number_text(), "", "", old.unit, "**not there any more**")
+    cells += [(old.check, "", old.number_text(), "", "", old.unit, "**gone**")
               for old in old_by_check.values()]  # fmt: skip
     return lines_of(("check", "result", "old", "new", "ratio", "unit", ""), cells)
 
