@@ -37,6 +37,9 @@ def tensor_ranks(name, index):
 
 
 class NonfiniteTest(ContractTest):
+    CORES = 2
+    TIMEOUT = 600
+
     def setUp(self):
         super().setUp()
         self.source = random.Random(SEED)

@@ -85,6 +85,8 @@ class SlowLinkTest(SlowTest):
 
 
 class SlowRankTest(SlowTest):
+    CORES = 2
+
     def test_a_rank_that_gets_a_quarter_of_its_core_is_named(self):
         if len(os.sched_getaffinity(0)) < 2:
             raise unittest.SkipTest("two ranks need two cores")

@@ -24,6 +24,7 @@ class SlurmTest(ContractTest):
 
     @classmethod
     def setUpClass(cls):
+        super().setUpClass()
         require()
         cls.slurm = Slurm(nodes=2, cpus=2).__enter__()
 
@@ -87,6 +88,8 @@ class SlurmTest(ContractTest):
         return run
 
 class LivesTest(SlurmTest):
+    TIMEOUT = 600
+
     def test_time_limits_and_a_requeue_leave_the_straight_bits(self):
         steps = 400
         sections = {"run": {"steps": steps, "reserve": 0}, "checkpoint": {"every": 10}}
@@ -201,6 +204,8 @@ class LivesTest(SlurmTest):
         self.assert_same_bits(checkpoint(run, steps), checkpoint(straight, steps))
 
 class LostNodeTest(SlurmTest):
+    TIMEOUT = 600
+
     def tearDown(self):
         for node in ("n1", "n2"):
             self.slurm.start_node(node)

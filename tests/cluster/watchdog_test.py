@@ -17,6 +17,7 @@ from hosts import Hosts  # noqa: E402
 from penstock import ENVIRONMENT, ContractTest, Mesh, curve, main, processes_naming, rows, toml  # noqa: E402
 
 DEADLINE = 10  # seconds
+MESH = Mesh(2, 2, 1)
 
 
 def reports(log):
@@ -95,12 +96,10 @@ class StoppedRankTest(WatchdogTest):
 class CutLinkTest(WatchdogTest):
     """Two hosts, two ranks each, pipeline across the link."""
 
-    MESH = Mesh(2, 2, 1)
-
     def begin(self, hosts, run, **settings):
-        chosen = {"run.steps": 100000, "watchdog.seconds": DEADLINE, **self.MESH.settings,
+        chosen = {"run.steps": 100000, "watchdog.seconds": DEADLINE, **MESH.settings,
                   "data.train": str(self.tokens), "device.threads": 1, **settings}
-        words = hosts.mpiexec(ranks_on_each=self.MESH.ranks // hosts.count)
+        words = hosts.mpiexec(ranks_on_each=MESH.ranks // hosts.count)
         for name, value in ENVIRONMENT.items():
             words += ["-genv", name, value]
         words += [os.environ["PENSTOCK"], "train", str(self.small_deck()), "--run", str(run)]
@@ -149,7 +148,7 @@ class CutLinkTest(WatchdogTest):
         self.assertEqual(reports(result.err), [], result.err)
         self.assertGreater(len(rows(run)), before)
         self.assertEqual(len(rows(run)), 400)
-        self.train(deck=self.small_deck(), mesh=self.MESH, settings={"run.steps": 100000, "run.stop": 400}, run="whole",
+        self.train(deck=self.small_deck(), mesh=MESH, settings={"run.steps": 100000, "run.stop": 400}, run="whole",
                    expect=75)
         self.assertEqual(curve(run), curve(self.folder / "whole"))
 

@@ -11,6 +11,9 @@ WORK = ("run", "data", "model", "optimizer", "precision")
 
 
 class TinyDecksTest(ContractTest):
+    CORES = 2
+    TIMEOUT = 600
+
     def test_there_are_decks(self):
         self.assertIn("tiny.toml", [deck.name for deck in DECKS])
 

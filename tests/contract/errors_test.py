@@ -52,6 +52,8 @@ class Refusal(ContractTest):
 class InputTest(Refusal):
     """Decks, meshes, token files, run folders and command lines that are wrong."""
 
+    TIMEOUT = 600
+
     # The deck.
 
     def test_unknown_key(self):
@@ -311,6 +313,8 @@ class InputTest(Refusal):
 
 class RestartTest(Refusal):
     """Checkpoints that are not to be loaded."""
+
+    TIMEOUT = 600
 
     def setUp(self):
         super().setUp()

@@ -20,6 +20,10 @@ SAMPLES = 101
 class RestartTest(ContractTest):
     """tiny.toml: stop at 10, go on to 20."""
 
+    LABELS = ("exactness",)
+    CORES = 2
+    TIMEOUT = 1200
+
     def setUp(self):
         super().setUp()
         self.tokens = write_tokens(self.folder / "short.tok", SAMPLES * 64 + 1, seed=5)
@@ -61,6 +65,10 @@ class RestartTest(ContractTest):
 
 class LifeTest(ContractTest):
     """Stopping, restarting and keeping, on the small model."""
+
+    LABELS = ("exactness",)
+    CORES = 2
+    TIMEOUT = 900
 
     def test_signals_stop_with_75_and_the_restart_has_the_straight_bits(self):
         steps = 300  # some seconds: the signal comes in the middle

@@ -11,6 +11,9 @@ from penstock import DROPOUT, ONE, TINY, ContractTest, Mesh, checkpoint, curve, 
 
 
 class FullDiskTest(ContractTest):
+    LABELS = ("cluster",)
+    TIMEOUT = 600
+
     def setUp(self):
         super().setUp()
         self.disk = self.folder / "disk"

@@ -8,6 +8,9 @@ from penstock import DROPOUT, ONE, ContractTest, Mesh, capture, checkpoint, curv
 
 # Captured values pass through two steps on another mesh: sums in another order move them by some 1e-6.
 TAPS = 1e-5
+GROUPS = ("parameters", "optimizer/first_moment", "optimizer/second_moment")
+# The model whose values are captured.
+LAYERS, WIDTH, VOCABULARY, SAMPLES, POSITIONS = 4, 32, 131, 8, 16
 
 
 def gpt2_shapes(layers, width, vocabulary, positions):
@@ -25,14 +28,15 @@ def gpt2_shapes(layers, width, vocabulary, positions):
 
 
 class CheckpointFileTest(ContractTest):
-    GROUPS = ("parameters", "optimizer/first_moment", "optimizer/second_moment")
+    LABELS = ("parity",)
+    CORES = 2
 
     def look_at(self, path, layers, width, vocabulary, positions, step, samples, seed):
         shapes = gpt2_shapes(layers, width, vocabulary, positions)
         with h5py.File(path, "r") as file:
             self.assertEqual(set(file), {"parameters", "optimizer"})
             self.assertEqual(set(file["optimizer"]), {"first_moment", "second_moment"})
-            for group in self.GROUPS:
+            for group in GROUPS:
                 self.assertEqual({name: item.shape for name, item in file[group].items()}, shapes)
                 for name, item in file[group].items():
                     self.assertEqual(item.dtype, numpy.float32, name)
@@ -88,22 +92,23 @@ class CheckpointFileTest(ContractTest):
 
 
 class CaptureFileTest(ContractTest):
-    LAYERS, WIDTH, VOCABULARY, SAMPLES, POSITIONS = 4, 32, 131, 8, 16
+    LABELS = ("parity",)
+    CORES = 2
 
     def deck(self):
         taps = ["embedding", "blocks.*", "blocks.*.attention", "blocks.*.mlp", "logits", "loss"]
         taps += [tap + ".gradient" for tap in taps if tap != "loss"]
-        return self.small_deck(model={"vocabulary": self.VOCABULARY}, run={"steps": 3},
+        return self.small_deck(model={"vocabulary": VOCABULARY}, run={"steps": 3},
                                capture={"steps": [1, 3], "taps": taps})
 
     def expected(self):
         """Dataset: (shape, dimension names)."""
-        tokens = (self.SAMPLES, self.POSITIONS)
-        hidden = (*tokens, self.WIDTH), ("sample", "position", "channel")
-        logits = (*tokens, self.VOCABULARY), ("sample", "position", "vocabulary")
+        tokens = (SAMPLES, POSITIONS)
+        hidden = (*tokens, WIDTH), ("sample", "position", "channel")
+        logits = (*tokens, VOCABULARY), ("sample", "position", "vocabulary")
         found = {"tokens": (tokens, ("sample", "position")), "targets": (tokens, ("sample", "position")),
                  "taps/loss": (tokens, ("sample", "position")), "taps/logits": logits, "taps/embedding": hidden}
-        for i in range(self.LAYERS):
+        for i in range(LAYERS):
             for part in ("", ".attention", ".mlp"):
                 found[f"taps/blocks.{i}{part}"] = hidden
         found.update({f"{name}.gradient": what for name, what in list(found.items())
@@ -160,7 +165,7 @@ class CaptureFileTest(ContractTest):
         gradient = (gradient / targets.size).astype(numpy.float32)
         self.assertLess(relative_norm(captured["taps/logits.gradient"], gradient), TAPS)
         # Without dropout a block's output is its input plus what attention and MLP add.
-        for i in range(self.LAYERS):
+        for i in range(LAYERS):
             before = captured["taps/embedding"] if i == 0 else captured[f"taps/blocks.{i - 1}"]
             added = before + captured[f"taps/blocks.{i}.attention"] + captured[f"taps/blocks.{i}.mlp"]
             self.assertLess(relative_norm(captured[f"taps/blocks.{i}"], added), 1e-6, i)
@@ -173,7 +178,7 @@ class CaptureFileTest(ContractTest):
 
     def test_capturing_changes_nothing(self):
         self.train(deck=self.deck(), run="with")
-        self.train(deck=self.small_deck(model={"vocabulary": self.VOCABULARY}, run={"steps": 3}), run="without")
+        self.train(deck=self.small_deck(model={"vocabulary": VOCABULARY}, run={"steps": 3}), run="without")
         self.assertEqual(curve(self.folder / "with"), curve(self.folder / "without"))
         self.assert_same_bits(checkpoint(self.folder / "with", 3), checkpoint(self.folder / "without", 3))
 

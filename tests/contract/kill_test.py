@@ -25,6 +25,10 @@ def is_saving(log):
 
 
 class KillTest(ContractTest):
+    LABELS = ("exactness", "cluster")
+    CORES = 2
+    TIMEOUT = 900
+
     def setUp(self):
         super().setUp()
         # 1.6 million parameters: a save of 19 MB takes long enough to be struck.

@@ -15,6 +15,10 @@ BFLOAT16 = 5e-3
 class MeshParityTest(ContractTest):
     """tiny.toml on all meshes, both schedules, optimizer sharded or not: 36 runs."""
 
+    LABELS = ("parity",)
+    CORES = 2
+    TIMEOUT = 1800
+
     def test_all_meshes_and_schedules(self):
         self.train(settings=DROPOUT, run="reference")
         reference = self.folder / "reference"
@@ -32,6 +36,10 @@ class MeshParityTest(ContractTest):
 
 class ScheduleParityTest(ContractTest):
     """Every schedule with every recomputation; PENSTOCK_ALL_MESHES=1: on all of (pipeline 1, 2, 4) x (tensor 1, 2)."""
+
+    LABELS = ("parity",)
+    CORES = 2
+    TIMEOUT = 1200
 
     def test_schedules_and_recomputation(self):
         common = {**DROPOUT, "run.steps": 4}
@@ -56,6 +64,10 @@ class ScheduleParityTest(ContractTest):
 
 class ChoiceParityTest(ContractTest):
     """Other knobs that may not change the result, on a smaller model and over 10 steps."""
+
+    LABELS = ("parity",)
+    CORES = 2
+    TIMEOUT = 1200
 
     def check(self, knobs, meshes, loss=LOSS, norm=NORM, common=None, deck=None):
         """Every mesh with `knobs` against one rank without them; `common` is set in both."""

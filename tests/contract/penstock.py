@@ -1,6 +1,7 @@
 """Drives the built program for the contract tests: runs it under mpiexec, makes its inputs, reads what it wrote.
 
-CTest gives the environment PENSTOCK (the program) and MPIEXEC; a test can be run by hand in the same way:
+CTest gives the environment PENSTOCK (the program) and MPIEXEC; a test can be run by hand in the same way, with
+PENSTOCK_TEST_DEPTH=all for those that `scripts/test --all` adds:
     PENSTOCK=build/cpu/penstock python3 tests/contract/errors_test.py -v ErrorsTest.test_unknown_key
 """
 import csv
@@ -24,6 +25,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("PENSTOCK", SOURCE / "build/cpu/penstock")).resolve()
 MPIEXEC = os.environ.get("MPIEXEC", "mpiexec")
 TINY = SOURCE / "input/tiny.toml"
+DEEP = os.environ.get("PENSTOCK_TEST_DEPTH", "") == "all"
 
 # Threads that wait do not spin: ranks outnumber the cores of a small machine.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -169,7 +171,23 @@ def relative_norm(a, b):
 
 
 class ContractTest(unittest.TestCase):
-    """A test in a folder of its own, which is removed when it passed."""
+    """A test in a folder of its own, which is removed when it passed.
+
+    The upper-case attributes are what a class needs of CTest; list_tests.py reads them, and these are the defaults.
+    """
+
+    LABELS = ()           # besides the folder's name
+    CORES = 1             # that it keeps busy: ranks that sleep need none
+    TIMEOUT = 300         # seconds; classes with a longer one are started earlier
+    LOCKS = ()            # what only one class at a time may use
+    PROGRAM = "penstock"  # the target whose program is tested
+    GPU = False           # True: preset cuda registers it, and no other preset
+    DEPTH = ""            # "all": only under scripts/test --all
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.DEPTH == "all" and not DEEP:
+            raise unittest.SkipTest("PENSTOCK_TEST_DEPTH=all (scripts/test --all) runs this")
 
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-contract-"))

@@ -11,6 +11,8 @@ STEPS = 200
 class QuickstartTest(ContractTest):
     """In a folder that looks like the repository after a build: the program is there, and cmake has nothing to do."""
 
+    CORES = 2
+
     def setUp(self):
         super().setUp()
         self.root = self.folder / "repository"

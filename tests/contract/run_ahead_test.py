@@ -14,6 +14,11 @@ PLAIN = Path(os.environ.get("PENSTOCK_PLAIN", SOURCE / "build/cpu/penstock")).re
 
 
 class RunAheadTest(ContractTest):
+    LABELS = ("exactness",)
+    CORES = 2
+    TIMEOUT = 600
+    PROGRAM = "test.penstock_ahead"
+
     def setUp(self):
         super().setUp()
         self.deck = self.small_deck(run={"steps": 40}, model={key.removeprefix("model."): value for key, value in DROPOUT.items()})

@@ -28,6 +28,10 @@ def files_below(folder):
 
 
 class TwoLivesTest(ContractTest):
+    LABELS = ("exactness", "cluster")
+    CORES = 2
+    TIMEOUT = 600
+
     def setUp(self):
         super().setUp()
         self.deck = self.small_deck(run={"steps": STEPS}, checkpoint={"every": 3, "keep": 2},
