@@ -47,10 +47,11 @@ function(penstock_python_test name file class labels cores seconds locks program
     return()
   endif()
   add_test(NAME ${name} COMMAND ${PENSTOCK_CONTRACT_PYTHON} -B ${file} ${class})
+  math(EXPR half_cores "2 * ${cores}")
   string(REPLACE "," ";" labels "${labels}")
   string(REPLACE "," ";" locks "${locks}")
   # What may take longest starts first, so that the end does not wait for it alone.
-  set_tests_properties(${name} PROPERTIES LABELS "${labels}" PROCESSORS ${cores} TIMEOUT ${seconds} COST ${seconds}
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" PROCESSORS ${half_cores} TIMEOUT ${seconds} COST ${seconds}
     RESOURCE_LOCK "${locks}" SKIP_REGULAR_EXPRESSION "OK \\(skipped=[1-9]"
     ENVIRONMENT "PENSTOCK=$<TARGET_FILE:${program}>;PENSTOCK_PLAIN=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
 endfunction()
