@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,7 +240,9 @@ def python_folders():
 
 
 def toolkit_folders():
-    homes = [Path(home) for home in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda") if home]
+    nvcc = shutil.which("nvcc")
+    named = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), nvcc and Path(nvcc).resolve().parent.parent)
+    homes = [Path(home) for home in (*named, "/usr/local/cuda") if home]
     return [home / name for home in homes for name in ("lib64", "targets/x86_64-linux/lib", "lib")]
 
 
