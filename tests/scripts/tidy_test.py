@@ -82,7 +82,7 @@ class Tidy(unittest.TestCase):
         status, said = self.tidy("src/base/error.cpp")
         self.assertEqual(status, 0, said)
         calls = self.calls.read_text()
-        self.assertIn("-DCMAKE_UNITY_BUILD=OFF", calls)
+        self.assertIn("-DPENSTOCK_UNITY=OFF", calls)
         self.assertIn(" /src/base/error.cpp$\n", calls)
 
     def test_words_that_it_does_not_know_are_refused(self):
