@@ -15,8 +15,7 @@ class CheckpointCommandTest(ContractTest):
     def setUp(self):
         super().setUp()
         self.deck = self.small_deck(checkpoint={"every": 2, "keep": 0}, capture={"steps": [2], "taps": ["loss"]})
-        self.train(deck=self.deck, mesh=Mesh(1, 2, 1), settings={"run.stop": 4}, run="run", expect=75)
-        self.run_folder = self.folder / "run"
+        self.run_folder = self.shared_run("run", deck=self.deck, mesh=Mesh(1, 2, 1), settings={"run.stop": 4}, expect=75)
         self.first, self.second = checkpoint(self.run_folder, 2), checkpoint(self.run_folder, 4)
 
     def told(self, *words, expect=0):

@@ -3,7 +3,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,8 +15,12 @@ from penstock import (ONE, PROGRAM, ContractTest, Mesh, checkpoint, curve, files
 SECONDS_TO_LEAVE = 5
 
 
+# That one message comes from all ranks together, and none stays behind.
+TWO = Mesh(1, 2, 1)
+
+
 class Refusal(ContractTest):
-    """Runs commands that must be refused."""
+    """Runs commands that must be refused: by one process, as every rank would, or by a mesh of ranks under mpiexec."""
 
     def setUp(self):
         super().setUp()
@@ -25,16 +28,19 @@ class Refusal(ContractTest):
         self.place.mkdir()
         self.deck = self.small_deck()
 
-    def refuse(self, *parts, code=2, writes_nothing=True, lines=1, **options):
-        """The command fails as a wrong input has to; the message holds every one of `parts`."""
-        options = {"deck": self.deck, "mesh": Mesh(1, 2, 1), **options}
-        before = files_below(self.place) | files_below(self.folder)
-        result = self.finish(self.start(self.command(**options), cwd=self.place))
-        self.assertEqual(result.code, code, result.err)
+    def refuse(self, *parts, lines=1, command="train", **options):
+        """The command fails as a wrong input has to; the message holds every one of `parts`. With a mesh or a number of
+        ranks it is started under mpiexec; `command` "check" needs no ranks for a mesh."""
+        words = self.command(**{"deck": self.deck, **options})
+        if command != "train" or not {"mesh", "ranks"} & set(options):
+            words = words[words.index(str(PROGRAM)):]
+            words[1] = command
+        before = files_below(self.folder)
+        result = self.finish(self.start(words, cwd=self.place))
+        self.assertEqual(result.code, 2, result.err)
         self.check_message(result, parts, lines)
         self.assertLess(result.seconds_to_leave, SECONDS_TO_LEAVE)
-        if writes_nothing:
-            self.assertEqual(files_below(self.place) | files_below(self.folder), before)
+        self.assertEqual(files_below(self.folder), before)
         return result
 
     def check_message(self, result, parts, lines=1):
@@ -49,15 +55,11 @@ class Refusal(ContractTest):
             self.assertIn(part, result.err)
 
 
-class InputTest(Refusal):
-    """Decks, meshes, token files, run folders and command lines that are wrong."""
-
-    TIMEOUT = 600
-
-    # The deck.
+class DeckTest(Refusal):
+    """Decks, meshes and tables that are wrong."""
 
     def test_unknown_key(self):
-        self.refuse("unknown key mesh.tensr", "mesh.tensor", settings={"mesh.tensr": 2})
+        self.refuse("unknown key mesh.tensr", "mesh.tensor", mesh=TWO, settings={"mesh.tensr": 2})
         self.refuse("unknown key optimizer.lr", "nearest known key is optimizer.", settings={"optimizer.lr": 2})
 
     def test_unknown_key_in_the_file(self):
@@ -77,7 +79,7 @@ class InputTest(Refusal):
     def test_several_mistakes_are_shown_together(self):
         self.refuse("5 mistakes in the input", "unknown key run.stepz", "run.steps", "model.width", '"wide"',
                     "optimizer.learning_rate", "-1", "batch.global = 9", "data.sequence = 99", "model.positions = 16",
-                    lines=6,
+                    lines=6, mesh=TWO,
                     settings={"run.stepz": 1, "model.width": "wide", "optimizer.learning_rate": -1, "batch.global": 9,
                               "batch.micro": 2, "data.sequence": 99})
 
@@ -96,7 +98,7 @@ class InputTest(Refusal):
     # The mesh.
 
     def test_ranks_that_are_not_the_mesh(self):
-        self.refuse("1 * 2 * 1 = 2", "3 ranks", "-n 2", ranks=3)
+        self.refuse("1 * 2 * 1 = 2", "3 ranks", "-n 2", mesh=TWO, ranks=3)
         self.refuse("2 * 2 * 2 = 8", "1 rank,", "-n 8", mesh=Mesh(2, 2, 2), ranks=1)
 
     def test_ranks_that_srun_started_without_mpi(self):
@@ -108,21 +110,21 @@ class InputTest(Refusal):
         self.check_message(result, ["4", "srun", "--mpi="])
 
     def test_heads_that_tensor_does_not_divide(self):
-        self.refuse("mesh.tensor = 3 does not divide model.heads = 4", "1, 2 or 4", "model.heads", mesh=Mesh(1, 1, 3),
-                    settings={"batch.micro": 3, "batch.global": 9})
+        self.refuse("mesh.tensor = 3 does not divide model.heads = 4", "1, 2 or 4", "model.heads",
+                    settings={"batch.micro": 3, "batch.global": 9, "mesh.tensor": 3})
 
     def test_width_that_heads_do_not_divide(self):
         self.refuse("model.heads = 5 does not divide model.width = 32", settings={"model.heads": 5})
 
     def test_more_stages_than_blocks(self):
-        self.refuse("mesh.pipeline = 5", "model.layers = 4", "at most 4", mesh=Mesh(1, 5, 1))
+        self.refuse("mesh.pipeline = 5", "model.layers = 4", "at most 4", settings={"mesh.pipeline": 5})
 
     # Memory.
 
     def test_deck_that_does_not_fit(self):
         # 2e11 parameters: 3 TB for two ranks. What would make it fit depends on this machine; fit_test holds the advice.
         self.refuse("does not fit into memory: rank ", "(data 0, pipeline ", ", tensor 0) plans ",
-                    "the 2 ranks that share its memory ", "GiB can be had",
+                    "the 2 ranks that share its memory ", "GiB can be had", mesh=TWO,
                     settings={"model.width": 65536, "model.heads": 512})
 
     def test_deck_that_does_not_fit_into_a_memory_that_is_named(self):
@@ -144,43 +146,18 @@ class InputTest(Refusal):
             self.assertIn("80GiB", self.penstock(*words, "--memory", nothing, expect=2).err)
         self.assertIn("does not exist", self.penstock(*words, "--costs", "", expect=2).err)
 
-    # Pipes, and command lines.
-
-    def test_pipes_are_refused_and_not_waited_for(self):
-        pipe, run = self.folder / "pipe", self.folder / "piped"
-        os.mkfifo(pipe)
-        for words in (["check", pipe], ["check", self.deck, "--costs", pipe], ["checkpoint", "verify", pipe],
-                      ["checkpoint", "show", pipe]):
-            with self.subTest(words=words):
-                self.assertIn("is not a regular file", self.penstock(*words, expect=2).err)
-        (run / "checkpoints").mkdir(parents=True)
-        for name in ("deck.toml", "metrics.csv", "end.json", "guard", "checkpoints/step-00000001.h5"):
-            os.mkfifo(run / name)
-        self.assertIn("damaged", self.penstock("status", run).out)
-
-    def test_command_lines_that_name_what_is_wrong(self):
-        for words, parts in ((["foo"], ["no command foo"]), (["chek", self.deck], ["no command chek", "check"]),
-                             (["explain", "mesh.nope"], ["mesh.nope is no key", "mesh.", "penstock explain mesh"]),
-                             (["check", self.deck, "--set", "run.steps=9223372036854775808"], ["too large"]),
-                             (["check", self.deck, "--costs", self.folder], ["not a regular file"]),
-                             (["schedule", "1f1b", "--stages", "2", "--microbatches", "2", "--costs", "1e308,1e308,1,0"],
-                              ["cost forward = 1e+308", "0 to 1e+12"])):
-            with self.subTest(words=words):
-                result = self.penstock(*words, expect=2)
-                self.check_message(result, parts)
-
     def test_a_table_with_a_byte_order_mark(self):
         table = self.folder / "table.csv"
         table.write_bytes(b"\xef\xbb\xbf0F0,0B0\n")
         self.assertIn("1 ranks", self.penstock("schedule", "--file", table).out)
 
     def test_partition_that_does_not_fit(self):
-        self.refuse("schedule.partition", "4", settings={"schedule.partition": [1, 2]})
-        self.refuse("schedule.partition", "2", settings={"schedule.partition": [1, 2, 1]})
+        self.refuse("schedule.partition", "4", settings={"mesh.pipeline": 2, "schedule.partition": [1, 2]})
+        self.refuse("schedule.partition", "2", settings={"mesh.pipeline": 2, "schedule.partition": [1, 2, 1]})
 
     def test_chunks_that_do_not_fit(self):
         self.refuse("mesh.pipeline * schedule.chunks = 2 * 3 = 6", "model.layers = 4", "at most 2 chunks",
-                    settings={"schedule.name": "ring", "schedule.chunks": 3})
+                    settings={"mesh.pipeline": 2, "schedule.name": "ring", "schedule.chunks": 3})
         self.refuse("schedule fifo: 2 chunks", "ring or breadth-first", settings={"schedule.chunks": 2,
                                                                                   "schedule.name": "fifo"})
         self.refuse("schedule zb-h1", "backward = split",
@@ -194,7 +171,7 @@ class InputTest(Refusal):
                             ("0F0,0B0\n1F0,1B0\n", ("table.csv: the table has 1 microbatch,", "batch.global")),
                             ("0F0,0B0\n", ("table.csv: the table has 1 line,", "mesh.pipeline = 2"))):
             table.write_text(text)
-            self.refuse(*parts, settings={"schedule.file": str(table)})
+            self.refuse(*parts, command="check", mesh=TWO, settings={"schedule.file": str(table)})
         table.write_text("0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n")
         result = self.finish(self.start(self.command(deck=self.deck, mesh=Mesh(1, 2, 1),
                                                      settings={"schedule.file": str(table)}), cwd=self.place))
@@ -202,20 +179,23 @@ class InputTest(Refusal):
         self.assertIn("table.csv:1: cell 2: ", result.err)
         self.assertIn("rank 0 at 1: 0B0 waits for rank 1 at 2: 1B0", result.err)
         self.assertIn("waits for itself: a circle", result.err)
-        self.refuse("none.csv", "does not exist", settings={"schedule.file": str(self.folder / "none.csv")})
+        self.refuse("none.csv", "does not exist", mesh=TWO,
+                    settings={"schedule.file": str(self.folder / "none.csv")})
 
     def test_batch_that_is_not_divisible(self):
         self.refuse("batch.global = 9 is not divisible by batch.micro * mesh.data = 2 * 1 = 2", "multiple of 2",
                     settings={"batch.global": 9, "batch.micro": 2})
-        self.refuse("= 1 * 3 = 3", mesh=Mesh(3, 1, 1))
+        self.refuse("= 1 * 3 = 3", settings={"mesh.data": 3})
 
     def test_sequence_that_is_longer_than_the_positions(self):
         self.refuse("data.sequence = 17", "model.positions = 16", "at most 16", settings={"data.sequence": 17})
 
-    # The token file.
+
+class TokenFileTest(Refusal):
+    """Token files that are none, damaged, or not this model's."""
 
     def test_token_file_that_is_not_there(self):
-        self.refuse(str(self.folder / "none.tok"), "tokenize", tokens=self.folder / "none.tok")
+        self.refuse(str(self.folder / "none.tok"), "tokenize", mesh=TWO, tokens=self.folder / "none.tok")
         self.refuse(str(self.folder), "a folder", tokens=self.folder)
         self.refuse("data.train", settings={"data.train": ""})
 
@@ -239,7 +219,7 @@ class InputTest(Refusal):
         content = bytearray(self.tokens.read_bytes())
         content[25] ^= 4
         damaged.write_bytes(content)
-        self.refuse("damaged.tok", "damaged", "checksum", tokens=damaged)
+        self.refuse("damaged.tok", "damaged", "checksum", mesh=TWO, tokens=damaged)
 
     def test_text_in_place_of_a_token_file(self):
         self.refuse("train.tok.txt", "not a token file", "tokenize", tokens=self.folder / "train.tok.txt")
@@ -274,24 +254,47 @@ class InputTest(Refusal):
         self.refuse("none.tok", settings={"data.validation": str(self.folder / "none.tok")})
         self.refuse("validation.samples = 64", "small.tok", "12", settings={"data.validation": str(small)})
 
-    # The run folder.
+
+class RunFolderTest(Refusal):
+    """Run folders and command lines that are wrong."""
 
     def test_run_folder_below_a_file(self):
         file = self.folder / "file"
         file.write_text("x")
-        self.refuse(str(file / "deeper/run"), f"{file} is a file", "--run", run=file / "deeper/run")
+        self.refuse(str(file / "deeper/run"), f"{file} is a file", "--run", mesh=TWO, run=file / "deeper/run")
         self.refuse(str(file), "is a file", "--run", run=file)
 
     def test_run_folder_that_holds_steps(self):
         self.train(deck=self.deck, settings={"run.stop": 1}, run=self.folder / "run", expect=75)
-        self.refuse(str(self.folder / "run"), "--restart latest", "--run", mesh=ONE, run=self.folder / "run")
+        self.refuse(str(self.folder / "run"), "--restart latest", "--run", run=self.folder / "run")
 
     def test_run_folder_by_default(self):
         result = self.finish(self.start(self.command(deck=self.deck, settings={"run.stop": 1}), cwd=self.place))
         self.assertEqual(result.code, 75, result.err)
         self.assertTrue((self.place / "runs/small/metrics.csv").is_file())
 
-    # The command line.
+    def test_pipes_are_refused_and_not_waited_for(self):
+        pipe, run = self.folder / "pipe", self.folder / "piped"
+        os.mkfifo(pipe)
+        for words in (["check", pipe], ["check", self.deck, "--costs", pipe], ["checkpoint", "verify", pipe],
+                      ["checkpoint", "show", pipe]):
+            with self.subTest(words=words):
+                self.assertIn("is not a regular file", self.penstock(*words, expect=2).err)
+        (run / "checkpoints").mkdir(parents=True)
+        for name in ("deck.toml", "metrics.csv", "end.json", "guard", "checkpoints/step-00000001.h5"):
+            os.mkfifo(run / name)
+        self.assertIn("damaged", self.penstock("status", run).out)
+
+    def test_command_lines_that_name_what_is_wrong(self):
+        for words, parts in ((["foo"], ["no command foo"]), (["chek", self.deck], ["no command chek", "check"]),
+                             (["explain", "mesh.nope"], ["mesh.nope is no key", "mesh.", "penstock explain mesh"]),
+                             (["check", self.deck, "--set", "run.steps=9223372036854775808"], ["too large"]),
+                             (["check", self.deck, "--costs", self.folder], ["not a regular file"]),
+                             (["schedule", "1f1b", "--stages", "2", "--microbatches", "2", "--costs", "1e308,1e308,1,0"],
+                              ["cost forward = 1e+308", "0 to 1e+12"])):
+            with self.subTest(words=words):
+                result = self.penstock(*words, expect=2)
+                self.check_message(result, parts)
 
     def test_words_that_are_no_command(self):
         self.assertIn("there is no option --verison", self.penstock("--verison", expect=2).err)
@@ -312,23 +315,23 @@ class InputTest(Refusal):
 
 
 class RestartTest(Refusal):
-    """Checkpoints that are not to be loaded."""
-
-    TIMEOUT = 600
+    """A run of three steps, and its checkpoints."""
 
     def setUp(self):
         super().setUp()
-        self.run_folder = self.folder / "run"
-        settings = {"run.steps": 3, "checkpoint.every": 1}
-        self.train(deck=self.deck, settings=settings, run=self.run_folder)
+        self.run_folder = self.shared_run("run", deck=self.deck, settings={"run.steps": 3, "checkpoint.every": 1})
         self.newest = checkpoint(self.run_folder, 3)
 
     def copy(self, name="copy.h5"):
         return Path(shutil.copy(self.newest, self.folder / name))
 
+
+class CheckpointTest(RestartTest):
+    """Files that are none, not whole, or not this model's."""
+
     def test_checkpoint_of_another_model(self):
         self.refuse(str(self.newest), "another model", "embedding.token.weight", "[256, 32]", "[256, 64]", "deck",
-                    restart=self.newest, settings={"model.width": 64})
+                    mesh=TWO, restart=self.newest, settings={"model.width": 64})
         self.refuse("another model", "blocks.4.", "missing in the file", restart=self.newest,
                     settings={"model.layers": 5})
         self.refuse("another model", "blocks.2.", "not in the deck's model", restart=self.newest,
@@ -339,6 +342,59 @@ class RestartTest(Refusal):
     def test_checkpoint_whose_shapes_fit_another_model(self):
         self.refuse(str(self.newest), "another model", "model.heads is 4 in the file, 2 in the deck", "checkpoint show",
                     restart=self.newest, settings={"model.heads": 2, "run.steps": 5})
+
+    def test_flipped_bit_in_any_dataset(self):
+        source = random.Random(11)
+        with h5py.File(self.newest, "r") as file:
+            places = {}
+            for group in ("parameters", "optimizer/first_moment", "optimizer/second_moment"):
+                for name, item in file[group].items():
+                    chunk = item.id.get_chunk_info(source.randrange(item.id.get_num_chunks()))
+                    places[f"/{group}/{name}"] = (chunk.byte_offset, chunk.size)
+        self.assertEqual(len(places), 3 * 52)
+        for i, name in enumerate(source.sample(sorted(places), 12)):  # tests/checkpoint flips in all
+            with self.subTest(dataset=name):
+                path = self.copy()
+                offset, size = places[name]
+                with open(path, "r+b") as file:
+                    file.seek(offset + source.randrange(size))
+                    byte = file.read(1)[0]
+                    file.seek(-1, 1)
+                    file.write(bytes([byte ^ 1 << source.randrange(8)]))
+                self.refuse(str(path), "damaged", name, restart=path, **({"mesh": TWO} if i < 3 else {}))
+
+    def test_truncated_checkpoint(self):
+        size = self.newest.stat().st_size
+        for left, options in ((size - 1, {}), (size // 2, {"mesh": TWO}), (2000, {}), (10, {}), (0, {"mesh": TWO})):
+            with self.subTest(left=left):
+                path = self.copy()
+                with open(path, "r+b") as file:
+                    file.truncate(left)
+                self.refuse(str(path), restart=path, **options)
+
+    def test_text_by_the_name_of_a_checkpoint(self):
+        path = self.folder / "text.h5"
+        path.write_text("This is no HDF5 file.\n" * 100)
+        self.refuse(str(path), restart=path)
+
+    def test_hdf5_file_that_is_no_checkpoint(self):
+        path = self.folder / "foreign.h5"
+        with h5py.File(path, "w") as file:
+            file["parameters/x"] = [1.0, 2.0]
+        self.refuse(str(path), restart=path)
+
+    def test_checkpoint_that_is_not_complete(self):
+        path = self.copy()
+        with h5py.File(path, "r+") as file:
+            file.attrs.modify("complete", 0)
+        self.refuse(str(path), restart=path)
+
+    def test_checkpoint_that_is_not_there(self):
+        self.refuse("none.h5", mesh=TWO, restart=self.folder / "none.h5")
+
+
+class LatestTest(RestartTest):
+    """Restarts in a run folder, and what is said of them."""
 
     def test_checkpoint_of_another_run_in_a_folder_that_holds_steps(self):
         other = self.folder / "other"
@@ -387,55 +443,6 @@ class RestartTest(Refusal):
             self.assertIn(f"the checkpoint was made with {key} = {before}, the deck says {now}: ", result.err)
         self.assertEqual([int(row["tokens"]) for row in rows(self.run_folder)], [128, 256, 384, 416, 448])
 
-    def test_flipped_bit_in_any_dataset(self):
-        source = random.Random(11)
-        with h5py.File(self.newest, "r") as file:
-            places = {}
-            for group in ("parameters", "optimizer/first_moment", "optimizer/second_moment"):
-                for name, item in file[group].items():
-                    chunk = item.id.get_chunk_info(source.randrange(item.id.get_num_chunks()))
-                    places[f"/{group}/{name}"] = (chunk.byte_offset, chunk.size)
-        self.assertEqual(len(places), 3 * 52)
-        for name in source.sample(sorted(places), 24):  # of each kind several; tests/checkpoint flips in all
-            with self.subTest(dataset=name):
-                path = self.copy()
-                offset, size = places[name]
-                with open(path, "r+b") as file:
-                    file.seek(offset + source.randrange(size))
-                    byte = file.read(1)[0]
-                    file.seek(-1, 1)
-                    file.write(bytes([byte ^ 1 << source.randrange(8)]))
-                self.refuse(str(path), "damaged", name, restart=path)
-
-    def test_truncated_checkpoint(self):
-        size = self.newest.stat().st_size
-        for left in (size - 1, size // 2, 2000, 10, 0):
-            with self.subTest(left=left):
-                path = self.copy()
-                with open(path, "r+b") as file:
-                    file.truncate(left)
-                self.refuse(str(path), restart=path)
-
-    def test_text_by_the_name_of_a_checkpoint(self):
-        path = self.folder / "text.h5"
-        path.write_text("This is no HDF5 file.\n" * 100)
-        self.refuse(str(path), restart=path)
-
-    def test_hdf5_file_that_is_no_checkpoint(self):
-        path = self.folder / "foreign.h5"
-        with h5py.File(path, "w") as file:
-            file["parameters/x"] = [1.0, 2.0]
-        self.refuse(str(path), restart=path)
-
-    def test_checkpoint_that_is_not_complete(self):
-        path = self.copy()
-        with h5py.File(path, "r+") as file:
-            file.attrs.modify("complete", 0)
-        self.refuse(str(path), restart=path)
-
-    def test_checkpoint_that_is_not_there(self):
-        self.refuse("none.h5", restart=self.folder / "none.h5")
-
     def test_an_end_that_every_checkpoint_has_passed_is_refused_before_the_guard_is_taken(self):
         for older in (1, 2):
             checkpoint(self.run_folder, older).unlink()
@@ -472,8 +479,8 @@ class RestartTest(Refusal):
             with open(path, "r+b") as file:
                 file.truncate(path.stat().st_size // 2)
         self.refuse(str(self.run_folder / "checkpoints"), "no whole checkpoint", "put a whole copy", "--run",
-                    *(f"{checkpoint(self.run_folder, step)}: " for step in (1, 2, 3)), lines=4, run=self.run_folder,
-                    restart="latest")
+                    *(f"{checkpoint(self.run_folder, step)}: " for step in (1, 2, 3)), lines=4, mesh=TWO,
+                    run=self.run_folder, restart="latest")
 
     def test_two_writers_in_one_folder(self):
         held = self.folder / "held"
@@ -482,17 +489,12 @@ class RestartTest(Refusal):
         while not (held / "metrics.csv").exists():
             self.assertIsNone(first.poll())
             time.sleep(0.01)
-        second = self.finish_alone(self.command(deck=self.deck, run=held, restart="latest"))
-        self.assertEqual(second.returncode, 2, second.stderr)
-        self.assertEqual(second.stderr.count("penstock: "), 1, second.stderr)
-        self.assertIn("another run writes in this folder", second.stderr)
+        second = self.train(deck=self.deck, run=held, restart="latest", expect=2)
+        self.assertEqual(second.err.count("penstock: "), 1, second.err)
+        self.assertIn("another run writes in this folder", second.err)
         first.terminate()
         self.assertIn(self.finish(first).code, (0, 75))  # 0: mpiexec sometimes loses the code of a run stopped so
         self.assertIn('"stopped"', (held / "end.json").read_text())
-
-    def finish_alone(self, words):
-        """For a command beside another one of this test: does not wait for the other's ranks."""
-        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ PENSTOCK_TEST_DEPTH=all for those that `scripts/test --all` adds:
     PENSTOCK=build/cpu/penstock python3 tests/contract/errors_test.py -v ErrorsTest.test_unknown_key
 """
 import csv
+import functools
 import json
 import os
 import random
@@ -23,9 +24,14 @@ import numpy
 
 SOURCE = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("PENSTOCK", SOURCE / "build/cpu/penstock")).resolve()
+PLAIN = Path(os.environ.get("PENSTOCK_PLAIN", SOURCE / "build/cpu/penstock")).resolve()
+PROGRAMS = {str(PROGRAM), str(PLAIN)}
 MPIEXEC = os.environ.get("MPIEXEC", "mpiexec")
 TINY = SOURCE / "input/tiny.toml"
 DEEP = os.environ.get("PENSTOCK_TEST_DEPTH", "") == "all"
+
+# In the environment of all that one command starts.
+MARK = "PENSTOCK_TEST_START"
 
 # Threads that wait do not spin: ranks outnumber the cores of a small machine.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -80,12 +86,23 @@ def text_of(words, seed):
     return "".join(source.choice(lexicon) + (" " if source.random() < 0.9 else "\n") for _ in range(words))
 
 
+@functools.cache
+def tokens_of_text(tokens, seed):
+    """Text of so many bytes, and the token file that the program makes of it."""
+    text = text_of(tokens // 2, seed)[:tokens]
+    with tempfile.TemporaryDirectory(prefix="penstock-tokens-") as folder:
+        source, made = Path(folder) / "text", Path(folder) / "tokens"
+        source.write_text(text)
+        run = subprocess.run([PROGRAM, "tokenize", "-o", made, source], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        return text, made.read_bytes()
+
+
 def write_tokens(path, tokens, seed=1):
-    """A token file of so many bytes of text, made by the program itself."""
-    text = Path(str(path) + ".txt")
-    text.write_text(text_of(tokens // 2, seed)[:tokens])
-    run = subprocess.run([PROGRAM, "tokenize", "-o", path, text], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    """A token file of so many bytes of text, which lies next to it, made by the program itself."""
+    text, content = tokens_of_text(tokens, seed)
+    Path(str(path) + ".txt").write_text(text)
+    Path(path).write_bytes(content)
     return path
 
 
@@ -98,8 +115,8 @@ def token_header(tokens, largest, vocabulary=256, bytes_per_token=1):
     return head + struct.pack("<Q", checksum)
 
 
-def processes_naming(text):
-    """Ranks (not their starters) whose command line names `text`: {process id: command line}."""
+def living_ranks():
+    """Ranks (not their starters) that have not ended: {process id: command line}."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -109,9 +126,24 @@ def processes_naming(text):
             state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except OSError:  # it has ended meanwhile
             continue
-        if state not in "ZX" and words[0] == str(PROGRAM) and any(text in word for word in words):
+        if state not in "ZX" and words[0] in PROGRAMS:
             found[int(entry.name)] = words
     return found
+
+
+def processes_naming(text):
+    """Ranks whose command line names `text`: {process id: command line}."""
+    return {process: words for process, words in living_ranks().items() if any(text in word for word in words)}
+
+
+def has_ranks(mark):
+    """Whether ranks of the command are left that was started with this mark; launchers hand their environment on."""
+    def carries(process):
+        try:
+            return f"{MARK}={mark}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
+            return False
+    return any(map(carries, living_ranks()))
 
 
 def rows(run):
@@ -199,11 +231,25 @@ class ContractTest(unittest.TestCase):
         for process in processes_naming(str(self.folder)):
             os.kill(process, signal.SIGKILL)
 
+    def shared_run(self, name, **options):
+        """A copy of a run that several tests of the class begin with: it is trained once, with the class's own tokens."""
+        cls = type(self)
+        if "shared" not in vars(cls):
+            cls.shared = Path(tempfile.mkdtemp(prefix="penstock-contract-"))
+            cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
+        self.tokens = self.shared / "train.tok"
+        if not self.tokens.exists():
+            write_tokens(self.tokens, 20000)
+        if not (self.shared / name).exists():
+            self.train(run=self.shared / name, **options)
+        return Path(shutil.copytree(self.shared / name, self.folder / name))
+
     def small_deck(self, **sections):
         """A deck file of the small model; keyword arguments add to its sections."""
         merged = {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {**SMALL, **sections}}
-        path = self.folder / "small.toml"
-        path.write_text(deck_text(merged))
+        path, text = self.folder / "small.toml", deck_text(merged)
+        if not path.exists() or path.read_text() != text:  # a run may be reading it
+            path.write_text(text)
         return path
 
     def command(self, deck=TINY, mesh=ONE, settings=None, run=None, restart=None, ranks=None, tokens=None):
@@ -222,7 +268,7 @@ class ContractTest(unittest.TestCase):
         log = tempfile.NamedTemporaryFile(dir=self.folder, prefix="log-", delete=False)  # closed with the process
         out = open(log.name + ".out", "wb")
         process = subprocess.Popen(words, stdout=out, stderr=log, stdin=subprocess.DEVNULL,
-                                   env={**os.environ, **ENVIRONMENT, **(environment or {})}, **options)
+                                   env={**os.environ, **ENVIRONMENT, MARK: log.name, **(environment or {})}, **options)
         process.log, process.out_path, process.began = Path(log.name), Path(out.name), time.monotonic()
         log.close()
         out.close()
@@ -234,9 +280,9 @@ class ContractTest(unittest.TestCase):
         while time.monotonic() - process.began < seconds:
             if first_word is None and process.log.stat().st_size > 0:
                 first_word = time.monotonic()
-            if process.poll() is not None and not processes_naming(str(self.folder)):
+            if process.poll() is not None and not has_ranks(process.log):
                 break
-            time.sleep(0.02)
+            time.sleep(0.01)
         else:
             process.kill()
             process.wait()
@@ -248,8 +294,23 @@ class ContractTest(unittest.TestCase):
 
     def train(self, expect=0, **options):
         """Trains and checks the exit code; the result."""
-        result = self.finish(self.start(self.command(**options), cwd=self.folder))
-        self.assertEqual(result.code, expect, result.err)
+        return self.end_well(self.start(self.command(**options), cwd=self.folder), expect)
+
+    def train_all(self, runs, at_once=2):
+        """Trains with each of these options (an iterable of dictionaries), `at_once` runs at a time; the results."""
+        under_way, results = [], []
+        for options in runs:
+            if len(under_way) == at_once:
+                results.append(self.end_well(*under_way.pop(0)))
+            options = dict(options)
+            expect = options.pop("expect", 0)
+            under_way.append((self.start(self.command(**options), cwd=self.folder), expect))
+        return results + [self.end_well(process, expect) for process, expect in under_way]
+
+    def end_well(self, process, expect=0):
+        """Waits for the command and checks its exit code; the result."""
+        result = self.finish(process)
+        self.assertEqual(result.code, expect, f"{process.args}\n{result.err}")
         return result
 
     def penstock(self, *words, expect=0):
