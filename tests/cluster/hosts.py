@@ -7,6 +7,7 @@
 Each set has names of its own, so that several tests may run at once. Ranks talk TCP: UCX would find shared memory across
 namespaces, which no link could cut.
 """
+import itertools
 import os
 import shutil
 import signal
@@ -47,9 +48,11 @@ def why_there_are_none():
 class Hosts:
     """Hosts h1 .. hN with the addresses 10.77.0.1 .. N; mpiexec runs on h1."""
 
+    numbers = itertools.count(1)
+
     def __init__(self, count):
         self.count = count
-        self.prefix = f"penstock-{os.getpid()}"
+        self.prefix = f"penstock-{os.getpid()}-{next(self.numbers)}"
         self.bridge = f"{self.prefix}-bridge"
 
     def __enter__(self):

@@ -37,14 +37,13 @@ def tensor_ranks(name, index):
 
 
 class NonfiniteTest(ContractTest):
-    CORES = 2
     TIMEOUT = 600
 
     def setUp(self):
         super().setUp()
         self.source = random.Random(SEED)
-        self.train(deck=TINY, mesh=MESH, settings={"run.stop": STEPS}, run="first", expect=75)
-        self.whole = checkpoint(self.folder / "first", STEPS)
+        run = self.shared_run("first", deck=TINY, mesh=MESH, settings={"run.stop": STEPS}, expect=75)
+        self.whole = checkpoint(run, STEPS)
 
     def planted(self, name):
         """A copy of the checkpoint, to be changed."""

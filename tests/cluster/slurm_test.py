@@ -79,7 +79,10 @@ class SlurmTest(ContractTest):
         return [process for process, name in self.slurm.processes(job=job).items() if name == PROGRAM.name[:15]]
 
     def signal_ranks(self, job, number):
-        for process in self.ranks(job):
+        self.signal_all(self.ranks(job), number)
+
+    def signal_all(self, processes, number):
+        for process in processes:
             os.kill(process, number)
 
     def straight(self, deck, mesh=MESH):
@@ -87,7 +90,8 @@ class SlurmTest(ContractTest):
         self.train(deck=deck, mesh=mesh, run=run)
         return run
 
-class LivesTest(SlurmTest):
+
+class TimeLimitTest(SlurmTest):
     TIMEOUT = 600
 
     def test_time_limits_and_a_requeue_leave_the_straight_bits(self):
@@ -126,6 +130,12 @@ class LivesTest(SlurmTest):
         self.assertEqual(curve(run), curve(straight))
         self.assert_same_bits(checkpoint(run, steps), checkpoint(straight, steps))
         print(f"{status['lives']} lives, {steps} steps: {re.findall(r'start .*', self.log(job))}")
+
+
+class JobsTest(SlurmTest):
+    """Chains, arrays, and how ranks are started."""
+
+    TIMEOUT = 600
 
     def test_a_chain_of_jobs(self):
         # The job's end is always too near: each link does a step or a few.
@@ -203,13 +213,27 @@ class LivesTest(SlurmTest):
         self.assertEqual((status["state"], status["step"], status["lives"]), ("done", steps, 2), self.log(job))
         self.assert_same_bits(checkpoint(run, steps), checkpoint(straight, steps))
 
-class LostNodeTest(SlurmTest):
-    TIMEOUT = 600
 
-    def tearDown(self):
-        for node in ("n1", "n2"):
-            self.slurm.start_node(node)
-        self.slurm.wait_for_nodes(2, seconds=60)
+class LostNodeTest(SlurmTest):
+    def stop_and_check(self, run, deck, mesh):
+        """Ends the second life; everything in the folder is whole and as a straight run leaves it."""
+        (run / "stop").touch()
+        self.slurm.wait_for_end()
+        status = self.status(run)
+        self.assertEqual((status["state"], status["last_end"]["reason"]), ("stopped", "stop file"))
+        self.assertGreaterEqual(status["lives"], 2)
+        self.assertEqual([int(row["step"]) for row in rows(run)], list(range(1, status["step"] + 1)))
+        for path in sorted((run / "checkpoints").glob("step-*.h5")):
+            self.penstock("checkpoint", "verify", path)
+        self.train(deck=deck, mesh=mesh, run="straight", settings={"run.stop": status["step"]}, expect=75)
+        self.assert_same_curve(self.folder / "straight", run)  # another mesh after a loss: other orders of sums
+        left = {path.name for path in run.rglob("*") if "tmp" in path.name or "guard" in path.name}
+        self.assertEqual(left, set())
+        return status
+
+
+class PowerCutTest(LostNodeTest):
+    TIMEOUT = 600
 
     def test_after_a_power_cut_the_job_goes_on_with_the_nodes_there_are(self):
         deck = self.write_deck("cut", run={"steps": 4000}, checkpoint={"every": 20, "keep": 0}, mesh={"auto": True},
@@ -227,6 +251,10 @@ class LostNodeTest(SlurmTest):
         status = self.stop_and_check(run, deck, MESH)
         print(f"{node} lost; from durable step {durable} to {status['step']} on the other node")
 
+
+class OrphanTest(LostNodeTest):
+    TIMEOUT = 600
+
     def test_an_orphan_that_lives_on_does_no_harm(self):
         deck = self.write_deck("orphan", Mesh(1, 2, 1), run={"steps": 20000}, checkpoint={"every": 10},
                                model={"width": 176})
@@ -238,38 +266,29 @@ class LostNodeTest(SlurmTest):
         node = self.slurm.facts(job)["BatchHost"]
         self.slurm.lose_sight_of_node(node, PROGRAM.name)
         lost_at = self.status(run)["step"]
+        # They are held while Slurm takes its time to miss the node: the straight run has to do every step that they do.
+        self.signal_all(orphans, signal.SIGSTOP)
+        self.slurm.wait_until(lambda: self.is_running_again(job), "second start", 120)
         # They train and save until the second life has the folder; held then, and let go when it has saved, too.
+        self.signal_all(orphans, signal.SIGCONT)
         self.wait_for_log(job, "start 2: ", seconds=120)
-        for process in orphans:
-            os.kill(process, signal.SIGSTOP)
+        self.slurm.wait_until(lambda: self.status(run)["step"] > lost_at, "step of the orphans")
+        self.signal_all(orphans, signal.SIGSTOP)
         stopped_at = self.status(run)["step"]
         self.assertGreater(stopped_at, lost_at)
         self.wait_for_log(job, "is an earlier life of this job and may write no more")
         self.wait_for_log(job, "restarting from .*: step")
         restarted = int(re.search(r"restarting from .*: step (\d+)", self.log(job)).group(1))
         self.wait_for_step(run, restarted + 25)
-        for process in orphans:
-            os.kill(process, signal.SIGCONT)
+        self.signal_all(orphans, signal.SIGCONT)
         self.slurm.wait_until(lambda: not any(is_alive(process) for process in orphans), "end of the orphans", 60)
         status = self.stop_and_check(run, deck, Mesh(1, 2, 1))
         self.assert_same_bits(checkpoint(run, status["step"]), checkpoint(self.folder / "straight", status["step"]))
         print(f"orphan of {node} went on from step {lost_at} to {stopped_at}; life 2 from {restarted} to {status['step']}")
 
-    def stop_and_check(self, run, deck, mesh):
-        """Ends the second life; everything in the folder is whole and as a straight run leaves it."""
-        (run / "stop").touch()
-        self.slurm.wait_for_end()
-        status = self.status(run)
-        self.assertEqual((status["state"], status["last_end"]["reason"]), ("stopped", "stop file"))
-        self.assertGreaterEqual(status["lives"], 2)
-        self.assertEqual([int(row["step"]) for row in rows(run)], list(range(1, status["step"] + 1)))
-        for path in sorted((run / "checkpoints").glob("step-*.h5")):
-            self.penstock("checkpoint", "verify", path)
-        self.train(deck=deck, mesh=mesh, run="straight", settings={"run.stop": status["step"]}, expect=75)
-        self.assert_same_curve(self.folder / "straight", run)  # another mesh after a loss: other orders of sums
-        left = {path.name for path in run.rglob("*") if "tmp" in path.name or "guard" in path.name}
-        self.assertEqual(left, set())
-        return status
+    def is_running_again(self, job):
+        facts = self.slurm.facts(job)
+        return (facts["JobState"], facts["Restarts"]) == ("RUNNING", "1")
 
 
 if __name__ == "__main__":

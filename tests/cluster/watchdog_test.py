@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contract"))
 from hosts import Hosts  # noqa: E402
 from penstock import ENVIRONMENT, ContractTest, Mesh, curve, main, processes_naming, rows, toml  # noqa: E402
 
-DEADLINE = 10  # seconds
+# Seconds. Heartbeats come every twentieth of it, and a rank is silent after a few: shorter, and a busy machine's ranks
+# would seem to be.
+DEADLINE = 5
 MESH = Mesh(2, 2, 1)
 
 
@@ -137,8 +139,9 @@ class CutLinkTest(WatchdogTest):
 
     def test_a_cut_of_three_seconds_is_survived(self):
         run = self.folder / "mended"
+        # TCP repeats at longer and longer intervals: what was cut for 3 s may stand for 6 s.
         with Hosts(2) as hosts:
-            process = self.begin(hosts, run, **{"run.stop": 400})
+            process = self.begin(hosts, run, **{"run.stop": 150, "watchdog.seconds": 10})
             self.wait_for_step(process, run, 5)
             hosts.cut(2)
             time.sleep(3)
@@ -147,8 +150,8 @@ class CutLinkTest(WatchdogTest):
             result = self.finish(process)
         self.assertEqual(reports(result.err), [], result.err)
         self.assertGreater(len(rows(run)), before)
-        self.assertEqual(len(rows(run)), 400)
-        self.train(deck=self.small_deck(), mesh=MESH, settings={"run.steps": 100000, "run.stop": 400}, run="whole",
+        self.assertEqual(len(rows(run)), 150)
+        self.train(deck=self.small_deck(), mesh=MESH, settings={"run.steps": 100000, "run.stop": 150}, run="whole",
                    expect=75)
         self.assertEqual(curve(run), curve(self.folder / "whole"))
 

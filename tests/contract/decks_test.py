@@ -11,7 +11,6 @@ WORK = ("run", "data", "model", "optimizer", "precision")
 
 
 class TinyDecksTest(ContractTest):
-    CORES = 2
     TIMEOUT = 600
 
     def test_there_are_decks(self):

@@ -13,62 +13,69 @@ from penstock import (DROPOUT, MESHES, ONE, PROGRAM, ContractTest, Mesh, checkpo
 
 # Of tensors after 20 steps in another order of sums, measured: 1.1e-4 relative norm; the issue asks for 1e-3.
 TENSORS = 1e-3
-# 101 samples: with 16 a step an epoch ends within step 7, and step 10 stands in the middle of the second.
-SAMPLES = 101
+# 29 samples: with 8 a step an epoch ends within step 4, and STOP stands in the middle of the second.
+SAMPLES, STOP, STEPS = 29, 6, 12
 
 
 class RestartTest(ContractTest):
-    """tiny.toml: stop at 10, go on to 20."""
+    """Stop in the middle, go on to the end."""
 
     LABELS = ("exactness",)
-    CORES = 2
-    TIMEOUT = 1200
+    TIMEOUT = 600
 
     def setUp(self):
         super().setUp()
-        self.tokens = write_tokens(self.folder / "short.tok", SAMPLES * 64 + 1, seed=5)
+        self.tokens = write_tokens(self.folder / "short.tok", SAMPLES * 16 + 1, seed=5)
+        self.deck = self.small_deck(model={"layers": 8}, run={"steps": STEPS})
 
-    def stop_and_go_on(self, run, first, second, settings_first=None, settings_second=None):
-        settings_first = {**DROPOUT, **(settings_first or {}), "run.stop": 10}
-        stopped = self.train(mesh=first, settings=settings_first, run=run, expect=75)
-        self.assertIn("stopped at run.stop after step 10 of 20", stopped.err)
-        self.assertEqual(len(rows(self.folder / run)), 10)
-        with h5py.File(checkpoint(self.folder / run, 10)) as file:
-            self.assertEqual((file.attrs["step"], file.attrs["samples"]), (10, 160))
-        gone_on = self.train(mesh=second, settings={**DROPOUT, **(settings_second or {})}, run=run, restart="latest")
-        self.assertIn("step 10, 160 samples drawn", gone_on.err)
+    def stop_and_go_on(self, runs):
+        """`runs` are (run, mesh and settings of its first life, mesh and settings of its second one)."""
+        stopped = self.lives((run, mesh, {**settings, "run.stop": STOP}) for run, (mesh, settings), _ in runs)
+        for (run, *_), result in zip(runs, stopped):
+            self.assertIn(f"stopped at run.stop after step {STOP} of {STEPS}", result.err)
+            self.assertEqual(len(rows(self.folder / run)), STOP)
+            with h5py.File(checkpoint(self.folder / run, STOP)) as file:
+                self.assertEqual((file.attrs["step"], file.attrs["samples"]), (STOP, 8 * STOP))
+        for result in self.lives((run, *second) for run, _, second in runs):
+            self.assertIn(f"step {STOP}, {8 * STOP} samples drawn", result.err)
+
+    def lives(self, runs):
+        """Trains each run, a (run, mesh, settings), from where it stands; the results."""
+        return self.train_all({"deck": self.deck, "mesh": mesh, "settings": {**DROPOUT, **settings}, "run": run,
+                               "restart": "latest", "expect": 75 if "run.stop" in settings else 0}
+                              for run, mesh, settings in runs)
 
     def test_same_mesh_gives_the_same_bits(self):
         # Also on a mesh that cuts everything, where more than one order of sums would be possible.
         cases = ((ONE, {}), (Mesh(2, 2, 2), {}), (Mesh(2, 1, 1), {"precision.compute": "bfloat16"}),
                  (ONE, {"device.threads": 2}))
+        self.lives((f"straight-{i}", *case) for i, case in enumerate(cases))
+        self.stop_and_go_on([(f"broken-{i}", case, case) for i, case in enumerate(cases)])
         for i, (mesh, settings) in enumerate(cases):
             with self.subTest(mesh=str(mesh), settings=settings):
-                straight, broken = f"straight-{i}", f"broken-{i}"
-                self.train(mesh=mesh, settings={**DROPOUT, **settings}, run=straight)
-                self.stop_and_go_on(broken, mesh, mesh, settings, settings)
-                self.assertEqual(curve(self.folder / straight), curve(self.folder / broken))
-                self.assert_same_bits(checkpoint(self.folder / straight, 20), checkpoint(self.folder / broken, 20))
+                straight, broken = self.folder / f"straight-{i}", self.folder / f"broken-{i}"
+                self.assertEqual(curve(straight), curve(broken))
+                self.assert_same_bits(checkpoint(straight, STEPS), checkpoint(broken, STEPS))
 
     def test_other_meshes_and_the_other_schedule(self):
-        self.train(settings=DROPOUT, run="straight")
+        self.lives([("straight", ONE, {})])
         straight = self.folder / "straight"
+        runs = []
         for i, second in enumerate(MESHES):
             first = MESHES[(i + 4) % len(MESHES)]  # every mesh once writes and once reads
-            with self.subTest(written_on=str(first), read_on=str(second)):
-                run = f"{first}-{second}"
-                self.stop_and_go_on(run, first, second, {"schedule.name": "1f1b", "optimizer.shard": i % 2 == 0},
-                                    {"schedule.name": "fifo", "optimizer.shard": i % 2 == 1})
+            runs.append((f"{first}-{second}", (first, {"schedule.name": "1f1b", "optimizer.shard": i % 2 == 0}),
+                         (second, {"schedule.name": "fifo", "optimizer.shard": i % 2 == 1})))
+        self.stop_and_go_on(runs)
+        for run, *_ in runs:
+            with self.subTest(run=run):
                 self.assert_same_curve(straight, self.folder / run)
-                self.assert_close_datasets(checkpoint(straight, 20), checkpoint(self.folder / run, 20), TENSORS)
+                self.assert_close_datasets(checkpoint(straight, STEPS), checkpoint(self.folder / run, STEPS), TENSORS)
 
 
-class LifeTest(ContractTest):
-    """Stopping, restarting and keeping, on the small model."""
+class StopTest(ContractTest):
+    """Signals and the file `stop`, on the small model."""
 
     LABELS = ("exactness",)
-    CORES = 2
-    TIMEOUT = 900
 
     def test_signals_stop_with_75_and_the_restart_has_the_straight_bits(self):
         steps = 300  # some seconds: the signal comes in the middle
@@ -137,6 +144,25 @@ class LifeTest(ContractTest):
         self.assertEqual((status["state"], status["lives"], status["step"]), ("done", 2, steps))
         self.assertEqual([int(row["step"]) for row in rows(run)], list(range(1, steps + 1)))
 
+    def status(self, run):
+        done = subprocess.run([PROGRAM, "status", run, "--json"], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def wait_for_rows(self, run, count, seconds=60):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if (run / "metrics.csv").exists() and len((run / "metrics.csv").read_text().splitlines()) > count:
+                return
+            time.sleep(0.01)
+        self.fail(f"no {count} steps within {seconds} s")
+
+
+class LifeTest(ContractTest):
+    """Restarting and keeping, on the small model."""
+
+    LABELS = ("exactness",)
+
     def test_staged_tokens_are_the_same_tokens(self):
         deck, mesh = self.small_deck(), Mesh(2, 1, 1)
         self.train(deck=deck, mesh=mesh, run="straight")
@@ -158,19 +184,6 @@ class LifeTest(ContractTest):
                                 settings={**settings, "run.stop": stop}, expect=75 if stop else 0)
             self.assertIn(f"the job has {ranks} ranks: {fitted}, in place of the deck's", result.err)
         self.assert_same_curve(self.folder / "straight", self.folder / "run")
-
-    def status(self, run):
-        done = subprocess.run([PROGRAM, "status", run, "--json"], capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def wait_for_rows(self, run, count, seconds=60):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if (run / "metrics.csv").exists() and len((run / "metrics.csv").read_text().splitlines()) > count:
-                return
-            time.sleep(0.01)
-        self.fail(f"no {count} steps within {seconds} s")
 
     def test_initial_checkpoint_and_its_restart(self):
         deck = self.small_deck(checkpoint={"initial": True})

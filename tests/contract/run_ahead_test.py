@@ -15,7 +15,6 @@ PLAIN = Path(os.environ.get("PENSTOCK_PLAIN", SOURCE / "build/cpu/penstock")).re
 
 class RunAheadTest(ContractTest):
     LABELS = ("exactness",)
-    CORES = 2
     TIMEOUT = 600
     PROGRAM = "test.penstock_ahead"
 

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from penstock import DROPOUT, ContractTest, Mesh, checkpoint, curve, main, processes_naming
+from penstock import DEEP, DROPOUT, ContractTest, Mesh, checkpoint, curve, main, processes_naming
 
 STEPS = 24
 MESH = Mesh(1, 2, 1)
@@ -27,17 +27,13 @@ def files_below(folder):
     return found
 
 
-class TwoLivesTest(ContractTest):
+class LivesTest(ContractTest):
     LABELS = ("exactness", "cluster")
-    CORES = 2
-    TIMEOUT = 600
 
     def setUp(self):
         super().setUp()
         self.deck = self.small_deck(run={"steps": STEPS}, checkpoint={"every": 3, "keep": 2},
                                     model={"layers": 4, "width": 176, "positions": 32})
-        self.straight = self.folder / "straight"
-        self.train(deck=self.deck, mesh=MESH, settings=DROPOUT, run=self.straight)
 
     def life(self, run, requeues, settings=None, **options):
         words = self.command(deck=self.deck, mesh=MESH, settings={**DROPOUT, **(settings or {})}, run=run, **options)
@@ -68,6 +64,10 @@ class TwoLivesTest(ContractTest):
         code = process.wait(timeout=seconds)
         return code, process.log.read_text()
 
+
+class StoppedLifeTest(LivesTest):
+    TIMEOUT = 600
+
     def goes_as_the_straight_run(self, run):
         self.assertEqual(curve(run), curve(self.straight))
         self.assert_same_bits(checkpoint(run, STEPS), checkpoint(self.straight, STEPS))
@@ -76,8 +76,10 @@ class TwoLivesTest(ContractTest):
         self.assertEqual({name for name in names if "tmp" in name or "guard" in name}, set())
 
     def test_first_life_stands_still_while_the_second_one_works(self):
+        self.straight = self.folder / "straight"
+        self.train(deck=self.deck, mesh=MESH, settings=DROPOUT, run=self.straight)
         source = random.Random(5)
-        for round_ in range(3):
+        for round_ in range(10 if DEEP else 2):
             with self.subTest(round=round_):
                 run = self.folder / f"still-{round_}"
                 first = self.life(run, 0)
@@ -96,6 +98,10 @@ class TwoLivesTest(ContractTest):
                 self.assertIn("has lost its folder", log)
                 self.assertEqual(files_below(run), before)
                 self.goes_as_the_straight_run(run)
+
+
+class LivingLifeTest(LivesTest):
+    TIMEOUT = 600
 
     def test_first_life_goes_on_beside_the_second_one(self):
         run = self.folder / "beside"
