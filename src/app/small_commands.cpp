@@ -1,9 +1,13 @@
 // The subcommands that only pass a request on: tokenize and explain.
 
+#include <fmt/core.h>
+
 #include <cstdio>
 
 #include "app/commands.hpp"
+#include "config/field_table.hpp"
 #include "data/tokenize.hpp"
+#include "train/run_config.hpp"
 
 namespace penstock {
 
