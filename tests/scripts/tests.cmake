@@ -13,6 +13,8 @@ foreach(path IN LISTS script_tests)
   add_test(NAME scripts.${name} COMMAND ${Python3_EXECUTABLE} -B ${path})
   set_tests_properties(scripts.${name} PROPERTIES LABELS unit TIMEOUT 300)
 endforeach()
+# It compiles some 350 files, on all cores.
+set_tests_properties(scripts.headers_test PROPERTIES PROCESSORS 4 TIMEOUT 900)
 # The program that is shipped has no planted fault, and the one of preset `faults` refuses an unknown one.
 add_test(NAME scripts.planted_faults
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/scripts/check_faults_test.py Program)
