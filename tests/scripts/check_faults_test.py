@@ -78,6 +78,14 @@ class CheckFaults(unittest.TestCase):
         self.assertEqual((done.returncode, calls), (1, ["-", "-"]))
         self.assertIn("a.one", done.stdout)
 
+    def test_trust_spares_the_run_without_a_fault_and_not_the_one_that_confirms(self):
+        done, calls = self.check("--trust", "made_up_a")
+        self.assertEqual((done.returncode, calls), (0, ["-", "made_up_a", "made_up_a", "-"]), done.stderr)
+        done, calls = self.check("--trust", "made_up_a", sound=["b.two"])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("b.two also fails without made_up_a", done.stdout)
+        self.assertIn("0 of 1 faults were caught", done.stdout)
+
     def test_the_depth_is_the_one_that_was_asked_for(self):
         surroundings = {"PENSTOCK_TEST_DEPTH": "all", "PENSTOCK_FAULT": "made_up_c"}
         _, calls = self.check("made_up_a", environment=surroundings)
