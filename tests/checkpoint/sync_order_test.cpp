@@ -3,15 +3,17 @@
 // loses power leaves is a whole file or none. No file shows that afterwards, so the system calls are watched.
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <mutex>
 #include <numeric>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,17 +75,19 @@ class Calls {
 extern "C" {
 
 int fsync(int descriptor) {
+  using namespace penstock::sync_order_test;
   const int result = static_cast<int>(syscall(SYS_fsync, descriptor));
   struct stat status {};
-  if (result == 0 && fstat(descriptor, &status) == 0) penstock::sync_order_test::Calls::instance().add({"", penstock::sync_order_test::state_of(status)});
+  if (result == 0 && fstat(descriptor, &status) == 0) Calls::instance().add({"", state_of(status)});
   return result;
 }
 
 int rename(const char* from, const char* to) noexcept {
+  using namespace penstock::sync_order_test;
   struct stat status {};
   const bool known = stat(from, &status) == 0;
   const int result = static_cast<int>(syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
-  if (result == 0 && known) penstock::sync_order_test::Calls::instance().add({to, penstock::sync_order_test::state_of(status)});
+  if (result == 0 && known) Calls::instance().add({to, state_of(status)});
   return result;
 }
 
