@@ -1,7 +1,7 @@
 #pragma once
 // Counts what a program takes from the heap and, as DeviceMemory does, in pages from the system. Linking
-// allocations.cpp replaces malloc and its family and mmap in the whole program, libraries included; operator new comes
-// through malloc.
+// allocations.cpp replaces malloc and its family in the whole program, libraries included; operator new comes through
+// malloc. With the linker's option --wrap=mmap it replaces mmap where this program's own code calls it.
 
 #include <cstddef>
 #include <string>
