@@ -34,6 +34,8 @@ class SlowTest(ContractTest):
 class SlowLinkTest(SlowTest):
     """Three hosts with a rank each, in a ring of the data axis; what h2 sends is slow."""
 
+    CORES = 0.5
+
     def begin(self, hosts, run, steps):
         deck = self.small_deck(batch={"global": 12, "micro": 1})
         words = hosts.mpiexec()

@@ -92,6 +92,7 @@ class SlurmTest(ContractTest):
 
 
 class TimeLimitTest(SlurmTest):
+    CORES = 0.5
     TIMEOUT = 600
 
     def test_time_limits_and_a_requeue_leave_the_straight_bits(self):
@@ -135,6 +136,7 @@ class TimeLimitTest(SlurmTest):
 class JobsTest(SlurmTest):
     """Chains, arrays, and how ranks are started."""
 
+    CORES = 0.5
     TIMEOUT = 600
 
     def test_a_chain_of_jobs(self):
@@ -233,6 +235,7 @@ class LostNodeTest(SlurmTest):
 
 
 class PowerCutTest(LostNodeTest):
+    CORES = 0.5
     TIMEOUT = 600
 
     def test_after_a_power_cut_the_job_goes_on_with_the_nodes_there_are(self):
@@ -253,6 +256,7 @@ class PowerCutTest(LostNodeTest):
 
 
 class OrphanTest(LostNodeTest):
+    CORES = 0.5
     TIMEOUT = 600
 
     def test_an_orphan_that_lives_on_does_no_harm(self):

@@ -59,6 +59,8 @@ class WatchdogTest(ContractTest):
 class StoppedRankTest(WatchdogTest):
     """SIGSTOP for longer than the deadline."""
 
+    CORES = 0.5
+
     def stop(self, mesh, rank):
         run = self.folder / f"stopped-{rank}"
         settings = {"run.steps": 100000, "watchdog.seconds": DEADLINE}
@@ -97,6 +99,8 @@ class StoppedRankTest(WatchdogTest):
 
 class CutLinkTest(WatchdogTest):
     """Two hosts, two ranks each, pipeline across the link."""
+
+    CORES = 0.5
 
     def begin(self, hosts, run, **settings):
         chosen = {"run.steps": 100000, "watchdog.seconds": DEADLINE, **MESH.settings,

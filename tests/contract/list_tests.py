@@ -1,6 +1,7 @@
 """Finds the test classes of tests/contract and tests/cluster and what they need, for tests.cmake.
 
-Prints a line for each class, its fields separated by |: name, file, class, labels, cores, seconds, locks, program, GPU.
+Prints a line for each class, its fields separated by |: name, file, class, labels, slots (half cores), seconds, locks,
+program, GPU.
 The source is read and not imported: a machine that only configures needs no h5py. What a class needs stands in its
 upper-case attributes; ContractTest (penstock.py) has all of them, with the defaults. An attribute that it does not
 have, or a value of another kind, is an error: a misspelt need would silently be none.
@@ -118,9 +119,13 @@ def is_count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def is_half_cores(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 and value * 2 % 1 == 0
+
+
 RULES = {
     "LABELS": (lambda value: is_texts(value, LABELS), f"a tuple of {', '.join(sorted(LABELS))}"),
-    "CORES": (is_count, "the number of cores that it keeps busy"),
+    "CORES": (is_half_cores, "the number of cores that it keeps busy, 0.5 where it mostly waits"),
     "TIMEOUT": (is_count, "whole seconds"),
     "LOCKS": (is_texts, "a tuple of names"),
     "PROGRAM": (lambda value: value in PROGRAMS, f"one of {', '.join(sorted(PROGRAMS))}"),
@@ -144,7 +149,7 @@ def line_of(folder, test):
     labels = [folder, *needs["LABELS"]]
     labels += ["gpu"] * needs["GPU"] + ["all"] * (needs["DEPTH"] == "all")
     name = f"{folder}.{test.module.name}.{test.node.name}"
-    fields = (name, test.module.path, test.node.name, ",".join(dict.fromkeys(labels)), needs["CORES"], needs["TIMEOUT"],
+    fields = (name, test.module.path, test.node.name, ",".join(dict.fromkeys(labels)), int(2 * needs["CORES"]), needs["TIMEOUT"],
               ",".join(needs["LOCKS"]), needs["PROGRAM"], int(needs["GPU"]))
     return "|".join(map(str, fields))
 

@@ -43,9 +43,10 @@ class ListTestsTest(ContractTest):
         self.write("contract/help.py", f"{HEAD}class Help(ContractTest):\n    CORES = 2\n    LABELS = ('parity',)\n")
         self.write("contract/a_test.py", f"from help import Help\nclass Base(Help):\n    TIMEOUT = 60\n\nclass A(Base):{TAIL}")
         self.write("cluster/b_test.py", f"{HEAD}class B(ContractTest):\n    LOCKS = ('disk',)\n    DEPTH = 'all'\n    GPU = True\n"
+                                        "    CORES = 0.5\n"
                                         f"{TAIL}")
         self.assertEqual(self.fields(), {
-            "contract.a_test.A": ["a_test.py", "A", "contract,parity", "2", "60", "", "penstock", "0"],
+            "contract.a_test.A": ["a_test.py", "A", "contract,parity", "4", "60", "", "penstock", "0"],
             "cluster.b_test.B": ["b_test.py", "B", "cluster,gpu,all", "1", "300", "disk", "penstock", "1"]})
 
     def test_inherited_tests_count(self):
@@ -56,6 +57,7 @@ class ListTestsTest(ContractTest):
     def test_what_is_refused(self):
         for text, message in ((f"{HEAD}class A(ContractTest):\n    CORE = 2\n{TAIL}", "class A: CORE is no need"),
                               (f"{HEAD}class A(ContractTest):\n    CORES = '2'\n{TAIL}", "CORES = '2': it has to be the number"),
+                              (f"{HEAD}class A(ContractTest):\n    CORES = 0.3\n{TAIL}", "CORES = 0.3: it has to be the number"),
                               (f"{HEAD}class A(ContractTest):\n    LABELS = 'parity'\n{TAIL}", "it has to be a tuple"),
                               (f"{HEAD}class A(ContractTest):\n    LABELS = ('party',)\n{TAIL}", "LABELS = ('party',)"),
                               (f"{HEAD}class A(ContractTest):\n    DEPTH = 'deep'\n{TAIL}", "DEPTH = 'deep'"),

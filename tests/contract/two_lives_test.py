@@ -66,6 +66,7 @@ class LivesTest(ContractTest):
 
 
 class StoppedLifeTest(LivesTest):
+    CORES = 0.5
     TIMEOUT = 600
 
     def goes_as_the_straight_run(self, run):
@@ -101,6 +102,7 @@ class StoppedLifeTest(LivesTest):
 
 
 class LivingLifeTest(LivesTest):
+    CORES = 0.5
     TIMEOUT = 600
 
     def test_first_life_goes_on_beside_the_second_one(self):
