@@ -56,17 +56,33 @@ class WatchdogTest(ContractTest):
         return report
 
 
+def is_asleep(process):
+    try:
+        return all((thread / "stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
+                   for thread in Path(f"/proc/{process}/task").iterdir())
+    except OSError:  # a thread has ended meanwhile
+        return False
+
+
 class StoppedRankTest(WatchdogTest):
     """SIGSTOP for longer than the deadline."""
 
     CORES = 0.5
+
+    def halt(self, process):
+        """SIGSTOP while it sleeps: stopped in the midst of writing to another rank's queue in shared memory, it would keep
+        all others' words from that rank, too, which then takes them for silent."""
+        end = time.monotonic() + 10
+        while not is_asleep(process):
+            self.assertLess(time.monotonic(), end)
+        os.kill(process, signal.SIGSTOP)
 
     def stop(self, mesh, rank):
         run = self.folder / f"stopped-{rank}"
         settings = {"run.steps": 100000, "watchdog.seconds": DEADLINE}
         process = self.start(self.command(deck=self.small_deck(), mesh=mesh, settings=settings, run=run), cwd=self.folder)
         self.wait_for_step(process, run, 5)
-        os.kill(self.process_of(run, rank), signal.SIGSTOP)
+        self.halt(self.process_of(run, rank))
         stopped = time.monotonic()
         result = self.finish(process)
         self.assertNotEqual(result.code, 0)
@@ -84,7 +100,6 @@ class StoppedRankTest(WatchdogTest):
     def test_the_rank_that_reports(self):
         self.stop(Mesh(1, 2, 2), 0)
 
-
     def test_a_rank_that_falls_silent_soon_after_its_start_has_its_place(self):
         run, rank = self.folder / "young", 2
         settings = {"run.steps": 100000, "run.preflight": False, "watchdog.seconds": DEADLINE}
@@ -92,7 +107,7 @@ class StoppedRankTest(WatchdogTest):
                              cwd=self.folder)
         self.wait_for_step(process, run, 5)
         time.sleep(DEADLINE / 20 + 0.2)  # a heartbeat of its own pace, where the first was of the default's
-        os.kill(self.process_of(run, rank), signal.SIGSTOP)
+        self.halt(self.process_of(run, rank))
         result = self.finish(process)
         self.assertRegex(result.err, f"\n  rank {rank} on .*: silent for .* last known: step ")
 
