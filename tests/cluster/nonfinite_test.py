@@ -37,7 +37,7 @@ def tensor_ranks(name, index):
 
 
 class NonfiniteTest(ContractTest):
-    TIMEOUT = 600
+    TIMEOUT = 400
 
     def setUp(self):
         super().setUp()

@@ -35,6 +35,7 @@ class SlowLinkTest(SlowTest):
     """Three hosts with a rank each, in a ring of the data axis; what h2 sends is slow."""
 
     CORES = 0.5
+    TIMEOUT = 500
 
     def begin(self, hosts, run, steps):
         deck = self.small_deck(batch={"global": 12, "micro": 1})

@@ -68,6 +68,7 @@ class StoppedRankTest(WatchdogTest):
     """SIGSTOP for longer than the deadline."""
 
     CORES = 0.5
+    TIMEOUT = 500
 
     def halt(self, process):
         """SIGSTOP while it sleeps: stopped in the midst of writing to another rank's queue in shared memory, it would keep
@@ -116,6 +117,7 @@ class CutLinkTest(WatchdogTest):
     """Two hosts, two ranks each, pipeline across the link."""
 
     CORES = 0.5
+    TIMEOUT = 500
 
     def begin(self, hosts, run, **settings):
         chosen = {"run.steps": 100000, "watchdog.seconds": DEADLINE, **MESH.settings,

@@ -10,8 +10,6 @@ from penstock import ContractTest, Mesh, capture, checkpoint, main
 
 
 class CheckpointCommandTest(ContractTest):
-    TIMEOUT = 600
-
     def setUp(self):
         super().setUp()
         self.deck = self.small_deck(checkpoint={"every": 2, "keep": 0}, capture={"steps": [2], "taps": ["loss"]})

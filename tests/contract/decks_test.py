@@ -11,7 +11,7 @@ WORK = ("run", "data", "model", "optimizer", "precision")
 
 
 class TinyDecksTest(ContractTest):
-    TIMEOUT = 600
+    TIMEOUT = 400
 
     def test_there_are_decks(self):
         self.assertIn("tiny.toml", [deck.name for deck in DECKS])

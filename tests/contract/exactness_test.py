@@ -21,7 +21,7 @@ class RestartTest(ContractTest):
     """Stop in the middle, go on to the end."""
 
     LABELS = ("exactness",)
-    TIMEOUT = 600
+    TIMEOUT = 400
 
     def setUp(self):
         super().setUp()

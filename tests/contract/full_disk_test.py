@@ -12,7 +12,7 @@ from penstock import DROPOUT, ONE, TINY, ContractTest, Mesh, checkpoint, curve, 
 
 class FullDiskTest(ContractTest):
     LABELS = ("cluster",)
-    TIMEOUT = 600
+    TIMEOUT = 400
 
     def setUp(self):
         super().setUp()

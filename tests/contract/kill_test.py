@@ -25,7 +25,7 @@ def is_saving(log):
 
 class KillTest(ContractTest):
     LABELS = ("exactness", "cluster")
-    TIMEOUT = 900
+    TIMEOUT = 400
 
     kills, seed = int(os.environ.get("PENSTOCK_KILLS", "6")), int(os.environ.get("PENSTOCK_KILLS_SEED", "17"))
 

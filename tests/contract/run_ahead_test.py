@@ -15,7 +15,7 @@ PLAIN = Path(os.environ.get("PENSTOCK_PLAIN", SOURCE / "build/cpu/penstock")).re
 
 class RunAheadTest(ContractTest):
     LABELS = ("exactness",)
-    TIMEOUT = 600
+    TIMEOUT = 400
     PROGRAM = "test.penstock_ahead"
 
     def setUp(self):

@@ -50,7 +50,7 @@ function(penstock_python_test name file class labels slots seconds locks program
   add_test(NAME ${name} COMMAND ${PENSTOCK_CONTRACT_PYTHON} -B ${file} ${class})
   string(REPLACE "," ";" labels "${labels}")
   string(REPLACE "," ";" locks "${locks}")
-  # What may take longest starts first, so that the end does not wait for it alone.
+  # What may take longest starts first, so that the end does not wait for it alone: those that wait have long limits.
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" PROCESSORS ${slots} TIMEOUT ${seconds} COST ${seconds}
     RESOURCE_LOCK "${locks}" SKIP_REGULAR_EXPRESSION "OK \\(skipped=[1-9]"
     ENVIRONMENT "PENSTOCK=$<TARGET_FILE:${program}>;PENSTOCK_PLAIN=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
