@@ -7,6 +7,8 @@ from penstock import DROPOUT, MESHES, ONE, ContractTest, Mesh, curve, main, rows
 # Sums in another order: over 20 steps of such a model the loss moves by up to 3e-7 and the norm by 3.3e-5, measured;
 # the issue asks for 1e-5 and 1e-4.
 LOSS, NORM = 1e-5, 1e-4
+# Over the few steps of PairParityTest 2.3e-8 and 2.6e-6, measured.
+PAIR_LOSS, PAIR_NORM = 1e-6, 3e-5
 # bfloat16 keeps 8 bits (relative rounding 4e-3) in matrices and activations; what is summed in another order there is
 # rounded in other places, and means over 1024 tokens bring it well below one such rounding.
 BFLOAT16 = 5e-3
@@ -95,7 +97,7 @@ class PairParityTest(ContractTest):
         self.train_all({"deck": self.deck, "settings": self.settings(choice), "run": self.reference(choice)}
                        for choice in choices)
         for choice in choices:
-            self.assert_same_curve(self.reference({**choice, "micro": 1}), self.reference(choice), LOSS, NORM)
+            self.assert_same_curve(self.reference({**choice, "micro": 1}), self.reference(choice), PAIR_LOSS, PAIR_NORM)
         evaluated = [step for step, row in enumerate(rows(self.reference(choices[0])), 1) if row["validation_loss"]]
         self.assertEqual(evaluated, [STEPS // 2, STEPS])
         self.assertNotEqual(*(curve(self.reference({"dropout": dropout, "micro": 1})) for dropout in CHOICES["dropout"]))
@@ -119,12 +121,12 @@ class PairParityTest(ContractTest):
 
     def compare(self, run, choice):
         reference = self.reference(choice)
-        worst = self.assert_same_curve(reference, run, LOSS, NORM)
+        worst = self.assert_same_curve(reference, run, PAIR_LOSS, PAIR_NORM)
         print(f"{choice}: loss {worst['loss']:.1e} norm {worst['gradient_norm']:.1e}")
         for expected, row in zip(rows(reference), rows(run)):
             self.assertEqual(bool(expected["validation_loss"]), bool(row["validation_loss"]))
             if expected["validation_loss"]:
-                self.assertLessEqual(abs(float(row["validation_loss"]) / float(expected["validation_loss"]) - 1), LOSS)
+                self.assertLessEqual(abs(float(row["validation_loss"]) / float(expected["validation_loss"]) - 1), PAIR_LOSS)
         if choice["data"] == choice["tensor"] == choice["threads"] == 1:
             self.assertEqual(curve(run), curve(reference))  # stages add nothing up that one rank would add otherwise
 
