@@ -81,7 +81,7 @@ class Test(unittest.TestCase):
     def test_three_depths(self):
         self.run_script("scripts/test", "--quick", "-R", "comm")
         self.assertEqual(self.presets_tested(), ["cpu"])
-        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit"), self.calls_of("ctest"))
+        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit -LE ^all$"), self.calls_of("ctest"))
         self.calls.write_text("")
         self.run_script("scripts/test")
         self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
@@ -90,7 +90,7 @@ class Test(unittest.TestCase):
         _, prepared = self.run_script("scripts/test", "--all")
         self.assertEqual(prepared, ["prepare build test tidy  all"])
         self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
-        self.assertTrue(all(line.endswith(" all") for line in self.calls_of("ctest")), self.calls_of("ctest"))
+        self.assertTrue(all(line.endswith(" all") and "-LE" not in line for line in self.calls_of("ctest")))
         self.assertTrue(self.calls_of("cmake --build --preset debug"))
         self.assertEqual(len(self.calls_of("tidy")), 1)
         self.assertTrue(self.calls_of("check_faults --depth all"))
