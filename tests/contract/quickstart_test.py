@@ -19,8 +19,8 @@ class QuickstartTest(ContractTest):
         shutil.copytree(SOURCE / "scripts", self.root / "scripts")
         self.shorten(self.root / "scripts/quickstart")
         (self.root / "input").mkdir()
-        deck = {**SMALL, "run": {"steps": STEPS}, "data": {"sequence": 96}, "validation": {"every": 50, "samples": 4},
-                "model": {**SMALL["model"], "positions": 96}, "batch": {"global": 4, "micro": 2}, "device": {"threads": 1}}
+        deck = {**SMALL, "run": {"steps": STEPS}, "data": {"sequence": 48}, "validation": {"every": 50, "samples": 16},
+                "model": {**SMALL["model"], "positions": 48}, "batch": {"global": 4, "micro": 2}, "device": {"threads": 1}}
         (self.root / "input/quickstart.toml").write_text(deck_text(deck))
         build = self.root / "build/cpu"
         build.mkdir(parents=True)
