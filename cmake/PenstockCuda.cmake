@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the CUDA build stands on: the toolkit (runtime, cuBLASLt), NCCL, and cuDNN with its header-only frontend. The
 # driver's library is not linked: the program starts on a machine without one, sees no device, and says so.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The libraries Penstock stands on. scripts/packages.txt names the packages that bring them.
 
 set(MPI_CXX_SKIP_MPICXX TRUE)

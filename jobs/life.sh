@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # One life of a run inside a Slurm job: starts the ranks, hands signals on, and says how the life ended. The jobs of this
 # folder source it; it is bash and does nothing by itself.
 #

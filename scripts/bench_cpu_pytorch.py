@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A GPT-2 training step in PyTorch on the CPU, timed on demand: the other side of scripts/bench_cpu, which starts this.
 
 It tries every way of running the step that PyTorch users take (eager and torch.compile; in bfloat16 with autocast, or with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernel by kernel: what CUPTI or ncu saw of a program, cut to training steps and grouped by readable names."""
 
 import csv

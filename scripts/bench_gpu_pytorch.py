@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """PyTorch's side of scripts/bench_gpu, which starts this: GPT-2 from a Penstock checkpoint, and the card's ceilings.
 
 It says hello with a line of JSON and then answers each line of stdin with lines of JSON:

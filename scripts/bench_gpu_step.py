@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step that scripts/bench_gpu measures: its models, its optimizer, and what it has to do at least."""
 
 import re

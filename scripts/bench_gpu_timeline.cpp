@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What ran on the GPU and when, as CUPTI saw it: a library that CUDA loads into a program on its own when
 // CUDA_INJECTION64_PATH names it. Writes "begin end kind name" to the file that PENSTOCK_TIMELINE names, a line for
 // each kernel, copy and fill, times in nanoseconds. Kernels run at their own pace and clock, unlike under ncu.

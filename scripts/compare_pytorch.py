@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Holds the first steps of a Penstock run against a plain PyTorch GPT-2.
 
     scripts/compare_pytorch.py RUN

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Draws loss, validation loss and speed of one run or several to a PNG.
 
     scripts/plot_run.py RUN... [-o FILE]       RUN: a run folder, or its metrics.csv; FILE: by default run.png in

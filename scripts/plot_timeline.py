@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Draws the traced steps of a run to a PNG: what was foretold above what was measured.
 
     scripts/plot_timeline.py RUN [-o FILE] [--step N]    RUN: a run folder, or its trace.json; FILE: by default

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GPT-2 as PyTorch's users write it: what scripts/bench_cpu and scripts/bench_gpu train beside Penstock."""
 
 import torch.nn.functional as F

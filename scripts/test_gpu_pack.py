@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What scripts/test_gpu runs, where it finds it, and how it is packed for a machine that compiles nothing.
 
 A pack is an archive with one folder, laid out as the source tree, so that a script finds in it what it finds there:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How scripts/test_gpu runs things: on which machine, with what environment, within what time, and with nothing left."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of scripts/test_gpu: its rows as Markdown and as JSON, and two of them next to each other."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For the scripts that draw: goes on with a Python that has matplotlib."""
 
 import importlib.util

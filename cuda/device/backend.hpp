@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a CUDA queue holds: its stream, the handles and plans of the libraries, and the workspace.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What the kernels of attention and of its gradient share. A block of threads works on one tile of queries against one
 // tile of keys of one head at a time, all in shared memory: products of tiles, and what happens between them row by

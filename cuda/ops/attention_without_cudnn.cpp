@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "ops/attention_cudnn.hpp"
 
 // Takes the place of attention_cudnn.cpp with -DPENSTOCK_CUDNN=OFF: our own kernels do everything.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The text form of measured choices: a line that names the columns, then a line a product, cells between tabs, then
 // "end" and how many products there are. It carries the best algorithm of both variants, so that a reader sees what the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Sums over the rows of a matrix, in an order that its shape alone fixes.
 

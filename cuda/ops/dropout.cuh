@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Dropout masks in kernels: the bits of ops/dropout.hpp (Philox4x32-10 from Random123), one counter for 8 neighbours.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Products with what follows them (bias, GELU, its slope), in one of two variants: cuBLASLt's epilogue, or the plain
 // product and a kernel of ours. The queue knows which one was chosen, and with which algorithm; without a choice it is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // GELU of one number: the one formula of all kernels that have it in them.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What the kernels of all operations share: element types, loads and stores as float32, sums over the threads of a warp
 // or a block in an order that is always the same, and grid sizes.

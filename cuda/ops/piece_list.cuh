@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Kernels over a list of pieces: a piece's blocks are numbered on from those of the piece before, in `first_block`.
 

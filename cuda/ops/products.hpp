@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Products of matrices through cuBLASLt, with a plan for each kind. Sums are float32, and their order depends on the
 // shapes, the alignments and the algorithm only.

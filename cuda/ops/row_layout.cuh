@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // How the channels of a row lie on the threads that work on it, where each keeps its own in registers.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The command line: what stands on it, which subcommand runs, and how the program ends.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The subcommands: what each is asked for. `app/command_line.hpp` reads the words and runs one.
 

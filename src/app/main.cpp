@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The program: subcommands of one binary.
 
 #include "app/command_line.hpp"

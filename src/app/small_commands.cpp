@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The subcommands that only pass a request on: tokenize and explain.
 
 #include <fmt/core.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The error ladder: `static_assert`, `std::optional`, `ensure` for what only a mistake in Penstock can break,
 // `InputError` for what a user can mend.

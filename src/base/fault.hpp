@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Faults planted in the program, to see that the tests catch them (scripts/check_faults). Preset `faults` compiles them
 // in, and PENSTOCK_FAULT chooses one when the program starts. In every other build `planted` is false at compile time,

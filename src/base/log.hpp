@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Log lines go to stderr; rank 0 logs all of them, other ranks only warnings and errors.
 

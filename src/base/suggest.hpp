@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Words for the cure in a message: the nearest known word, choices and divisors as text.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Saving arrays that are spread over the ranks into one HDF5 file: the mechanism of checkpoints and captures.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What an array file holds, who brings which piece of it, and in which order the pieces travel to the writers. All of
 // it is a value that every rank computes alike.

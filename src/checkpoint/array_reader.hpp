@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Reading array files: read-only, serial driver, no locks. Nothing damaged is given out: HDF5's checksums guard chunks
 // and structures, the digest guards the rest.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The writing of an array file, seen from one writer's I/O thread.
 

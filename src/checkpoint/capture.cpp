@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/capture.hpp"
 
 #include "checkpoint/array_reader.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Captures: what went through the model at one step, in global sample order, one file a step.
 

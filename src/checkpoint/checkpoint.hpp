@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Checkpoints: the whole state of training as global arrays under global names. A load reads the boxes that a rank
 // owns, so that loading on another mesh is the same code.

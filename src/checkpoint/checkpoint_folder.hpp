@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The folder of a run's checkpoints: which are there, which is the newest whole one, which may go.
 

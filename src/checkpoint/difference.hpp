@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // How two checkpoints, or two captures, differ: `penstock checkpoint diff`.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A file that is whole or not there: written under a temporary name (with its space reserved, unless it comes in one
 // piece), synced, then renamed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What an array file says it holds, and the digest that guards it: HDF5's checksums cover what is in a chunk, the
 // digest covers attributes, names, shapes and types.

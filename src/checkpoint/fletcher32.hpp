@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Fletcher's checksum as HDF5's filter of that name stores it behind each chunk (J. Fletcher, IEEE Transactions on
 // Communications 30, 1982), so that chunks can go to the file as they are: HDF5's own loop takes longer than the disk.

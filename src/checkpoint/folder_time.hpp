@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Times of files in a folder, by the clock that stamps them: on a network file system it is not this machine's.
 

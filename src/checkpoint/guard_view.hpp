@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A look at a run folder's guard from outside: takes nothing, leaves nothing behind, from any node.
 

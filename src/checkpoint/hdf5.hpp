@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // HDF5's C interface with owners and checks. HDF5 is not threadsafe: in a process that runs an IoThread, only that
 // thread calls anything declared here.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Looking at checkpoints and captures from one process, without MPI: `penstock checkpoint list | verify | show | diff`.
 // Results are values, with a text for people and JSON for programs. All throw InputError, with the path, for what

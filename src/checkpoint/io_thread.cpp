@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/io_thread.hpp"
 
 #include <condition_variable>

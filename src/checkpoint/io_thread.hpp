@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The one thread of a process that calls HDF5, and how others wait for it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The guard of a run's folder: two lives that write in one folder destroy each other's work, and it happens: a requeued
 // job starts while a rank of its first life goes on behind a cut link.

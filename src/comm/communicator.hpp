@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with
 // NCCL. Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.

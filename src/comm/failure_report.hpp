@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The one report of a job that ends by itself: who waits for whom, who is silent, and where each rank was last.
 

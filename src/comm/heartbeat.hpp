@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Heartbeat: carries what the ranks' watchdogs know from rank to rank.
 

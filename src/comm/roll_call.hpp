@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // RollCall: what one rank knows of all ranks: where each is, for what it waits, when it was last heard of. A value; the
 // heartbeats of the ranks carry it round.

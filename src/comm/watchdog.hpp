@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Watchdog: knows every wait of this rank and what the other ranks last said, and ends the job when none of them gets
 // on.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // World: this process among the ranks of the job. Control messages (small, rare) and the ONE wait.
 

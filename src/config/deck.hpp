@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What the user wrote: a TOML file and the `--set` overrides, with the place of every word. A value; knows no keys.
 

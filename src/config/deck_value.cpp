@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "config/deck_value.hpp"
 
 #include <fmt/core.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // FieldTable::explain: the table as text for a terminal.
 
 #include <algorithm>

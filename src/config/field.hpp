@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // One key of a deck: name, default, unit, meaning and rule, bound to a member of a config struct.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The table of everything a deck may say: from it come the reader, the errors, the echo and the explanation.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Input errors are collected and shown together: fixing a deck takes one round, not one round a mistake.
 

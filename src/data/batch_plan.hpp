@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Which samples a step uses: a pure function of (seed, sample number), whatever the mesh.
 

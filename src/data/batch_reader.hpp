@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Brings the tokens of the coming steps into memory while the present one computes.
 

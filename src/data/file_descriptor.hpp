@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A POSIX file descriptor with an owner: every system call on files of this layer is checked here.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Samples as the model takes them. Sample i of a file with sequence length T is its tokens [iT, iT + T], T + 1 of them:
 // the first T are the inputs, the last T the targets, so neighbouring samples share one token.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A keyed shuffle of [0, n) in closed form: no table, so that a step's samples follow from its number alone.
 

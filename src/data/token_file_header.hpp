@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The header of a token file. A token file is 64 bytes of header and then the tokens, unsigned, with nothing between.
 // All numbers are little endian:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Text to token files, byte level: a token is a byte, and files are joined with nothing between.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SEAM 1, copies between the host's memory and the device's; on the CPU backend they are the same memory.
 

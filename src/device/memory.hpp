@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SEAM 1, memory: owners of bytes. src/device/cpu/ defines them (host memory, aligned to a page), and
 // cuda/device/.

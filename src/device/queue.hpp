@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SEAM 1, work: operations are enqueued on a Queue and run in its order. The CPU's queue runs each at once.
 

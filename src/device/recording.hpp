@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SEAM 1, repetition: work that is enqueued again and again as it was the first time.
 

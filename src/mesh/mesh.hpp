@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The mesh: an ordered list of named axes over ranks 0 .. size-1. Pure arithmetic, no MPI.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Self-attention with its two products: qkv (column-parallel, by heads) and output (row-parallel).
 // N tokens of the microbatch, R rows here, C channels; each rank computes its own heads for all N tokens.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A pre-norm transformer block: x1 = x + dropout(attention(norm(x))), out = x1 + dropout(mlp(norm(x1))).
 // R rows of the residual stream here, C channels.

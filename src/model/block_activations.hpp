@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a block's forward pass leaves for its backward pass. N tokens of the microbatch, R rows here, C channels,
 // B samples of T positions, F local hidden channels.

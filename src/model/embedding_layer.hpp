@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Token embedding (cut by vocabulary) plus learned positions. N tokens of the microbatch, R rows here, C channels.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/head.hpp"
 
 #include "ops/layer_norm.hpp"

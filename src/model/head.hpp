@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The end of the model: final norm, logits by the tied token table (cut by vocabulary), cross-entropy.
 // It runs with the last stage's input gradient, not with its forward pass, so that logits are kept from there to the

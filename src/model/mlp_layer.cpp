@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/mlp_layer.hpp"
 
 #include "ops/gelu.hpp"

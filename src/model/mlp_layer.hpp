@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The MLP of a block: up (column-parallel, bias and GELU) and down (row-parallel).
 // N tokens of the microbatch, R rows here, C channels, F local hidden channels (4 C / tensor ranks).

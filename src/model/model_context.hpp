@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What all parts of a rank's model share: the queue, the tensor axis, the sizes, and scratch that lives for one action.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Which blocks a stage holds: contiguous runs, balanced by cost, the embedding's and the head's counted.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Recomputation: what a block keeps of its forward pass, and what its backward pass computes again instead. A policy is
 // the set of parts that are kept; memory, work and messages follow from it.

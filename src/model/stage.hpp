@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Stage: the part of the model that one pipeline stage computes, for microbatches that have their places in memory.
 // R rows of the residual stream on this rank, C channels.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) over a list of pieces, with the clip factor of the
 // global norm inside.

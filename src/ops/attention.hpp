@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Causal self-attention on packed q, k, v (Vaswani et al., arXiv 1706.03762; backward from the kept log-sum-exp as in
 // Dao et al., arXiv 2205.14135). B samples, T positions, H local heads of D channels.

@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Dropout masks are pure functions of (seed, site, sample number, position, channel): the same on every mesh, in the
-// backward pass and in a recomputation. One Philox counter covers 8 neighbours of the innermost dimension, 16 bits each.
+// backward pass and in a recomputation. One Philox counter covers 8 neighbours of the innermost dimension, 16 bits
+// each.
 
 #include <array>
 #include <cstdint>
@@ -12,9 +14,10 @@ namespace penstock::ops {
 /// Which tokens the rows of a [rows, C] tensor are: row r is token first_row + r of a microbatch whose tokens are
 /// counted sample by sample, `sequence` positions each.
 struct TokenRows {
-  const std::uint64_t* first_sample = nullptr;  ///< device memory: the run's sample number of the microbatch's first sample
-  std::int64_t first_row = 0;                   ///< tokens of the microbatch before row 0
-  std::int64_t sequence = 1;                    ///< positions a sample
+  const std::uint64_t* first_sample =
+      nullptr;                 ///< device memory: the run's sample number of the microbatch's first sample
+  std::int64_t first_row = 0;  ///< tokens of the microbatch before row 0
+  std::int64_t sequence = 1;   ///< positions a sample
 
   std::uint64_t sample(std::int64_t row) const {
     return *first_sample + static_cast<std::uint64_t>((first_row + row) / sequence);

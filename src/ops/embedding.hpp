@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Token and position embedding. N tokens of a microbatch, R rows of them, C channels; the token table is cut by
 // vocabulary: this rank holds rows first_token .. first_token + V_local - 1 of it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Residual stream and LayerNorm (Ba et al., arXiv 1607.06450), with the dropout of a branch that joins the stream.
 // R rows (tokens), C channels. Tensors are float32 or bfloat16 (all of one call the same); weights, biases and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Products with a weight matrix. N rows (tokens), K inputs, M outputs. Matrices are float32 or bfloat16; every sum is
 // float32. Where the inputs are bfloat16 an output may be either type (float32 for sums that go on across ranks).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Which algorithm makes each product of a layer, chosen by measuring on the device. The choice is text, which a run
 // keeps: with the same text, card and library the same products have the same bits.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Cross-entropy over a vocabulary that is cut across ranks (Shoeybi et al., arXiv 1909.08053, section 3): each rank
 // reduces its own columns to three numbers a row, the ranks exchange those, and full logits are never gathered.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a step's sums come to: loss, gradient norm, and the values that AdamW reads; they stay in device memory, so that
 // the host waits for nothing inside a step.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Sums on one rank; sums across ranks are the Communicator's.
 

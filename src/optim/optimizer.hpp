@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Optimizer: the whole-step actions of the schedule: sums of gradients, the norm, AdamW, and the all-gather of what it
 // updated. Every sum of gradients across ranks is taken here.

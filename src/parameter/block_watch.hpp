@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // BlockWatch: whoever moves parameters between ranks follows the computing block by block.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // ParameterLayout: where a rank keeps which elements of which parameters. A value, computable for every rank by every
 // rank, without memory: it serves the memory plan, checkpoints on any mesh, and ParameterSet, which adds the memory.

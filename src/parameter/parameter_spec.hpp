@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // ParameterSpec: all that is to be known about one parameter. It serves initial weights, the model, sums of gradients,
 // the norm, the optimizer, checkpoints and resharding.

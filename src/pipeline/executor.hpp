@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Executor: walks this rank's row of the table. It knows actions, not schedules.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Measured seconds of the parts that stages are made of: what one schedule's run measured foretells another's.
 

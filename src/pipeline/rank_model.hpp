@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // RankModel: all that one rank holds of the model, built from a plan on one arena: parameters, optimizer, stages, and
 // the buffers that its row of the schedule needs. On a planning arena it only counts bytes.

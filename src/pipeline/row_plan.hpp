@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // RowPlan: a rank's row of the table with all that is settled before step 1: which memory each action uses, how much of
 // it there has to be, and which transfers an action waits for.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SlotPool: numbers of memories that are handed out and come back, counted.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Actions: what a pipeline rank does, one cell of the schedule's table.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Schedules as CSV files: a line a pipeline rank, cells like 2F0, 2I0, 2W0, 2B0 (B: fused), no transfers.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // From a table of computing to the table that is executed: transfers, sums, norm and update come in.
 

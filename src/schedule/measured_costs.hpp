@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Costs that were measured: medians over what the actions of some steps took.
 

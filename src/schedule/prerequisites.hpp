@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What an action has to wait for: the one rule that carries a schedule's meaning.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a table costs, in numbers for people and programs (`penstock schedule --json`, `penstock check`).
 

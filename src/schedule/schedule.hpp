@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The schedule: one table that is planned, proved, priced, drawn, executed and compared with the measured trace.
 //

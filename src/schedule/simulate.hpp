@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a lowered table should take: start and end of every action from costs a stage.
 

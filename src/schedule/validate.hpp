@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The proof of a table: each action exactly once, everything before its use, no deadlock.
 

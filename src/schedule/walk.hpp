@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A walk through a table under rendezvous semantics: every rank takes its row in order, and stands at an action until
 // all that `prerequisites` names holds. Transfers that are launched together are stood at together.

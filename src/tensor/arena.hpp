@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Memory is planned before it is taken: the same code that builds a model on a planning arena (no memory, only bytes
 // counted) builds it on a real one, so that what `penstock check` foretells is what a rank holds.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // CaptureRecorder: keeps what the chosen taps see on this rank during one step, and knows which rank holds which part
 // of the global arrays [sample, position, ...], in the order of the step's samples.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // data.stage: copies of token files on each node's own disk.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // FailureRecord: how the end of a job that failed inside a step gets into its run folder.
 

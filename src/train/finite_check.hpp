@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // FiniteCheck: a tap sink that finds the first value of a step that is not finite.
 

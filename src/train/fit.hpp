@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Whether a deck fits into memory, and the smallest change of it that would. All of it is planning: no memory is taken.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // When the batch system ends this job: known beforehand, so that a run can save itself in time.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // end.json: how the last life of a run ended, for people, for jobs and for the next life.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // LinkProbe: how long a message takes between neighbours on each axis of the mesh, and which links stand out.
 

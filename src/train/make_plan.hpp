@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // make_plan: from what a deck says to what all ranks hold and do.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // mesh.auto: the mesh for as many ranks as a job got.
 

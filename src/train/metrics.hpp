@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // metrics.csv: a row a step, from 1 on, without holes or doubles over all lives of a run.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a life takes over from the metrics.csv of the lives before it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // NonfiniteSearch: where the first number came from that made a step's loss or gradient norm infinite or NaN.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // NonfiniteSteps: what becomes of a step whose loss or gradient norm is infinite or NaN.
 

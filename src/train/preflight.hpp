@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Preflight: before step 1 each rank times a product and each axis a message; what stands out is named.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What to do after a step that was not finite: which checkpoint a restart can do better from.
 

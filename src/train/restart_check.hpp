@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a life's deck says otherwise than the one that its checkpoint was written with.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // RunConfig: all that a deck says; the sum of the layers' configs.
 

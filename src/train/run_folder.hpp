@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The run folder: where everything of a run lies. Rank 0 makes and writes it; the other ranks only name its files.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a run's folder says about the run: `penstock status`. Read from any node, also while the run writes.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Setting a run up: everything that is read and checked before anything is written.
 
 #include <cstring>

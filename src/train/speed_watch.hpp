@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SpeedWatch: while a run goes on, names ranks that compute more slowly than the others, and slow links when steps have
 // become longer.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a step should take, foretold from the first steps of this life, and beside it what the later ones took.
 

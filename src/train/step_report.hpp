@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a person sees of the steps: a bar on a terminal, plain lines in a log file.
 

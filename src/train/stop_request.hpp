@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Requests to stop: USR1, TERM and INT ask this process to save and leave after the step it is in.
 

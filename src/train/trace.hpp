@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // trace.json: what was foretold of traced steps beside what was measured, as Chrome trace events (the Trace Event
 // Format that Perfetto and chrome://tracing read).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How a life of a run ends: well, or by a failure that all ranks share; what is saved, recorded and told of it. The
 // steps are in trainer.cpp.
 

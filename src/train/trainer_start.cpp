@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How a life of a run begins: the folder, the choices, the memory, the state, and what is told of it. The steps are in
 // trainer.cpp.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory-bound operations at the shapes of three models, each beside its ceiling: a copy of as many bytes on the same
 // device, half of them read and half written. Timed by the queue's marks, over so many sets of tensors that no cache
 // holds one until its next turn. The table's columns: MB that must be read or written, GB/s, the copy's GB/s, and the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Speed of every operation at the shapes of two small models (L6 C384 H6 T256 B16, and L4 C256 H8 T256 B8), in float32
 // and bfloat16. Counters: `flops` for products (a second), `bytes` for what a memory-bound operation must read and
 // write at least. Bounds to hold them against: `product` at 2048^3 and `copy`. Threads: OMP_NUM_THREADS.

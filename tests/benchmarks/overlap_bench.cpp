@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whether a message travels while its sender and its receiver compute: two ranks, a message alone, a computation alone,
 // and both at once. scripts/bench_overlap runs it on two hosts with a link between them.
 //     overlap_bench [BYTES] [COMPUTE_MILLISECONDS]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 4 LABELS exactness
 // Saves that must fail leave nothing behind and hang nobody; captures hold global order.
 

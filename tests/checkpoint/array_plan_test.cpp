@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cuts of an array file: chunks, rounds, and who writes.
 
 #include "checkpoint/array_plan.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 4 LABELS exactness
 // Checkpoints written under one layout and read under another, bit for bit; and what a load refuses.
 

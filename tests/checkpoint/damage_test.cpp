@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A damaged file is never loaded silently: every flipped bit is either noticed or does not matter.
 
 #include <gtest/gtest.h>

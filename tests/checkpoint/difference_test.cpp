@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What people and programs see of files: list, verify, show, diff.
 
 #include "checkpoint/difference.hpp"

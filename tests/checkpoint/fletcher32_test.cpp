@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The checksum has the bits that HDF5 stores behind a chunk.
 
 #include "checkpoint/fletcher32.hpp"

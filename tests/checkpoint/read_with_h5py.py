@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a checkpoint of the sample model with nothing but h5py and numpy; fails with what is wrong."""
 import sys
 

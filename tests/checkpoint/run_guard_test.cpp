@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two lives in one folder: who is let in, who is not, and who lost the folder meanwhile.
 
 #include "checkpoint/run_guard.hpp"

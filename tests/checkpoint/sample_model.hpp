@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A made-up model with everything that makes a layout hard: q, k, v sections, a padded and tied vocabulary, cuts in
 // both dimensions, copies, and an array of several chunks. Its values are pure functions of name, state and global

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stripes are asked for by the words of MPI-IO's hints and told to Lustre's `lfs`; here a script takes its place.
 
 #include "checkpoint/stripes.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 ALONE
 // A file's bytes are on the device before it gets its name, and the name when the save returns: what a machine that
 // loses power leaves is a whole file or none. No file shows that afterwards, so the system calls are watched.

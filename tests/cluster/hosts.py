@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hosts with links between them, on one machine: network namespaces on a bridge, as root with iproute2.
 
     with Hosts(2) as hosts:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A NaN, or a product that overflows, planted in a checkpoint at a random layer and rank: named exactly, and the run stopped
 with its evidence or its updates skipped. No run ends well with weights that are not finite."""
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is slow is named: a link of 50 Mbit a second, before step 1 and while a run goes on, and a rank that gets a quarter of
 its core. Ranks behind slow links leave MPI all the same."""
 import contextlib

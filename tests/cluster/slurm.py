@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Slurm of a test's own on this machine: munged, slurmctld and a slurmd a node, started by hand and ended by number.
 
 Needs root and Debian's packages slurm-wlm, slurm-wlm-basic-plugins and munge (scripts/prepare cluster). All timers are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs on a Slurm of two nodes: lives that end at time limits, by requeueing and with a lost node; arrays and chains.
 
 Slurm's own timers make these tests wait: it looks at time limits every 30 s, holds a requeued job back for 5 s, and

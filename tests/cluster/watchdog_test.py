@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A job that hangs ends by itself, with one report that names who is silent: behind a cut link, and where a rank stands
 still. What is slow and not stuck goes on.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 2 TIMEOUT 30
 // Rank 1 waits for what rank 0 never sends, while rank 0 is busy with something that does not end: its watchdog reports
 // for rank 1 all the same. tests.cmake holds the output against what the report must say.

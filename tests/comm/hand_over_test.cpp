@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 2 TIMEOUT 30
 // Rank 0 hands work to a device that takes no more of it, in a call that knows no deadline; rank 1 waits for a message
 // while it hands over. The watchdog ends the job, tells the time since the last piece that was taken, and of rank 1 the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 2 TIMEOUT 15 IN_SHELL
 // Rank 1 is killed; rank 0, which waits for it, says so and ends the job long before its deadline. tests.cmake holds
 // the output against what the report must say.

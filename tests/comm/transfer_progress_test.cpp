@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 TIMEOUT 30
 // A rank has one of these threads for each group that spans nodes, and they end in any order: the timeout is the test.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`penstock checkpoint list | verify | show | diff`: exit codes, text for people, JSON for programs."""
 import json
 import shutil

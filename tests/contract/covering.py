@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Covering arrays: few combinations of many factors that hold every possible pair of two factors' values."""
 import itertools
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every deck marked tiny runs its 20 steps as it stands: the documentation is executed."""
 import itertools
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrong input: exit 2, one message with what, the values, the rule and the cure; nothing written; all ranks gone."""
 import json
 import os

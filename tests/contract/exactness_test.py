@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A restart is a load: stop and go on gives the bits of the straight run; on another mesh, the same numbers."""
 import contextlib
 import json

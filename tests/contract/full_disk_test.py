@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Disks that are full, read-only or gone: what was saved stays whole, the run goes on where it can, and says so."""
 import contextlib
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same program on a GPU: the layout never changes the result, a restart is a load, and errors say what to do.
 
 Ranks share the GPU where there are fewer of them (device.share): they talk over sockets and take turns on it, so that a

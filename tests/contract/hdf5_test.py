@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints and captures as h5py finds them: names, shapes, types, checksums, attributes; the same on every mesh."""
 import tomllib
 

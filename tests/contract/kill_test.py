@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """kill -9 of one rank, or of mpiexec, at any moment, many times, a third of them inside a save; then --restart latest.
 
 Always a whole checkpoint, never a wrong loss. The issue asks for 200 kills: scripts/test --all has them. PENSTOCK_KILLS

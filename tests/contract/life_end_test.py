@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lives that end before their time: what the run folder says of them is true, and the next life goes on from it."""
 import json
 import time

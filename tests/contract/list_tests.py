@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the test classes of tests/contract and tests/cluster and what they need, for tests.cmake.
 
 Prints a line for each class, its fields separated by |: name, file, class, labels, slots (half cores), seconds, locks,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """list_tests.py finds every test class, and refuses what it would register otherwise than it was meant."""
 import subprocess
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layout never changes the result: one model on all meshes, with all schedules, and other cuts of the same work."""
 import itertools
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives the built program for the contract tests: runs it under mpiexec, makes its inputs, reads what it wrote.
 
 CTest gives the environment PENSTOCK (the program) and MPIEXEC; a test can be run by hand in the same way, with

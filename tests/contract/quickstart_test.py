@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/quickstart from its first line to its last, with a model and lives so small that it takes seconds."""
 import os
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Contract tests drive the built program from Python, as its users do: what commands, files and exit codes promise.
 # Cluster tests (tests/cluster) do what a cluster does to a job. Root and the packages of `scripts/prepare cluster` make a
 # Slurm (cluster/slurm.py), root and iproute2 make hosts (cluster/hosts.py): without them the tests that need them are

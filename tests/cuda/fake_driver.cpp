@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Preloaded into the program by a test: a machine whose driver is older than the toolkit.
 
 #include <cuda_runtime_api.h>

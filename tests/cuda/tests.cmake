@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the CUDA program says on a machine without a GPU.
 if(NOT PENSTOCK_CUDA)
   return()

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: BACKENDS cpu cuda
 #include "device/marks.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/gpt2_parameters.hpp"
 
 #include <gtest/gtest.h>

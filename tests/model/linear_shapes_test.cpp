@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/linear_shapes.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: BACKENDS cuda
 #include "ops/choice_text.hpp"
 

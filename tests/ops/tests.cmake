@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 if(NOT PENSTOCK_CUDA)
   # Where oneDNN multiplies no bfloat16: on every machine, also on one where it does.
   penstock_read_test(${CMAKE_CURRENT_LIST_DIR}/linear_test.cpp)

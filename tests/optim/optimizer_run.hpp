@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // An Optimizer on one rank of a mesh, with made-up parameters whose gradients are pure functions of where they come
 // from: the sums over a mesh are known, and one rank alone can make them, too.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Random sets of parameters and meshes, for the properties that must hold on all of them.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 4 LABELS parity TIMEOUT 600
 #include "pipeline/executor.hpp"
 

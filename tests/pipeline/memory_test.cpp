@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 4 SOURCES support/allocations.cpp UNSANITIZED
 // What a rank holds against what was planned: to the byte in the arena, and nothing else inside a step.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "pipeline/part_times.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2
 // The whole model's forward and backward pass, by stages: gradients against central differences of the loss, the two
 // ways through the backward pass against each other, evaluation against training. With n ranks the model is cut in n

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A GPT that is small enough for every test, as a plan and as one rank of a running model.
 

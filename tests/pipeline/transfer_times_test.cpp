@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 3 TIMEOUT 60
 #include "pipeline/transfer_times.hpp"
 

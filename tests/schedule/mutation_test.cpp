@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Damaged tables: each is refused with a root cause, or it really runs. Judges that know nothing of the validator say
 // which: a machine that runs the table, and on small tables a search over all interleavings of the ranks.
 

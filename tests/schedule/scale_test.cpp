@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: LABELS scale
 // A table far larger than today's machines: made, proved and priced within seconds on one core.
 

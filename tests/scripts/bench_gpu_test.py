@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/bench_gpu with a made-up program, PyTorch, ncu and nvidia-smi: what it asks of them, and what it makes of it."""
 
 import json

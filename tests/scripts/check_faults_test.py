@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/check_faults with a made-up ctest, and the table of faults against the sources and the program."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/check_layers on made-up trees: each bad include is found and named, and good ones are left alone."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """jobs/chain.sbatch and the jobs/life.sh below it with made-up Slurm and penstock: what a link submits and says."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/prepare with made-up dpkg-query, apt-get, id and sudo: what it installs, what it names."""
 
 import os

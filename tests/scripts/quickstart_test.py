@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/quickstart --what with made-up nvidia-smi and nvcc: what it would compute on and prepare, and the meshes."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/submit with made-up sbatch, sinfo and penstock: what it refuses, what it would submit."""
 
 import json

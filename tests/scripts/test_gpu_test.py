@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/test_gpu with made-up programs, tools and nvidia-smi: what it packs, runs, leaves out and prints."""
 
 import json

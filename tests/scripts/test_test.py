@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/test with made-up commands: what it installs when it is asked, and what it does not."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # They test scripts and not the program: one preset is enough.
 if(PENSTOCK_SANITIZE OR PENSTOCK_CUDA)
   return()

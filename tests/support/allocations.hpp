@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Counts what a program takes from the heap and, as DeviceMemory does, in pages from the system. Linking
 // allocations.cpp replaces malloc and its family in the whole program, libraries included; operator new comes through

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every test of every program is named by the filter of a file that CTest runs.
 
     check_filters.py FILE      a line for each test file: its program and the filter that CTest starts it with

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Gradients by central differences, for tests of the reference operations, which also work on float64.
 

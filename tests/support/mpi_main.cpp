@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // main of tests that run under mpiexec: every rank runs all tests; a rank's failures fail the program.
 
 #include <gtest/gtest.h>

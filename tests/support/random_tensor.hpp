@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Tensors for tests: fresh random inputs from a seed that is printed, outputs that hold NaN until they are written, and
 // the comparison of two results. PENSTOCK_TEST_SEED=<number> repeats a run. The host and the device both work on their

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // In place of src/device/cpu/runs_behind_host.cpp: steps are launched ahead of each other as on a GPU.
 
 #include "device/queue.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 4
 // What is measured beside the training takes no memory of its own, and leaves what the training holds as it was.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2
 // Saves behind the training: what is in the file is the state of the moment it was staged, and a save that fails is
 // tried again without harm to what is there.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // TransferProgress: a thread that moves messages while its rank computes.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a CPU queue holds: oneDNN's engine and stream, the primitives made so far, and the workspace.
 

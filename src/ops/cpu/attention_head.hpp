@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // One head of attention, and the products that its forward and backward passes are made of.
 

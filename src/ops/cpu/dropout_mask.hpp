@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Dropout's random bits for many neighbours at once: Philox4x32-10 (base/random.hpp) over 16 counters, which differ in
 // their first word only, in 16 lanes. The bits are those of dropout_bits and attention_dropout_bits in dropout.hpp.

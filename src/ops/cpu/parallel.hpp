@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // How the CPU's operations are cut for threads: always into pieces that the tensors' shapes fix, so that a result's
 // bits do not depend on the number of threads or on who was first.

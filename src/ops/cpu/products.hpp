@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Matrix products through oneDNN: cached primitives, weights packed once a call, rows in blocks that one thread
 // computes from beginning to end, so that what follows the product finds the block in its cache.

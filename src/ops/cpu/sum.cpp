@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "ops/sum.hpp"
 
 namespace penstock::ops {
@@ -10,7 +11,8 @@ void add_sum(Queue&, TensorView tensor, double* sum) {
 }
 
 void add(Queue&, TensorView first, TensorView second, TensorView out) {
-  ensure(first.elements() == second.elements() && first.elements() == out.elements(), "add: unequal numbers of elements");
+  ensure(first.elements() == second.elements() && first.elements() == out.elements(),
+         "add: unequal numbers of elements");
   const float* a = first.data<float>();
   const float* b = second.data<float>();
   float* to = out.data<float>();

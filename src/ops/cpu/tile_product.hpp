@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Small products of one thread: c (+)= a b, tile by tile in registers. Numbers enter as 32-bit units: a float, or
 // (where the processor multiplies bfloat16) a pair of bfloat16 that are neighbours along the summed dimension. A unit

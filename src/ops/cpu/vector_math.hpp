@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Sixteen float32 lanes, written with GCC's vector extensions: one AVX-512 register where there is one, several
 // narrower ones elsewhere. Loads and stores convert from and to the type in memory; exp2 and GELU are polynomials, for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What one element is multiplied with at a dropout site: 0 or the scale. One mask lookup an element, blocks of 8 are
 // the fast backends' business.

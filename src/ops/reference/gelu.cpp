@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "ops/gelu.hpp"
 
 #include "ops/reference/gelu_value.hpp"

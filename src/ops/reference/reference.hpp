@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The operations as plain loops with sums in double: what a backend is held against. Same argument structs and same
 // options as in ops/*.hpp, but no queue. Besides float32 and bfloat16, every tensor may be float64, which makes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "ops/squared_norm.hpp"
 
 #include "ops/reference/reference.hpp"

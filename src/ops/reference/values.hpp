@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 // How the reference operations see tensors: whole arrays of doubles, read before anything is written, so that views
 // which share memory need no thought.
