@@ -23,7 +23,10 @@ Queue& queue() {
   return made;
 }
 
-Communicator group_of_all() { return Communicator(test_world(), queue(), line(), {"data"}); }
+Communicator group_of_all() {
+  test_world().set_deadline(20);  // all is done in milliseconds: a message that is lost need not be waited for longer
+  return Communicator(test_world(), queue(), line(), {"data"});
+}
 
 /// Numbers of very different sizes, so that another order of adding gives other bits. The same on whoever asks.
 template <typename T>
