@@ -18,6 +18,7 @@ NAMES = re.findall(r"^PENSTOCK_FAULT\((\w+),", TABLE.read_text(), re.MULTILINE)
 CTEST = """#!{python}
 import json, os, re, sys
 words = sys.argv[1:]
+assert ("GTEST_FAIL_FAST" in os.environ) == ("PENSTOCK_FAULT" in os.environ)
 open("calls", "a").write(os.environ.get("PENSTOCK_FAULT", "-") + os.environ.get("PENSTOCK_TEST_DEPTH", "") + "\\n")
 names = ["a.one", "b.two", "b+two"]
 if "-R" in words:
@@ -88,7 +89,7 @@ class CheckFaults(unittest.TestCase):
         self.assertIn("0 of 1 faults were caught", done.stdout)
 
     def test_the_depth_is_the_one_that_was_asked_for(self):
-        surroundings = {"PENSTOCK_TEST_DEPTH": "all", "PENSTOCK_FAULT": "made_up_c"}
+        surroundings = {"PENSTOCK_TEST_DEPTH": "all", "PENSTOCK_FAULT": "made_up_c", "GTEST_FAIL_FAST": "1"}
         _, calls = self.check("made_up_a", environment=surroundings)
         self.assertEqual(calls[1:], ["-", "made_up_a", "made_up_a", "-"])
         _, calls = self.check("--depth", "all", "made_up_a")
