@@ -59,7 +59,7 @@ class CheckFaults(unittest.TestCase):
     def test_a_caught_fault_is_named_with_its_test(self):
         done, calls = self.check("made_up_a")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stdout, r"made_up_a +this goes wrong +b\.two +\d+\n")
+        self.assertRegex(done.stdout, r"made_up_a +this goes wrong +b\.two +\d+\.\d\n")
         self.assertIn("1 of 1 faults were caught", done.stdout)
         # Listed, all without a fault, the likely one, the others, and the failed one without the fault.
         self.assertEqual(calls, ["-", "-", "made_up_a", "made_up_a", "-"])
@@ -67,7 +67,7 @@ class CheckFaults(unittest.TestCase):
     def test_one_that_no_test_catches_fails(self):
         done, _ = self.check()
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stdout, r"made_up_c +that goes wrong +NO TEST +\d+\n")
+        self.assertRegex(done.stdout, r"made_up_c +that goes wrong +NO TEST +\d+\.\d\n")
         self.assertIn("1 of 2 faults were caught", done.stdout)
 
     def test_a_test_outside_the_choice_catches_nothing(self):
