@@ -14,6 +14,7 @@
 #include "schedule/tables.hpp"
 #include "schedule/validate.hpp"
 #include "schedule/vandal.hpp"
+#include "support/sanitized.hpp"
 
 namespace penstock::mutation_test {
 namespace {
@@ -44,8 +45,8 @@ TEST(Mutation, DamagedTablesAreRefusedWithARootCauseOrRun) {
   const std::vector<Schedule> tables = valid_tables({2, 3, 4}, 5, {1, 2});
   std::map<Damage, int> done;
   std::map<Damage, int> accepted;
-  int rounds = 0;
-  for (int round = 0; rounds < 15000; ++round) {
+  int tried = 0;
+  for (int round = 0; tried < test::rounds(15000); ++round) {
     Schedule table = tables[static_cast<std::size_t>(round) % tables.size()];
     const auto kind = static_cast<Damage>(round % damages);
     if (!vandal.damage(table, kind)) continue;
@@ -57,12 +58,12 @@ TEST(Mutation, DamagedTablesAreRefusedWithARootCauseOrRun) {
     } else {  // it can be priced, too
       ASSERT_GT(simulate(table, equal_costs(table, {1, 1, 1}, 0.1)).makespan, 0);
     }
-    ++rounds;
+    ++tried;
     ++done[kind];
     accepted[kind] += !problem;
   }
   for (const auto& [kind, count] : done) {
-    EXPECT_GE(count, 1000) << damage_names[static_cast<std::size_t>(kind)];
+    EXPECT_GE(count, test::rounds(1000)) << damage_names[static_cast<std::size_t>(kind)];
     RecordProperty(damage_names[static_cast<std::size_t>(kind)], count);
     std::printf("%-26s %5d damages, %5d refused, %5d run\n", damage_names[static_cast<std::size_t>(kind)], count,
                 count - accepted[kind], accepted[kind]);
@@ -72,7 +73,7 @@ TEST(Mutation, DamagedTablesAreRefusedWithARootCauseOrRun) {
 TEST(Mutation, SeveralDamagesAtOnce) {
   Vandal vandal(7);
   const std::vector<Schedule> tables = valid_tables({2, 3}, 4, {1, 2, 3});
-  for (int round = 0; round < 6000; ++round) {
+  for (int round = 0; round < test::rounds(6000); ++round) {
     Schedule table = tables[static_cast<std::size_t>(round) % tables.size()];
     for (int k = 0; k < 2 + round % 2; ++k) vandal.damage(table, static_cast<Damage>((round / 3 + k) % damages));
     const auto problem = find_problem(table);
@@ -85,7 +86,7 @@ TEST(Mutation, ASearchOverAllInterleavingsAgrees) {
   const std::vector<Schedule> tables = valid_tables({2, 3}, 2, {1, 2});
   std::map<bool, int> verdicts;
   std::map<bool, int> deadlocks;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < test::rounds(3000); ++round) {
     Schedule table = tables[static_cast<std::size_t>(round) % tables.size()];
     for (int k = 0; k < round % 3; ++k) vandal.damage(table, static_cast<Damage>((round / 3 + k) % damages));
     const auto problem = find_problem(table);
@@ -95,9 +96,9 @@ TEST(Mutation, ASearchOverAllInterleavingsAgrees) {
     ++verdicts[!problem];
     if (problem && problem->message.find("deadlock") != std::string::npos) ++deadlocks[true];
   }
-  EXPECT_GT(verdicts[true], 1000);
-  EXPECT_GT(verdicts[false], 1000);
-  EXPECT_GT(deadlocks[true], 200);
+  EXPECT_GT(verdicts[true], test::rounds(1000));
+  EXPECT_GT(verdicts[false], test::rounds(1000));
+  EXPECT_GT(deadlocks[true], test::rounds(200));
   std::printf("searched: %d run, %d refused, of these %d deadlocks\n", verdicts[true], verdicts[false],
               deadlocks[true]);
 }
