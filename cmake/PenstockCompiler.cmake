@@ -20,7 +20,9 @@ target_compile_options(penstock_compiler INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fopenmp-simd>
   $<$<COMPILE_LANGUAGE:CXX>:-march=${PENSTOCK_ARCHITECTURE}>
   # Places in messages read src/..., not where somebody once built it.
-  $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=>)
+  # (ccache makes paths relative to build/<preset>.)
+  $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=>
+  $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=../../=>)
 if(PENSTOCK_CUDA)
   # CMake before 3.26 does not know how nvcc is told to take C++20.
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)

@@ -21,7 +21,7 @@ TEST(Error, EnsureIsSilentWhereTheInvariantHolds) { EXPECT_NO_THROW(ensure(true,
 TEST(Error, EnsureNamesThePlaceOfTheCallAndTheInvariant) {
   const int line = __LINE__ + 1;
   const std::string message = message_of<LogicError>([] { ensure(false, "two is less than three"); });
-  EXPECT_NE(message.find(fmt::format("error_test.cpp:{}: ", line)), std::string::npos) << message;
+  EXPECT_NE(message.find(fmt::format("tests/base/error_test.cpp:{}: ", line)), std::string::npos) << message;
   EXPECT_NE(message.find("two is less than three"), std::string::npos) << message;
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each header of src/ compiles alone, and so does each header of cuda/ that needs no CUDA; with PENSTOCK_TEST_DEPTH=all
-each source file, too.
+"""Each header of src/ compiles alone, and so does each header of cuda/ that needs no CUDA. (Preset `debug` compiles each
+source file alone.)
 
 A unity build hides a missing #include: a file compiled before brought it. Here the compiler sees one file at a time. Most
 of its time would go to the same standard headers, so it begins with a precompiled header, but only with one that the file
@@ -198,8 +198,6 @@ class Alone(unittest.TestCase):
         roots = [ROOT / "src", ROOT / "cuda"]
         includes = Includes(roots, [])
         paths = [*(ROOT / "src").rglob("*.hpp"), *(ROOT / "cuda").rglob("*.hpp")]
-        if os.environ.get("PENSTOCK_TEST_DEPTH") == "all":
-            paths += (ROOT / "src").rglob("*.cpp")
         paths = sorted(path for path in paths if not needs_cuda(path, includes))
         self.assertGreater(len(paths), 150, "the sources are not found")
         wrong = Compiler(self.command, self.flags, roots, self.folder).all_mistakes(paths)

@@ -75,7 +75,7 @@ class Format(unittest.TestCase):
         paths = compiled_files(ROOT)
         self.assertGreater(len(paths), 300, "the sources are not found")
         wrong = [str(Path(path).relative_to(ROOT)) for path in misformatted(self.command, paths)]
-        self.assertEqual(wrong, [], f"mend with: {self.command} -i {' '.join(wrong)}")
+        self.assertEqual(wrong, [], f"fix with: {self.command} -i {' '.join(wrong)}")
 
     def test_each_file_that_differs_is_named(self):
         with tempfile.TemporaryDirectory() as folder:

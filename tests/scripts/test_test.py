@@ -60,7 +60,7 @@ class Test(unittest.TestCase):
 
     def test_continuous_integration_asks_for_them(self):
         _, prepared = self.run_script(".ci/run", "--quick")
-        self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
+        self.assertEqual(prepared, ["prepare tidy", "prepare build test", "prepare cluster"])
         self.assertIn("-DPENSTOCK_WERROR=ON", self.calls_of("cmake --preset cpu")[0])
 
     def test_words_that_nobody_knows_are_refused_before_anything_is_done(self):
@@ -89,16 +89,16 @@ class Test(unittest.TestCase):
         self.assertEqual(self.calls_of("tidy") + self.calls_of("check_faults"), [])
         self.calls.write_text("")
         _, prepared = self.run_script("scripts/test", "--all")
-        self.assertEqual(prepared, ["prepare build test tidy  all"])
+        self.assertEqual(prepared, ["prepare build test  all", "prepare tidy  all"])
         self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
         self.assertTrue(all(line.endswith(" all") and "-LE" not in line for line in self.calls_of("ctest")))
         self.assertTrue(self.calls_of("cmake --build --preset debug"))
         self.assertEqual(len(self.calls_of("tidy")), 1)
-        self.assertTrue(self.calls_of("check_faults --depth all"))
+        self.assertTrue(self.calls_of("check_faults --depth all --trust"))
 
     def test_two_presets_of_one_source_share_a_cache(self):
         self.make_up("bin/nvcc")
-        for tool, end in ((None, "-G Ninja -DCMAKE_CUDA_ARCHITECTURES=90"), ("bin/ccache", ";ccache")):
+        for tool, end in ((None, "-G Ninja -DCMAKE_CUDA_ARCHITECTURES=90 -DPENSTOCK_WERROR=OFF"), ("bin/ccache", ";ccache")):
             with self.subTest(tool=tool):
                 self.calls.write_text("")
                 if tool:
@@ -109,6 +109,12 @@ class Test(unittest.TestCase):
                 self.assertTrue(configured.endswith(end), configured)
                 self.assertEqual(f"CCACHE_DIR={self.root}/build/ccache" in configured, tool is not None)
                 self.assertEqual("no ccache here" in said, tool is None)
+
+    def test_where_there_is_a_gpu_the_program_is_built_for_all_architectures(self):
+        for name in ("bin/nvcc", "bin/nvidia-smi"):
+            self.make_up(name)
+        self.run_script("scripts/test")
+        self.assertNotIn("ARCHITECTURES", self.calls_of("cmake --preset cuda")[0])
 
 
 if __name__ == "__main__":
