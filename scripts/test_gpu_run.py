@@ -152,7 +152,7 @@ class Runner:
         self.environment = {**environment, MARK: self.mark}
 
     def run(self, name, words, seconds, environment=None):
-        """Runs a command for so long at most. What it prints, both streams together."""
+        """Runs a command under a time limit. The outcome holds both output streams together."""
         with self.lock:
             self.counter += 1
             mark = f"{self.mark}/{self.counter}"

@@ -5,8 +5,8 @@ import random
 
 
 class Covering:
-    """`factors` is {name: values}, of which the first are preferred; `is_possible` judges a combination, also a part of one, and may only turn from True to
-    False as values are added."""
+    """`factors` is {name: values}; the first values are preferred. `is_possible` judges a combination or a part of one. As
+    values are added, its answer may change from True to False only."""
 
     ATTEMPTS = 12  # with other choices among equals; the shortest array is taken
 

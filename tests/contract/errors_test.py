@@ -16,7 +16,7 @@ from penstock import (ONE, PROGRAM, ContractTest, Mesh, checkpoint, curve, files
 SECONDS_TO_LEAVE = 5
 
 
-# That one message comes from all ranks together, and none stays behind.
+# Two ranks: the message must come once, and no rank may stay.
 TWO = Mesh(1, 2, 1)
 
 

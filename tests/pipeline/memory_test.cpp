@@ -78,7 +78,7 @@ TEST(Memory, TheHookSeesWhatThisProgramTakes) {
 }
 
 // First steps grow lists, which later ones keep. After that, between two steps' begin and end, evaluations included,
-// this program's code takes nothing; what oneDNN takes inside its calls, and OpenMP for it, is theirs, and told.
+// this program's code takes nothing. What oneDNN and OpenMP take inside their calls is counted apart and reported.
 TEST(Memory, StepsTakeNoneFromTheHeap) {
   for (const TinySetup& setup : layouts()) {
     TinyRank rank(test_world(), setup);
