@@ -52,9 +52,10 @@ class SlowLinkTest(SlowTest):
 
     def naming(self, log):
         """The lines that name the link with a rate of a slow one. Hosts on few cores wait for a core at times, and a link
-        of some Gbit/s is named for it."""
+        of some Gbit/s is named for it. The slow link is faster than its 50 Mbit/s where its bucket of 64 KiB is full: of
+        a message of 200 KB it passes a third at once (73 Mbit/s)."""
         rates = re.findall(f"^.*{re.escape(SLOW_LINK)}([0-9.]+) Mbit/s.*", log, re.MULTILINE)
-        return [f"{SLOW_LINK}{rate} Mbit/s" for rate in rates if float(rate) < 60]
+        return [f"{SLOW_LINK}{rate} Mbit/s" for rate in rates if float(rate) < 100]
 
     def test_a_slow_link_is_named_before_the_first_step(self):
         with Hosts(3) as hosts:
