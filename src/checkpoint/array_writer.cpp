@@ -89,6 +89,12 @@ class ArrayProperties {
   Hdf5Properties links_, creation_;
 };
 
+// HDF5 moves more than 8 attributes of an object into a heap, with the same dangers as links there (see create_group).
+void keep_attributes_in_header(const Hdf5Properties& creation) {
+  constexpr unsigned most = 65535;
+  check_hdf5(H5Pset_attr_phase_change(creation.id(), most, 0), "asking for attributes in the header");
+}
+
 // Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a
 // flipped bit crashes it. The header is made in one piece: the time to grow it piece by piece goes with the cube of the
 // links.
@@ -175,10 +181,12 @@ void ArrayWriter::create_in_memory(const std::vector<Attribute>& attributes, con
 void ArrayWriter::make(const Hdf5Properties& access, const std::vector<Attribute>& attributes,
                        const std::vector<ArraySpec>& arrays) {
   const Hdf5Properties creation = make_properties(H5P_FILE_CREATE);
+  keep_attributes_in_header(creation);
   file_ = Hdf5File(
       check_hdf5(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path_.string()));
-  for (const Attribute& attribute : attributes) write_attribute(file_.id(), attribute);
-  write_attribute(file_.id(), {std::string(digest_name), digest_of(contents_of(attributes, arrays))});
+  const FileContents contents = contents_of(attributes, arrays);
+  for (const Attribute& attribute : contents.attributes) write_attribute(file_.id(), attribute);
+  write_attribute(file_.id(), {std::string(digest_name), digest_of(contents)});
   write_attribute(file_.id(), {std::string(complete_name), std::int64_t{0}});
   create_groups(file_, arrays);
   ArrayProperties properties;

@@ -45,13 +45,31 @@ std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
   return attributes;
 }
 
-// Runs a reading job on every rank, and agrees on how it went.
+// Throws on all ranks where any rank brings a reason.
+void refuse_what_cannot_be_opened(World& world, const std::string& reason_of_mine) {
+  for (const std::string& reason : world.gather(reason_of_mine))
+    if (!reason.empty()) throw CollectiveCannotOpen({2, reason});
+}
+
+// Runs a reading job on every rank, and agrees on how it went. What one rank takes for damage, another may not have been
+// able to open at all: that comes first.
 template <typename Function>
 auto read_together(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds, Function read) {
   std::invoke_result_t<Function&, Progress&> result{};
-  world.together([&] {
-    result = run_reading(io, path, wait_under(world, "reading " + path.string()), std::move(read), quiet_seconds);
-  });
+  std::string not_opened;
+  try {
+    world.together([&] {
+      try {
+        result = run_reading(io, path, wait_under(world, "reading " + path.string()), std::move(read), quiet_seconds);
+      } catch (const CannotOpen& reason) {
+        not_opened = reason.what();
+        throw;
+      }
+    });
+  } catch (const CollectiveFailure&) {
+    refuse_what_cannot_be_opened(world, not_opened);
+    throw;
+  }
   return result;
 }
 
