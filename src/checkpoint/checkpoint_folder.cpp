@@ -65,6 +65,14 @@ std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder
   return files;
 }
 
+std::vector<CheckpointFile> checkpoint_files_in_sight(const std::filesystem::path& folder) noexcept {
+  try {
+    return checkpoint_files(folder);
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
 Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder, double quiet_seconds) {
   Latest latest;
   for (const CheckpointFile& file : agreed_files(world, folder)) {

@@ -26,6 +26,9 @@ std::optional<std::int64_t> step_of_name(const std::string& file_name);
 /// cannot be listed.
 std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder);
 
+/// The same for what is only told: none when the folder cannot be listed.
+std::vector<CheckpointFile> checkpoint_files_in_sight(const std::filesystem::path& folder) noexcept;
+
 /// The newest whole checkpoint of a folder.
 struct Latest {
   struct PassedOver {

@@ -84,8 +84,12 @@ std::string cure_of_no_permission(const std::filesystem::path& path, std::string
                      itself ? need : "rx", seen.string());
 }
 
-bool may_change(const std::filesystem::path& path) { return is_allowed(path, W_OK) && !is_kept_for_its_owner(path); }
+bool may_change(const std::filesystem::path& path) { return may_write(path) && !is_kept_for_its_owner(path); }
+
+bool may_write(const std::filesystem::path& path) { return is_allowed(path, W_OK); }
 
 bool may_read(const std::filesystem::path& path) { return is_allowed(path, R_OK); }
+
+bool may_enter(const std::filesystem::path& folder) { return is_allowed(folder, X_OK); }
 
 }  // namespace penstock

@@ -20,7 +20,11 @@ std::string cure_of_no_permission(const std::filesystem::path& path, std::string
 /// keep it for its owner. True where nothing has this name.
 bool may_change(const std::filesystem::path& path);
 
+/// Whether this process may write it, or make files in this folder. True where nothing has this name.
+bool may_write(const std::filesystem::path& path);
 /// Whether this process may read it. True where nothing has this name.
 bool may_read(const std::filesystem::path& path);
+/// Whether it may reach what is in this folder. True where nothing has this name.
+bool may_enter(const std::filesystem::path& folder);
 
 }  // namespace penstock

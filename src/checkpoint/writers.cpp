@@ -47,6 +47,16 @@ std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const Writ
   return spread(by_node, static_cast<std::size_t>(options.count));
 }
 
+// Data sieving reads, changes and writes back under an fcntl lock, and ROMIO ends the process where the file system has
+// none (ENOLCK: Lustre without flock, NFS without a lock daemon). Our writers bring whole chunks: nothing is to be sieved.
+std::vector<std::pair<std::string, std::string>> mpi_io_hints(const WriterOptions& options) {
+  std::vector<std::pair<std::string, std::string>> hints = options.hints;
+  const std::string sieving = "romio_ds_write";
+  if (std::none_of(hints.begin(), hints.end(), [&](const auto& hint) { return hint.first == sieving; }))
+    hints.emplace_back(sieving, "disable");
+  return hints;
+}
+
 Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
     : io_(io), stripes_(Stripes::from(options.hints)) {
   std::vector<int> nodes;
@@ -59,9 +69,9 @@ Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
   check_mpi(MPI_Comm_idup(world.handle(), &messages_, &request));
   world.wait(request, "a communicator for checkpoints");
   if (count() > 1) check_mpi(MPI_Comm_split(world.handle(), writes() ? 0 : MPI_UNDEFINED, index_, &together_));
-  if (options.hints.empty()) return;
+  if (count() == 1) return;
   check_mpi(MPI_Info_create(&hints_));
-  for (const auto& [key, value] : options.hints) check_mpi(MPI_Info_set(hints_, key.c_str(), value.c_str()));
+  for (const auto& [key, value] : mpi_io_hints(options)) check_mpi(MPI_Info_set(hints_, key.c_str(), value.c_str()));
 }
 
 Writers::~Writers() {

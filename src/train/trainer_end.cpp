@@ -113,8 +113,9 @@ int Trainer::finish() {
     throw CollectiveFailure(
         {1, fmt::format("the last step, {}, could not be saved: {}; {} {}", step_, saver_->why_not(),
                         folder_.checkpoints().string(),
-                        checkpoint_files(folder_.checkpoints()).empty() ? "holds no checkpoint"
-                                                                        : "holds checkpoints of earlier steps only")});
+                        checkpoint_files_in_sight(folder_.checkpoints()).empty()
+                             ? "holds no checkpoint"
+                             : "holds checkpoints of earlier steps only")});
   }
   if (world_->rank() == 0) {
     progress_->clear();
