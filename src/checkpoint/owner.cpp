@@ -76,6 +76,9 @@ std::string owner_text(const std::filesystem::path& path) {
 }
 
 std::string cure_of_no_permission(const std::filesystem::path& path, std::string_view need) {
+  if (may_write(path) && is_kept_for_its_owner(path))
+    return fmt::format("{}, and its folder is sticky: ask the owner to move it, or for `chmod -t {}`", owner_text(path),
+                       path.parent_path().string());
   const std::filesystem::path seen = what_can_be_seen(path);
   const auto status = stat_of(seen);
   const bool mine = status && status->st_uid == geteuid();
