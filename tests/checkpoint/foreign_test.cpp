@@ -180,6 +180,21 @@ TEST_F(VersionOneTest, IsRead) {
   EXPECT_EQ(problem(), "");
 }
 
+TEST_F(VersionOneTest, CapturesAreRead) {
+  std::filesystem::copy_file(std::filesystem::path(PENSTOCK_SOURCE_DIR) / "tests/checkpoint/version-1-capture.h5", path,
+                             std::filesystem::copy_options::overwrite_existing);
+  for (const bool changed : {false, true}) {
+    EXPECT_EQ(problem(), "");
+    const FileContents capture = ArrayReader(path, {capture_format}).contents();
+    ASSERT_EQ(capture.arrays.size(), 3U);
+    EXPECT_EQ(capture.find("/taps/loss")->attributes.size(), 1U);
+    if (changed) continue;
+    const Hdf5File file = open_to_change();
+    add_attributes(file.id());
+    add_dataset(file.id(), "/scale", H5T_IEEE_F32LE);
+  }
+}
+
 TEST_F(VersionOneTest, AddedAttributesAndArraysAreLeftAlone) {
   {
     const Hdf5File file = open_to_change();
