@@ -198,6 +198,8 @@ void ArrayWriter::hand_over() {
   reserve_space(path_, wanted_bytes_);  // once more: closing has cut the file at its end
 }
 
+#ifdef H5_HAVE_PARALLEL
+
 void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
   start_hdf5();
   together_ = true;
@@ -207,6 +209,18 @@ void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
   check_hdf5(H5Pset_all_coll_metadata_ops(access.id(), true), "asking for collective metadata");
   file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access.id()), "opening together " + path_.string()));
 }
+
+void ArrayWriter::ask_for_collective_writes(const Hdf5Properties& transfer) {
+  check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
+}
+
+#else
+
+// `choose_writers` has refused several of them.
+void ArrayWriter::open_together(MPI_Comm, MPI_Info) { throw LogicError("several writers without parallel HDF5"); }
+void ArrayWriter::ask_for_collective_writes(const Hdf5Properties&) {}
+
+#endif
 
 void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byte* values) {
   if (together_)
@@ -250,7 +264,7 @@ void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
 void ArrayWriter::write_together(const ArraySpec& array, const Rows& rows, const std::byte* values) {
   Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), H5P_DEFAULT), "opening " + array.path));
   const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
-  check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
+  ask_for_collective_writes(transfer);
   const Box part = part_in_rows({{}, array.shape, 0}, rows.empty() ? Rows{0, 1, 0} : rows);
   const Hdf5Space in_file = make_space(array.shape), in_memory = make_space(part.extent);
   select_box(in_file, part.offset.data(), part.extent);

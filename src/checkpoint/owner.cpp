@@ -35,7 +35,7 @@ std::string name_of_group(gid_t number) {
   group entry{};
   group* found = nullptr;
   getgrgid_r(number, &entry, memory.data(), memory.size(), &found);
-  return found ? fmt::format("{} (gid {})", found->gr_name, number) : fmt::format("gid {}", number);
+  return found ? fmt::format("group {} (gid {})", found->gr_name, number) : fmt::format("gid {}", number);
 }
 
 std::filesystem::path whole_path(const std::filesystem::path& path) {
@@ -71,7 +71,7 @@ std::string owner_text(const std::filesystem::path& path) {
   const auto status = stat_of(seen);
   if (!status) return "nothing of it can be seen";
   const bool itself = seen == whole_path(path);
-  return fmt::format("{} belongs to {}, group {}, mode {:04o}", itself ? "it" : "the folder " + seen.string(),
+  return fmt::format("{} belongs to {}, {}, mode {:04o}", itself ? "it" : "the folder " + seen.string(),
                      name_of_user(status->st_uid), name_of_group(status->st_gid), status->st_mode & 07777);
 }
 

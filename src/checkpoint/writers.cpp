@@ -5,6 +5,8 @@
 #include <numeric>
 #include <set>
 
+#include "checkpoint/hdf5.hpp"
+
 namespace penstock {
 
 namespace {
@@ -28,11 +30,25 @@ std::vector<int> spread(const std::vector<int>& ranks, std::size_t count) {
 
 }  // namespace
 
+bool several_can_write() {
+#ifdef H5_HAVE_PARALLEL
+  return true;
+#else
+  return false;
+#endif
+}
+
 std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const WriterOptions& options) {
   const auto ranks = static_cast<int>(node_of_rank.size());
   if (options.count < 0 || options.count > ranks)
     throw_input_error("checkpoint.writers = {}: there are {} ranks; use 1 to {}, or 0 to let Penstock choose",
                       options.count, ranks, ranks);
+  if (options.count > 1 && !several_can_write())
+    throw_input_error(
+        "checkpoint.writers = {}: this program was built with an HDF5 without MPI support, and one rank writes; use 1, or "
+        "build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
+        options.count);
+  if (options.count == 0 && !several_can_write()) return {0};
   if (options.count == 0) {
     const std::vector<int> nodes = first_of_each_node(node_of_rank);
     const std::uint64_t busy = std::max<std::uint64_t>(1, options.bytes / bytes_of_a_writer);

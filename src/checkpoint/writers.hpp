@@ -22,9 +22,12 @@ struct WriterOptions {
   std::vector<std::pair<std::string, std::string>> hints = {};
 };
 
+/// Whether several ranks can write one file: with an HDF5 that was built for MPI.
+bool several_can_write();
+
 /// The ranks that write, given the node of each rank: evenly spread over the ranks in the order of their nodes, or over
-/// the nodes where `count` is 0: then each has a GiB to write. The first is rank 0. Throws InputError when `count` is
-/// below 0 or above the number of ranks.
+/// the nodes where `count` is 0: then each has a GiB to write, or one writes all where several cannot. The first is rank
+/// 0. Throws InputError when `count` is below 0, above the number of ranks, or more than can write.
 std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const WriterOptions& options);
 
 /// The hints that several writers open a file with: the deck's, and ours where it says nothing.

@@ -8,9 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
+#include <functional>
 
 #include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/difference.hpp"
 #include "checkpoint/inspect.hpp"
 #include "checkpoint/owner.hpp"
 #include "checkpoint/sample_file.hpp"
@@ -227,7 +230,7 @@ TEST_F(ForeignTest, AFileThatIsOpenForWritingElsewhereIsNoDamage) {
   const pid_t writer = fork();
   if (writer == 0) {
     const Hdf5File file = open_to_change();
-    static_cast<void>(write(ready[1], "x", 1));
+    if (write(ready[1], "x", 1) != 1) _exit(1);
     for (;;) pause();
   }
   char told = 0;
