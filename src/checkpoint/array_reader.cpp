@@ -26,9 +26,9 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
 }
 
 [[noreturn]] void throw_no_answer(const std::filesystem::path& path, int reason) {
-  throw CannotOpen(fmt::format(
-      "{}: cannot be read: {}: that says nothing about what it holds; try again when the cause is gone", path.string(),
-      std::strerror(reason)));
+  throw CannotOpen(
+      fmt::format("{}: cannot be read: {}: that says nothing about what it holds; try again when the cause is gone",
+                  path.string(), std::strerror(reason)));
 }
 
 // What the system said when the file was opened.
@@ -124,8 +124,7 @@ bool has_checksums(const Hdf5Dataset& dataset) {
   for (unsigned f = 0; f < static_cast<unsigned>(filters); ++f) {
     unsigned flags = 0, configuration = 0;
     std::size_t values = 0;
-    if (H5Pget_filter2(creation.id(), f, &flags, &values, nullptr, 0, nullptr, &configuration) ==
-        H5Z_FILTER_FLETCHER32)
+    if (H5Pget_filter2(creation.id(), f, &flags, &values, nullptr, 0, nullptr, &configuration) == H5Z_FILTER_FLETCHER32)
       return true;
   }
   return false;
@@ -177,7 +176,8 @@ void add_attribute(hid_t object, const std::string& name, std::vector<Attribute>
 std::vector<std::string> hard_links(const Hdf5File& file, const std::string& group_name) {
   std::vector<std::string> names;
   if (check_hdf5(H5Lexists(file.id(), group_name.c_str(), H5P_DEFAULT), "looking for " + group_name) == 0) return names;
-  const Hdf5Group group(check_hdf5(H5Gopen2(file.id(), group_name.c_str(), H5P_DEFAULT), "opening group " + group_name));
+  const Hdf5Group group(
+      check_hdf5(H5Gopen2(file.id(), group_name.c_str(), H5P_DEFAULT), "opening group " + group_name));
   const auto add = [](hid_t, const char* name, const H5L_info_t* link, void* out) -> herr_t {
     if (link->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;

@@ -22,12 +22,13 @@ struct FileFormat {
 };
 inline constexpr FileFormat checkpoint_format{"penstock checkpoint"};
 inline constexpr FileFormat capture_format{"penstock capture"};
-/// Files from this version on are read. Those of version 1 do not say what their digest covers: all that Penstock wrote.
+/// Files from this version on are read. Those of version 1 do not say what their digest covers: all that Penstock
+/// wrote.
 inline constexpr std::int64_t oldest_version = 1;
 
-/// A file that cannot be opened or read now, whatever it holds: no permission, open for writing elsewhere, a file system
-/// that does not answer, another version of Penstock's. That is no damage: nobody may pass such a file over, move it or
-/// remove it.
+/// A file that cannot be opened or read now, whatever it holds: no permission, open for writing elsewhere, a file
+/// system that does not answer, another version of Penstock's. That is no damage: nobody may pass such a file over,
+/// move it or remove it.
 class CannotOpen : public InputError {
  public:
   using InputError::InputError;

@@ -51,8 +51,8 @@ void refuse_what_cannot_be_opened(World& world, const std::string& reason_of_min
     if (!reason.empty()) throw CollectiveCannotOpen({2, reason});
 }
 
-// Runs a reading job on every rank, and agrees on how it went. What one rank takes for damage, another may not have been
-// able to open at all: that comes first.
+// Runs a reading job on every rank, and agrees on how it went. What one rank takes for damage, another may not have
+// been able to open at all: that comes first.
 template <typename Function>
 auto read_together(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds, Function read) {
   std::invoke_result_t<Function&, Progress&> result{};

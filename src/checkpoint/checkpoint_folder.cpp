@@ -81,9 +81,10 @@ Latest find_latest(World& world, IoThread& io, const std::filesystem::path& fold
       latest.file = file;
       return latest;
     } catch (const CollectiveCannotOpen& failure) {
-      throw CollectiveCannotOpen({2, fmt::format("{}; --restart latest does not go on from an older checkpoint while this "
-                                                 "one cannot be opened (--restart FILE does)",
-                                                 failure.what())});
+      throw CollectiveCannotOpen(
+          {2, fmt::format("{}; --restart latest does not go on from an older checkpoint while this one cannot "
+                          "be opened (--restart FILE does)",
+                          failure.what())});
     } catch (const CollectiveFailure& failure) {
       if (world.largest(io.abandoned() ? 1 : 0) != 0) throw;
       latest.passed_over.push_back({file, failure.what()});

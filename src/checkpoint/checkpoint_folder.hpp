@@ -22,8 +22,8 @@ struct CheckpointFile {
 /// "step-00000100.h5" gives 100.
 std::optional<std::int64_t> step_of_name(const std::string& file_name);
 
-/// Files by the name of checkpoints, the newest step first; none when the folder is not there. Throws CannotOpen when it
-/// cannot be listed.
+/// Files by the name of checkpoints, the newest step first; none when the folder is not there. Throws CannotOpen when
+/// it cannot be listed.
 std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder);
 
 /// The same for what is only told: none when the folder cannot be listed.

@@ -31,8 +31,8 @@ struct FileContents {
 /// Names of the attributes that every array file has besides its own.
 inline constexpr std::string_view digest_name = "digest";      ///< text
 inline constexpr std::string_view complete_name = "complete";  ///< integer, 1 when the file is whole; written last
-/// Text (name_list.hpp): the names of what the digest covers, its own among them. Whatever else somebody adds to the file
-/// is not ours, and does not count. Files of version 1 have none.
+/// Text (name_list.hpp): the names of what the digest covers, its own among them. Whatever else somebody adds to the
+/// file is not ours, and does not count. Files of version 1 have none.
 inline constexpr std::string_view covered_name = "digest_names";
 
 /// The attributes that the array is given in the file.

@@ -83,8 +83,8 @@ Attribute read_opened(const Hdf5Attribute& attribute, const std::string& name) {
 
 }  // namespace
 
-// HDF5 hands the system's errno on in its text alone. Where it followed a damaged address, the system refuses the number
-// that was there: that is the file's fault.
+// HDF5 hands the system's errno on in its text alone. Where it followed a damaged address, the system refuses the
+// number that was there: that is the file's fault.
 Hdf5Cause cause_in(std::string_view reason) {
   constexpr std::string_view number = "errno = ";
   Hdf5Cause cause;
@@ -171,8 +171,8 @@ void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value
 
 std::optional<Attribute> read_attribute(hid_t object, const std::string& name) {
   if (check_hdf5(H5Aexists(object, name.c_str()), "looking for attribute " + name) == 0) return std::nullopt;
-  return read_opened(
-      Hdf5Attribute(check_hdf5(H5Aopen(object, name.c_str(), H5P_DEFAULT), "opening attribute " + name)), name);
+  return read_opened(Hdf5Attribute(check_hdf5(H5Aopen(object, name.c_str(), H5P_DEFAULT), "opening attribute " + name)),
+                     name);
 }
 
 }  // namespace penstock

@@ -91,10 +91,10 @@ std::string text_of(const std::vector<ListedCheckpoint>& list) {
   for (const ListedCheckpoint& listed : list) {
     const bool whole = listed.problem.empty();
     const char* judgement = listed.opened ? "NOT WHOLE" : "CANNOT BE OPENED";
-    text += fmt::format("{:>10} {:>12} {:>10}  {}{}\n", listed.file.step,
-                        whole ? std::to_string(listed.meta.samples) : "-",
-                        listed.bytes > 0 ? text_of_bytes(listed.bytes) : "-", listed.file.path.string(),
-                        whole ? "" : fmt::format("\n           {}: {}", judgement, listed.problem));
+    text +=
+        fmt::format("{:>10} {:>12} {:>10}  {}{}\n", listed.file.step, whole ? std::to_string(listed.meta.samples) : "-",
+                    listed.bytes > 0 ? text_of_bytes(listed.bytes) : "-", listed.file.path.string(),
+                    whole ? "" : fmt::format("\n           {}: {}", judgement, listed.problem));
   }
   return text;
 }

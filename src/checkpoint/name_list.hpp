@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A list of names as one short text. The names of a model's arrays differ in the number of the block: written out, those
-// of a deep model are longer than the 64 KiB that an attribute may hold in its object's header, where HDF5 guards it with
-// a checksum.
+// A list of names as one short text. The names of a model's arrays differ in the number of the block: written out,
+// those of a deep model are longer than the 64 KiB that an attribute may hold in its object's header, where HDF5 guards
+// it with a checksum.
 
 #include <optional>
 #include <string>

@@ -5,10 +5,10 @@
 //
 // What gets a name in the folder is written under a temporary name first, and its writer asks the guard between the
 // writing and the naming. A run attempt that has taken the guard, and is past all that may refuse it, removes all
-// temporaries, and then looks once more whether there is a newer checkpoint than it has loaded. So what an older attempt
-// does is either there when the newer one looks, or fails for want of its temporary: there is no moment between asking
-// and naming in which it could still do harm. Until then the newer one has changed nothing: where it is refused, even the
-// guard of the older one is put back.
+// temporaries, and then looks once more whether there is a newer checkpoint than it has loaded. So what an older
+// attempt does is either there when the newer one looks, or fails for want of its temporary: there is no moment between
+// asking and naming in which it could still do harm. Until then the newer one has changed nothing: where it is refused,
+// even the guard of the older one is put back.
 
 #include <atomic>
 #include <condition_variable>

@@ -45,8 +45,8 @@ std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const Writ
                       options.count, ranks, ranks);
   if (options.count > 1 && !several_can_write())
     throw_input_error(
-        "checkpoint.writers = {}: this program was built with an HDF5 without MPI support, and one rank writes; use 1, or "
-        "build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
+        "checkpoint.writers = {}: this program was built with an HDF5 without MPI support, and one rank writes; use 1, "
+        "or build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
         options.count);
   if (options.count == 0 && !several_can_write()) return {0};
   if (options.count == 0) {
@@ -64,7 +64,8 @@ std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const Writ
 }
 
 // Data sieving reads, changes and writes back under an fcntl lock, and ROMIO ends the process where the file system has
-// none (ENOLCK: Lustre without flock, NFS without a lock daemon). Our writers bring whole chunks: nothing is to be sieved.
+// none (ENOLCK: Lustre without flock, NFS without a lock daemon). Our writers bring whole chunks: nothing is to be
+// sieved.
 std::vector<std::pair<std::string, std::string>> mpi_io_hints(const WriterOptions& options) {
   std::vector<std::pair<std::string, std::string>> hints = options.hints;
   const std::string sieving = "romio_ds_write";

@@ -26,8 +26,8 @@ struct WriterOptions {
 bool several_can_write();
 
 /// The ranks that write, given the node of each rank: evenly spread over the ranks in the order of their nodes, or over
-/// the nodes where `count` is 0: then each has a GiB to write, or one writes all where several cannot. The first is rank
-/// 0. Throws InputError when `count` is below 0, above the number of ranks, or more than can write.
+/// the nodes where `count` is 0: then each has a GiB to write, or one writes all where several cannot. The first is
+/// rank 0. Throws InputError when `count` is below 0, above the number of ranks, or more than can write.
 std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const WriterOptions& options);
 
 /// The hints that several writers open a file with: the deck's, and ours where it says nothing.

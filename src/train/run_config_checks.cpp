@@ -174,8 +174,8 @@ void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistak
         table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
   if (c.checkpoint.writers > 1 && !several_can_write())
     mistakes.add(
-        "{}: checkpoint.writers = {}, but this program was built with an HDF5 without MPI support: one rank writes; use 1 "
-        "or 0, or build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
+        "{}: checkpoint.writers = {}, but this program was built with an HDF5 without MPI support: one rank writes; "
+        "use 1 or 0, or build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
         table.where("checkpoint.writers"), c.checkpoint.writers);
   try {
     Stripes::from(c.mpi_io_hints());

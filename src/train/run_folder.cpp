@@ -71,8 +71,8 @@ void RunFolder::ensure_changeable() const {
     if (!may_read(folder) || !may_write(folder) || !may_enter(folder))
       throw_input_error("the run folder {}: no permission in {}: {}; or choose another with --run", path_.string(),
                         folder.string(), cure_of_no_permission(folder, "rwx"));
-  for (const auto& file : {end(), metrics(), deck(), product_choices(), ranks(), costs(), trace(), report(),
-                           earlier_report()})
+  for (const auto& file :
+       {end(), metrics(), deck(), product_choices(), ranks(), costs(), trace(), report(), earlier_report()})
     if (!may_read(file) || !may_change(file))
       throw_input_error(
           "the run folder {}: {} would be replaced, and this user may not {} it (Permission denied): {}; or go on in a "

@@ -132,7 +132,7 @@ class Trainer {
   RunFolder folder_;
   IoThread io_;
   std::unique_ptr<RunGuard> guard_;  ///< rank 0
-  std::int64_t newest_seen_ = -1;    ///< rank 0: the step of the newest checkpoint, whole or not, when it was looked for
+  std::int64_t newest_seen_ = -1;  ///< rank 0: the step of the newest checkpoint, whole or not, when it was looked for
   StopCheck stop_check_;
   Queue queue_;
   Communicators communicators_;

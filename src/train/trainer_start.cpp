@@ -233,8 +233,8 @@ void Trainer::refuse_to_change_what_is_anothers() const {
   if (step_ > 0) rows_up_to(folder_.metrics(), step_);
 }
 
-// All that may refuse has passed: what other run attempts have begun goes. Whether one of them, which this one supersedes,
-// has saved a checkpoint since this one looked.
+// All that may refuse has passed: what other run attempts have begun goes. Whether one of them, which this one
+// supersedes, has saved a checkpoint since this one looked.
 bool Trainer::others_saved_meanwhile(const std::optional<std::string>& restart) {
   bool saved = false;
   world_->together([&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What others do to a checkpoint: additions are left alone, changes of what the digest covers are damage, and a file that
-// cannot be opened now is neither.
+// What others do to a checkpoint: additions are left alone, changes of what the digest covers are damage, and a file
+// that cannot be opened now is neither.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -88,8 +88,7 @@ void add_attributes(hid_t object) {
   const double both[] = {1, 2};
   const Hdf5Attribute compound(H5Acreate2(object, "pair", pair.id(), one.id(), H5P_DEFAULT, H5P_DEFAULT));
   check_hdf5(H5Awrite(compound.id(), pair.id(), both), "writing");
-  for (int more = 0; more < 20; ++more)
-    write_attribute(object, {fmt::format("more_{}", more), std::int64_t{more}});
+  for (int more = 0; more < 20; ++more) write_attribute(object, {fmt::format("more_{}", more), std::int64_t{more}});
 }
 
 void add_dataset(hid_t file, const char* name, hid_t type) {
@@ -266,10 +265,12 @@ TEST_F(ForeignTest, AnotherVersionOfThisProgramWroteItAndIsNoDamage) {
 }
 
 TEST(Hdf5CauseTest, IsReadFromTheReason) {
-  EXPECT_EQ(cause_in("file read failed: time = x, filename = 'a', file descriptor = 3, errno = 5, error message = 'y'").system,
+  EXPECT_EQ(cause_in("file read failed: time = x, filename = 'a', file descriptor = 3, errno = 5, error message = 'y'")
+                .system,
             EIO);
   EXPECT_EQ(cause_in("unable to open file: name = 'a', errno = 116, error message").system, ESTALE);
-  EXPECT_EQ(cause_in("file read failed: errno = 22, error message = 'Invalid argument'").system, 0) << "a damaged address";
+  EXPECT_EQ(cause_in("file read failed: errno = 22, error message = 'Invalid argument'").system, 0)
+      << "a damaged address";
   EXPECT_EQ(cause_in("wrong B-tree signature").system, 0);
   EXPECT_TRUE(cause_in("unable to lock file, errno = 11, error message = 'z'").open_elsewhere);
   EXPECT_TRUE(cause_in("file is already open for write (may use <h5clear file> to clear file consistency flags)")

@@ -70,7 +70,9 @@ class TwoUsers(ContractTest):
     def train_on(self, user, restart=None, run=None, **settings):
         """Two more steps."""
         seen = self.steps_of(run) if restart == "latest" else []
-        begin = seen[-1] if seen else int(re.search(r"(\d+)\.h5", str(restart)).group(1)) if restart not in (None, "latest") else 0
+        begin = seen[-1] if seen else 0
+        if restart not in (None, "latest"):
+            begin = int(re.search(r"(\d+)\.h5", str(restart)).group(1))
         return self.finish(self.begin(user, *self.train_words(restart, run, **{"run__stop": begin + 2, **settings})))
 
     def first_run(self, user, steps=4, mode=0o660, folder_mode=0o2770):
