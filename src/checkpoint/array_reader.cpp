@@ -232,6 +232,8 @@ FileContents stated_contents(const Hdf5File& file) {
   auto names = text ? unfolded(*text) : std::nullopt;
   if (!names) throw Hdf5Error(fmt::format("attribute `{}` is {}", covered_name, text ? "no list of names" : "missing"));
   std::sort(names->begin(), names->end());
+  if (std::adjacent_find(names->begin(), names->end()) != names->end())
+    throw Hdf5Error(fmt::format("attribute `{}` holds a name twice", covered_name));
   FileContents contents;
   std::map<std::string, std::vector<Attribute>> of_arrays;
   for (const std::string& name : *names) {

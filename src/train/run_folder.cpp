@@ -67,8 +67,9 @@ void RunFolder::check() const {
 
 // Nothing but the guard: one that was left may be taken over by whoever may write in the folder.
 void RunFolder::ensure_changeable() const {
+  std::error_code error;
   for (const auto& folder : {checkpoints(), captures()})
-    if (!may_read(folder) || !may_write(folder) || !may_enter(folder))
+    if (std::filesystem::is_directory(folder, error) && (!may_read(folder) || !may_write(folder) || !may_enter(folder)))
       throw_input_error("the run folder {}: no permission in {}: {}; or choose another with --run", path_.string(),
                         folder.string(), cure_of_no_permission(folder, "rwx"));
   for (const auto& file :

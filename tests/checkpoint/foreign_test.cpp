@@ -136,6 +136,10 @@ TEST_F(ForeignTest, ChangesOfWhatTheDigestCoversAreDamage) {
         write_attribute(file, {"digest_names", std::string("deck\nformat\nformat_version\nsamples\nstep")});
       },
       [](hid_t file) {
+        check_hdf5(H5Adelete(file, "digest_names"), "removing");
+        write_attribute(file, {"digest_names", std::string("deck\ndeck")});
+      },
+      [](hid_t file) {
         check_hdf5(H5Adelete(file, "step"), "removing");
         write_attribute(file, {"step", std::string("100")});
       },
