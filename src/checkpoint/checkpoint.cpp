@@ -42,6 +42,7 @@ std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
   attributes.push_back({"samples", meta.samples});
   attributes.push_back({"seed", meta.seed});
   attributes.push_back({"deck", meta.deck});
+  if (!meta.data.empty()) attributes.push_back({"data", meta.data});
   return attributes;
 }
 
@@ -151,6 +152,8 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   info.format_version = integer_attribute(contents, "format_version");
   info.meta = {integer_attribute(contents, "step"), integer_attribute(contents, "samples"),
                integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
+  const Attribute* data = contents.attribute("data");  // earlier versions do not write it
+  if (data && std::holds_alternative<std::string>(data->value)) info.meta.data = std::get<std::string>(data->value);
   info.complete = true;  // or the reader would not have opened it
   info.datasets = contents.arrays;
   info.file_bytes = reader.file_bytes();

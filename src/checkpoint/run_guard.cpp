@@ -204,7 +204,7 @@ RunGuard::~RunGuard() {
 // The guard has its text before it has its name, so that nobody ever finds an empty one.
 bool RunGuard::try_to_take() {
   const std::filesystem::path unnamed = file_.parent_path() / (".guard.tmp-" + me_.life);
-  descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+  descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
   const std::string text = me_.json();
   const bool written = descriptor_ >= 0 &&
                        write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&

@@ -39,6 +39,7 @@ struct RunSetup {
   ModelPlan plan;
   int threads = 1;  ///< of this rank: the one value that is its own
   TokenFileHeader train_header;
+  std::string data;  ///< what identifies it: json_of a DataIdentity
   std::optional<TokenFileHeader> validation_header;
   std::filesystem::path train_file, validation_file;  ///< where tokens are read: data.stage puts them on the node
   std::filesystem::path run;

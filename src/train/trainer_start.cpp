@@ -170,8 +170,9 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     saver_->take_as_saved(step_);
     std::optional<RestartCheck> check;
     world_->together([&] {
-      check.emplace(*file, info.meta.deck, setup_.deck.effective);
+      check.emplace(*file, RunRecord{info.meta.deck, info.meta.data}, RunRecord{setup_.deck.effective, setup_.data});
       check->ensure_same_function();
+      check->ensure_same_data();
       refuse_an_end_before(step_);
     });
     tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);

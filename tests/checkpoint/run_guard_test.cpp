@@ -99,6 +99,18 @@ TEST(RunGuardTest, HoldsTheFolderForItsLifetime) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
+TEST(RunGuardTest, FollowsTheUmask) {
+  for (const mode_t mask : {mode_t{0002}, mode_t{0077}}) {
+    const TemporaryFolder folder;
+    const mode_t before = umask(mask);
+    const RunGuard guard(folder.path(), brisk);
+    umask(before);
+    struct stat status {};
+    ASSERT_EQ(stat((folder.path() / "guard").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0666 & ~mask);
+  }
+}
+
 TEST(RunGuardTest, TakesOverFromTheDead) {
   const TemporaryFolder folder;
   // A process that has been, and is gone.
