@@ -42,7 +42,8 @@ std::string run(const std::vector<std::string>& words) {
   return WIFEXITED(status) ? fmt::format("exit code {}", WEXITSTATUS(status)) : "killed";
 }
 
-// lfs makes its files with the mode 0644. All others here have what umask and folder leave of 0666: one of them shows it.
+// lfs makes its files with the mode 0644. All others here have what umask and folder leave of 0666: one of them shows
+// it.
 void take_usual_mode(const std::filesystem::path& file) {
   const std::filesystem::path usual = temporary_name(file.parent_path() / "mode");
   make_empty(usual);
@@ -71,7 +72,8 @@ void make_striped(const std::filesystem::path& file, const Stripes& stripes) {
   words.push_back(file.string());
   const std::string why = run(words);
   if (why.empty()) return take_usual_mode(file);
-  log_warning("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "), why);
+  log_warning("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
+              why);
 }
 
 }  // namespace penstock

@@ -22,8 +22,8 @@ std::optional<Compression> compression_of(std::string_view start);
 /// Whether there is a zero byte: in no text in UTF-8 or in one byte a character, and soon in nearly everything else.
 bool is_binary(std::string_view start);
 
-/// The first 64 KiB of a regular file, or all of a shorter one. Throws InputError where it cannot be opened, SystemError
-/// where reading fails.
+/// The first 64 KiB of a regular file, or all of a shorter one. Throws InputError where it cannot be opened,
+/// SystemError where reading fails.
 std::string start_of_file(const std::filesystem::path& path);
 
 }  // namespace penstock

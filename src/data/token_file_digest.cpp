@@ -33,8 +33,8 @@ std::string token_file_digest(const std::filesystem::path& path) {
   for (const FileStretch& stretch : digested_stretches(file.size_in_bytes())) {
     bytes.resize(stretch.bytes);
     if (file.read_at(stretch.first, bytes) < bytes.size())
-      throw SystemError(fmt::format("{}: became shorter while it was read: it is being written; start again when it is whole",
-                                    path.string()));
+      throw SystemError(fmt::format(
+          "{}: became shorter while it was read: it is being written; start again when it is whole", path.string()));
     hash = hash_text({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, hash);
   }
   return fmt::format("fnv1a64-{:016x}", hash);

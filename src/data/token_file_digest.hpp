@@ -23,10 +23,11 @@ struct FileStretch {
 ///   one begins right after the header, the last one ends with the file, and no two overlap.
 std::vector<FileStretch> digested_stretches(std::uint64_t file_bytes);
 
-/// "fnv1a64-0123456789abcdef": 64-bit FNV-1a (base/random.hpp) over the digested stretches, joined. The file's name, place,
-/// owner and times do not enter. The header holds the number of tokens, so that a file that grew has another digest; a
-/// file of more than 4 MiB that differs from another one of the same length only between the blocks has the same.
-/// Throws InputError where the file cannot be opened, SystemError where reading fails or the file becomes shorter.
+/// "fnv1a64-0123456789abcdef": 64-bit FNV-1a (base/random.hpp) over the digested stretches, joined. The file's name,
+/// place, owner and times do not enter. The header holds the number of tokens, so that a file that grew has another
+/// digest; a file of more than 4 MiB that differs from another one of the same length only between the blocks has the
+/// same. Throws InputError where the file cannot be opened, SystemError where reading fails or the file becomes
+/// shorter.
 std::string token_file_digest(const std::filesystem::path& path);
 
 }  // namespace penstock

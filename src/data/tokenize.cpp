@@ -119,7 +119,8 @@ Listing list_inputs(const std::vector<fs::path>& inputs) {
   for (const fs::path& name : inputs) list_name(name, listing);
   refuse_problems(listing);
   if (listing.texts.empty() && listing.left_out.any())
-    throw_input_error("tokenize: the folders hold no text; name files, or other folders; {}", text_of(listing.left_out));
+    throw_input_error("tokenize: the folders hold no text; name files, or other folders; {}",
+                      text_of(listing.left_out));
   return listing;
 }
 

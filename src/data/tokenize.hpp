@@ -57,8 +57,8 @@ struct TokenizeReport {
 
 /// Writes the token file(s); they appear whole, at the end, or not at all. Throws InputError for inputs that are
 /// missing or unreadable (all named together), compressed, without text, already tokens, or too small for the held-back
-/// part, and for outputs that may not be written or would take the place of other files than token files; SystemError where
-/// reading or writing fails.
+/// part, and for outputs that may not be written or would take the place of other files than token files; SystemError
+/// where reading or writing fails.
 TokenizeReport tokenize(const TokenizeRequest& request);
 
 }  // namespace penstock

@@ -67,8 +67,8 @@ void RestartCheck::ensure_same_function() const {
 void RestartCheck::ensure_same_data() const {
   if (!data_changed() || may_continue()) return;
   throw_input_error(
-      "{}: data.train is not the data that this checkpoint was trained on: {}; samples are numbered by the data, so that "
-      "some would come again and others never; name the file that it was trained on, or go on with this one with "
+      "{}: data.train is not the data that this checkpoint was trained on: {}; samples are numbered by the data, so "
+      "that some would come again and others never; name the file that it was trained on, or go on with this one with "
       "data.changed = \"continue\"",
       checkpoint_.string(), change_of_data());
 }
@@ -86,10 +86,10 @@ std::string RestartCheck::change_of_data() const {
 std::vector<std::string> RestartCheck::changes_of_data() const {
   std::vector<std::string> lines;
   if (!records_data() && !data_now_.empty())
-    lines.push_back(fmt::format(
-        "{} does not record which data it was trained on (an earlier Penstock wrote it): the name of data.train decides, "
-        "and a file that was changed under its name is not noticed",
-        checkpoint_.string()));
+    lines.push_back(
+        fmt::format("{} does not record which data it was trained on (an earlier Penstock wrote it): the name of "
+                    "data.train decides, and a file that was changed under its name is not noticed",
+                    checkpoint_.string()));
   if (data_changed())
     lines.push_back(fmt::format(
         "data.train is not the data that {} was trained on: {}; data.changed = \"continue\": samples are counted on in "

@@ -17,14 +17,9 @@ std::string_view name_of_compression(const std::string& start) {
 
 TEST(FileStartTest, KnowsCompressedFiles) {
   const std::pair<std::string, std::string> files[] = {
-      {"\x1f\x8b\x08\0\0"s, "gzip"},
-      {"\x1f\x9d\x90"s, "compress"},
-      {"\x28\xb5\x2f\xfd\x04"s, "zstd"},
-      {"\xfd"s + "7zXZ\0\0"s, "xz"},
-      {"BZh91AY&SY"s, "bzip2"},
-      {"PK\x03\x04\x14\0"s, "zip"},
-      {"\x04\x22\x4d\x18\x64"s, "LZ4"},
-      {"7z\xbc\xaf\x27\x1c\0"s, "7-Zip"},
+      {"\x1f\x8b\x08\0\0"s, "gzip"},    {"\x1f\x9d\x90"s, "compress"},      {"\x28\xb5\x2f\xfd\x04"s, "zstd"},
+      {"\xfd"s + "7zXZ\0\0"s, "xz"},    {"BZh91AY&SY"s, "bzip2"},           {"PK\x03\x04\x14\0"s, "zip"},
+      {"\x04\x22\x4d\x18\x64"s, "LZ4"}, {"7z\xbc\xaf\x27\x1c\0"s, "7-Zip"},
   };
   for (const auto& [start, name] : files) EXPECT_EQ(name_of_compression(start), name);
 }

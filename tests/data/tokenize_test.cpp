@@ -168,11 +168,10 @@ TEST_F(TokenizeTest, LeavesOutWhatIsNoTextOfAFolderAndCountsIt) {
   EXPECT_EQ(left_out.compressed.count, 2U);
   EXPECT_EQ(left_out.binary.count, 1U);
   const std::string line = penstock::text_of(left_out);
-  for (const std::string& part :
-       {"3 hidden files or folders (" + (folder_ / ".git").string() + ", ...)",
-        "2 links that lead nowhere (" + (folder_ / "dangling").string() + ", ...)",
-        "2 compressed files (" + (folder_ / "b.zip").string() + ", ...)",
-        "1 file with zero bytes (" + (folder_ / "picture").string() + ");"})
+  for (const std::string& part : {"3 hidden files or folders (" + (folder_ / ".git").string() + ", ...)",
+                                  "2 links that lead nowhere (" + (folder_ / "dangling").string() + ", ...)",
+                                  "2 compressed files (" + (folder_ / "b.zip").string() + ", ...)",
+                                  "1 file with zero bytes (" + (folder_ / "picture").string() + ");"})
     EXPECT_NE(line.find(part), std::string::npos) << part << "\n" << line;
 }
 
@@ -181,8 +180,8 @@ TEST_F(TokenizeTest, TakesWhatIsNamedItself) {
   test::write_file(folder_ / ".notes/a", "a");
   test::write_file(folder_ / ".profile", "b");
   test::write_file(folder_ / "binary", std::string("\0c", 2));
-  const TokenizeReport report = tokenize(
-      {.inputs = {folder_ / ".notes", folder_ / ".profile", folder_ / "binary"}, .output = output_});
+  const TokenizeReport report =
+      tokenize({.inputs = {folder_ / ".notes", folder_ / ".profile", folder_ / "binary"}, .output = output_});
   EXPECT_EQ(text_of(output_), std::string("ab\0c", 4));
   EXPECT_FALSE(report.left_out.any());
 }

@@ -18,8 +18,9 @@ TEST(DataIdentity, SurvivesItsText) {
 }
 
 TEST(DataIdentity, FurtherKeysDoNotMatter) {
-  EXPECT_EQ(parse_data_identity(R"([{"weight": 1, "tokens": 3, "digest": "x", "tokenizer": "bytes", "name": "a"}])", ""),
-            (DataIdentity{{.tokens = 3, .digest = "x"}}));
+  EXPECT_EQ(
+      parse_data_identity(R"([{"weight": 1, "tokens": 3, "digest": "x", "tokenizer": "bytes", "name": "a"}])", ""),
+      (DataIdentity{{.tokens = 3, .digest = "x"}}));
 }
 
 TEST(DataIdentity, RefusesWhatIsNoListOfTokenFiles) {

@@ -109,7 +109,8 @@ TEST(RestartCheck, OtherDataAreToldWhereTheDeckAllowsThem) {
   const RestartCheck check("step.h5", {written, json_of(short_text)}, {now, json_of(longer_text)});
   EXPECT_EQ(refusal_of_data(check), "");
   ASSERT_EQ(check.changes_of_data().size(), 1u);
-  EXPECT_NE(check.changes_of_data()[0].find("100 tokens (fnv1a64-1) then, 150 tokens (fnv1a64-2) now"), std::string::npos);
+  EXPECT_NE(check.changes_of_data()[0].find("100 tokens (fnv1a64-1) then, 150 tokens (fnv1a64-2) now"),
+            std::string::npos);
 }
 
 TEST(RestartCheck, WhereNoDataAreRecordedTheNameDecidesAndThatIsTold) {
