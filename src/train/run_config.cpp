@@ -39,8 +39,7 @@ void RunConfig::Data::describe(FieldTable& table) {
           "Data are identified by what the file holds, not by its name: by its header and up to 4 MiB of its tokens. "
           "refuse: the restart ends with exit code 2 before anything is written. continue: a warning says what "
           "changed, samples are counted on in the new data, and some may come again. Checkpoints of earlier versions "
-          "do not "
-          "record their data: there the name of the file decides, and the restart warns.");
+          "do not record their data: there the name of the file decides, and the restart warns.");
   table.add("data.sequence", sequence, "tokens of a sample").unit("tokens").required().at_least(1);
 }
 
