@@ -254,7 +254,7 @@ std::string text_of(const LeftOut& left_out) {
                             words_of(left_out.dangling, "link that leads nowhere", "links that lead nowhere") +
                             words_of(left_out.compressed, "compressed file", "compressed files") +
                             words_of(left_out.binary, "file with zero bytes", "files with zero bytes");
-  return fmt::format("left out: {}; name a file itself to take it as it is (decompress it first)",
+  return fmt::format("left out: {}; name a file itself to take it as it is; decompress compressed ones",
                      std::string_view(kinds).substr(std::min<std::size_t>(2, kinds.size())));
 }
 
