@@ -14,8 +14,8 @@ if(NOT HDF5_FOUND)
   message(FATAL_ERROR "HDF5 was not found; ${cure}")
 endif()
 if(NOT HDF5_IS_PARALLEL)
-  message(FATAL_ERROR "HDF5 ${HDF5_VERSION} was found without MPI support; Penstock needs parallel HDF5 "
-                      "(Debian: libhdf5-mpich-dev; Spack: hdf5+mpi; else set HDF5_ROOT)")
+  message(STATUS "HDF5 ${HDF5_VERSION} has no MPI support: one rank writes all checkpoints (checkpoint.writers = 1). "
+                 "Several need parallel HDF5 (Debian: libhdf5-mpich-dev; Spack: hdf5+mpi; else set HDF5_ROOT)")
 endif()
 
 find_package(OpenMP REQUIRED COMPONENTS CXX)

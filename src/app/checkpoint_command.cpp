@@ -37,6 +37,15 @@ int verify(IoThread& io, const CheckpointCommand& command) {
   return verification.whole ? 0 : 2;
 }
 
+// All are listed; the exit code says that some could not be looked at.
+int list(IoThread& io, const CheckpointCommand& command) {
+  const std::vector<ListedCheckpoint> listed = list_checkpoints(io, command.paths[0]);
+  print(listed, command.json);
+  const std::string problem = what_cannot_be_opened(listed);
+  if (!problem.empty()) std::fprintf(stderr, "penstock: %s\n", problem.c_str());
+  return problem.empty() ? 0 : 2;
+}
+
 int diff(IoThread& io, const CheckpointCommand& command) {
   DiffOptions options{.leave_out = command.leave_out};
   if (command.leave_key_rows) options.leave_out.push_back("*key rows");
@@ -48,7 +57,7 @@ int diff(IoThread& io, const CheckpointCommand& command) {
 
 int run_verb(IoThread& io, const CheckpointCommand& command) {
   need_paths(command, command.verb == "diff" ? 2 : 1);
-  if (command.verb == "list") return print(list_checkpoints(io, command.paths[0]), command.json), 0;
+  if (command.verb == "list") return list(io, command);
   if (command.verb == "show") return print(show_file(io, command.paths[0]), command.json), 0;
   return command.verb == "verify" ? verify(io, command) : diff(io, command);
 }

@@ -74,7 +74,7 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
 
 void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
   auto* command =
-      app.add_subcommand("tokenize", "make a token file of text, byte level: files, or all files below folders");
+      app.add_subcommand("tokenize", "make a token file of text, byte level: files, or the texts below folders");
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
   command->add_option("-o,--output", request->output, "the token file; one that is there is replaced")->required();

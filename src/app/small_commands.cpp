@@ -20,6 +20,7 @@ void tokenize_command(const TokenizeCommand& command) {
   }
   const TokenizeReport report = tokenize(request);
   for (const auto& path : report.skipped) fmt::print(stderr, "left out: {}\n", path.string());
+  if (report.left_out.any()) fmt::print(stderr, "{}\n", text_of(report.left_out));
   for (const auto& path : report.replaced) fmt::print(stderr, "replaced: {}\n", path.string());
   fmt::print(stderr, "{}: {} tokens of {} files, the largest {}\n", command.output, report.tokens, report.files,
              report.largest);

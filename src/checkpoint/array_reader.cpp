@@ -8,8 +8,12 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <optional>
 
 #include "base/fault.hpp"
+#include "checkpoint/name_list.hpp"
+#include "checkpoint/owner.hpp"
 
 namespace penstock {
 
@@ -21,25 +25,60 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
   throw_input_error("{}: damaged or cut off: {}; {}", path.string(), why, cure);
 }
 
+[[noreturn]] void throw_no_answer(const std::filesystem::path& path, int reason) {
+  throw CannotOpen(
+      fmt::format("{}: cannot be read: {}: that says nothing about what it holds; try again when the cause is gone",
+                  path.string(), std::strerror(reason)));
+}
+
+// What the system said when the file was opened.
+[[noreturn]] void throw_not_opened(const std::filesystem::path& path, int reason) {
+  if (reason == EACCES || reason == EPERM)
+    throw CannotOpen(fmt::format("{}: cannot be read: {}: {}", path.string(), std::strerror(reason),
+                                 cure_of_no_permission(path, "r")));
+  if (reason != ENOENT && reason != ENOTDIR) throw_no_answer(path, reason);
+  throw CannotOpen(
+      fmt::format("{}: cannot be read: {}; `penstock checkpoint list RUN/checkpoints` names the files of a run, "
+                  "--restart latest takes the newest whole one",
+                  path.string(), std::strerror(reason)));
+}
+
+// What HDF5 did not open or read.
+[[noreturn]] void throw_not_read(const std::filesystem::path& path, const Hdf5Error& error) {
+  if (error.cause().open_elsewhere)
+    throw CannotOpen(
+        fmt::format("{}: open for writing elsewhere; close it, or run h5clear -s {} where the program that had it open "
+                    "was killed ({})",
+                    path.string(), path.string(), error.what()));
+  if (error.cause().system != 0) throw_no_answer(path, error.cause().system);
+  throw_damaged(path, error.what());
+}
+
 // What the system says about opening, before HDF5's long chain of reasons.
 void ensure_readable(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path))
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::is_directory(status))
     throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
-  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))  // opening a pipe would wait
     throw_input_error("{}: is not a regular file; {}", path.string(), cure);
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0)
-    throw_input_error(
-        "{}: cannot be read: {}; `penstock checkpoint list RUN/checkpoints` names the files of a run, --restart latest "
-        "takes the newest whole one",
-        path.string(), std::strerror(errno));
+  if (file < 0) throw_not_opened(path, errno);
   close(file);
+}
+
+// A file that is cut off near its beginning is an error to HDF5, too.
+bool begins_as_hdf5(const std::filesystem::path& path) try {
+  return check_hdf5(H5Fis_hdf5(path.c_str()), "looking for its beginning") > 0;
+} catch (const Hdf5Error& error) {
+  if (error.cause().system != 0) throw;
+  return false;
 }
 
 Hdf5File open_to_read(const std::filesystem::path& path) {
   start_hdf5();
   ensure_readable(path);
-  if (H5Fis_hdf5(path.c_str()) <= 0)
+  if (!begins_as_hdf5(path))
     throw_input_error("{}: not an HDF5 file, or its beginning is damaged; {}", path.string(), cure);
   const Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
   check_hdf5(H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG), "choosing how files close");
@@ -71,76 +110,143 @@ Shape shape_of(const Hdf5Dataset& dataset) {
   }
 }
 
-DType type_of(const Hdf5Dataset& dataset) {
+std::optional<DType> type_of(const Hdf5Dataset& dataset) {
   const Hdf5Type type(check_hdf5(H5Dget_type(dataset.id()), "reading a type"));
   for (const DType known : {DType::float32, DType::int32})
     if (check_hdf5(H5Tequal(type.id(), file_type(known)), "comparing types") > 0) return known;
-  throw Hdf5Error("an array of neither float32 nor int32");
+  return std::nullopt;
 }
 
 // Without the filter nothing holds the chunks against a checksum.
-void ensure_checksums(const Hdf5Dataset& dataset) {
+bool has_checksums(const Hdf5Dataset& dataset) {
   const Hdf5Properties creation(check_hdf5(H5Dget_create_plist(dataset.id()), "reading how an array is stored"));
-  unsigned flags = 0, configuration = 0;
-  std::size_t values = 0;
-  check_hdf5(
-      H5Pget_filter_by_id2(creation.id(), H5Z_FILTER_FLETCHER32, &flags, &values, nullptr, 0, nullptr, &configuration),
-      "looking for checksums");
+  const int filters = check_hdf5(H5Pget_nfilters(creation.id()), "looking for checksums");
+  for (unsigned f = 0; f < static_cast<unsigned>(filters); ++f) {
+    unsigned flags = 0, configuration = 0;
+    std::size_t values = 0;
+    if (H5Pget_filter2(creation.id(), f, &flags, &values, nullptr, 0, nullptr, &configuration) == H5Z_FILTER_FLETCHER32)
+      return true;
+  }
+  return false;
 }
 
-std::vector<std::string> link_names(const Hdf5Group& group) {
+Hdf5Dataset open_array(const Hdf5File& file, const std::string& path) {
+  return Hdf5Dataset(check_hdf5(H5Dopen2(file.id(), path.c_str(), H5P_DEFAULT), "opening " + path));
+}
+
+// A value of the file's own that must be of this type; nothing where it is not there.
+template <typename T>
+std::optional<T> value_in(const Hdf5File& file, std::string_view name) {
+  const std::optional<Attribute> attribute = read_attribute(file.id(), std::string(name));
+  if (!attribute || !std::holds_alternative<T>(attribute->value)) return std::nullopt;
+  return std::get<T>(attribute->value);
+}
+
+// The file's format and version.
+FileFormat format_in(const std::filesystem::path& path, const Hdf5File& file, const std::vector<FileFormat>& allowed) {
+  const auto name = value_in<std::string>(file, "format");
+  const auto format =
+      std::find_if(allowed.begin(), allowed.end(), [&](const FileFormat& f) { return name && f.name == *name; });
+  if (format == allowed.end())
+    throw_input_error("{}: an HDF5 file, but not a {} (attribute `format` is {}); {}", path.string(),
+                      allowed.front().name, name ? "\"" + *name + "\"" : "missing", cure);
+  const auto version = value_in<std::int64_t>(file, "format_version");
+  if (!version) throw_damaged(path, "attribute `format_version` is missing");
+  if (*version < oldest_version || *version > format->version)
+    throw CannotOpen(fmt::format(
+        "{}: format_version = {}; this program reads versions {} to {}; use the version of Penstock that wrote it",
+        path.string(), *version, oldest_version, format->version));
+  return {format->name, *version};
+}
+
+void ensure_complete(const std::filesystem::path& path, const Hdf5File& file) {
+  const auto complete = value_in<std::int64_t>(file, complete_name);
+  if (!complete || *complete != 1)
+    throw_input_error("{}: not complete: its writing was interrupted (attribute `complete` is {}); {}", path.string(),
+                      complete ? std::to_string(*complete) : "missing", cure);
+}
+
+// What is missing is left out: the digest tells.
+void add_attribute(hid_t object, const std::string& name, std::vector<Attribute>& attributes) {
+  if (std::optional<Attribute> attribute = read_attribute(object, name)) attributes.push_back(std::move(*attribute));
+}
+
+// ---- Version 1: the names that it wrote. ----
+
+std::vector<std::string> hard_links(const Hdf5File& file, const std::string& group_name) {
   std::vector<std::string> names;
-  const auto add = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
-    static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+  if (check_hdf5(H5Lexists(file.id(), group_name.c_str(), H5P_DEFAULT), "looking for " + group_name) == 0) return names;
+  const Hdf5Group group(
+      check_hdf5(H5Gopen2(file.id(), group_name.c_str(), H5P_DEFAULT), "opening group " + group_name));
+  const auto add = [](hid_t, const char* name, const H5L_info_t* link, void* out) -> herr_t {
+    if (link->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;
   };
   check_hdf5(H5Literate(group.id(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names), "listing a group");
   return names;
 }
 
-void read_group(const Hdf5File& file, const std::string& path, int depth, std::vector<ArrayInfo>& arrays) {
-  constexpr int deepest = 8;
-  if (depth > deepest) throw Hdf5Error("groups within groups without an end");
-  const Hdf5Group group(check_hdf5(H5Gopen2(file.id(), path.c_str(), H5P_DEFAULT), "opening group " + path));
-  for (const std::string& name : link_names(group)) {
-    const std::string full = (path == "/" ? "" : path) + "/" + name;
+void add_arrays_of_group(const Hdf5File& file, const std::string& group, std::vector<ArrayInfo>& arrays) {
+  for (const std::string& name : hard_links(file, group)) {
+    const std::string path = (group == "/" ? "" : group) + "/" + name;
     H5O_info_t info{};
-    check_hdf5(H5Oget_info_by_name2(file.id(), full.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "looking at " + full);
-    if (info.type == H5O_TYPE_GROUP) {
-      read_group(file, full, depth + 1, arrays);
-      continue;
-    }
-    const Hdf5Dataset dataset(check_hdf5(H5Dopen2(file.id(), full.c_str(), H5P_DEFAULT), "opening " + full));
-    ensure_checksums(dataset);
-    arrays.push_back({full, shape_of(dataset), type_of(dataset), read_attributes(dataset.id())});
+    check_hdf5(H5Oget_info_by_name2(file.id(), path.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "looking at " + path);
+    if (info.type != H5O_TYPE_DATASET) continue;
+    const Hdf5Dataset dataset = open_array(file, path);
+    const std::optional<DType> type = type_of(dataset);
+    if (!type || !has_checksums(dataset)) continue;
+    arrays.push_back({path, shape_of(dataset), *type, {}});
+    add_attribute(dataset.id(), "dimensions", arrays.back().attributes);
   }
 }
 
-const Attribute* find(const std::vector<Attribute>& attributes, std::string_view name) {
-  const auto found =
-      std::find_if(attributes.begin(), attributes.end(), [&](const Attribute& a) { return a.name == name; });
-  return found == attributes.end() ? nullptr : &*found;
+FileContents contents_of_version_1(const Hdf5File& file, const FileFormat& format) {
+  const bool capture = format.name == capture_format.name;
+  FileContents contents;
+  for (const char* name : {"format", "format_version", "step"}) add_attribute(file.id(), name, contents.attributes);
+  if (!capture)
+    for (const char* name : {"samples", "seed", "deck"}) add_attribute(file.id(), name, contents.attributes);
+  const std::vector<std::string> groups =
+      capture ? std::vector<std::string>{"/", "/taps"}
+              : std::vector<std::string>{"/parameters", "/optimizer/first_moment", "/optimizer/second_moment"};
+  for (const std::string& group : groups) add_arrays_of_group(file, group, contents.arrays);
+  if (capture)
+    std::erase_if(contents.arrays, [](const ArrayInfo& array) {
+      return !array.path.starts_with("/taps/") && array.path != "/tokens" && array.path != "/targets";
+    });
+  return contents;
 }
 
-template <typename T>
-const T* value(const std::vector<Attribute>& attributes, std::string_view name) {
-  const Attribute* attribute = find(attributes, name);
-  return attribute ? std::get_if<T>(&attribute->value) : nullptr;
+// ---- From version 2 on: the names that it states. ----
+
+ArrayInfo stated_array(const Hdf5File& file, const std::string& path) {
+  const Hdf5Dataset dataset = open_array(file, path);
+  const std::optional<DType> type = type_of(dataset);
+  if (!type) throw Hdf5Error(path + " is an array of neither float32 nor int32");
+  if (!has_checksums(dataset)) throw Hdf5Error(path + " has no checksums");
+  return {path, shape_of(dataset), *type, {}};
 }
 
-void ensure_format(const std::filesystem::path& path, const std::vector<Attribute>& attributes,
-                   const std::vector<FileFormat>& allowed) {
-  const auto* name = value<std::string>(attributes, "format");
-  const auto* version = value<std::int64_t>(attributes, "format_version");
-  const auto format =
-      std::find_if(allowed.begin(), allowed.end(), [&](const FileFormat& f) { return name && f.name == *name; });
-  if (format == allowed.end())
-    throw_input_error("{}: an HDF5 file, but not a {} (attribute `format` is {}); {}", path.string(),
-                      allowed.front().name, name ? "\"" + *name + "\"" : "missing", cure);
-  if (!version || *version != format->version)
-    throw_input_error(
-        "{}: format_version = {}; this program reads version {}; use the version of Penstock that wrote it",
-        path.string(), version ? std::to_string(*version) : "missing", format->version);
+FileContents stated_contents(const Hdf5File& file) {
+  const auto text = value_in<std::string>(file, covered_name);
+  auto names = text ? unfolded(*text) : std::nullopt;
+  if (!names) throw Hdf5Error(fmt::format("attribute `{}` is {}", covered_name, text ? "no list of names" : "missing"));
+  std::sort(names->begin(), names->end());
+  if (std::adjacent_find(names->begin(), names->end()) != names->end())
+    throw Hdf5Error(fmt::format("attribute `{}` holds a name twice", covered_name));
+  FileContents contents;
+  std::map<std::string, std::vector<Attribute>> of_arrays;
+  for (const std::string& name : *names) {
+    const std::size_t at = name.find('@');
+    if (!name.starts_with('/'))
+      add_attribute(file.id(), name, contents.attributes);
+    else if (at == std::string::npos)
+      contents.arrays.push_back(stated_array(file, name));
+    else
+      add_attribute(open_array(file, name.substr(0, at)).id(), name.substr(at + 1), of_arrays[name.substr(0, at)]);
+  }
+  for (ArrayInfo& array : contents.arrays) array.attributes = std::move(of_arrays[array.path]);
+  return contents;
 }
 
 }  // namespace
@@ -151,23 +257,19 @@ std::vector<Attribute> format_attributes(const FileFormat& format) {
 
 ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<FileFormat>& allowed) try : path_(path) {
   file_ = open_to_read(path_);
-  std::vector<Attribute> attributes = read_attributes(file_.id());
-  ensure_format(path_, attributes, allowed);
-  const auto* complete = value<std::int64_t>(attributes, complete_name);
-  if (!complete || *complete != 1)
-    throw_input_error("{}: not complete: its writing was interrupted (attribute `complete` is {}); {}", path_.string(),
-                      complete ? std::to_string(*complete) : "missing", cure);
-  const auto* digest = value<std::string>(attributes, digest_name);
-  const std::string stated = digest ? *digest : "missing";
-  std::erase_if(attributes, [](const Attribute& a) { return a.name == digest_name || a.name == complete_name; });
-  contents_.attributes = std::move(attributes);
-  read_group(file_, "/", 0, contents_.arrays);
+  const FileFormat format = format_in(path_, file_, allowed);
+  ensure_complete(path_, file_);
+  contents_ = format.version == 1 ? contents_of_version_1(file_, format) : stated_contents(file_);
+  const std::string stated = value_in<std::string>(file_, digest_name).value_or("missing");
   if (const std::string found = digest_of(contents_); found != stated)
     throw_damaged(path_,
                   fmt::format("its attributes, names and shapes have the digest {}, it states {}", found, stated));
-  file_bytes_ = std::filesystem::file_size(path_);
+  std::erase_if(contents_.attributes, [](const Attribute& a) { return a.name == covered_name; });
+  std::error_code error;
+  file_bytes_ = std::filesystem::file_size(path_, error);
+  if (error) throw_no_answer(path_, error.value());
 } catch (const Hdf5Error& error) {
-  throw_damaged(path, error.what());
+  throw_not_read(path, error);
 }
 
 const Hdf5Dataset& ArrayReader::opened(const std::string& array) {
@@ -189,7 +291,7 @@ void ArrayReader::read(const ArrayInfo& array, const Box& box, void* values) try
   check_hdf5(H5Dread(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), transfer, values),
              fmt::format("reading {} elements of {}", box.elements(), array.path));
 } catch (const Hdf5Error& error) {
-  throw_damaged(path_, error.what());
+  throw_not_read(path_, error);
 }
 
 void read_boxes(ArrayReader& reader, const std::vector<BoxRequest>& requests, Progress& progress) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
 #include "checkpoint/file_contents.hpp"
 #include "checkpoint/io_thread.hpp"
 #include "parameter/box.hpp"
@@ -17,10 +18,21 @@ namespace penstock {
 /// What an array file is: written in the attributes `format` and `format_version`.
 struct FileFormat {
   std::string_view name;  ///< "penstock checkpoint"
-  std::int64_t version = 1;
+  std::int64_t version = 2;
 };
-inline constexpr FileFormat checkpoint_format{"penstock checkpoint", 1};
-inline constexpr FileFormat capture_format{"penstock capture", 1};
+inline constexpr FileFormat checkpoint_format{"penstock checkpoint"};
+inline constexpr FileFormat capture_format{"penstock capture"};
+/// Files from this version on are read. Those of version 1 do not say what their digest covers: all that Penstock
+/// wrote.
+inline constexpr std::int64_t oldest_version = 1;
+
+/// A file that cannot be opened or read now, whatever it holds: no permission, open for writing elsewhere, a file
+/// system that does not answer, another version of Penstock's. That is no damage: nobody may pass such a file over,
+/// move it or remove it.
+class CannotOpen : public InputError {
+ public:
+  using InputError::InputError;
+};
 
 /// The attributes every file of the format begins with.
 std::vector<Attribute> format_attributes(const FileFormat& format);
@@ -28,15 +40,17 @@ std::vector<Attribute> format_attributes(const FileFormat& format);
 /// An open array file of one of the formats. All methods run on the I/O thread (or in a process that has none).
 class ArrayReader {
  public:
-  /// Opens the file and reads what it holds. Throws InputError, with the path, when it is not there, not an HDF5 file,
-  /// cut off, not of a format in `allowed`, of another version, not complete, or when digest or structure is damaged.
+  /// Opens the file and reads what its digest covers; what others have added to it is left alone. Throws CannotOpen,
+  /// or InputError when it is not an HDF5 file, cut off, not of a format in `allowed`, not complete, or when digest or
+  /// structure is damaged; always with the path.
   ArrayReader(const std::filesystem::path& path, const std::vector<FileFormat>& allowed);
 
   const std::filesystem::path& path() const { return path_; }
   const FileContents& contents() const { return contents_; }
   std::uint64_t file_bytes() const { return file_bytes_; }
 
-  /// Reads a box of an array, dense, into `values` of its type. Throws InputError when a checksum does not hold.
+  /// Reads a box of an array, dense, into `values` of its type. Throws InputError when a checksum does not hold, and
+  /// CannotOpen when the file system does not answer.
   void read(const ArrayInfo& array, const Box& box, void* values);
 
  private:

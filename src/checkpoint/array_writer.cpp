@@ -89,6 +89,12 @@ class ArrayProperties {
   Hdf5Properties links_, creation_;
 };
 
+// HDF5 moves more than 8 attributes of an object into a heap, with the same dangers as links there (see create_group).
+void keep_attributes_in_header(const Hdf5Properties& creation) {
+  constexpr unsigned most = 65535;
+  check_hdf5(H5Pset_attr_phase_change(creation.id(), most, 0), "asking for attributes in the header");
+}
+
 // Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a
 // flipped bit crashes it. The header is made in one piece: the time to grow it piece by piece goes with the cube of the
 // links.
@@ -175,10 +181,12 @@ void ArrayWriter::create_in_memory(const std::vector<Attribute>& attributes, con
 void ArrayWriter::make(const Hdf5Properties& access, const std::vector<Attribute>& attributes,
                        const std::vector<ArraySpec>& arrays) {
   const Hdf5Properties creation = make_properties(H5P_FILE_CREATE);
+  keep_attributes_in_header(creation);
   file_ = Hdf5File(
       check_hdf5(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path_.string()));
-  for (const Attribute& attribute : attributes) write_attribute(file_.id(), attribute);
-  write_attribute(file_.id(), {std::string(digest_name), digest_of(contents_of(attributes, arrays))});
+  const FileContents contents = contents_of(attributes, arrays);
+  for (const Attribute& attribute : contents.attributes) write_attribute(file_.id(), attribute);
+  write_attribute(file_.id(), {std::string(digest_name), digest_of(contents)});
   write_attribute(file_.id(), {std::string(complete_name), std::int64_t{0}});
   create_groups(file_, arrays);
   ArrayProperties properties;
@@ -190,6 +198,8 @@ void ArrayWriter::hand_over() {
   reserve_space(path_, wanted_bytes_);  // once more: closing has cut the file at its end
 }
 
+#ifdef H5_HAVE_PARALLEL
+
 void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
   start_hdf5();
   together_ = true;
@@ -199,6 +209,18 @@ void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
   check_hdf5(H5Pset_all_coll_metadata_ops(access.id(), true), "asking for collective metadata");
   file_ = Hdf5File(check_hdf5(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access.id()), "opening together " + path_.string()));
 }
+
+void ArrayWriter::ask_for_collective_writes(const Hdf5Properties& transfer) {
+  check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
+}
+
+#else
+
+// `choose_writers` has refused several of them.
+void ArrayWriter::open_together(MPI_Comm, MPI_Info) { throw LogicError("several writers without parallel HDF5"); }
+void ArrayWriter::ask_for_collective_writes(const Hdf5Properties&) {}
+
+#endif
 
 void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byte* values) {
   if (together_)
@@ -242,7 +264,7 @@ void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
 void ArrayWriter::write_together(const ArraySpec& array, const Rows& rows, const std::byte* values) {
   Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), H5P_DEFAULT), "opening " + array.path));
   const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
-  check_hdf5(H5Pset_dxpl_mpio(transfer.id(), H5FD_MPIO_COLLECTIVE), "asking for a collective write");
+  ask_for_collective_writes(transfer);
   const Box part = part_in_rows({{}, array.shape, 0}, rows.empty() ? Rows{0, 1, 0} : rows);
   const Hdf5Space in_file = make_space(array.shape), in_memory = make_space(part.extent);
   select_box(in_file, part.offset.data(), part.extent);

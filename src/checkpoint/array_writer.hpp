@@ -50,6 +50,7 @@ class ArrayWriter {
   void make(const Hdf5Properties& access, const std::vector<Attribute>& attributes,
             const std::vector<ArraySpec>& arrays);
   void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
+  static void ask_for_collective_writes(const Hdf5Properties& transfer);
   void write_together(const ArraySpec& array, const Rows& rows, const std::byte* values);
   void begin_writing_back(std::size_t more_bytes);
   void flush_and_close();

@@ -42,16 +42,35 @@ std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
   attributes.push_back({"samples", meta.samples});
   attributes.push_back({"seed", meta.seed});
   attributes.push_back({"deck", meta.deck});
+  if (!meta.data.empty()) attributes.push_back({"data", meta.data});
   return attributes;
 }
 
-// Runs a reading job on every rank, and agrees on how it went.
+// Throws on all ranks where any rank brings a reason.
+void refuse_what_cannot_be_opened(World& world, const std::string& reason_of_mine) {
+  for (const std::string& reason : world.gather(reason_of_mine))
+    if (!reason.empty()) throw CollectiveCannotOpen({2, reason});
+}
+
+// Runs a reading job on every rank, and agrees on how it went. What one rank takes for damage, another may not have
+// been able to open at all: that comes first.
 template <typename Function>
 auto read_together(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds, Function read) {
   std::invoke_result_t<Function&, Progress&> result{};
-  world.together([&] {
-    result = run_reading(io, path, wait_under(world, "reading " + path.string()), std::move(read), quiet_seconds);
-  });
+  std::string not_opened;
+  try {
+    world.together([&] {
+      try {
+        result = run_reading(io, path, wait_under(world, "reading " + path.string()), std::move(read), quiet_seconds);
+      } catch (const CannotOpen& reason) {
+        not_opened = reason.what();
+        throw;
+      }
+    });
+  } catch (const CollectiveFailure&) {
+    refuse_what_cannot_be_opened(world, not_opened);
+    throw;
+  }
   return result;
 }
 
@@ -133,6 +152,8 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   info.format_version = integer_attribute(contents, "format_version");
   info.meta = {integer_attribute(contents, "step"), integer_attribute(contents, "samples"),
                integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
+  const Attribute* data = contents.attribute("data");  // earlier versions do not write it
+  if (data && std::holds_alternative<std::string>(data->value)) info.meta.data = std::get<std::string>(data->value);
   info.complete = true;  // or the reader would not have opened it
   info.datasets = contents.arrays;
   info.file_bytes = reader.file_bytes();

@@ -20,7 +20,8 @@ struct CheckpointMeta {
   std::int64_t step = 0;     ///< updates done
   std::int64_t samples = 0;  ///< drawn so far
   std::int64_t seed = 0;
-  std::string deck;  ///< the effective deck, TOML
+  std::string deck;       ///< the effective deck, TOML
+  std::string data = {};  ///< what identifies the data, JSON; empty: the file does not record it
 };
 
 /// What a checkpoint file says about itself.
@@ -73,9 +74,15 @@ SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesyste
                             const std::vector<ParameterLayout>& layouts, const StateSource& memory,
                             const SaveOptions& options = {});
 
+/// What CannotOpen is for one process, on all ranks: one rank that cannot open the file is enough.
+class CollectiveCannotOpen : public CollectiveFailure {
+ public:
+  using CollectiveFailure::CollectiveFailure;
+};
+
 /// Collective: reads every chunk of a checkpoint, shared out over the ranks, against its checksum, and tells what it
-/// is. Throws CollectiveFailure (exit code 2) on all ranks for a file that is not there, not a whole checkpoint, or
-/// damaged.
+/// is. Throws CollectiveFailure (exit code 2) on all ranks for a file that is not a whole checkpoint, or damaged;
+/// CollectiveCannotOpen where any rank cannot open it.
 CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
                                  double quiet_seconds = default_quiet_seconds);
 

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "checkpoint/durable_file.hpp"
+#include "checkpoint/owner.hpp"
 
 namespace penstock {
 
@@ -14,7 +15,7 @@ bool opens_as_whole(const std::filesystem::path& path) {
   try {
     const ArrayReader opened(path, {checkpoint_format});
     return true;
-  } catch (const InputError&) {
+  } catch (const InputError&) {  // damaged, or it cannot be opened
     return false;
   }
 }
@@ -22,8 +23,10 @@ bool opens_as_whole(const std::filesystem::path& path) {
 // All ranks walk the same list: rank 0's, in case another node sees the folder later.
 std::vector<CheckpointFile> agreed_files(World& world, const std::filesystem::path& folder) {
   std::string steps;
-  if (world.rank() == 0)
+  world.together([&] {
+    if (world.rank() != 0) return;
     for (const CheckpointFile& file : checkpoint_files(folder)) steps += file.path.filename().string() + "\n";
+  });
   steps = world.broadcast(steps);
   std::vector<CheckpointFile> files;
   for (std::size_t begin = 0, end = 0; (end = steps.find('\n', begin)) != std::string::npos; begin = end + 1) {
@@ -50,10 +53,24 @@ std::optional<std::int64_t> step_of_name(const std::string& name) {
 std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder) {
   std::vector<CheckpointFile> files;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    if (const auto step = step_of_name(entry.path().filename().string())) files.push_back({entry.path(), *step});
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (const auto step = step_of_name(entry->path().filename().string())) files.push_back({entry->path(), *step});
+  if (error == std::errc::permission_denied)
+    throw CannotOpen(fmt::format("{}: cannot be listed: {}: {}", folder.string(), error.message(),
+                                 cure_of_no_permission(folder, "rx")));
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    throw CannotOpen(
+        fmt::format("{}: cannot be listed: {}; try again when the cause is gone", folder.string(), error.message()));
   std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
   return files;
+}
+
+std::vector<CheckpointFile> checkpoint_files_in_sight(const std::filesystem::path& folder) noexcept {
+  try {
+    return checkpoint_files(folder);
+  } catch (const std::exception&) {
+    return {};
+  }
 }
 
 Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder, double quiet_seconds) {
@@ -63,12 +80,26 @@ Latest find_latest(World& world, IoThread& io, const std::filesystem::path& fold
       verify_checkpoint(world, io, file.path, quiet_seconds);
       latest.file = file;
       return latest;
+    } catch (const CollectiveCannotOpen& failure) {
+      throw CollectiveCannotOpen(
+          {2, fmt::format("{}; --restart latest does not go on from an older checkpoint while this one cannot "
+                          "be opened (--restart FILE does)",
+                          failure.what())});
     } catch (const CollectiveFailure& failure) {
       if (world.largest(io.abandoned() ? 1 : 0) != 0) throw;
       latest.passed_over.push_back({file, failure.what()});
     }
   }
   return latest;
+}
+
+void ensure_later_may_be_moved(const std::filesystem::path& folder, std::int64_t step) {
+  for (const CheckpointFile& file : checkpoint_files(folder))
+    if (file.step > step && !may_change(file.path))
+      throw_input_error(
+          "{}: a restart from step {} would move it aside, and only a user who may write it may do that: {}, or go "
+          "on in a folder of your own with --run DIR and --restart FILE",
+          file.path.string(), step, cure_of_no_permission(file.path, "w"));
 }
 
 std::vector<std::filesystem::path> set_aside_later(const std::filesystem::path& folder, std::int64_t step) {
@@ -91,7 +122,7 @@ std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& fold
   std::vector<std::filesystem::path> old;
   int whole = 0;
   for (const CheckpointFile& file : checkpoint_files(folder))
-    if (keep > 0 && opens_as_whole(file.path) && ++whole > keep) old.push_back(file.path);
+    if (keep > 0 && opens_as_whole(file.path) && ++whole > keep && may_change(file.path)) old.push_back(file.path);
   remove_guarded(old, ensure_mine);
   return old;
 }

@@ -27,7 +27,7 @@ constexpr std::string_view temporary_mark = ".tmp-";
 
 class Descriptor {
  public:
-  Descriptor(const std::filesystem::path& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+  Descriptor(const std::filesystem::path& path, int flags) : descriptor_(open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (descriptor_ < 0) fail(path, "cannot be opened", errno);
   }
   ~Descriptor() { close(descriptor_); }

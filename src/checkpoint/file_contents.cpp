@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "base/random.hpp"
+#include "checkpoint/name_list.hpp"
 
 namespace penstock {
 
@@ -61,7 +62,20 @@ FileContents contents_of(const std::vector<Attribute>& attributes, const std::ve
   FileContents contents{attributes, {}};
   for (const ArraySpec& array : arrays)
     contents.arrays.push_back({array.path, array.shape, array.type, attributes_of(array)});
+  std::vector<std::string> names = covered_names(contents);
+  names.emplace_back(covered_name);
+  contents.attributes.push_back({std::string(covered_name), folded(names)});
   return contents;
+}
+
+std::vector<std::string> covered_names(const FileContents& contents) {
+  std::vector<std::string> names;
+  for (const Attribute& attribute : contents.attributes) names.push_back(attribute.name);
+  for (const ArrayInfo& array : contents.arrays) {
+    names.push_back(array.path);
+    for (const Attribute& attribute : array.attributes) names.push_back(array.path + "@" + attribute.name);
+  }
+  return names;
 }
 
 std::string digest_of(const FileContents& contents) {

@@ -20,7 +20,7 @@ struct ArrayInfo {
 };
 
 struct FileContents {
-  std::vector<Attribute> attributes;  ///< of the file, without `digest` and `complete`
+  std::vector<Attribute> attributes;  ///< of the file: those that the digest covers
   std::vector<ArrayInfo> arrays;
 
   /// Null when there is none of this name.
@@ -28,15 +28,22 @@ struct FileContents {
   const Attribute* attribute(std::string_view name) const;
 };
 
-/// Names of the two attributes that every array file has besides its own.
+/// Names of the attributes that every array file has besides its own.
 inline constexpr std::string_view digest_name = "digest";      ///< text
 inline constexpr std::string_view complete_name = "complete";  ///< integer, 1 when the file is whole; written last
+/// Text (name_list.hpp): the names of what the digest covers, its own among them. Whatever else somebody adds to the
+/// file is not ours, and does not count. Files of version 1 have none.
+inline constexpr std::string_view covered_name = "digest_names";
 
 /// The attributes that the array is given in the file.
 std::vector<Attribute> attributes_of(const ArraySpec& array);
 
-/// What a file of these will hold.
+/// What a file of these will hold, `digest_names` included.
 FileContents contents_of(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
+
+/// What the digest covers of them: attributes by their names, arrays by their paths, an array's attributes as
+/// "/tokens@dimensions".
+std::vector<std::string> covered_names(const FileContents& contents);
 
 /// "fnv1a64-0123456789abcdef": 64-bit FNV-1a of all of it, in an order of its own. Any single changed byte changes it.
 std::string digest_of(const FileContents& contents);

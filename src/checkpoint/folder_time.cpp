@@ -35,7 +35,7 @@ std::optional<double> changed_at(const std::filesystem::path& path) {
 
 double folder_clock(const std::filesystem::path& folder) {
   const std::filesystem::path probe = temporary_name(folder / "clock");
-  const int file = open(probe.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+  const int file = open(probe.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
   if (file < 0) throw SystemError(fmt::format("{}: cannot be created: {}", probe.string(), std::strerror(errno)));
   const std::optional<double> now = futimens(file, nullptr) == 0 ? descriptor_changed_at(file) : std::nullopt;
   const int reason = errno;

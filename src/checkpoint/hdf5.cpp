@@ -2,6 +2,8 @@
 #include "checkpoint/hdf5.hpp"
 
 #include <array>
+#include <cerrno>
+#include <charconv>
 #include <cstdlib>
 
 #include "base/log.hpp"
@@ -51,14 +53,12 @@ std::string read_text(const Hdf5Attribute& attribute, const Hdf5Type& type, cons
   return text.substr(0, text.find('\0'));
 }
 
-Attribute read_attribute(const Hdf5Attribute& attribute) {
-  std::array<char, 256> name{};
-  check_hdf5(H5Aget_name(attribute.id(), name.size(), name.data()), "reading an attribute's name");
+Attribute read_opened(const Hdf5Attribute& attribute, const std::string& name) {
   const Hdf5Type type(check_hdf5(H5Aget_type(attribute.id()), "reading an attribute's type"));
   const Hdf5Space space(check_hdf5(H5Aget_space(attribute.id()), "reading an attribute's shape"));
   if (check_hdf5(H5Sget_simple_extent_npoints(space.id()), "reading an attribute's shape") != 1)
-    throw Hdf5Error(fmt::format("attribute {} is not a single value", name.data()));
-  Attribute result{name.data(), {}};
+    throw Hdf5Error(fmt::format("attribute {} is not a single value", name));
+  Attribute result{name, {}};
   switch (H5Tget_class(type.id())) {
     case H5T_INTEGER: {
       std::int64_t value = 0;
@@ -83,8 +83,22 @@ Attribute read_attribute(const Hdf5Attribute& attribute) {
 
 }  // namespace
 
+// HDF5 hands the system's errno on in its text alone. Where it followed a damaged address, the system refuses the
+// number that was there: that is the file's fault.
+Hdf5Cause cause_in(std::string_view reason) {
+  constexpr std::string_view number = "errno = ";
+  Hdf5Cause cause;
+  if (const std::size_t at = reason.find(number); at != std::string_view::npos)
+    std::from_chars(reason.data() + at + number.size(), reason.data() + reason.size(), cause.system);
+  if (cause.system == EINVAL || cause.system == EOVERFLOW || cause.system == EFBIG) cause.system = 0;
+  const bool locked = reason.find("lock file") != std::string_view::npos && cause.system == EAGAIN;
+  cause.open_elsewhere = locked || reason.find("already open for") != std::string_view::npos;
+  return cause;
+}
+
 void throw_hdf5_error(std::string_view what, std::source_location where) {
-  throw Hdf5Error(fmt::format("HDF5, {}: {} ({}:{})", what, error_stack_text(), where.file_name(), where.line()));
+  const std::string reason = error_stack_text();
+  throw Hdf5Error(fmt::format("HDF5, {}: {} ({}:{})", what, reason, where.file_name(), where.line()), cause_in(reason));
 }
 
 void start_hdf5() {
@@ -155,15 +169,10 @@ void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value
   check_hdf5(H5Awrite(attribute.id(), H5T_NATIVE_INT64, &value), "writing attribute " + name);
 }
 
-std::vector<Attribute> read_attributes(hid_t object) {
-  H5O_info_t info{};
-  check_hdf5(H5Oget_info2(object, &info, H5O_INFO_NUM_ATTRS), "counting attributes");
-  std::vector<Attribute> attributes;
-  for (hsize_t a = 0; a < info.num_attrs; ++a)
-    attributes.push_back(read_attribute(
-        Hdf5Attribute(check_hdf5(H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, a, H5P_DEFAULT, H5P_DEFAULT),
-                                 "opening an attribute"))));
-  return attributes;
+std::optional<Attribute> read_attribute(hid_t object, const std::string& name) {
+  if (check_hdf5(H5Aexists(object, name.c_str()), "looking for attribute " + name) == 0) return std::nullopt;
+  return read_opened(Hdf5Attribute(check_hdf5(H5Aopen(object, name.c_str(), H5P_DEFAULT), "opening attribute " + name)),
+                     name);
 }
 
 }  // namespace penstock

@@ -7,6 +7,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -20,11 +21,24 @@
 
 namespace penstock {
 
+/// Why HDF5 refused a call, where that says nothing about the file.
+struct Hdf5Cause {
+  int system = 0;               ///< errno of the file system that did not answer
+  bool open_elsewhere = false;  ///< another program has the file open for writing, or was killed while it had
+};
+
 /// HDF5 refused a call. The message holds what was tried and HDF5's own, innermost reason.
 class Hdf5Error : public SystemError {
  public:
-  using SystemError::SystemError;
+  explicit Hdf5Error(const std::string& message, Hdf5Cause cause = {}) : SystemError(message), cause_(cause) {}
+  const Hdf5Cause& cause() const { return cause_; }
+
+ private:
+  Hdf5Cause cause_;
 };
+
+/// What HDF5's text of a reason says about its cause.
+Hdf5Cause cause_in(std::string_view reason);
 
 /// Throws Hdf5Error that says `what` was being done, with the reason from HDF5's error stack.
 [[noreturn]] void throw_hdf5_error(std::string_view what, std::source_location where);
@@ -100,7 +114,7 @@ struct Attribute {
 void write_attribute(hid_t object, const Attribute& attribute);
 /// Gives an attribute that is there another value of the same type: an integer.
 void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value);
-/// All attributes of the object, ordered by name. Throws Hdf5Error for kinds that write_attribute does not write.
-std::vector<Attribute> read_attributes(hid_t object);
+/// The object's attribute of this name, or nothing. Throws Hdf5Error for kinds that write_attribute does not write.
+std::optional<Attribute> read_attribute(hid_t object, const std::string& name);
 
 }  // namespace penstock

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/inspect.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
+#include "checkpoint/owner.hpp"
 
 namespace penstock {
 
@@ -12,10 +14,23 @@ namespace {
 const std::vector<FileFormat> any_format{checkpoint_format, capture_format};
 
 std::filesystem::path folder_of_checkpoints(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder))
+  std::error_code error;
+  const bool is_folder = std::filesystem::is_directory(folder, error);
+  if (error == std::errc::permission_denied)
+    throw_input_error("{}: cannot be looked at: {}: {}", folder.string(), error.message(),
+                      cure_of_no_permission(folder, "rx"));
+  if (!is_folder)
     throw_input_error("{}: is not a folder; name the folder of a run, or its checkpoints folder", folder.string());
   const std::filesystem::path inside = folder / "checkpoints";
-  return std::filesystem::is_directory(inside) ? inside : folder;
+  return std::filesystem::is_directory(inside, error) ? inside : folder;
+}
+
+// 0 for what is no file, or cannot be seen.
+std::uint64_t bytes_of_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return 0;
+  const std::uint64_t bytes = std::filesystem::file_size(path, error);
+  return error ? 0 : bytes;
 }
 
 std::string text_of_bytes(std::uint64_t bytes) {
@@ -50,15 +65,17 @@ std::vector<ListedCheckpoint> list_checkpoints(IoThread& io, const std::filesyst
                                                double quiet_seconds) {
   std::vector<ListedCheckpoint> list;
   for (const CheckpointFile& file : checkpoint_files(folder_of_checkpoints(folder))) {
-    ListedCheckpoint listed{file, 0, {}, {}};
-    std::error_code error;
-    listed.bytes = std::filesystem::file_size(file.path, error);
+    ListedCheckpoint listed{.file = file};
+    listed.bytes = bytes_of_file(file.path);
     try {
       listed.meta =
           run_reading(
               io, file.path, wait_by_sleeping(),
               [path = file.path](Progress&) { return info_of(ArrayReader(path, {checkpoint_format})); }, quiet_seconds)
               .meta;
+    } catch (const CannotOpen& problem) {
+      listed.problem = problem.what();
+      listed.opened = false;
     } catch (const InputError& problem) {
       listed.problem = problem.what();
       if (io.abandoned()) throw;
@@ -73,11 +90,18 @@ std::string text_of(const std::vector<ListedCheckpoint>& list) {
   std::string text = fmt::format("{:>10} {:>12} {:>10}  file\n", "step", "samples", "size");
   for (const ListedCheckpoint& listed : list) {
     const bool whole = listed.problem.empty();
-    text += fmt::format("{:>10} {:>12} {:>10}  {}{}\n", listed.file.step,
-                        whole ? std::to_string(listed.meta.samples) : "-", text_of_bytes(listed.bytes),
-                        listed.file.path.string(), whole ? "" : "\n           NOT WHOLE: " + listed.problem);
+    const char* judgement = listed.opened ? "NOT WHOLE" : "CANNOT BE OPENED";
+    text +=
+        fmt::format("{:>10} {:>12} {:>10}  {}{}\n", listed.file.step, whole ? std::to_string(listed.meta.samples) : "-",
+                    listed.bytes > 0 ? text_of_bytes(listed.bytes) : "-", listed.file.path.string(),
+                    whole ? "" : fmt::format("\n           {}: {}", judgement, listed.problem));
   }
   return text;
+}
+
+std::string what_cannot_be_opened(const std::vector<ListedCheckpoint>& list) {
+  const auto found = std::find_if(list.begin(), list.end(), [](const ListedCheckpoint& l) { return !l.opened; });
+  return found == list.end() ? "" : found->problem;
 }
 
 nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list) {
@@ -92,6 +116,7 @@ nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list) {
       line["seed"] = listed.meta.seed;
     } else {
       line["problem"] = listed.problem;
+      line["opened"] = listed.opened;
     }
     json.push_back(std::move(line));
   }
@@ -100,7 +125,7 @@ nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list) {
 
 Verification verify_file(IoThread& io, const std::filesystem::path& path, double quiet_seconds) {
   const auto start = Clock::now();
-  Verification verification{path, false, {}, 0, 0, 0};
+  Verification verification{.path = path};
   try {
     std::tie(verification.arrays, verification.bytes) = run_reading(
         io, path, wait_by_sleeping(),
@@ -111,6 +136,9 @@ Verification verify_file(IoThread& io, const std::filesystem::path& path, double
         },
         quiet_seconds);
     verification.whole = true;
+  } catch (const CannotOpen& problem) {
+    verification.problem = problem.what();
+    verification.opened = false;
   } catch (const InputError& problem) {
     verification.problem = problem.what();
   }
@@ -126,7 +154,10 @@ std::string text_of(const Verification& verification) {
 
 nlohmann::ordered_json json_of(const Verification& verification) {
   nlohmann::ordered_json json{{"file", verification.path.string()}, {"whole", verification.whole}};
-  if (!verification.whole) json["problem"] = verification.problem;
+  if (!verification.whole) {
+    json["problem"] = verification.problem;
+    json["opened"] = verification.opened;
+  }
   json["arrays"] = verification.arrays;
   json["bytes"] = verification.bytes;
   json["seconds"] = verification.seconds;

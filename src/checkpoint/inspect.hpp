@@ -20,8 +20,9 @@ namespace penstock {
 struct ListedCheckpoint {
   CheckpointFile file;
   std::uint64_t bytes = 0;
-  std::string problem;  ///< empty: it opens as a whole checkpoint (chunks are not read: that is `verify`)
-  CheckpointMeta meta;  ///< where there is no problem
+  std::string problem = {};  ///< empty: it opens as a whole checkpoint (chunks are not read: that is `verify`)
+  bool opened = true;        ///< false: it cannot be opened now, and may be whole
+  CheckpointMeta meta = {};  ///< where there is no problem
 };
 
 /// The checkpoints of a folder, or of the run folder above it, the newest first. Throws InputError when there is no
@@ -31,11 +32,15 @@ std::vector<ListedCheckpoint> list_checkpoints(IoThread& io, const std::filesyst
 std::string text_of(const std::vector<ListedCheckpoint>& list);
 nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list);
 
+/// Why the exit code of `list` is 2: the first that cannot be opened; empty where all can.
+std::string what_cannot_be_opened(const std::vector<ListedCheckpoint>& list);
+
 /// The outcome of `verify`: exit code 0 when `whole`, else 2.
 struct Verification {
   std::filesystem::path path;
   bool whole = false;
-  std::string problem;
+  bool opened = true;  ///< false: it cannot be opened now, and may be whole
+  std::string problem = {};
   std::uint64_t arrays = 0;
   std::uint64_t bytes = 0;  ///< of the file
   double seconds = 0;

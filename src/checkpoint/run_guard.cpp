@@ -187,21 +187,24 @@ RunGuard::RunGuard(const std::filesystem::path& folder, GuardTimes times, GuardH
     if (state == HolderState::unknown && !superseded) watch(file_, holder, times_);
     take_over(text);
   }
-  remove_what_others_began();
   heart_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
+}
+
+RunGuard::SetAside::~SetAside() {
+  if (!file.empty()) unlink(file.c_str());
 }
 
 RunGuard::~RunGuard() {
   heart_.request_stop();
   if (heart_.joinable()) heart_.join();
-  if (still_mine()) unlink(file_.c_str());
+  if (still_mine() && rename(set_aside_.file.c_str(), file_.c_str()) != 0) unlink(file_.c_str());
   if (descriptor_ >= 0) close(descriptor_);
 }
 
 // The guard has its text before it has its name, so that nobody ever finds an empty one.
 bool RunGuard::try_to_take() {
   const std::filesystem::path unnamed = file_.parent_path() / (".guard.tmp-" + me_.life);
-  descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+  descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
   const std::string text = me_.json();
   const bool written = descriptor_ >= 0 &&
                        write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
@@ -219,7 +222,7 @@ bool RunGuard::try_to_take() {
 // Only one of several takers gets to rename the stale file; one that finds it renamed somebody's new guard puts it
 // back.
 void RunGuard::take_over(const std::string& stale) {
-  const std::filesystem::path aside = file_.parent_path() / (".guard-stale-" + me_.life);
+  const std::filesystem::path aside = file_.parent_path() / (".guard.tmp-stale-" + me_.life);
   if (rename(file_.c_str(), aside.c_str()) != 0) return;
   const std::string moved = text_of_file(aside);
   if (moved == stale) {
@@ -228,14 +231,17 @@ void RunGuard::take_over(const std::string& stale) {
     log_warning(
         "{}: taken over from {}, which {}", file_.string(), words_of(holder),
         supersedes(me_, holder) ? "is an earlier life of this job and may write no more" : "ended without leaving");
+    set_aside_.file = aside;
+    return;
   } else if (link(aside.c_str(), file_.c_str()) != 0) {
     log_warning("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
   }
   unlink(aside.c_str());
 }
 
-// Of the folder and those in it: checkpoints, captures.
-void RunGuard::remove_what_others_began() const {
+// Of the folder and those in it: checkpoints, captures. The guard that was taken over has a temporary name, too.
+void RunGuard::remove_what_others_began() {
+  set_aside_.file.clear();
   const std::filesystem::path folder = file_.parent_path();
   remove_temporaries(folder);
   std::error_code error;

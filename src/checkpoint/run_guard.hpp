@@ -4,9 +4,11 @@
 // job starts while a rank of its first life goes on behind a cut link.
 //
 // What gets a name in the folder is written under a temporary name first, and its writer asks the guard between the
-// writing and the naming. A life that takes the guard removes all temporaries before it looks at anything. So what an
-// older life does is either there when the newer one looks, or fails for want of its temporary: there is no moment
-// between asking and naming in which it could still do harm.
+// writing and the naming. A run attempt that has taken the guard, and is past all that may refuse it, removes all
+// temporaries, and then looks once more whether there is a newer checkpoint than it has loaded. So what an older
+// attempt does is either there when the newer one looks, or fails for want of its temporary: there is no moment between
+// asking and naming in which it could still do harm. Until then the newer one has changed nothing: where it is refused,
+// even the guard of the older one is put back.
 
 #include <atomic>
 #include <condition_variable>
@@ -75,7 +77,7 @@ std::string life_of_guard(const std::filesystem::path& folder);
 
 /// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.
 /// For rank 0 alone. A guard whose life ended without cleaning up is taken over, with a line in the log; so is one of a
-/// life that this one supersedes, alive or not. Afterwards no older life can give anything in the folder a name.
+/// life that this one supersedes, alive or not.
 class RunGuard {
  public:
   /// Throws InputError, with host, process, since when and the cures, when somebody who lives holds the folder. The
@@ -88,6 +90,10 @@ class RunGuard {
   RunGuard(const RunGuard&) = delete;
   RunGuard& operator=(const RunGuard&) = delete;
 
+  /// The run attempt begins: what others have begun in the folder goes. Afterwards none of them can give anything there
+  /// a name. A RunGuard that dies before puts the guard back that it took over.
+  void remove_what_others_began();
+
   const GuardHolder& holder() const { return me_; }
   bool still_mine() const;
   /// Another life was seen to hold the folder: this one writes nothing more and has to end. Costs no look.
@@ -99,12 +105,18 @@ class RunGuard {
  private:
   bool try_to_take();
   void take_over(const std::string& stale);
-  void remove_what_others_began() const;
   std::optional<GuardHolder> look() const;
   std::string loss() const;
   void beat(const std::stop_token& stop);
 
+  // The guard that was taken over. It goes with its owner.
+  struct SetAside {
+    std::filesystem::path file = {};
+    ~SetAside();
+  };
+
   std::filesystem::path file_;
+  SetAside set_aside_;
   GuardTimes times_;
   GuardHolder me_;
   int descriptor_ = -1;  // of our own file: a heartbeat never touches somebody else's

@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "checkpoint/durable_file.hpp"
 
 extern char** environ;
 
@@ -41,6 +42,17 @@ std::string run(const std::vector<std::string>& words) {
   return WIFEXITED(status) ? fmt::format("exit code {}", WEXITSTATUS(status)) : "killed";
 }
 
+// lfs makes its files with the mode 0644. All others here have what umask and folder leave of 0666: one of them shows
+// it.
+void take_usual_mode(const std::filesystem::path& file) {
+  const std::filesystem::path usual = temporary_name(file.parent_path() / "mode");
+  make_empty(usual);
+  std::error_code error;
+  std::filesystem::permissions(file, std::filesystem::status(usual, error).permissions(), error);
+  if (error) log_warning("{}: its permissions cannot be set: {}", file.string(), error.message());
+  discard(usual);
+}
+
 }  // namespace
 
 Stripes Stripes::from(const std::vector<std::pair<std::string, std::string>>& hints) {
@@ -58,9 +70,10 @@ void make_striped(const std::filesystem::path& file, const Stripes& stripes) {
   if (stripes.count) words.insert(words.end(), {"-c", std::to_string(*stripes.count)});
   if (stripes.bytes) words.insert(words.end(), {"-S", std::to_string(*stripes.bytes)});
   words.push_back(file.string());
-  if (const std::string why = run(words); !why.empty())
-    log_warning("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
-                why);
+  const std::string why = run(words);
+  if (why.empty()) return take_usual_mode(file);
+  log_warning("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
+              why);
 }
 
 }  // namespace penstock

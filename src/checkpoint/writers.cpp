@@ -5,6 +5,8 @@
 #include <numeric>
 #include <set>
 
+#include "checkpoint/hdf5.hpp"
+
 namespace penstock {
 
 namespace {
@@ -28,11 +30,25 @@ std::vector<int> spread(const std::vector<int>& ranks, std::size_t count) {
 
 }  // namespace
 
+bool several_can_write() {
+#ifdef H5_HAVE_PARALLEL
+  return true;
+#else
+  return false;
+#endif
+}
+
 std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const WriterOptions& options) {
   const auto ranks = static_cast<int>(node_of_rank.size());
   if (options.count < 0 || options.count > ranks)
     throw_input_error("checkpoint.writers = {}: there are {} ranks; use 1 to {}, or 0 to let Penstock choose",
                       options.count, ranks, ranks);
+  if (options.count > 1 && !several_can_write())
+    throw_input_error(
+        "checkpoint.writers = {}: this program was built with an HDF5 without MPI support, and one rank writes; use 1, "
+        "or build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
+        options.count);
+  if (options.count == 0 && !several_can_write()) return {0};
   if (options.count == 0) {
     const std::vector<int> nodes = first_of_each_node(node_of_rank);
     const std::uint64_t busy = std::max<std::uint64_t>(1, options.bytes / bytes_of_a_writer);
@@ -47,6 +63,17 @@ std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const Writ
   return spread(by_node, static_cast<std::size_t>(options.count));
 }
 
+// Data sieving reads, changes and writes back under an fcntl lock, and ROMIO ends the process where the file system has
+// none (ENOLCK: Lustre without flock, NFS without a lock daemon). Our writers bring whole chunks: nothing is to be
+// sieved.
+std::vector<std::pair<std::string, std::string>> mpi_io_hints(const WriterOptions& options) {
+  std::vector<std::pair<std::string, std::string>> hints = options.hints;
+  const std::string sieving = "romio_ds_write";
+  if (std::none_of(hints.begin(), hints.end(), [&](const auto& hint) { return hint.first == sieving; }))
+    hints.emplace_back(sieving, "disable");
+  return hints;
+}
+
 Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
     : io_(io), stripes_(Stripes::from(options.hints)) {
   std::vector<int> nodes;
@@ -59,9 +86,9 @@ Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
   check_mpi(MPI_Comm_idup(world.handle(), &messages_, &request));
   world.wait(request, "a communicator for checkpoints");
   if (count() > 1) check_mpi(MPI_Comm_split(world.handle(), writes() ? 0 : MPI_UNDEFINED, index_, &together_));
-  if (options.hints.empty()) return;
+  if (count() == 1) return;
   check_mpi(MPI_Info_create(&hints_));
-  for (const auto& [key, value] : options.hints) check_mpi(MPI_Info_set(hints_, key.c_str(), value.c_str()));
+  for (const auto& [key, value] : mpi_io_hints(options)) check_mpi(MPI_Info_set(hints_, key.c_str(), value.c_str()));
 }
 
 Writers::~Writers() {

@@ -17,15 +17,21 @@ namespace penstock {
 struct WriterOptions {
   int count = 0;  ///< ranks that write; 0: as many as `bytes` keep busy, at most one a node
   std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();  ///< of the largest file
-  /// Hints for MPI-IO where several write one file: ("cb_nodes", "4"), ...; stripes are heeded in any case:
-  /// ("striping_factor", "16"), ("striping_unit", "4194304").
+  /// Hints for MPI-IO where several write one file: ("cb_nodes", "4"), ...; they go before our own (`mpi_io_hints`).
+  /// Stripes are heeded in any case: ("striping_factor", "16"), ("striping_unit", "4194304").
   std::vector<std::pair<std::string, std::string>> hints = {};
 };
 
+/// Whether several ranks can write one file: with an HDF5 that was built for MPI.
+bool several_can_write();
+
 /// The ranks that write, given the node of each rank: evenly spread over the ranks in the order of their nodes, or over
-/// the nodes where `count` is 0: then each has a GiB to write. The first is rank 0. Throws InputError when `count` is
-/// below 0 or above the number of ranks.
+/// the nodes where `count` is 0: then each has a GiB to write, or one writes all where several cannot. The first is
+/// rank 0. Throws InputError when `count` is below 0, above the number of ranks, or more than can write.
 std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const WriterOptions& options);
+
+/// The hints that several writers open a file with: the deck's, and ours where it says nothing.
+std::vector<std::pair<std::string, std::string>> mpi_io_hints(const WriterOptions& options);
 
 /// The writers of the job. HDF5 and MPI-IO wait inside MPI, where the one wait cannot reach, so few ranks write and all
 /// send to them. One writer uses HDF5's serial driver; several write one file collectively among themselves.

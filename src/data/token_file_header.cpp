@@ -125,13 +125,15 @@ TokenFileHeader read_token_header(const std::filesystem::path& path) {
   return header;
 }
 
+bool starts_as_a_token_file(std::string_view start) { return start.starts_with(magic); }
+
 bool looks_like_a_token_file(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored) || reading_problem(path)) return false;
   try {
     std::array<std::byte, magic.size()> start{};
     const std::size_t present = FileDescriptor::open_to_read(path, "").read_at(0, start);
-    return as_text(start).substr(0, present) == magic;
+    return starts_as_a_token_file(as_text(start).substr(0, present));
   } catch (const std::exception&) {
     return false;
   }

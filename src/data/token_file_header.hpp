@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string_view>
 #include <type_traits>
 
 namespace penstock {
@@ -49,6 +50,9 @@ EncodedTokenFileHeader encode(const TokenFileHeader& header);
 /// a folder, no regular file or unreadable, and for a file that is empty, no token file, damaged, of another version,
 /// cut short, too long or without a token.
 TokenFileHeader read_token_header(const std::filesystem::path& path);
+
+/// Whether bytes that a file begins with are those of a token file: the magic.
+bool starts_as_a_token_file(std::string_view start);
 
 /// Whether the file begins with the magic, whole or not. Never throws: false for what cannot be read.
 bool looks_like_a_token_file(const std::filesystem::path& path);

@@ -9,6 +9,8 @@
 
 #include "base/error.hpp"
 #include "data/file_descriptor.hpp"
+#include "data/file_start.hpp"
+#include "data/token_file_header.hpp"
 #include "data/token_file_writer.hpp"
 
 namespace penstock {
@@ -20,6 +22,7 @@ namespace fs = std::filesystem;
 struct Listing {
   std::vector<fs::path> texts;
   std::vector<fs::path> skipped;
+  LeftOut left_out;
   std::vector<std::string> problems;
 };
 
@@ -27,15 +30,41 @@ void add_problem(Listing& listing, const fs::path& path, const std::string& prob
   listing.problems.push_back(path.string() + ": " + problem);
 }
 
+void leave_out(LeftOut::Kind& kind, const fs::path& path) {
+  if (kind.count++ == 0 || path.native() < kind.first.native()) kind.first = path;
+}
+
+bool is_hidden(const fs::path& path) { return path.filename().native().starts_with('.'); }
+
+// A link to a file that may not be reached for its rights is another matter: that is a problem.
+bool leads_nowhere(const fs::directory_entry& entry) {
+  std::error_code error;
+  if (!entry.is_symlink(error)) return false;
+  const fs::file_type type = fs::status(entry.path(), error).type();
+  return type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels;
+}
+
+void list_regular_file(const fs::path& path, Listing& listing) try {
+  const std::string start = start_of_file(path);
+  if (starts_as_a_token_file(start)) return listing.skipped.push_back(path);
+  if (compression_of(start)) return leave_out(listing.left_out.compressed, path);
+  if (is_binary(start)) return leave_out(listing.left_out.binary, path);
+  listing.texts.push_back(path);
+} catch (const InputError& error) {
+  listing.problems.emplace_back(error.what());
+}
+
 void list_folder(const fs::path& folder, Listing& listing);
 
 void list_folder_entry(const fs::directory_entry& entry, Listing& listing) {
   std::error_code ignored;
   const fs::path& path = entry.path();
+  if (is_hidden(path)) return leave_out(listing.left_out.hidden, path);
   if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) return list_folder(path, listing);
   if (entry.is_directory(ignored) || entry.is_other(ignored)) return listing.skipped.push_back(path);
+  if (leads_nowhere(entry)) return leave_out(listing.left_out.dangling, path);
   if (const auto problem = reading_problem(path)) return add_problem(listing, path, *problem);
-  (looks_like_a_token_file(path) ? listing.skipped : listing.texts).push_back(path);
+  list_regular_file(path, listing);
 }
 
 void list_folder(const fs::path& folder, Listing& listing) {
@@ -43,6 +72,12 @@ void list_folder(const fs::path& folder, Listing& listing) {
   fs::directory_iterator entry(folder, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) list_folder_entry(*entry, listing);
   if (error) add_problem(listing, folder, "cannot be listed (" + error.message() + ")");
+}
+
+// Of a file that was named itself; a pipe is not looked at, for what was read of it would be gone.
+std::optional<Compression> compression_of_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored) ? compression_of(start_of_file(path)) : std::nullopt;
 }
 
 void list_name(const fs::path& name, Listing& listing) {
@@ -56,6 +91,11 @@ void list_name(const fs::path& name, Listing& listing) {
     add_problem(listing, name, *problem);
   } else if (looks_like_a_token_file(name)) {
     add_problem(listing, name, "is a token file already");
+  } else if (const auto compression = compression_of_file(name)) {
+    add_problem(listing, name,
+                fmt::format("is compressed ({}), and its bytes are not its text: decompress it first, as in "
+                            "`{} {} | penstock tokenize -o FILE /dev/stdin`",
+                            compression->name, compression->to_text, name.string()));
   } else {
     listing.texts.push_back(name);
   }
@@ -78,6 +118,9 @@ Listing list_inputs(const std::vector<fs::path>& inputs) {
   Listing listing;
   for (const fs::path& name : inputs) list_name(name, listing);
   refuse_problems(listing);
+  if (listing.texts.empty() && listing.left_out.any())
+    throw_input_error("tokenize: the folders hold no text; name files, or other folders; {}",
+                      text_of(listing.left_out));
   return listing;
 }
 
@@ -198,7 +241,22 @@ class TextDealer {
   std::vector<std::int32_t> tokens_;
 };
 
+std::string words_of(const LeftOut::Kind& kind, std::string_view one, std::string_view many) {
+  if (kind.count == 0) return "";
+  return fmt::format(", {} {} ({}{})", kind.count, kind.count == 1 ? one : many, kind.first.string(),
+                     kind.count == 1 ? "" : ", ...");
+}
+
 }  // namespace
+
+std::string text_of(const LeftOut& left_out) {
+  const std::string kinds = words_of(left_out.hidden, "hidden file or folder", "hidden files or folders") +
+                            words_of(left_out.dangling, "link that leads nowhere", "links that lead nowhere") +
+                            words_of(left_out.compressed, "compressed file", "compressed files") +
+                            words_of(left_out.binary, "file with zero bytes", "files with zero bytes");
+  return fmt::format("left out: {}; name a file itself to take it as it is; decompress compressed ones",
+                     std::string_view(kinds).substr(std::min<std::size_t>(2, kinds.size())));
+}
 
 TokenizeReport tokenize(const TokenizeRequest& request) {
   check_outputs(request);
@@ -212,6 +270,7 @@ TokenizeReport tokenize(const TokenizeRequest& request) {
   report.replaced = replaced;
   report.files = listing.texts.size();
   report.skipped = listing.skipped;
+  report.left_out = listing.left_out;
   return report;
 }
 

@@ -5,13 +5,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace penstock {
 
 struct TokenizeRequest {
-  /// Files, pipes or folders, joined in this order. A folder stands for the regular files below it, at any depth, in
-  /// the order of their full paths compared byte by byte; links to files count, links to folders are not followed.
+  /// Files, pipes or folders, joined in this order. A folder stands for the texts below it, at any depth, in the order
+  /// of their full paths compared byte by byte; links to files count, links to folders are not followed. What no person
+  /// means by "the texts of this folder" is left out (LeftOut). A file that is named itself is taken whatever it holds,
+  /// for a model of bytes can learn any format, unless it is compressed: such bytes are as good as random, and to name
+  /// the file instead of its text is a slip.
   std::vector<std::filesystem::path> inputs;
   std::filesystem::path output;
   /// Where the held-back part (for validation) goes; none is held back without it.
@@ -23,6 +27,22 @@ struct TokenizeRequest {
 
 inline constexpr std::uint64_t held_back_piece_bytes = 65536;
 
+/// What folders hold that is no text; counted, for there may be very many.
+struct LeftOut {
+  struct Kind {
+    std::uint64_t count = 0;
+    std::filesystem::path first = {};  ///< of their paths, compared byte by byte
+  };
+  Kind hidden;      ///< names that begin with a dot, such as .git; nothing below a hidden folder is counted
+  Kind dangling;    ///< links that lead nowhere
+  Kind compressed;  ///< by their first bytes (data/file_start.hpp)
+  Kind binary;      ///< with a zero byte in the first 64 KiB
+
+  bool any() const { return hidden.count + dangling.count + compressed.count + binary.count > 0; }
+};
+/// "left out: 2 hidden files or folders (a/.git, ...), 1 compressed file (a/b.gz); ...": one line.
+std::string text_of(const LeftOut& left_out);
+
 struct TokenizeReport {
   std::uint64_t files = 0;  // that were read
   std::uint64_t bytes = 0;
@@ -31,13 +51,14 @@ struct TokenizeReport {
   std::uint64_t largest = 0;           // token, of both
   /// What a folder holds and was left out: token files (also older outputs), links to folders, devices and pipes.
   std::vector<std::filesystem::path> skipped = {};
+  LeftOut left_out = {};
   std::vector<std::filesystem::path> replaced = {};  ///< token files that were there by an output's name
 };
 
 /// Writes the token file(s); they appear whole, at the end, or not at all. Throws InputError for inputs that are
-/// missing or unreadable (all named together), without text, already tokens, or too small for the held-back part, and
-/// for outputs that may not be written or would take the place of other files than token files; SystemError where
-/// reading or writing fails.
+/// missing or unreadable (all named together), compressed, without text, already tokens, or too small for the held-back
+/// part, and for outputs that may not be written or would take the place of other files than token files; SystemError
+/// where reading or writing fails.
 TokenizeReport tokenize(const TokenizeRequest& request);
 
 }  // namespace penstock

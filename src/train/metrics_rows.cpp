@@ -15,10 +15,10 @@ namespace penstock {
 namespace {
 
 [[noreturn]] void refuse_to_replace(const std::filesystem::path& path, const std::string& reason) {
-  throw SystemError(fmt::format(
+  throw_input_error(
       "{}: cannot be read: {}; the rows of the steps so far would be lost: make it readable, or move it away "
       "to go on without them",
-      path.string(), reason));
+      path.string(), reason);
 }
 
 std::ptrdiff_t columns_of(std::string_view line) { return 1 + std::count(line.begin(), line.end(), ','); }

@@ -15,7 +15,7 @@ constexpr std::string_view otherwise =
 }  // namespace
 
 std::string restart_advice(const std::filesystem::path& checkpoints, std::int64_t unchanged_since) {
-  const std::vector<CheckpointFile> files = checkpoint_files(checkpoints);
+  const std::vector<CheckpointFile> files = checkpoint_files_in_sight(checkpoints);
   const auto older =
       std::find_if(files.begin(), files.end(), [&](const CheckpointFile& file) { return file.step < unchanged_since; });
   if (older == files.begin() && older != files.end())

@@ -29,9 +29,11 @@ struct KeyOfData {
   std::string_view consequence;
 };
 
+constexpr std::string_view key_of_names = "data.train";
+
 constexpr std::array keys_of_data{
     KeyOfData{"run.seed", "data order and dropout change here"},
-    KeyOfData{"data.train", "samples are counted on, in another text"},
+    KeyOfData{key_of_names, "samples are counted on, in another text"},
     KeyOfData{"data.sequence", "samples are counted on, of another length: tokens that were seen may come again"},
     KeyOfData{"batch.global", "steps are of another size from here on, with the next samples that were not drawn yet"},
 };
@@ -41,11 +43,14 @@ constexpr std::array keys_of_function{std::string_view("model.family"), std::str
 
 }  // namespace
 
-RestartCheck::RestartCheck(std::filesystem::path checkpoint, const std::string& deck_of_checkpoint,
-                           const std::string& deck)
+RestartCheck::RestartCheck(std::filesystem::path checkpoint, const RunRecord& before, const RunRecord& now)
     : checkpoint_(std::move(checkpoint)),
-      before_(Deck::parse(deck_of_checkpoint, checkpoint_.string() + ", attribute deck")),
-      now_(Deck::parse(deck, "deck")) {}
+      before_(Deck::parse(before.deck, checkpoint_.string() + ", attribute deck")),
+      now_(Deck::parse(now.deck, "deck")) {
+  if (!before.data.empty())
+    data_before_ = parse_data_identity(before.data, checkpoint_.string() + ": the attribute data");
+  if (!now.data.empty()) data_now_ = parse_data_identity(now.data, "the data of this run");
+}
 
 void RestartCheck::ensure_same_function() const {
   for (const std::string_view key : keys_of_function) {
@@ -59,9 +64,39 @@ void RestartCheck::ensure_same_function() const {
   }
 }
 
+void RestartCheck::ensure_same_data() const {
+  if (!data_changed() || may_continue()) return;
+  throw_input_error(
+      "{}: data.train is not the data that this checkpoint was trained on: {}; samples are numbered by the data, so "
+      "that some would come again and others never; name the file that it was trained on, or go on with this one with "
+      "data.changed = \"continue\"",
+      checkpoint_.string(), change_of_data());
+}
+
+bool RestartCheck::may_continue() const {
+  const DeckValue* value = value_of(now_, "data.changed");
+  const auto* word = value ? std::get_if<std::string>(&value->value) : nullptr;
+  return word && *word == "continue";
+}
+
+std::string RestartCheck::change_of_data() const {
+  return fmt::format("{} then, {} now", text_of(data_before_), text_of(data_now_));
+}
+
 std::vector<std::string> RestartCheck::changes_of_data() const {
   std::vector<std::string> lines;
+  if (!records_data() && !data_now_.empty())
+    lines.push_back(
+        fmt::format("{} does not record which data it was trained on (an earlier Penstock wrote it): the name of "
+                    "data.train decides, and a file that was changed under its name is not noticed",
+                    checkpoint_.string()));
+  if (data_changed())
+    lines.push_back(fmt::format(
+        "data.train is not the data that {} was trained on: {}; data.changed = \"continue\": samples are counted on in "
+        "the new data, and some may come again",
+        checkpoint_.string(), change_of_data()));
   for (const auto& [key, consequence] : keys_of_data) {
+    if (key == key_of_names && records_data()) continue;  // what the files hold decides
     const DeckValue *before = value_of(before_, key), *now = value_of(now_, key);
     if (before && now && *before != *now && !name_one_file(*before, *now))
       lines.push_back(fmt::format("the checkpoint was made with {} = {}, the deck says {}: {}", key, toml_text(*before),

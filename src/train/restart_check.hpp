@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a life's deck says otherwise than the one that its checkpoint was written with.
+// What a run attempt's deck and data say otherwise than those that its checkpoint was written with.
 
 #include <cstdint>
 #include <filesystem>
@@ -9,25 +9,42 @@
 #include <vector>
 
 #include "config/deck.hpp"
+#include "train/data_identity.hpp"
 
 namespace penstock {
 
-/// A checkpoint's deck beside that of the life that goes on from it: both effective decks, which say all keys. A value.
+/// What a run says of itself: in a checkpoint, or in the run attempt that goes on from it.
+struct RunRecord {
+  std::string deck;       ///< the effective one, which says all keys; TOML
+  std::string data = {};  ///< json_of its DataIdentity; empty in checkpoints that do not record it
+};
+
+/// A checkpoint's record compared with that of the run attempt that goes on from it. A value.
 class RestartCheck {
  public:
-  /// Throws InputError where the checkpoint's deck is no TOML.
-  RestartCheck(std::filesystem::path checkpoint, const std::string& deck_of_checkpoint, const std::string& deck);
+  /// Throws InputError where the checkpoint's deck is no TOML, or its data cannot be read.
+  RestartCheck(std::filesystem::path checkpoint, const RunRecord& before, const RunRecord& now);
 
   /// Throws InputError where the weights would mean another function although their shapes fit.
   void ensure_same_function() const;
-  /// A line for each key that makes the data go on otherwise than they would have; for a warning.
+  /// Throws InputError where data.train holds other data than the checkpoint was trained on, unless the deck says
+  /// data.changed = "continue". The names of files do not matter.
+  void ensure_same_data() const;
+  /// A line for each thing that makes the data go on otherwise than they would have; for warnings. Where the checkpoint
+  /// does not record its data, the name of data.train decides, and a line says so.
   std::vector<std::string> changes_of_data() const;
   /// data.sequence of the checkpoint; nothing where its deck does not say it.
   std::optional<std::int64_t> earlier_sequence() const;
 
  private:
+  bool records_data() const { return !data_before_.empty(); }
+  bool data_changed() const { return records_data() && data_before_ != data_now_; }
+  std::string change_of_data() const;
+  bool may_continue() const;
+
   std::filesystem::path checkpoint_;
   Deck before_, now_;
+  DataIdentity data_before_, data_now_;
 };
 
 }  // namespace penstock

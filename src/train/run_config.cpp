@@ -31,6 +31,15 @@ void RunConfig::Data::describe(FieldTable& table) {
   table.add("data.stage", stage,
             "folder on a disk of each node's own, such as \"/tmp\": token files are copied there and read from there; "
             "empty: they are read where they are");
+  table
+      .add("data.changed", changed,
+           "what a restart does where data.train holds other data than its checkpoint was trained on")
+      .one_of({"refuse", "continue"})
+      .advanced(
+          "Data are identified by what the file holds, not by its name: by its header and up to 4 MiB of its tokens. "
+          "refuse: the restart ends with exit code 2 before anything is written. continue: a warning says what "
+          "changed, samples are counted on in the new data, and some may come again. Checkpoints of earlier versions "
+          "do not record their data: there the name of the file decides, and the restart warns.");
   table.add("data.sequence", sequence, "tokens of a sample").unit("tokens").required().at_least(1);
 }
 

@@ -26,7 +26,7 @@ struct RunConfig {
     void describe(FieldTable& table);
   } run;
   struct Data {
-    std::string train, validation, stage;
+    std::string train, validation, stage, changed = "refuse";
     std::int64_t sequence = 0;
     void describe(FieldTable& table);
   } data;

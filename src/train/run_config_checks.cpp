@@ -5,6 +5,7 @@
 
 #include "base/suggest.hpp"
 #include "checkpoint/stripes.hpp"
+#include "checkpoint/writers.hpp"
 #include "schedule/generate.hpp"
 #include "train/run_config.hpp"
 #include "train/taps.hpp"
@@ -171,6 +172,11 @@ void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistak
         "{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one for each GiB of "
         "state",
         table.where("checkpoint.writers"), c.checkpoint.writers, ranks, ranks == 1 ? "" : "s");
+  if (c.checkpoint.writers > 1 && !several_can_write())
+    mistakes.add(
+        "{}: checkpoint.writers = {}, but this program was built with an HDF5 without MPI support: one rank writes; "
+        "use 1 or 0, or build with parallel HDF5 (Debian: libhdf5-mpich-dev)",
+        table.where("checkpoint.writers"), c.checkpoint.writers);
   try {
     Stripes::from(c.mpi_io_hints());
   } catch (const InputError& error) {

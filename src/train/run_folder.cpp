@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "checkpoint/owner.hpp"
 
 namespace penstock {
 
@@ -36,8 +37,12 @@ bool RunFolder::holds_steps() const {
     std::string line;
     if (std::getline(file, line) && std::getline(file, line) && !line.empty()) return true;
   }
-  for (const auto& entry : std::filesystem::directory_iterator(checkpoints(), error))
-    if (entry.path().extension() == ".h5") return true;
+  for (std::filesystem::directory_iterator entry(checkpoints(), error), end; !error && entry != end;
+       entry.increment(error))
+    if (entry->path().extension() == ".h5") return true;
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    throw_input_error("{}: cannot be listed: {}: {}; or choose another folder with --run", checkpoints().string(),
+                      error.message(), cure_of_no_permission(checkpoints(), "rx"));
   return false;
 }
 
@@ -58,6 +63,22 @@ void RunFolder::check() const {
                         errno == EROFS ? "a read-only file system holds" : "no permission in", part.string());
     return;
   }
+}
+
+// Nothing but the guard: one that was left may be taken over by whoever may write in the folder.
+void RunFolder::ensure_changeable() const {
+  std::error_code error;
+  for (const auto& folder : {checkpoints(), captures()})
+    if (std::filesystem::is_directory(folder, error) && (!may_read(folder) || !may_write(folder) || !may_enter(folder)))
+      throw_input_error("the run folder {}: no permission in {}: {}; or choose another with --run", path_.string(),
+                        folder.string(), cure_of_no_permission(folder, "rwx"));
+  for (const auto& file :
+       {end(), metrics(), deck(), product_choices(), ranks(), costs(), trace(), report(), earlier_report()})
+    if (!may_read(file) || !may_change(file))
+      throw_input_error(
+          "the run folder {}: {} would be replaced, and this user may not {} it (Permission denied): {}; or go on in a "
+          "folder of your own with --run DIR and --restart FILE",
+          path_.string(), file.string(), may_read(file) ? "write" : "read", cure_of_no_permission(file, "rw"));
 }
 
 void RunFolder::create() const {

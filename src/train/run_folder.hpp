@@ -50,11 +50,14 @@ class RunFolder {
 
   /// Whether the file lies in this folder or below it.
   bool contains(const std::filesystem::path& file) const;
-  /// Whether the folder holds rows of metrics or checkpoints.
+  /// Whether the folder holds rows of metrics or checkpoints. Throws InputError where that cannot be seen.
   bool holds_steps() const;
   /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes
   /// nothing.
   void check() const;
+  /// Throws InputError where a run attempt would replace something that this user may not read or write: it is another
+  /// user's, or its owner wants it to stay.
+  void ensure_changeable() const;
   /// Makes the folder and those in it. Throws InputError.
   void create() const;
   void set_report_aside() const;

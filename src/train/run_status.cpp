@@ -54,8 +54,8 @@ std::int64_t steps_of_deck(const std::filesystem::path& path) try {
   return 0;
 }
 
-// One that goes away meanwhile, or is not whole, is passed over, as a restart would.
-std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::path& folder) {
+// One that goes away meanwhile, or is not whole, is passed over, as a restart would; one that cannot be opened is not.
+std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::path& folder, std::string& problem) {
   for (const CheckpointFile& file : checkpoint_files(folder)) {
     try {
       run_reading(io, file.path, wait_by_sleeping(), [path = file.path](Progress&) {
@@ -63,6 +63,11 @@ std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::
         return true;
       });
       return file;
+    } catch (const CannotOpen& reason) {
+      std::error_code error;
+      if (!std::filesystem::exists(std::filesystem::symlink_status(file.path, error))) continue;
+      problem = reason.what();
+      return std::nullopt;
     } catch (const InputError&) {
       if (io.abandoned()) throw;
     }
@@ -145,7 +150,7 @@ RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
   status.lives = records ? records->last.life : 0;
   status.steps = steps_of_deck(folder.deck());
   status.recent = read_recent_steps(folder.metrics());
-  status.checkpoint = newest_whole(io, folder.checkpoints());
+  status.checkpoint = newest_whole(io, folder.checkpoints(), status.checkpoint_problem);
   return status;
 }
 
@@ -170,9 +175,10 @@ std::string text_of(const RunStatus& status) {
   } else {
     line("step", "none yet");
   }
-  line("checkpoint", status.checkpoint
-                         ? fmt::format("step {}, {}", status.checkpoint->step, status.checkpoint->path.string())
-                         : "none yet");
+  if (status.checkpoint)
+    line("checkpoint", fmt::format("step {}, {}", status.checkpoint->step, status.checkpoint->path.string()));
+  else
+    line("checkpoint", status.checkpoint_problem.empty() ? "none yet" : status.checkpoint_problem);
   if (status.last_end) line("last end", end_text(*status.last_end));
   if (status.end_damaged) line("last end", "not known: end.json is damaged; the next life writes it anew");
   if (status.guard && !alive)
@@ -196,6 +202,7 @@ nlohmann::ordered_json json_of(const RunStatus& status) {
                               {"seconds_left", or_null(status.seconds_left())},
                               {"checkpoint_step", nullptr},
                               {"checkpoint_file", nullptr},
+                              {"checkpoint_problem", nullptr},
                               {"alive", status.guard && status.guard->alive},
                               {"holder", nullptr},
                               {"last_end", nullptr},
@@ -211,6 +218,7 @@ nlohmann::ordered_json json_of(const RunStatus& status) {
     json["checkpoint_step"] = status.checkpoint->step;
     json["checkpoint_file"] = status.checkpoint->path.string();
   }
+  if (!status.checkpoint_problem.empty()) json["checkpoint_problem"] = status.checkpoint_problem;
   if (status.guard && status.guard->holder.is_named())
     json["holder"] = {{"host", status.guard->holder.host},
                       {"process", status.guard->holder.process},

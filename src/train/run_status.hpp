@@ -31,6 +31,7 @@ struct RunStatus {
   std::int64_t steps = 0;  ///< run.steps; 0 where it is not known
   RecentSteps recent;
   std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one: a restart begins there
+  std::string checkpoint_problem;            ///< why a restart is refused: a newer one cannot be opened
   std::optional<LifeRecord> last_end;        ///< of the last life that has ended
   std::int64_t lives = 0;
   bool end_damaged = false;  ///< end.json is there and says nothing

@@ -158,8 +158,20 @@ void Saver::land() {
     log_info("saved step {}: durable, {:.1f} MB in {:.3f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
              outcome.seconds, megabytes / outcome.seconds);
   else
-    log_warning("step {} was not saved: {}; the earlier checkpoints are whole, training goes on", flight->meta.step,
-                outcome.message);
+    log_warning("step {} was not saved: {}; {}, training goes on", flight->meta.step, outcome.message, what_is_left());
+}
+
+// Of what was saved before.
+std::string Saver::what_is_left() const {
+  std::error_code error;
+  if (std::filesystem::status(options_.folder, error).type() == std::filesystem::file_type::not_found)
+    return options_.folder.string() + " is gone, and the earlier checkpoints with it";
+  try {
+    if (!checkpoint_files(options_.folder).empty()) return "the earlier checkpoints are whole";
+  } catch (const InputError&) {
+    return options_.folder.string() + " cannot be looked at now";
+  }
+  return options_.folder.string() + " holds no earlier checkpoint";
 }
 
 }  // namespace penstock

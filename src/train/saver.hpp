@@ -79,6 +79,7 @@ class Saver {
   void pause(Flight& flight, double seconds);
   std::string what_nothing_goes_on_from();
   bool may_write() const;
+  std::string what_is_left() const;
   void remove_old(Flight& flight);
   void tell_staged();
   void land();

@@ -10,6 +10,7 @@
 #include "device/device.hpp"
 #include "schedule/schedule.hpp"
 #include "train/cores.hpp"
+#include "train/data_identity.hpp"
 #include "train/make_plan.hpp"
 #include "train/memory_check.hpp"
 #include "train/mesh_choice.hpp"
@@ -121,6 +122,15 @@ TokenFileHeader read_header(World& world, const std::string& path, const RunConf
   return header;
 }
 
+// Of the file that the deck names, wherever its copies are read. Rank 0 reads up to 4 MiB of it for all.
+std::string identify_data(World& world, const RunConfig& config, const TokenFileHeader& header) {
+  std::string data;
+  world.together([&] {
+    if (world.rank() == 0) data = json_of(DataIdentity{identify(config.data.train, header)});
+  });
+  return world.broadcast(data);
+}
+
 void check_validation(const RunConfig& config, const TokenFileHeader& header) {
   const auto samples = samples_in_file(header, config.data.validation, static_cast<int>(config.data.sequence));
   if (samples < static_cast<std::uint64_t>(config.validation.samples))
@@ -144,6 +154,7 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
   setup.train_file = config.data.train;
   setup.validation_file = config.data.validation;
   setup.train_header = read_header(world, config.data.train, config);
+  setup.data = identify_data(world, config, setup.train_header);
   if (!config.data.validation.empty()) {
     setup.validation_header = read_header(world, config.data.validation, config);
     world.together([&] { check_validation(config, *setup.validation_header); });

@@ -39,6 +39,7 @@ struct RunSetup {
   ModelPlan plan;
   int threads = 1;  ///< of this rank: the one value that is its own
   TokenFileHeader train_header;
+  std::string data;  ///< what identifies it: json_of a DataIdentity
   std::optional<TokenFileHeader> validation_header;
   std::filesystem::path train_file, validation_file;  ///< where tokens are read: data.stage puts them on the node
   std::filesystem::path run;
@@ -74,6 +75,8 @@ class Trainer {
   void warn_of_steps_that_are_past() const;
   void stage_data();
   void open_reader();
+  void refuse_to_change_what_is_anothers() const;
+  bool others_saved_meanwhile(const std::optional<std::string>& restart);
   void begin_life(const std::optional<std::string>& restart);
   void write_first_files();
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
@@ -130,6 +133,7 @@ class Trainer {
   RunFolder folder_;
   IoThread io_;
   std::unique_ptr<RunGuard> guard_;  ///< rank 0
+  std::int64_t newest_seen_ = -1;  ///< rank 0: the step of the newest checkpoint, whole or not, when it was looked for
   StopCheck stop_check_;
   Queue queue_;
   Communicators communicators_;

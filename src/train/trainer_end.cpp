@@ -110,11 +110,11 @@ int Trainer::finish() {
   const bool done = step_ >= config_.run.steps;
   if (saver_->saved_step() != step_) {
     if (world_->largest(folder_lost() ? 1 : 0) != 0) end_without_folder();
-    throw CollectiveFailure(
-        {1, fmt::format("the last step, {}, could not be saved: {}; {} {}", step_, saver_->why_not(),
-                        folder_.checkpoints().string(),
-                        checkpoint_files(folder_.checkpoints()).empty() ? "holds no checkpoint"
-                                                                        : "holds checkpoints of earlier steps only")});
+    throw CollectiveFailure({1, fmt::format("the last step, {}, could not be saved: {}; {} {}", step_,
+                                            saver_->why_not(), folder_.checkpoints().string(),
+                                            checkpoint_files_in_sight(folder_.checkpoints()).empty()
+                                                ? "holds no checkpoint"
+                                                : "holds checkpoints of earlier steps only")});
   }
   if (world_->rank() == 0) {
     progress_->clear();

@@ -8,12 +8,14 @@
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "checkpoint/owner.hpp"
 #include "device/device.hpp"
 #include "ops/linear_choices.hpp"
 #include "train/data_stage.hpp"
 #include "train/failure_record.hpp"
 #include "train/make_plan.hpp"
 #include "train/memory_text.hpp"
+#include "train/metrics_rows.hpp"
 #include "train/preflight.hpp"
 #include "train/restart_check.hpp"
 #include "train/trainer.hpp"
@@ -37,6 +39,12 @@ WriterOptions writer_options(const RunConfig& config, const ModelPlan& plan) {
   return {.count = static_cast<int>(config.checkpoint.writers),
           .bytes = values * bytes_of(DType::float32),
           .hints = config.mpi_io_hints()};
+}
+
+// By the files' names; -1 where there is none.
+std::int64_t newest_step(const std::filesystem::path& checkpoints) {
+  const std::vector<CheckpointFile> files = checkpoint_files(checkpoints);
+  return files.empty() ? -1 : files.front().step;
 }
 
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
@@ -75,6 +83,10 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
   start_state(restart);
   stage_data();
   open_reader();
+  while (others_saved_meanwhile(restart)) {
+    start_state(restart);
+    open_reader();
+  }
   begin_life(restart);
 }
 
@@ -107,8 +119,8 @@ std::string Trainer::choose_products(const std::optional<std::string>& restart) 
 }
 
 // Nothing is written before it is known that the run may begin: not even the guard where no checkpoint leaves a step to
-// do. A folder that is there is guarded before more than names is looked at: what another life still writes must not be
-// read.
+// do, or where files are another user's. A folder that is there is guarded before more than names is looked at: what
+// another life still writes must not be read.
 std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::string>& restart) {
   std::unique_ptr<RunGuard> guard;
   world_->together([&] {
@@ -118,6 +130,7 @@ std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::str
     folder_.check();
     refuse_steps_of_another_run(restart);
     if (!std::filesystem::exists(folder_.path())) return;
+    folder_.ensure_changeable();
     if (restart == "latest") refuse_an_end_before_all();
     guard = take_guard();
     refuse_steps_of_another_run(restart);  // what another life wrote before it left
@@ -157,8 +170,9 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     saver_->take_as_saved(step_);
     std::optional<RestartCheck> check;
     world_->together([&] {
-      check.emplace(*file, info.meta.deck, setup_.deck.effective);
+      check.emplace(*file, RunRecord{info.meta.deck, info.meta.data}, RunRecord{setup_.deck.effective, setup_.data});
       check->ensure_same_function();
+      check->ensure_same_data();
       refuse_an_end_before(step_);
     });
     tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);
@@ -208,12 +222,40 @@ void Trainer::stage_data() {
   setup_.validation_file = files.back();
 }
 
+// Files that this run attempt would move or replace, and metrics.csv, whose rows it takes over.
+void Trainer::refuse_to_change_what_is_anothers() const {
+  ensure_later_may_be_moved(folder_.checkpoints(), step_);
+  for (const std::int64_t step : config_.capture.steps) {
+    const std::filesystem::path capture = folder_.captures() / checkpoint_name(step);
+    if (step > step_ && !may_change(capture))
+      throw_input_error("{}: the capture of step {} would replace it: {}, or leave the step out of capture.steps",
+                        capture.string(), step, cure_of_no_permission(capture, "w"));
+  }
+  if (step_ > 0) rows_up_to(folder_.metrics(), step_);
+}
+
+// All that may refuse has passed: what other run attempts have begun goes. Whether one of them, which this one
+// supersedes, has saved a checkpoint since this one looked.
+bool Trainer::others_saved_meanwhile(const std::optional<std::string>& restart) {
+  bool saved = false;
+  world_->together([&] {
+    if (world_->rank() != 0 || !guard_) return;
+    refuse_to_change_what_is_anothers();
+    guard_->remove_what_others_began();
+    saved = restart == "latest" && newest_step(folder_.checkpoints()) != newest_seen_;
+  });
+  return world_->largest(saved ? 1 : 0) != 0;
+}
+
 // The first that is written. From the record of this life on, whatever ends it before its first step is recorded, too.
 void Trainer::begin_life(const std::optional<std::string>& restart) {
   world_->together([&] {
     if (world_->rank() != 0) return;
     folder_.create();
-    if (!guard_) guard_ = take_guard();
+    if (!guard_) {
+      guard_ = take_guard();
+      guard_->remove_what_others_began();
+    }
     refuse_steps_of_another_run(restart);
     folder_.set_report_aside();
     folder_.record(LifeEnd::running, step_, 0, "");
@@ -269,6 +311,9 @@ bool Trainer::saved_in_this_folder(std::int64_t step) const {
 
 std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::string& restart) {
   if (restart != "latest") return restart;
+  world_->together([&] {
+    if (world_->rank() == 0) newest_seen_ = newest_step(folder_.checkpoints());
+  });
   const Latest latest = find_latest(*world_, io_, folder_.checkpoints());
   std::string reasons;
   for (const Latest::PassedOver& passed : latest.passed_over) {  // `why` begins with the file's path

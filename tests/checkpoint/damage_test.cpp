@@ -170,9 +170,12 @@ TEST_F(DamageTest, OtherFormatsAndVersionsAreRefused) {
   change("step", 101);
   EXPECT_FALSE(try_to_load());
   EXPECT_NE(message.find("digest"), std::string::npos) << message;
-  change("format_version", 2);
+  change("format_version", 3);
   EXPECT_FALSE(try_to_load());
-  EXPECT_NE(message.find("format_version = 2"), std::string::npos) << message;
+  EXPECT_NE(message.find("format_version = 3"), std::string::npos) << message;
+  change("format_version", 1);
+  EXPECT_FALSE(try_to_load());
+  EXPECT_NE(message.find("digest"), std::string::npos) << message;
   { const Hdf5File file(check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), "creating")); }
   EXPECT_FALSE(try_to_load());
   EXPECT_NE(message.find("not a penstock checkpoint"), std::string::npos) << message;

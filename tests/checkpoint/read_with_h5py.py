@@ -6,10 +6,13 @@ import h5py
 import numpy
 
 with h5py.File(sys.argv[1], "r") as file:
-    names = {"format", "format_version", "step", "samples", "seed", "deck", "complete", "digest"}
-    assert set(file.attrs) == names, set(file.attrs)
+    covered = {"format", "format_version", "step", "samples", "seed", "deck", "digest_names"}
+    assert set(file.attrs) == covered | {"complete", "digest"}, set(file.attrs)
+    lines = file.attrs["digest_names"].decode().split("\n")
+    assert {line for line in lines if not line.startswith("/")} == covered, lines
+    assert "/optimizer/first_moment/blocks.1.mlp.up.weight" in lines, lines
     assert file.attrs["format"].decode() == "penstock checkpoint"
-    assert (file.attrs["format_version"], file.attrs["step"], file.attrs["samples"]) == (1, 100, 1600)
+    assert (file.attrs["format_version"], file.attrs["step"], file.attrs["samples"]) == (2, 100, 1600)
     assert (file.attrs["seed"], file.attrs["complete"]) == (-5, 1)
     assert file.attrs["deck"].decode("utf-8") == '[run]\nname = "säule"\n', file.attrs["deck"]
     for group in ("parameters", "optimizer/first_moment", "optimizer/second_moment"):

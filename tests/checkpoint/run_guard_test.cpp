@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <map>
 
 #include "base/error.hpp"
 #include "checkpoint/durable_file.hpp"
@@ -96,6 +97,18 @@ TEST(RunGuardTest, HoldsTheFolderForItsLifetime) {
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "guard"));
   EXPECT_EQ(refusal(folder.path()), "");
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(RunGuardTest, FollowsTheUmask) {
+  for (const mode_t mask : {mode_t{0002}, mode_t{0077}}) {
+    const TemporaryFolder folder;
+    const mode_t before = umask(mask);
+    const RunGuard guard(folder.path(), brisk);
+    umask(before);
+    struct stat status {};
+    ASSERT_EQ(stat((folder.path() / "guard").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0666 & ~mask);
+  }
 }
 
 TEST(RunGuardTest, TakesOverFromTheDead) {
@@ -254,7 +267,9 @@ TEST_F(TwoLives, TheSecondTakesTheFolderAtOnceAndTheFirstLearnsOfIt) {
 TEST_F(TwoLives, WhatTheFirstHasBegunGetsNoNameAnyMore) {
   const std::filesystem::path temporary = begun("step-00000003.h5");
   first_.ensure_mine();  // and here the first life is stopped for a while
-  const RunGuard second(folder_.path(), brisk, life(1));
+  RunGuard second(folder_.path(), brisk, life(1));
+  EXPECT_TRUE(std::filesystem::exists(temporary)) << "the second may still be refused";
+  second.remove_what_others_began();
   EXPECT_THROW(publish(temporary, checkpoints_ / "step-00000003.h5"), SystemError);
   EXPECT_TRUE(std::filesystem::is_empty(checkpoints_));
 }
@@ -265,11 +280,41 @@ TEST_F(TwoLives, WhatTheFirstWantedToRemoveStays) {
   const auto ask_and_be_stopped = [&] {
     first_.ensure_mine();
     second = std::make_unique<RunGuard>(folder_.path(), brisk, life(1));
+    second->remove_what_others_began();
   };
   EXPECT_THROW(remove_guarded({checkpoints_ / "step-00000001.h5"}, ask_and_be_stopped), SystemError);
   EXPECT_TRUE(std::filesystem::exists(checkpoints_ / "step-00000001.h5"));
   remove_guarded({checkpoints_ / "step-00000001.h5"}, [&] { second->ensure_mine(); });
   EXPECT_TRUE(std::filesystem::is_empty(checkpoints_));
+}
+
+// Names and texts of all files in the folder.
+std::map<std::string, std::string> files_in(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream file(entry.path());
+    files[entry.path().string()] = {std::istreambuf_iterator<char>(file), {}};
+  }
+  return files;
+}
+
+TEST_F(TwoLives, ASecondThatIsRefusedLeavesAllAsItWas) {
+  begun("step-00000003.h5");
+  write_file(checkpoints_ / "step-00000001.h5", "good");
+  const auto before = files_in(folder_.path());
+  for (int attempt = 1; attempt <= 2; ++attempt) {
+    const RunGuard second(folder_.path(), brisk, life(attempt));
+    EXPECT_EQ(second.holder().epoch, 2) << "after the same guard";
+    EXPECT_NE(files_in(folder_.path()), before);
+  }
+  EXPECT_EQ(files_in(folder_.path()), before);
+  {
+    RunGuard second(folder_.path(), brisk, life(1));
+    second.remove_what_others_began();
+    EXPECT_EQ(files_in(folder_.path()).size(), 2U) << "its guard, and what was good";
+  }
+  EXPECT_EQ(files_in(folder_.path()).size(), 1U);
 }
 
 TEST_F(TwoLives, AFirstLifeThatDoesNotEndIsEnded) {

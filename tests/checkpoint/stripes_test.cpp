@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -21,7 +23,7 @@ class StripesTest : public testing::Test {
   void put_lfs(int exit_code) {
     const std::filesystem::path lfs = folder.path() / "lfs";
     std::ofstream(lfs) << "#!/bin/sh\necho \"$@\" > " << said.string()
-                       << "\nfor last; do :; done\ntouch \"$last\"\nexit " << exit_code << "\n";
+                       << "\nfor last; do :; done\ntouch \"$last\"\nchmod 644 \"$last\"\nexit " << exit_code << "\n";
     std::filesystem::permissions(lfs, std::filesystem::perms::owner_all);
     setenv("PATH", (folder.path().string() + ":" + path_before).c_str(), 1);
   }
@@ -51,6 +53,17 @@ TEST_F(StripesTest, AreToldToLustre) {
   make_striped(file, Stripes::from({{"striping_factor", "16"}, {"striping_unit", "4194304"}}));
   EXPECT_EQ(words(), "setstripe -c 16 -S 4194304 " + file.string() + "\n");
   EXPECT_TRUE(std::filesystem::exists(file));
+}
+
+TEST_F(StripesTest, StripedFilesFollowTheUmaskAsOthersDo) {
+  put_lfs(0);
+  const mode_t before = umask(0007);
+  make_striped(file, Stripes::from({{"striping_factor", "16"}}));
+  umask(before);
+  using std::filesystem::perms;
+  EXPECT_EQ(std::filesystem::status(file).permissions(),
+            perms::owner_read | perms::owner_write | perms::group_read | perms::group_write);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 3) << "lfs, its words and the file";
 }
 
 TEST_F(StripesTest, NobodyIsAskedForNone) {

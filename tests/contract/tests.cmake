@@ -34,6 +34,11 @@ if(NOT PENSTOCK_CUDA)
   target_link_libraries(test.penstock_ahead PRIVATE penstock_app penstock_compiler)
 endif()
 
+# For cannot_open_test.py to preload.
+add_library(test.no_locks MODULE ${CMAKE_CURRENT_SOURCE_DIR}/support/no_locks.cpp)
+target_link_libraries(test.no_locks PRIVATE penstock_compiler ${CMAKE_DL_LIBS})
+set_target_properties(test.no_locks PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
 file(GLOB python_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/contract/*.py ${CMAKE_CURRENT_SOURCE_DIR}/cluster/*.py)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${python_tests})
 execute_process(COMMAND ${PENSTOCK_CONTRACT_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/contract/list_tests.py

@@ -137,12 +137,64 @@ TEST_F(TokenizeTest, NamesAllInputsThatCannotBeTaken) {
   const test::WithoutPrivileges nobody;
   expect_error(
       {.inputs = {folder_ / "good", folder_ / "missing", folder_ / "locked", folder_ / "closed", folder_ / "old.tok",
-                  folder_ / "texts"},
+                  folder_ / "texts/broken"},
        .output = output_},
       {"5 of the inputs", (folder_ / "missing").string() + ": does not exist",
        (folder_ / "locked").string() + ": cannot be read", (folder_ / "closed").string() + ": cannot be listed",
        (folder_ / "old.tok").string() + ": is a token file already",
        (folder_ / "texts/broken").string() + ": does not exist"});
+}
+
+TEST_F(TokenizeTest, LeavesOutWhatIsNoTextOfAFolderAndCountsIt) {
+  fs::create_directories(folder_ / ".git/objects");
+  fs::create_directories(folder_ / "deep/.cache");
+  test::write_file(folder_ / ".git/objects/ab", "not this");
+  test::write_file(folder_ / "deep/.hidden", "nor this");
+  test::write_file(folder_ / "deep/a.gz", "\x1f\x8b\x08rest");
+  test::write_file(folder_ / "b.zip", "PK\x03\x04rest");
+  test::write_file(folder_ / "picture", std::string("\x89PNG\r\n\0\0", 8));
+  fs::create_symlink("nowhere", folder_ / "dangling");
+  fs::create_symlink("loop", folder_ / "loop");
+  fs::create_symlink(folder_.path(), folder_ / "deep/up");
+  test::write_file(folder_ / "text", "text\n");
+  test::write_file(folder_ / "deep/umlaut", "\xc3\xa4");
+  const TokenizeReport report = tokenize({.inputs = {folder_.path()}, .output = output_});
+  EXPECT_EQ(text_of(output_), "\xc3\xa4text\n");
+  EXPECT_EQ(report.files, 2U);
+  EXPECT_EQ(report.skipped, std::vector<fs::path>{folder_ / "deep/up"});
+  const LeftOut& left_out = report.left_out;
+  EXPECT_EQ(left_out.hidden.count, 3U) << ".git, deep/.cache, deep/.hidden";
+  EXPECT_EQ(left_out.dangling.count, 2U);
+  EXPECT_EQ(left_out.compressed.count, 2U);
+  EXPECT_EQ(left_out.binary.count, 1U);
+  const std::string line = penstock::text_of(left_out);
+  for (const std::string& part : {"3 hidden files or folders (" + (folder_ / ".git").string() + ", ...)",
+                                  "2 links that lead nowhere (" + (folder_ / "dangling").string() + ", ...)",
+                                  "2 compressed files (" + (folder_ / "b.zip").string() + ", ...)",
+                                  "1 file with zero bytes (" + (folder_ / "picture").string() + ");"})
+    EXPECT_NE(line.find(part), std::string::npos) << part << "\n" << line;
+}
+
+TEST_F(TokenizeTest, TakesWhatIsNamedItself) {
+  fs::create_directory(folder_ / ".notes");
+  test::write_file(folder_ / ".notes/a", "a");
+  test::write_file(folder_ / ".profile", "b");
+  test::write_file(folder_ / "binary", std::string("\0c", 2));
+  const TokenizeReport report =
+      tokenize({.inputs = {folder_ / ".notes", folder_ / ".profile", folder_ / "binary"}, .output = output_});
+  EXPECT_EQ(text_of(output_), std::string("ab\0c", 4));
+  EXPECT_FALSE(report.left_out.any());
+}
+
+TEST_F(TokenizeTest, RefusesACompressedFileThatIsNamedAndSaysHowToDecompressIt) {
+  test::write_file(folder_ / "text.gz", "\x1f\x8b\x08rest");
+  expect_error({.inputs = {folder_ / "text.gz"}, .output = output_},
+               {"text.gz: is compressed (gzip)", "zcat " + (folder_ / "text.gz").string() + " | penstock tokenize"});
+}
+
+TEST_F(TokenizeTest, SaysWhatWasLeftOutWhereNoTextIsLeft) {
+  test::write_file(folder_ / ".hidden", "hidden");
+  expect_error({.inputs = {folder_.path()}, .output = output_}, {"hold no text", "1 hidden file or folder"});
 }
 
 TEST_F(TokenizeTest, RefusesNoInputAndNoText) {

@@ -12,7 +12,8 @@ FILES = ["src/base/sync_folder.cpp", "src/checkpoint/array_file.cpp", "src/check
          "src/comm/mpi/*.cpp", "src/train/*.cpp"]
 # These speak of decks and tables alone.
 OTHERS = {"make_plan.cpp", "run_config.cpp", "run_config_checks.cpp", "taps.cpp"}
-CALL = re.compile(r"\b(?:throw_input_error|InputError|SystemError|CollectiveFailure|abort|fail|refuse|warn)\s*\(")
+CALL = re.compile(r"\b(?:throw_input_error|InputError|SystemError|CollectiveFailure|abort|fail|refuse|warn|CannotOpen|"
+                  r"CollectiveCannotOpen)\s*\(")
 LITERAL = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
 LEADING = re.compile(r"\s*(?:\{\s*\d\s*,\s*)?(?:[\w.]+\s*,\s*)?(?:fmt::format\s*\(\s*)?")
 SHORTEST = 12  # letters of a fixed part that says something

@@ -214,7 +214,7 @@ TEST(Metrics, RowsThatCannotBeReadAreNotReplaced) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "metrics.csv";
   std::filesystem::create_symlink("/proc/self/mem", path);
-  EXPECT_THROW(Metrics(path, 5), SystemError);
+  EXPECT_THROW(Metrics(path, 5), InputError);
   EXPECT_TRUE(std::filesystem::is_symlink(path)) << "the file is still there";
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1) << "nothing beside it";
 }
@@ -223,7 +223,7 @@ TEST(Metrics, AFileThatCannotBeOpenedIsNotReplaced) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "metrics.csv";
   ASSERT_EQ(mknod(path.c_str(), S_IFSOCK | 0600, 0), 0);
-  EXPECT_THROW(Metrics(path, 5), SystemError);
+  EXPECT_THROW(Metrics(path, 5), InputError);
   EXPECT_TRUE(std::filesystem::is_socket(path));
 }
 

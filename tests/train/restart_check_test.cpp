@@ -31,14 +31,14 @@ std::string with(std::string text, const std::string& before, const std::string&
 }
 
 TEST(RestartCheck, TheSameDeckChangesNothing) {
-  const RestartCheck check("step.h5", written, written);
+  const RestartCheck check("step.h5", {written}, {written});
   EXPECT_NO_THROW(check.ensure_same_function());
   EXPECT_TRUE(check.changes_of_data().empty());
   EXPECT_EQ(check.earlier_sequence(), 16);
 }
 
 TEST(RestartCheck, OtherHeadsAreAnotherModel) {
-  const RestartCheck check("step.h5", written, with(written, "heads = 4", "heads = 2"));
+  const RestartCheck check("step.h5", {written}, {with(written, "heads = 4", "heads = 2")});
   try {
     check.ensure_same_function();
     FAIL() << "accepted";
@@ -53,7 +53,7 @@ TEST(RestartCheck, OtherHeadsAreAnotherModel) {
 TEST(RestartCheck, EveryKeyOfTheDataIsTold) {
   std::string now = with(written, "seed = 3", "seed = 4");
   now = with(with(with(now, "one.tok", "two.tok"), "sequence = 16", "sequence = 8"), "global = 8", "global = 4");
-  const std::vector<std::string> lines = RestartCheck("step.h5", written, now).changes_of_data();
+  const std::vector<std::string> lines = RestartCheck("step.h5", {written}, {now}).changes_of_data();
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(lines[0], "the checkpoint was made with run.seed = 3, the deck says 4: data order and dropout change here");
   EXPECT_NE(lines[1].find("data.train = \"one.tok\", the deck says \"two.tok\""), std::string::npos) << lines[1];
@@ -67,14 +67,60 @@ TEST(RestartCheck, TwoNamesOfOneFileAreNoChange) {
   std::filesystem::create_symlink("one.tok", folder.path() / "link.tok");
   const std::string before = with(written, "one.tok", (folder.path() / "one.tok").string());
   const std::string now = with(written, "one.tok", (folder.path() / "link.tok").string());
-  EXPECT_TRUE(RestartCheck("step.h5", before, now).changes_of_data().empty());
+  EXPECT_TRUE(RestartCheck("step.h5", {before}, {now}).changes_of_data().empty());
 }
 
 TEST(RestartCheck, ADeckThatSaysLessIsNotJudged) {
-  const RestartCheck check("step.h5", "", written);
+  const RestartCheck check("step.h5", {""}, {written});
   EXPECT_NO_THROW(check.ensure_same_function());
   EXPECT_TRUE(check.changes_of_data().empty());
   EXPECT_FALSE(check.earlier_sequence());
+}
+
+const DataIdentity short_text{{.tokens = 100, .digest = "fnv1a64-1"}};
+const DataIdentity longer_text{{.tokens = 150, .digest = "fnv1a64-2"}};
+
+std::string refusal_of_data(const RestartCheck& check) {
+  try {
+    check.ensure_same_data();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(RestartCheck, TheSameDataUnderAnotherNameAreNoChange) {
+  const std::string now = with(written, "one.tok", "two.tok");
+  const RestartCheck check("step.h5", {written, json_of(short_text)}, {now, json_of(short_text)});
+  EXPECT_EQ(refusal_of_data(check), "");
+  EXPECT_TRUE(check.changes_of_data().empty());
+}
+
+TEST(RestartCheck, OtherDataUnderTheSameNameAreRefusedWithBothAndTheCure) {
+  const RestartCheck check("step.h5", {written, json_of(short_text)}, {written, json_of(longer_text)});
+  const std::string message = refusal_of_data(check);
+  for (const char* part : {"step.h5: data.train is not the data", "100 tokens (fnv1a64-1) then",
+                           "150 tokens (fnv1a64-2) now", "data.changed = \"continue\""})
+    EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
+}
+
+TEST(RestartCheck, OtherDataAreToldWhereTheDeckAllowsThem) {
+  const std::string now = with(written, "sequence = 16", "sequence = 16\nchanged = \"continue\"");
+  const RestartCheck check("step.h5", {written, json_of(short_text)}, {now, json_of(longer_text)});
+  EXPECT_EQ(refusal_of_data(check), "");
+  ASSERT_EQ(check.changes_of_data().size(), 1u);
+  EXPECT_NE(check.changes_of_data()[0].find("100 tokens (fnv1a64-1) then, 150 tokens (fnv1a64-2) now"),
+            std::string::npos);
+}
+
+TEST(RestartCheck, WhereNoDataAreRecordedTheNameDecidesAndThatIsTold) {
+  const RestartCheck same("step.h5", {written}, {written, json_of(short_text)});
+  EXPECT_EQ(refusal_of_data(same), "");
+  ASSERT_EQ(same.changes_of_data().size(), 1u);
+  EXPECT_NE(same.changes_of_data()[0].find("does not record which data"), std::string::npos);
+  const RestartCheck other("step.h5", {written}, {with(written, "one.tok", "two.tok"), json_of(short_text)});
+  ASSERT_EQ(other.changes_of_data().size(), 2u);
+  EXPECT_NE(other.changes_of_data()[1].find("data.train = \"one.tok\""), std::string::npos);
 }
 
 }  // namespace
