@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/fault.hpp"
+#include "base/user_path.hpp"
 
 namespace penstock {
 
@@ -23,9 +24,10 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
 
 // What the system says about opening, before HDF5's long chain of reasons.
 void ensure_readable(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path))
+  const std::filesystem::file_status status = status_of_path(path, cure);
+  if (std::filesystem::is_directory(status))
     throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
-  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))  // opening a pipe would wait
     throw_input_error("{}: is not a regular file; {}", path.string(), cure);
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0)
@@ -165,7 +167,9 @@ ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<Fi
   if (const std::string found = digest_of(contents_); found != stated)
     throw_damaged(path_,
                   fmt::format("its attributes, names and shapes have the digest {}, it states {}", found, stated));
-  file_bytes_ = std::filesystem::file_size(path_);
+  std::error_code error;
+  file_bytes_ = std::filesystem::file_size(path_, error);
+  if (error) throw_input_error("{}: cannot be looked at: {}; {}", path_.string(), error.message(), cure);
 } catch (const Hdf5Error& error) {
   throw_damaged(path, error.what());
 }

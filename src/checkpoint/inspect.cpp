@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
+#include "base/user_path.hpp"
 
 namespace penstock {
 
@@ -12,10 +13,12 @@ namespace {
 const std::vector<FileFormat> any_format{checkpoint_format, capture_format};
 
 std::filesystem::path folder_of_checkpoints(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder))
-    throw_input_error("{}: is not a folder; name the folder of a run, or its checkpoints folder", folder.string());
+  constexpr std::string_view advice = "name the folder of a run, or its checkpoints folder";
+  if (!std::filesystem::is_directory(status_of_path(folder, advice)))
+    throw_input_error("{}: is not a folder; {}", folder.string(), advice);
   const std::filesystem::path inside = folder / "checkpoints";
-  return std::filesystem::is_directory(inside) ? inside : folder;
+  std::error_code error;
+  return std::filesystem::is_directory(inside, error) ? inside : folder;
 }
 
 std::string text_of_bytes(std::uint64_t bytes) {

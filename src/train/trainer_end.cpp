@@ -54,7 +54,7 @@ std::string Trainer::keep_evidence() {
   saver_->finish();  // one file at a time
   has_evidence_ = true;
   world_->together([this] {
-    if (world_->rank() == 0) std::filesystem::create_directories(folder_.evidence());
+    if (world_->rank() == 0) folder_.create_evidence();
   });
   Saver::Options options = saving();
   options.folder = folder_.evidence();
