@@ -213,8 +213,8 @@ bool RunGuard::may_be_taken(const std::string& text) {
 RunGuard::~RunGuard() {
   heart_.request_stop();
   if (heart_.joinable()) heart_.join();
+  if (descriptor_ >= 0) close(descriptor_);  // first: the look below wants one, and there may be no other left
   if (still_mine()) unlink(file_.c_str());
-  if (descriptor_ >= 0) close(descriptor_);
 }
 
 // The guard has its text before it has its name, so that nobody ever finds an empty one. Whatever the umask, all who

@@ -277,6 +277,9 @@ TEST(RunGuardTest, ARebootCostsAWaitAndNoMore) {
   before.boot = "the boot before";
   write_guard(folder.path(), before.json());
   EXPECT_EQ(refusal(folder.path()), "");
+  write_guard(folder.path(), before.json());
+  const Heart heart(folder.path() / "guard");
+  EXPECT_NE(refusal(folder.path()), "") << "it is another machine of the same host name";
 }
 
 TEST(RunGuardTest, AGuardDatedInTheFutureIsStaleWhenItDoesNotMove) {

@@ -80,6 +80,7 @@ class FullDiskTest(ContractTest):
             result = self.finish(self.start(["sh", "-c", f"ulimit -n {files}; exec \"$@\"", "sh", *alone], cwd=self.folder))
             self.assertNotIn("the guard is gone", result.err)
             self.assertNotIn("has lost its folder", result.err)
+            self.assertFalse((run / "guard").exists(), result.err)
             told += result.err
             if result.code == 0:
                 break
