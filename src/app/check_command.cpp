@@ -8,6 +8,7 @@
 
 #include "app/commands.hpp"
 #include "app/schedule_text.hpp"
+#include "base/user_path.hpp"
 #include "device/device.hpp"
 #include "pipeline/part_times.hpp"
 #include "schedule/report.hpp"
@@ -98,7 +99,7 @@ Costs counted_costs(const ModelPlan& plan) {
 }
 
 Costs measured_costs(const std::string& path, const RunConfig& config, const ModelPlan& plan) {
-  if (!std::filesystem::exists(path))
+  if (!std::filesystem::exists(status_of_path(path, "name the costs.json of a run")))
     throw_input_error("{} does not exist; a run of more than {} steps writes costs.json into its folder", path,
                       StepForecast::last_timed);
   const std::string text = read_text(path);

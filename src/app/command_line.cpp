@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 
 #include "app/commands.hpp"
@@ -142,8 +141,9 @@ int run_chosen(const std::function<int()>& chosen) {
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw SystemError("the output could not be written");
     return code;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "penstock: %s\n", error.what());
-    return failure_of(error).exit_code;
+    const Failure failure = failure_of(error);
+    std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
+    return failure.exit_code;
   }
 }
 
@@ -166,8 +166,7 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    const char* rank = std::getenv("PMI_RANK");  // all ranks of a job have the same command line: one of them speaks
-    if (rank && std::string_view(rank) != "0") return 0;
+    if (!is_first_task()) return 0;  // all ranks of a job have the same command line: one of them speaks
     std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n",
                  error.what());
     return 2;

@@ -35,7 +35,7 @@ int train_command(const TrainRequest& request) {
   } catch (const CollectiveFailure& failure) {
     return end(world, {failure.exit_code(), failure.what()});
   } catch (const std::exception& error) {
-    world.abort(error.what());  // one rank's own trouble, in the middle of a step: the others wait for it
+    world.abort(failure_of(error).message);  // one rank's own trouble, in the middle of a step: the others wait for it
   }
 }
 

@@ -2,10 +2,14 @@
 #include "base/process.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <fstream>
+#include <limits>
 #include <string_view>
 
 namespace penstock {
@@ -16,6 +20,13 @@ namespace {
 std::string_view behind_the_name(std::string_view line) {
   const std::size_t name_end = line.rfind(") ");
   return name_end == line.npos ? std::string_view() : line.substr(name_end + 2);
+}
+
+// Of a link; empty where there is none.
+std::string target_of(const char* link) {
+  char target[64];
+  const ssize_t length = readlink(link, target, sizeof target);
+  return length > 0 ? std::string(target, static_cast<std::size_t>(length)) : "";
 }
 
 }  // namespace
@@ -39,6 +50,26 @@ std::optional<ProcessStat> stat_of_process(std::int64_t process) {
   }
   const auto [end, error] = std::from_chars(fields.data(), fields.data() + fields.size(), stat.start_ticks);
   return error == std::errc() ? std::optional(stat) : std::nullopt;
+}
+
+bool may_run(std::int64_t process) {
+  if (process <= 0 || process > std::numeric_limits<pid_t>::max()) return false;
+  if (kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH) return false;
+  const std::optional<ProcessStat> stat = stat_of_process(process);
+  return !stat || !stat->ended();
+}
+
+std::string boot_id() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  file >> id;
+  return id;
+}
+
+// `unshare --pid` alone leaves the /proc of the namespace outside, where our number is another process's.
+std::string pid_namespace() {
+  if (target_of("/proc/self") != std::to_string(getpid())) return "";
+  return target_of("/proc/self/ns/pid");
 }
 
 }  // namespace penstock

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the system says of a process of this machine.
+// What the system says of processes, and where a process number means something.
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace penstock {
 
@@ -18,5 +19,16 @@ struct ProcessStat {
 /// /proc/<process>/stat. Nothing where no process has this number, or it may not be seen. Takes no memory: it is asked
 /// inside steps, by waits that last.
 std::optional<ProcessStat> stat_of_process(std::int64_t process);
+
+/// Whether a process by this number runs, in this process's PID namespace. In doubt it does: /proc may hide the
+/// processes of other users (hidepid), and a file of it cannot be opened where descriptors are used up.
+bool may_run(std::int64_t process);
+
+/// The system's boot id: of one start of one machine; its containers share it. Empty where it cannot be told.
+std::string boot_id();
+
+/// The PID namespace of this process ("pid:[4026531836]"), within one boot id: a container has its own, and in it other
+/// numbers. Empty where it cannot be told, or where /proc shows the processes of another namespace.
+std::string pid_namespace();
 
 }  // namespace penstock

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/fault.hpp"
+#include "base/user_path.hpp"
 #include "checkpoint/name_list.hpp"
 #include "checkpoint/owner.hpp"
 
@@ -57,7 +58,10 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
 // What the system says about opening, before HDF5's long chain of reasons.
 void ensure_readable(const std::filesystem::path& path) {
   std::error_code error;
-  const auto status = std::filesystem::status(path, error);
+  auto status = std::filesystem::status(path, error);
+  for (const std::errc name : {std::errc::filename_too_long, std::errc::too_many_symbolic_link_levels,
+                               std::errc::no_such_file_or_directory})  // the name itself may be what is wrong
+    if (error == name) status = status_of_path(path, cure);
   if (std::filesystem::is_directory(status))
     throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))  // opening a pipe would wait

@@ -304,7 +304,10 @@ std::uint64_t ArrayWriter::complete() {
     give_back_space(path_);
     sync(path_);
   }
-  return std::filesystem::file_size(path_);
+  std::error_code error;
+  const std::uint64_t bytes = std::filesystem::file_size(path_, error);
+  if (error) throw SystemError(fmt::format("{}: cannot be looked at: {}", path_.string(), error.message()));
+  return bytes;
 }
 
 }  // namespace penstock

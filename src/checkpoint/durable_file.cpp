@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <string_view>
 
 #include "base/error.hpp"
@@ -20,6 +21,13 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view temporary_mark = ".tmp-";
+
+// Containers have the same process numbers, and machines may have the same host name: an old run attempt must not find
+// a file of a later one by the name of its own.
+const std::string& mark_of_this_process() {
+  static const std::string mark = fmt::format("{:08x}", std::random_device()());
+  return mark;
+}
 
 [[noreturn]] void fail(const std::filesystem::path& path, std::string_view what, int reason) {
   throw SystemError(fmt::format("{}: {}: {}", path.string(), what, std::strerror(reason)));
@@ -62,7 +70,8 @@ void write_and_sync(const Descriptor& file, const std::filesystem::path& path, s
 std::filesystem::path temporary_name(const std::filesystem::path& file) {
   char host[256] = "host";
   gethostname(host, sizeof(host) - 1);
-  return file.parent_path() / fmt::format(".{}.tmp-{}-{}", file.filename().string(), host, getpid());
+  return file.parent_path() /
+         fmt::format(".{}.tmp-{}-{}-{}", file.filename().string(), host, getpid(), mark_of_this_process());
 }
 
 int remove_temporaries(const std::filesystem::path& folder) {

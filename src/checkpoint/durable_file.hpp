@@ -14,7 +14,7 @@
 
 namespace penstock {
 
-/// ".step-00000100.h5.tmp-<host>-<process>" beside the file.
+/// ".step-00000100.h5.tmp-<host>-<process>-<a random mark of this process>" next to the file.
 std::filesystem::path temporary_name(const std::filesystem::path& file);
 
 /// Removes what other lives have begun: everything with a temporary name in the folder. Returns how many. Nothing in a

@@ -16,10 +16,19 @@ namespace penstock {
 
 namespace {
 
+double seconds_of(const struct stat& status) {
+  return static_cast<double>(status.st_mtim.tv_sec) + 1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
+}
+
 std::optional<double> descriptor_changed_at(int file) {
   struct stat status {};
-  if (fstat(file, &status) != 0) return std::nullopt;
-  return static_cast<double>(status.st_mtim.tv_sec) + 1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
+  return fstat(file, &status) == 0 ? std::optional(seconds_of(status)) : std::nullopt;
+}
+
+// Of a file that may not be opened.
+std::optional<double> name_changed_at(const std::filesystem::path& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 ? std::optional(seconds_of(status)) : std::nullopt;
 }
 
 }  // namespace
@@ -27,9 +36,16 @@ std::optional<double> descriptor_changed_at(int file) {
 // Opened, not looked at by name: a network file system then asks the server and not its memory.
 std::optional<double> changed_at(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // a pipe would wait
-  if (file < 0) return std::nullopt;
-  const std::optional<double> changed = descriptor_changed_at(file);
-  close(file);
+  const int refused = file < 0 ? errno : 0;
+  std::optional<double> changed;
+  if (file >= 0)
+    changed = descriptor_changed_at(file);
+  else if (refused == EACCES)
+    changed = name_changed_at(path);
+  const int reason = refused != 0 && refused != EACCES ? refused : errno;
+  if (file >= 0) close(file);
+  if (!changed && reason != ENOENT && reason != ENOTDIR)
+    throw SystemError(fmt::format("{}: its time cannot be read: {}", path.string(), std::strerror(reason)));
   return changed;
 }
 

@@ -7,7 +7,8 @@
 
 namespace penstock {
 
-/// When the file was changed last, seconds; nothing where it is not there.
+/// When the file was changed last, seconds; nothing where it is not there. Throws SystemError where that cannot be
+/// known (no descriptor left, a server that does not answer).
 std::optional<double> changed_at(const std::filesystem::path& file);
 
 /// What the folder's clock says now, seconds: it stamps a file that is gone again when this returns. Throws SystemError

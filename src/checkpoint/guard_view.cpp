@@ -2,11 +2,10 @@
 #include "checkpoint/guard_view.hpp"
 
 #include <chrono>
-#include <fstream>
-#include <sstream>
 
 #include "base/error.hpp"
 #include "checkpoint/folder_time.hpp"
+#include "checkpoint/guard_file.hpp"
 
 namespace penstock {
 
@@ -21,6 +20,23 @@ double clock_of(const std::filesystem::path& folder) try { return folder_clock(f
   return now_seconds();
 }
 
+// An unreadable guard names nobody; its heartbeat can be seen all the same.
+GuardHolder holder_in(const std::filesystem::path& guard) {
+  try {
+    return GuardHolder::parse(read_guard(guard).value_or("")).value_or(GuardHolder{});
+  } catch (const SystemError&) {
+    return {};
+  }
+}
+
+// By the rule of GuardTimes. A guard dated in the future has to be watched.
+bool is_alive(const GuardView& view, const std::filesystem::path& guard, double now, const GuardTimes& times) {
+  const HolderState state = judge(view.holder, GuardHolder::this_process(), see_process(view.holder.process));
+  if (state != HolderState::unknown) return state == HolderState::alive;
+  if (view.silent_seconds >= -times.heartbeat_seconds) return view.silent_seconds <= times.stale_seconds;
+  return pulse_of(guard, now, times) == Pulse::beats;
+}
+
 }  // namespace
 
 std::optional<GuardView> look_at_guard(const std::filesystem::path& folder, const GuardTimes& times) {
@@ -29,13 +45,9 @@ std::optional<GuardView> look_at_guard(const std::filesystem::path& folder, cons
   if (!std::filesystem::is_regular_file(guard, error)) return std::nullopt;  // opening a pipe would wait
   const std::optional<double> changed = changed_at(guard);
   if (!changed) return std::nullopt;
-  const double silence = clock_of(folder) - *changed;
-  std::ifstream file(guard);
-  std::ostringstream text;
-  text << file.rdbuf();
-  GuardView view{.holder = GuardHolder::parse(text.str()).value_or(GuardHolder{}), .silent_seconds = silence};
-  const HolderState state = judge(view.holder, GuardHolder::this_process(), start_ticks_of(view.holder.process));
-  view.alive = state == HolderState::alive || (state == HolderState::unknown && silence <= times.stale_seconds);
+  const double now = clock_of(folder);
+  GuardView view{.holder = holder_in(guard), .silent_seconds = now - *changed};
+  view.alive = is_alive(view, guard, now, times);
   return view;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
+#include "base/user_path.hpp"
 #include "checkpoint/owner.hpp"
 
 namespace penstock {
@@ -14,13 +15,14 @@ namespace {
 const std::vector<FileFormat> any_format{checkpoint_format, capture_format};
 
 std::filesystem::path folder_of_checkpoints(const std::filesystem::path& folder) {
+  constexpr std::string_view advice = "name the folder of a run, or its checkpoints folder";
   std::error_code error;
-  const bool is_folder = std::filesystem::is_directory(folder, error);
+  const auto status = std::filesystem::status(folder, error);
   if (error == std::errc::permission_denied)
     throw_input_error("{}: cannot be looked at: {}: {}", folder.string(), error.message(),
                       cure_of_no_permission(folder, "rx"));
-  if (!is_folder)
-    throw_input_error("{}: is not a folder; name the folder of a run, or its checkpoints folder", folder.string());
+  if (!std::filesystem::is_directory(error ? status_of_path(folder, advice) : status))
+    throw_input_error("{}: is not a folder; {}", folder.string(), advice);
   const std::filesystem::path inside = folder / "checkpoints";
   return std::filesystem::is_directory(inside, error) ? inside : folder;
 }

@@ -10,10 +10,8 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -22,19 +20,11 @@
 #include "base/process.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/folder_time.hpp"
+#include "checkpoint/guard_file.hpp"
 
 namespace penstock {
 
 namespace {
-
-std::string text_of_file(const std::filesystem::path& path) {
-  std::error_code error;
-  if (std::filesystem::is_fifo(path, error)) return "";  // opening a pipe would wait
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 std::string local_time() {
   const std::time_t now = std::time(nullptr);
@@ -61,7 +51,13 @@ std::string slurm_job() {
   return job.empty() ? "" : variable("SLURM_CLUSTER_NAME") + "/" + job;
 }
 
-[[noreturn]] void refuse(const std::filesystem::path& guard, const GuardHolder& holder) {
+// A number of a container's is another process's outside.
+std::string_view place_to_kill(const GuardHolder& holder, const GuardHolder& me) {
+  const bool in_a_container = holder.boot == me.boot && !holder.space.empty() && holder.space != me.space;
+  return in_a_container ? "in its container" : "there";
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& guard, const GuardHolder& holder, const GuardHolder& me) {
   if (!holder.is_named())
     throw_input_error(
         "{}: somebody holds this folder, but {} does not say who (it is empty or damaged): where no run writes there, "
@@ -69,35 +65,41 @@ std::string slurm_job() {
         guard.parent_path().string(), guard.string());
   throw_input_error(
       "{}: another run writes in this folder: {}; two writers destroy each other's work: end that run "
-      "(`kill {}` there, or cancel its job), or give this one its own folder with --run DIR",
-      guard.parent_path().string(), words_of(holder), holder.process);
+      "(`kill {}` {}, or cancel its job), or give this one its own folder with --run DIR",
+      guard.parent_path().string(), words_of(holder), holder.process, place_to_kill(holder, me));
 }
 
-// Ranks of a killed job go on for a few seconds: a holder on this machine is given time to leave. Whether it has left.
+// Of a guard that is to be judged; nothing where there is none.
+std::optional<std::string> text_to_judge(const std::filesystem::path& guard) {
+  try {
+    return read_guard(guard);
+  } catch (const SystemError& error) {
+    if (access(guard.c_str(), R_OK) == 0 || errno != EACCES) throw;
+    throw_input_error(
+        "{}: the run of another user holds this folder, or held it: ask the file's owner to end that run or, where "
+        "none "
+        "writes there, to remove the file; or give this run its own folder with --run DIR",
+        error.what());
+  }
+}
+
+// In doubt it is not.
+bool is_text_of(const std::filesystem::path& guard, const std::string& text) {
+  try {
+    return read_guard(guard) == text;
+  } catch (const SystemError&) {
+    return false;
+  }
+}
+
+// Ranks of a killed job go on for a few seconds: a holder that can be seen is given time to leave. Whether it has left.
 bool leaves(const GuardHolder& holder, const GuardTimes& times) {
   const auto start = Clock::now();
-  while (start_ticks_of(holder.process) == holder.start_ticks) {
+  while (see_process(holder.process).start_ticks == holder.start_ticks) {
     if (seconds_since(start) > times.leaving_seconds) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return true;
-}
-
-// Watches a guard of another machine. Returns when it is stale or gone; throws when somebody touches it.
-void watch(const std::filesystem::path& guard, const GuardHolder& holder, const GuardTimes& times) {
-  const auto first = changed_at(guard);
-  if (!first) return;
-  if (folder_clock(guard.parent_path()) - *first <= times.stale_seconds)
-    log_warning("{}: held by {}: waiting up to {:.0f} s for a sign of its life", guard.string(), words_of(holder),
-                times.patience_seconds);
-  for (const auto start = Clock::now();;) {
-    const auto changed = changed_at(guard);
-    if (!changed) return;
-    if (folder_clock(guard.parent_path()) - *changed > times.stale_seconds) return;
-    const double waited = seconds_since(start);
-    if (*changed != *first || waited > times.patience_seconds) refuse(guard, holder);
-    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(1.0, times.heartbeat_seconds / 4)));
-  }
 }
 
 // Like a rename that replaces nothing. Over NFS a link may be made and its answer be lost: the count of names tells.
@@ -119,23 +121,27 @@ std::string words_of(const GuardHolder& holder) {
   return fmt::format("process {} on {}, since {}", holder.process, holder.host, holder.started);
 }
 
-std::optional<std::int64_t> start_ticks_of(std::int64_t process) {
+SeenProcess see_process(std::int64_t process) {
+  if (!may_run(process)) return {};
   const std::optional<ProcessStat> stat = stat_of_process(process);
-  return stat && !stat->ended() ? std::optional(stat->start_ticks) : std::nullopt;
+  return {.runs = true, .start_ticks = stat ? std::optional(stat->start_ticks) : std::nullopt};
 }
 
 std::string GuardHolder::json() const {
   return nlohmann::ordered_json{
-             {"host", host},       {"boot", boot},   {"process", process}, {"start_ticks", start_ticks}, {"life", life},
-             {"started", started}, {"epoch", epoch}, {"job", job},         {"requeues", requeues}}
+             {"host", host},         {"boot", boot},       {"process", process}, {"start_ticks", start_ticks},
+             {"life", life},         {"started", started}, {"epoch", epoch},     {"job", job},
+             {"requeues", requeues}, {"space", space}}
              .dump() +
          "\n";
 }
 
+// Guards of earlier versions have no space.
 std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
   const nlohmann::json json = nlohmann::json::parse(text);
-  return GuardHolder{json.at("host"),    json.at("boot"),  json.at("process"), json.at("start_ticks"), json.at("life"),
-                     json.at("started"), json.at("epoch"), json.at("job"),     json.at("requeues")};
+  return GuardHolder{json.at("host"),     json.at("boot"),        json.at("process"), json.at("start_ticks"),
+                     json.at("life"),     json.at("started"),     json.at("epoch"),   json.at("job"),
+                     json.at("requeues"), json.value("space", "")};
 } catch (const nlohmann::json::exception&) {
   return std::nullopt;
 }
@@ -143,22 +149,24 @@ std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
 GuardHolder GuardHolder::this_process() {
   char host[256] = "?";
   gethostname(host, sizeof(host) - 1);
-  std::string boot = text_of_file("/proc/sys/kernel/random/boot_id");
-  boot.erase(boot.find_last_not_of(" \n") + 1);
+  const std::string space = pid_namespace();
+  const std::optional<ProcessStat> stat = space.empty() ? std::nullopt : stat_of_process(getpid());
   return {.host = host,
-          .boot = boot,
+          .boot = boot_id(),
           .process = getpid(),
-          .start_ticks = start_ticks_of(getpid()).value_or(0),
+          .start_ticks = stat ? stat->start_ticks : 0,
           .life = new_life(),
           .started = local_time(),
           .epoch = 1,
           .job = slurm_job(),
-          .requeues = std::atoll(variable("SLURM_RESTART_COUNT").c_str())};
+          .requeues = std::atoll(variable("SLURM_RESTART_COUNT").c_str()),
+          .space = space};
 }
 
-// Containers of one machine share the boot id and not the process numbers: there the heartbeat has to tell.
-HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now) {
-  if (other.boot == me.boot && ticks_now == other.start_ticks) return HolderState::alive;
+HolderState judge(const GuardHolder& other, const GuardHolder& me, const SeenProcess& seen) {
+  const bool in_view = !me.boot.empty() && other.boot == me.boot && !me.space.empty() && other.space == me.space;
+  if (!in_view || other.start_ticks == 0 || (seen.runs && !seen.start_ticks)) return HolderState::unknown;
+  if (seen.runs && seen.start_ticks == other.start_ticks) return HolderState::alive;
   return other.host == me.host ? HolderState::dead : HolderState::unknown;
 }
 
@@ -168,7 +176,7 @@ bool supersedes(const GuardHolder& me, const GuardHolder& other) {
 }
 
 std::string life_of_guard(const std::filesystem::path& folder) {
-  const auto holder = GuardHolder::parse(text_of_file(folder / "guard"));
+  const auto holder = GuardHolder::parse(read_guard(folder / "guard").value_or(""));
   return holder ? holder->life : "";
 }
 
@@ -178,14 +186,8 @@ RunGuard::RunGuard(const std::filesystem::path& folder, GuardTimes times, GuardH
   for (int attempt = 0; !try_to_take(); ++attempt) {
     if (attempt == attempts)
       throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
-    const std::string text = text_of_file(file_);
-    const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
-    const GuardHolder holder = parsed.value_or(GuardHolder{});
-    const HolderState state = parsed ? judge(holder, me_, start_ticks_of(holder.process)) : HolderState::unknown;
-    const bool superseded = supersedes(me_, holder);
-    if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder);
-    if (state == HolderState::unknown && !superseded) watch(file_, holder, times_);
-    take_over(text);
+    const std::optional<std::string> text = text_to_judge(file_);
+    if (text && may_be_taken(*text)) take_over(*text);
   }
   heart_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
 }
@@ -194,11 +196,28 @@ RunGuard::SetAside::~SetAside() {
   if (!file.empty()) unlink(file.c_str());
 }
 
+// Whether the guard with this text is a dead life's, or one's that this life supersedes. Waits until that is known, and
+// throws where its holder lives. False where the guard has changed meanwhile.
+bool RunGuard::may_be_taken(const std::string& text) {
+  const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
+  const GuardHolder holder = parsed.value_or(GuardHolder{});
+  const HolderState state = parsed ? judge(holder, me_, see_process(holder.process)) : HolderState::unknown;
+  const bool superseded = supersedes(me_, holder);
+  if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder, me_);
+  if (state != HolderState::unknown || superseded) return true;
+  const Pulse pulse = pulse_of(file_, folder_clock(file_.parent_path()), times_, [&] {
+    log_warning("{}: held by {}: waiting up to {:.0f} s for a sign of its life", file_.string(), words_of(holder),
+                times_.patience_seconds);
+  });
+  if (pulse == Pulse::beats && read_guard(file_) == text) refuse(file_, holder, me_);
+  return pulse == Pulse::stale;
+}
+
 RunGuard::~RunGuard() {
   heart_.request_stop();
   if (heart_.joinable()) heart_.join();
+  if (descriptor_ >= 0) close(descriptor_);  // first: the look below wants one, and there may be no other left
   if (still_mine() && rename(set_aside_.file.c_str(), file_.c_str()) != 0) unlink(file_.c_str());
-  if (descriptor_ >= 0) close(descriptor_);
 }
 
 // The guard has its text before it has its name, so that nobody ever finds an empty one.
@@ -223,9 +242,11 @@ bool RunGuard::try_to_take() {
 // back.
 void RunGuard::take_over(const std::string& stale) {
   const std::filesystem::path aside = file_.parent_path() / (".guard.tmp-stale-" + me_.life);
-  if (rename(file_.c_str(), aside.c_str()) != 0) return;
-  const std::string moved = text_of_file(aside);
-  if (moved == stale) {
+  if (rename(file_.c_str(), aside.c_str()) != 0) {
+    if (errno == ENOENT) return;
+    throw SystemError(fmt::format("{}: cannot be taken over: {}", file_.string(), std::strerror(errno)));
+  }
+  if (is_text_of(aside, stale)) {
     const GuardHolder holder = GuardHolder::parse(stale).value_or(GuardHolder{});
     me_.epoch = holder.epoch + 1;
     log_warning(
@@ -267,36 +288,54 @@ void RunGuard::beat(const std::stop_token& stop) {
       futimens(descriptor_, nullptr);
       touch = Clock::now() + seconds(times_.heartbeat_seconds);
     }
-    still_mine();
+    const Look seen = look();
     if (lost_ && end == Clock::time_point::max()) {
-      log_error("{}", loss());
+      log_error("{}", loss(seen));
       end = Clock::now() + seconds(times_.ending_seconds);
     }
     if (Clock::now() < end || !end_ || stop.stop_requested()) continue;
-    end_(loss());
+    end_(loss(seen));
     return;
   }
 }
 
-std::optional<GuardHolder> RunGuard::look() const {
-  std::optional<GuardHolder> holder = GuardHolder::parse(text_of_file(file_));
-  if (holder && holder->life != me_.life && !planted(Fault::stale_guard)) lost_ = true;
-  return holder;
+RunGuard::Look RunGuard::look() const {
+  std::optional<std::string> text;
+  try {
+    text = read_guard(file_);
+  } catch (const SystemError& error) {
+    return {.standing = Standing::unreadable, .problem = error.what()};
+  }
+  if (!text) return {.standing = Standing::gone};
+  const std::optional<GuardHolder> holder = GuardHolder::parse(*text);
+  if (!holder) return {.standing = Standing::damaged};
+  if (holder->life == me_.life || planted(Fault::stale_guard)) return {.standing = Standing::mine, .holder = holder};
+  lost_ = true;
+  return {.standing = Standing::others, .holder = holder};
 }
 
-bool RunGuard::still_mine() const { return look().has_value() && !lost_; }
+bool RunGuard::still_mine() const { return look().standing == Standing::mine && !lost_; }
 
 // A guard that is gone may come back (a network file system that hesitates); one that is another's does not.
-std::string RunGuard::loss() const {
-  const std::optional<GuardHolder> holder = look();
-  return fmt::format(
-      "{}: this run has lost its folder{}; it writes nothing more", file_.string(),
-      holder ? fmt::format(" to {} (epoch {}, this life is of epoch {})", words_of(*holder), holder->epoch, me_.epoch)
-             : std::string(": the guard is gone"));
+std::string RunGuard::loss(const Look& seen) const {
+  std::string why;
+  if (seen.standing == Standing::others)
+    why = fmt::format(" to {} (epoch {}, this life is of epoch {})", words_of(*seen.holder), seen.holder->epoch,
+                      me_.epoch);
+  else if (seen.standing == Standing::gone)
+    why = ": the guard is gone";
+  else if (seen.standing == Standing::damaged)
+    why = ": the guard is empty or damaged";
+  return fmt::format("{}: this run has lost its folder{}; it writes nothing more", file_.string(), why);
 }
 
 void RunGuard::ensure_mine() const {
-  if (!still_mine()) throw SystemError(loss());
+  const Look seen = look();
+  if (lost_ || seen.standing == Standing::gone || seen.standing == Standing::damaged) throw FolderLost(loss(seen));
+  if (seen.standing == Standing::unreadable)
+    throw SystemError(
+        fmt::format("{}: so it is not known whether this run still holds its folder, and nothing gets a name there now",
+                    seen.problem));
 }
 
 }  // namespace penstock

@@ -20,6 +20,8 @@
 #include <string>
 #include <thread>
 
+#include "base/error.hpp"
+
 namespace penstock {
 
 /// Who holds a folder: what the file `guard` says, as JSON.
@@ -33,6 +35,7 @@ struct GuardHolder {
   std::int64_t epoch = 1;        ///< one more than that of the life it was taken over from
   std::string job = {};          ///< of Slurm, with its cluster; empty without
   std::int64_t requeues = 0;     ///< of that job before this life
+  std::string space = {};        ///< PID namespace of its number (base/process); empty: not known
 
   /// False: a guard that is empty or damaged.
   bool is_named() const { return !life.empty(); }
@@ -48,31 +51,52 @@ struct GuardHolder {
 std::string words_of(const GuardHolder& holder);
 
 enum class HolderState {
-  alive,    ///< a process of this machine that runs
-  dead,     ///< of this machine, and it does not run any more, or of an earlier boot
-  unknown,  ///< of another machine: only its heartbeat can tell
+  alive,    ///< a process that runs and can be seen from here
+  dead,     ///< it could be seen from here, and does not run any more
+  unknown,  ///< of another machine, boot or container, or hidden: only its heartbeat can tell
 };
 
-/// When a process of this machine was started, in ticks since boot; nothing where none that runs has this number.
-std::optional<std::int64_t> start_ticks_of(std::int64_t process);
+/// What can be seen from here of the process by a number.
+struct SeenProcess {
+  bool runs = false;                             ///< one by this number; in doubt it does
+  std::optional<std::int64_t> start_ticks = {};  ///< since boot; nothing where it is hidden, or none runs
+};
+SeenProcess see_process(std::int64_t process);
 
-/// Judges another holder from where `me` stands. `ticks_now` are the start ticks of the process by the holder's number
-/// on this machine, if there is one.
-HolderState judge(const GuardHolder& other, const GuardHolder& me, std::optional<std::int64_t> ticks_now);
+/// Judges another holder from where `me` stands. `seen` is the process that has its number here, and it is the holder's
+/// only in the same PID namespace of the same boot: a container has numbers of its own. A host name proves nothing,
+/// since two machines may share one. Another boot id is another machine, or this one after a reboot. The kernel may
+/// give the number of a namespace that has ended to a new one; then the holder has ended with it, and has other start
+/// ticks than any process of the new one.
+HolderState judge(const GuardHolder& other, const GuardHolder& me, const SeenProcess& seen);
 
 /// Whether `me` is a later life of the same Slurm job: Slurm has ended the other one, whatever still beats.
 bool supersedes(const GuardHolder& me, const GuardHolder& other);
 
+/// A holder that cannot be seen from here is judged by the time of change of its file:
+///  - It lives if that time moves, in either direction, while the file is watched.
+///  - It is stale if the folder's clock is stale_seconds past that time. The clock is asked once. What is left of
+///    stale_seconds is measured by our own clock, since the clock of a file server may jump.
+///  - A time in the future (such a clock jumped back) says nothing of the past: the file is stale if its time does not
+///  move
+///    for patience_seconds of watching.
 struct GuardTimes {
   double heartbeat_seconds = 10;  ///< between two touches of the file
   double look_seconds = 1;        ///< between two looks whether another life has taken it
-  double stale_seconds = 60;      ///< a guard of another machine that is not touched for so long is stale
-  double leaving_seconds = 5;     ///< how long a living holder on this machine may take to leave: ranks of a killed job
-  double patience_seconds = 75;   ///< how long to watch such a guard for a heartbeat, or until it is stale
-  double ending_seconds = 30;     ///< how long a life that lost its folder may take to end by itself
+  double stale_seconds = 60;      ///< a guard whose holder cannot be seen and that is not touched for so long is stale
+  double leaving_seconds = 5;    ///< how long a living holder that can be seen may take to leave: ranks of a killed job
+  double patience_seconds = 75;  ///< how long to watch a guard that is dated in the future
+  double ending_seconds = 30;    ///< how long a life that lost its folder may take to end by itself
 };
 
-/// The life that holds a run's folder; empty where none does.
+/// The folder is another life's, or the guard is gone: this life writes nothing more. What cannot be known is a plain
+/// SystemError.
+class FolderLost : public SystemError {
+ public:
+  using SystemError::SystemError;
+};
+
+/// The life that holds a run's folder; empty where none does. Throws SystemError where the guard cannot be read.
 std::string life_of_guard(const std::filesystem::path& folder);
 
 /// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.
@@ -81,7 +105,7 @@ std::string life_of_guard(const std::filesystem::path& folder);
 class RunGuard {
  public:
   /// Throws InputError, with host, process, since when and the cures, when somebody who lives holds the folder. The
-  /// folder must be there. Waits while it is not clear whether a holder on another machine lives.
+  /// folder must be there. Waits while it is not clear whether a holder that cannot be seen from here lives.
   explicit RunGuard(const std::filesystem::path& folder, GuardTimes times = {},
                     GuardHolder me = GuardHolder::this_process());
   /// What ends this life when another has its folder and it does not end by itself (it waits for ranks of a lost node).
@@ -95,18 +119,27 @@ class RunGuard {
   void remove_what_others_began();
 
   const GuardHolder& holder() const { return me_; }
+  /// False also where the guard cannot be read.
   bool still_mine() const;
   /// Another life was seen to hold the folder: this one writes nothing more and has to end. Costs no look.
   bool lost() const { return lost_; }
-  /// Throws SystemError, with the new holder, unless `still_mine`: to be called before a file gets its name. From any
-  /// thread.
+  /// Throws FolderLost, with the new holder, where the folder is lost, and SystemError where the guard cannot be read:
+  /// to be called before a file gets its name. From any thread.
   void ensure_mine() const;
 
  private:
+  enum class Standing { mine, others, gone, damaged, unreadable };
+  struct Look {
+    Standing standing = Standing::gone;
+    std::optional<GuardHolder> holder = {};
+    std::string problem = {};  // of an unreadable guard
+  };
+
   bool try_to_take();
+  bool may_be_taken(const std::string& text);
   void take_over(const std::string& stale);
-  std::optional<GuardHolder> look() const;
-  std::string loss() const;
+  Look look() const;
+  std::string loss(const Look& seen) const;
   void beat(const std::stop_token& stop);
 
   // The guard that was taken over. It goes with its owner.

@@ -24,6 +24,10 @@
 
 namespace penstock {
 
+/// Whether this is the first of the tasks that a launcher started, as far as its variables say: one of a job speaks
+/// where no World is there to ask.
+bool is_first_task();
+
 /// Throws SystemError with MPI's own text unless `code` is MPI_SUCCESS.
 void check_mpi(int code, std::source_location where = std::source_location::current());
 
@@ -57,7 +61,8 @@ using WaitText = std::function<Awaited()>;
 /// `broadcast`).
 class World {
  public:
-  /// Throws InputError when srun started the ranks as singletons (SLURM_STEP_NUM_TASKS > 1 and no PMI).
+  /// Throws InputError in a world of one where the launcher started several tasks: it is another MPI's, and so are they
+  /// all alone. The first of them throws; in the others the process ends with code 0.
   World();
   ~World();
   World(const World&) = delete;

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/user_path.hpp"
 
 namespace penstock {
 
@@ -163,8 +164,9 @@ Deck Deck::parse(std::string_view text, std::string name_for_messages) {
 }
 
 Deck Deck::load(const std::string& path) {
-  if (std::filesystem::is_directory(path)) throw_input_error("{}: this is a folder; give the deck's file", path);
-  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+  const std::filesystem::file_status status = status_of_path(path, "give the path of a TOML file");
+  if (std::filesystem::is_directory(status)) throw_input_error("{}: this is a folder; give the deck's file", path);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))  // opening a pipe would wait
     throw_input_error("{}: is not a regular file; give the path of a TOML file", path);
   std::ifstream file(path, std::ios::binary);
   if (!file) throw_input_error("{}: cannot open this deck; give the path of a TOML file that you may read", path);

@@ -16,8 +16,13 @@ constexpr std::size_t most_waiting_bytes = std::size_t{1} << 20;
 
 /// The place that is really written: a link stays a link and what it points to is replaced.
 std::filesystem::path resolve(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return std::filesystem::is_symlink(path, ignored) ? std::filesystem::weakly_canonical(path, ignored) : path;
+  std::error_code error;
+  if (!std::filesystem::is_symlink(path, error)) return path;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+  if (error)
+    throw_input_error("{}: cannot be created ({}); name a file in a folder that exists and may be written to",
+                      path.string(), error.message());
+  return real;
 }
 
 void check_may_replace(const std::filesystem::path& path) {

@@ -168,6 +168,14 @@ std::vector<fs::path> present_outputs(const TokenizeRequest& request) {
   return present;
 }
 
+fs::path real_output(const fs::path& output) {
+  std::error_code error;
+  const fs::path real = fs::weakly_canonical(output, error);
+  if (error)
+    throw_input_error("tokenize: {} cannot be created ({}); name another file", output.string(), error.message());
+  return real;
+}
+
 void check_outputs(const TokenizeRequest& request) {
   if (request.output.empty()) throw_input_error("tokenize: no output was named; name one with -o FILE");
   for (const fs::path& output : outputs_of(request)) refuse_to_replace_others(output);
@@ -175,7 +183,7 @@ void check_outputs(const TokenizeRequest& request) {
   const double fraction = request.held_back_fraction;
   if (!(fraction >= 1e-6 && fraction <= 1.0 - 1e-6))
     throw_input_error("tokenize: the held-back fraction is {}; it lies between 0 and 1, for instance 0.1", fraction);
-  if (fs::weakly_canonical(request.output) == fs::weakly_canonical(*request.held_back))
+  if (real_output(request.output) == real_output(*request.held_back))
     throw_input_error("tokenize: {} is named for the tokens and for the held-back part; use two files",
                       request.output.string());
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "base/user_path.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "data/file_descriptor.hpp"
 
@@ -63,7 +64,7 @@ std::string digest_of(const std::filesystem::path& path, std::atomic<std::uint64
 std::string beginning_of_name(const std::filesystem::path& file) {
   std::error_code error;
   const std::string identity =
-      fmt::format("{} {} {}", std::filesystem::absolute(file).string(), std::filesystem::file_size(file, error),
+      fmt::format("{} {} {}", absolute_path(file).string(), std::filesystem::file_size(file, error),
                   std::filesystem::last_write_time(file, error).time_since_epoch().count());
   Digest digest;
   digest.add(std::as_bytes(std::span(identity)));
@@ -98,7 +99,7 @@ std::string copy(const std::filesystem::path& file, const std::filesystem::path&
   discard(temporary);
   std::optional<FileDescriptor> target = FileDescriptor::create(temporary);
   if (!target) throw SystemError(fmt::format("{}: another process makes this copy", temporary.string()));
-  reserve_space(temporary, std::filesystem::file_size(file));
+  reserve_space(temporary, FileDescriptor::open_to_read(file, "data.stage copies it to each node").size_in_bytes());
   Digest digest;
   read_through(file, progress, [&](std::span<const std::byte> bytes) {
     digest.add(bytes);
@@ -143,7 +144,8 @@ void compare_nodes(World& world, const std::vector<std::filesystem::path>& files
 
 StagedFile stage_file(const std::filesystem::path& file, const std::filesystem::path& folder,
                       std::atomic<std::uint64_t>& progress) {
-  if (!std::filesystem::is_directory(folder))
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored))
     throw_input_error("data.stage = \"{}\" is not a folder on {}; name one on a disk of each node's own, such as /tmp",
                       folder.string(), World::host());
   if (const auto earlier = find_earlier(file, folder, progress)) return *earlier;

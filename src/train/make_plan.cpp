@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/user_path.hpp"
 #include "schedule/csv.hpp"
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
@@ -15,9 +16,10 @@ namespace penstock {
 std::string read_schedule_file(const std::string& path) {
   if (path.empty()) return "";
   std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error))
+  const std::filesystem::file_status status = status_of_path(path, "name a CSV file, or a schedule instead");
+  if (!std::filesystem::is_regular_file(status))
     throw_input_error("the schedule's file {} {}; name a CSV file, or a schedule instead", path,
-                      std::filesystem::exists(path, error) ? "is not a file" : "does not exist");
+                      std::filesystem::exists(status) ? "is not a file" : "does not exist");
   constexpr std::uintmax_t most_bytes = 256 << 20;
   if (std::filesystem::file_size(path, error) > most_bytes)
     throw_input_error("the schedule's file {} is larger than any table that Penstock plans; name a CSV file", path);

@@ -61,7 +61,8 @@ KeptRows rows_up_to(const std::filesystem::path& metrics, std::int64_t last_step
 
 void keep_damaged(const std::filesystem::path& metrics, const std::string& damage) {
   std::filesystem::path aside = metrics.parent_path() / "metrics.damaged.csv";
-  for (int copy = 2; std::filesystem::exists(aside); ++copy)
+  std::error_code none;
+  for (int copy = 2; std::filesystem::exists(aside, none); ++copy)
     aside = metrics.parent_path() / fmt::format("metrics.damaged-{}.csv", copy);
   std::error_code error;
   std::filesystem::copy_file(metrics, aside, error);

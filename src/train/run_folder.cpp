@@ -5,17 +5,20 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <fstream>
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/user_path.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/owner.hpp"
 
 namespace penstock {
 
 std::string read_text(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path))  // opening a pipe would wait
+  const std::filesystem::file_status status = status_of_path(path, "name another");
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))  // opening a pipe would wait
     throw_input_error("{}: is not a regular file; name another", path.string());
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
@@ -24,9 +27,39 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+void remove_empty_folders(const std::vector<std::filesystem::path>& folders) {
+  std::error_code not_empty;
+  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) std::filesystem::remove(*folder, not_empty);
+}
+
+namespace {
+
+// With links followed, as far as it is there.
+std::filesystem::path real_path(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(absolute_path(path), error);
+  if (error) throw_input_error("{}: cannot be looked at: {}; name another", path.string(), error.message());
+  return real;
+}
+
+// One by one, so that it is known what was made where the next one cannot be.
+std::error_code make_folders(const std::filesystem::path& folder, std::vector<std::filesystem::path>& made) {
+  std::error_code error;
+  std::filesystem::path part;
+  for (const std::filesystem::path& name : folder) {
+    part /= name;
+    if (std::filesystem::is_directory(part, error)) continue;
+    if (std::filesystem::create_directory(part, error)) made.push_back(part);
+    if (error) break;
+  }
+  return error;
+}
+
+}  // namespace
+
 bool RunFolder::contains(const std::filesystem::path& file) const {
-  const std::filesystem::path folder = std::filesystem::weakly_canonical(path_);
-  const std::filesystem::path inside = std::filesystem::weakly_canonical(file);
+  const std::filesystem::path folder = real_path(path_);
+  const std::filesystem::path inside = real_path(file);
   return std::mismatch(folder.begin(), folder.end(), inside.begin(), inside.end()).first == folder.end();
 }
 
@@ -48,9 +81,13 @@ bool RunFolder::holds_steps() const {
 
 void RunFolder::check() const {
   if (path_.empty()) throw InputError("--run names no folder; name one, or leave --run out");
+  constexpr std::size_t longest_inside = 128;  // bytes: "/checkpoints/" and the temporary name of a checkpoint
+  if (path_.native().size() + longest_inside > PATH_MAX)
+    refuse(path_, std::make_error_code(std::errc::filename_too_long));
   std::error_code error;
-  for (std::filesystem::path part = std::filesystem::absolute(path_); !part.empty(); part = part.parent_path()) {
+  for (std::filesystem::path part = absolute_path(path_); !part.empty(); part = part.parent_path()) {
     const auto status = std::filesystem::status(part, error);
+    if (error == std::errc::filename_too_long || error == std::errc::too_many_symbolic_link_levels) refuse(part, error);
     if (!std::filesystem::exists(status)) {  // not there, or not to be seen: the folder above it says why
       if (part == part.root_path()) break;
       continue;
@@ -81,14 +118,20 @@ void RunFolder::ensure_changeable() const {
           path_.string(), file.string(), may_read(file) ? "write" : "read", cure_of_no_permission(file, "rw"));
 }
 
-void RunFolder::create() const {
+void RunFolder::create(std::vector<std::filesystem::path>& made) const {
+  for (const auto& folder : {checkpoints(), captures()})
+    if (const std::error_code error = make_folders(folder, made)) refuse(folder, error);
+}
+
+void RunFolder::refuse(const std::filesystem::path& part, const std::error_code& error) const {
+  throw_input_error("the run folder {} cannot be made: {}: {}; choose another with --run", path_.string(),
+                    part.string(), error.message());
+}
+
+void RunFolder::create_evidence() const {
   std::error_code error;
-  for (const auto& folder : {checkpoints(), captures()}) {
-    std::filesystem::create_directories(folder, error);
-    if (error)
-      throw_input_error("the run folder {} cannot be made: {}: {}; choose another with --run", path_.string(),
-                        folder.string(), error.message());
-  }
+  std::filesystem::create_directories(evidence(), error);
+  if (error) throw SystemError(fmt::format("{}: cannot be made: {}", evidence().string(), error.message()));
 }
 
 // Readers see the old text or the new one, never half of it.
@@ -118,7 +161,7 @@ std::optional<std::filesystem::path> RunFolder::product_choices_for(
   std::error_code error;
   if (std::filesystem::exists(product_choices(), error)) return product_choices();
   if (!restart) return std::nullopt;
-  const RunFolder writer(std::filesystem::absolute(*restart).parent_path().parent_path());
+  const RunFolder writer(absolute_path(*restart).parent_path().parent_path());
   if (std::filesystem::exists(writer.product_choices(), error)) return writer.product_choices();
   return std::nullopt;
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,9 @@ namespace penstock {
 
 /// A file's text. Throws SystemError when it cannot be read.
 std::string read_text(const std::filesystem::path& path);
+
+/// Removes those of the folders that hold nothing, the last of them first.
+void remove_empty_folders(const std::vector<std::filesystem::path>& folders);
 
 class RunFolder {
  public:
@@ -58,8 +62,15 @@ class RunFolder {
   /// Throws InputError where a run attempt would replace something that this user may not read or write: it is another
   /// user's, or its owner wants it to stay.
   void ensure_changeable() const;
-  /// Makes the folder and those in it. Throws InputError.
-  void create() const;
+  /// Makes the folder and those in it, and adds to `made` those that were not there, outermost first. Throws
+  /// InputError.
+  void create(std::vector<std::filesystem::path>& made) const;
+  void create() const {
+    std::vector<std::filesystem::path> made;
+    create(made);
+  }
+  /// Throws SystemError.
+  void create_evidence() const;
   void set_report_aside() const;
   void write_report(const std::string& text) const;
   void write_deck(const std::string& toml) const;
@@ -76,6 +87,7 @@ class RunFolder {
               std::string_view reason = "") const;
 
  private:
+  [[noreturn]] void refuse(const std::filesystem::path& part, const std::error_code& error) const;
   void write_text(const std::filesystem::path& path, const std::string& text) const;
 
   std::filesystem::path path_;

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/median.hpp"
+#include "base/user_path.hpp"
 #include "config/deck.hpp"
 #include "train/run_folder.hpp"
 #include "train/time_text.hpp"
@@ -135,8 +136,9 @@ std::optional<double> RunStatus::seconds_left() const {
 }
 
 RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path))
-    throw_input_error("{}: is not a run folder; name one, such as runs/<the deck's name>", path.string());
+  constexpr std::string_view advice = "name one, such as runs/<the deck's name>";
+  if (!std::filesystem::is_directory(status_of_path(path, advice)))
+    throw_input_error("{}: is not a run folder; {}", path.string(), advice);
   const RunFolder folder(path);
   RunStatus status;
   status.folder = path;

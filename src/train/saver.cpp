@@ -7,6 +7,7 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/run_guard.hpp"
 #include "train/finite_state.hpp"
 
 namespace penstock {
@@ -105,8 +106,9 @@ std::string Saver::what_nothing_goes_on_from() {
 bool Saver::may_write() const {
   if (options_.ensure_mine) try {
       options_.ensure_mine();
-    } catch (const std::exception&) {
+    } catch (const FolderLost&) {
       return false;
+    } catch (const std::exception&) {  // a guard that cannot be read now is no proof
     }
   return true;
 }

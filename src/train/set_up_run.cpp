@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/log.hpp"
+#include "base/user_path.hpp"
 #include "device/device.hpp"
 #include "schedule/schedule.hpp"
 #include "train/cores.hpp"
@@ -21,10 +22,10 @@ namespace penstock {
 namespace {
 
 std::string read_deck_text(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error))
+  const std::filesystem::file_status status = status_of_path(path, "name a TOML file such as input/tiny.toml");
+  if (!std::filesystem::is_regular_file(status))
     throw_input_error("the deck {} {}; name a TOML file such as input/tiny.toml", path.string(),
-                      std::filesystem::exists(path, error) ? "is not a file" : "does not exist");
+                      std::filesystem::exists(status) ? "is not a file" : "does not exist");
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
   text << file.rdbuf();

@@ -78,6 +78,7 @@ class Trainer {
   void refuse_to_change_what_is_anothers() const;
   bool others_saved_meanwhile(const std::optional<std::string>& restart);
   void begin_life(const std::optional<std::string>& restart);
+  void remove_empty(const std::vector<std::filesystem::path>& made);
   void write_first_files();
   std::optional<std::filesystem::path> checkpoint_to_load(const std::string& restart);
   void refuse_an_end_before(std::int64_t step) const;

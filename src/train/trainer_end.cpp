@@ -14,10 +14,12 @@ namespace penstock {
 
 // What becomes of the record must not change what becomes of the run.
 void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason) {
-  if (world_->rank() != 0 || !guard_ || !guard_->still_mine()) return;
+  if (world_->rank() != 0 || !guard_) return;
   try {
+    guard_->ensure_mine();
     folder_.record(end, step_, exit_code, message, reason);
     if (end == LifeEnd::failed) folder_.write_report(message + "\n");
+  } catch (const FolderLost&) {  // the record belongs to the new holder
   } catch (const std::exception& error) {
     log_warning("{}", error.what());
   }
@@ -52,7 +54,7 @@ std::string Trainer::keep_evidence() {
   saver_->finish();  // one file at a time
   has_evidence_ = true;
   world_->together([this] {
-    if (world_->rank() == 0) std::filesystem::create_directories(folder_.evidence());
+    if (world_->rank() == 0) folder_.create_evidence();
   });
   Saver::Options options = saving();
   options.folder = folder_.evidence();

@@ -129,7 +129,8 @@ std::unique_ptr<RunGuard> Trainer::guard_run_folder(const std::optional<std::str
       throw InputError("--restart names no file; name a checkpoint, or latest, or leave --restart out");
     folder_.check();
     refuse_steps_of_another_run(restart);
-    if (!std::filesystem::exists(folder_.path())) return;
+    std::error_code error;
+    if (!std::filesystem::exists(folder_.path(), error)) return;
     folder_.ensure_changeable();
     if (restart == "latest") refuse_an_end_before_all();
     guard = take_guard();
@@ -249,17 +250,23 @@ bool Trainer::others_saved_meanwhile(const std::optional<std::string>& restart) 
 
 // The first that is written. From the record of this life on, whatever ends it before its first step is recorded, too.
 void Trainer::begin_life(const std::optional<std::string>& restart) {
-  world_->together([&] {
-    if (world_->rank() != 0) return;
-    folder_.create();
-    if (!guard_) {
-      guard_ = take_guard();
-      guard_->remove_what_others_began();
-    }
-    refuse_steps_of_another_run(restart);
-    folder_.set_report_aside();
-    folder_.record(LifeEnd::running, step_, 0, "");
-  });
+  std::vector<std::filesystem::path> made;
+  try {
+    world_->together([&] {
+      if (world_->rank() != 0) return;
+      folder_.create(made);
+      if (!guard_) {
+        guard_ = take_guard();
+        guard_->remove_what_others_began();
+      }
+      refuse_steps_of_another_run(restart);
+      folder_.set_report_aside();
+      folder_.record(LifeEnd::running, step_, 0, "");
+    });
+  } catch (const CollectiveFailure&) {
+    remove_empty(made);
+    throw;
+  }
   try {
     write_first_files();
     keep_failures();
@@ -268,8 +275,16 @@ void Trainer::begin_life(const std::optional<std::string>& restart) {
     watch_speeds();
   } catch (const CollectiveFailure& failure) {
     record(LifeEnd::failed, failure.exit_code(), failure.what());
+    remove_empty(made);
     throw;
   }
+}
+
+// Folders that this run made and has nothing in, since it does not begin.
+void Trainer::remove_empty(const std::vector<std::filesystem::path>& made) {
+  if (made.empty()) return;
+  guard_.reset();  // it lies in the outermost
+  remove_empty_folders(made);
 }
 
 // Checkpoints of later steps do not belong to the curve that goes on here, and damaged ones must not count among the
@@ -306,7 +321,8 @@ void Trainer::refuse_an_end_before_all() const {
 
 // Whether the run folder holds this step: then a life that finds all steps done is simply done.
 bool Trainer::saved_in_this_folder(std::int64_t step) const {
-  return std::filesystem::exists(folder_.checkpoints() / checkpoint_name(step));
+  std::error_code error;
+  return std::filesystem::exists(folder_.checkpoints() / checkpoint_name(step), error);
 }
 
 std::optional<std::filesystem::path> Trainer::checkpoint_to_load(const std::string& restart) {

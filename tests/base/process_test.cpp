@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +35,26 @@ TEST(Process, HasEndedBeforeItsParentAsksAndIsNotThereAfterwards) {
   EXPECT_TRUE(stat->ended());
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   EXPECT_FALSE(stat_of_process(child));
+  EXPECT_FALSE(may_run(child));
+}
+
+TEST(Process, MayRunWhereItIsNotKnown) {
+  EXPECT_TRUE(may_run(getpid()));
+  for (const std::int64_t none : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 22, std::int64_t{1} << 40})
+    EXPECT_FALSE(may_run(none)) << none;
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit no_file{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &no_file);
+  const bool seen = stat_of_process(getpid()).has_value(), runs = may_run(getpid());
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_FALSE(seen);
+  EXPECT_TRUE(runs) << "/proc cannot be read, and that is no proof";
+}
+
+TEST(Process, KnowsItsBootAndItsNamespace) {
+  EXPECT_EQ(boot_id().size(), 36U) << boot_id();
+  EXPECT_TRUE(pid_namespace().starts_with("pid:[")) << pid_namespace();
 }
 
 }  // namespace

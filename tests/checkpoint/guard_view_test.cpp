@@ -58,6 +58,31 @@ TEST(GuardView, OnAnotherMachineTheHeartbeatTells) {
   EXPECT_FALSE(look_at_guard(folder.path(), {.stale_seconds = -1})->alive);
 }
 
+TEST(GuardView, InAContainerTheHeartbeatTells) {
+  const TemporaryFolder folder;
+  GuardHolder inside = GuardHolder::this_process();
+  inside.space = "pid:[1]";
+  inside.process = 1 << 22;  // nobody has this number here
+  std::ofstream(folder.path() / "guard") << inside.json();
+  EXPECT_TRUE(look_at_guard(folder.path())->alive);
+  EXPECT_FALSE(look_at_guard(folder.path(), {.stale_seconds = -1})->alive);
+}
+
+TEST(GuardView, AGuardDatedInTheFutureIsWatched) {
+  const TemporaryFolder folder;
+  GuardHolder far = GuardHolder::this_process();
+  far.boot = "another boot";
+  const std::filesystem::path guard = folder.path() / "guard";
+  std::ofstream(guard) << far.json();
+  std::filesystem::last_write_time(guard, std::filesystem::last_write_time(guard) + std::chrono::hours(1));
+  EXPECT_FALSE(look_at_guard(folder.path(), {.heartbeat_seconds = 0.02, .patience_seconds = 0.3})->alive);
+  std::jthread heart([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    std::filesystem::last_write_time(guard, std::filesystem::last_write_time(guard) + std::chrono::seconds(10));
+  });
+  EXPECT_TRUE(look_at_guard(folder.path(), {.heartbeat_seconds = 0.02, .patience_seconds = 30})->alive);
+}
+
 TEST(GuardView, TheFolderTellsTheTimeWhateverThisMachinesClockSays) {
   const TemporaryFolder folder;
   GuardHolder far = GuardHolder::this_process();

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -14,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "checkpoint/durable_file.hpp"
+#include "checkpoint/folder_time.hpp"
 #include "checkpoint/temporary_folder.hpp"
 
 namespace penstock::run_guard_test {
@@ -48,6 +50,21 @@ std::string refusal(const std::filesystem::path& folder, GuardTimes times = bris
   return "";
 }
 
+/// Touches a file as a holder elsewhere would.
+class Heart {
+ public:
+  explicit Heart(const std::filesystem::path& guard)
+      : thread_([guard](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            utimensat(AT_FDCWD, guard.c_str(), nullptr, 0);
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          }
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
 TEST(GuardHolderTest, SurvivesItsText) {
   const GuardHolder me = GuardHolder::this_process();
   EXPECT_EQ(GuardHolder::parse(me.json()), me);
@@ -56,15 +73,64 @@ TEST(GuardHolderTest, SurvivesItsText) {
   for (const char* text : {"", "{", "{\"host\": 3}", "[]", "host"}) EXPECT_FALSE(GuardHolder::parse(text)) << text;
 }
 
-TEST(GuardHolderTest, IsJudgedByBootProcessAndHost) {
-  const GuardHolder me{"here", "boot-2", 10, 500, "mine", ""};
-  EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, 400), HolderState::alive);
-  EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, 450), HolderState::dead)
-      << "the number was given to another process";
-  EXPECT_EQ(judge({"here", "boot-2", 9, 400, "", ""}, me, std::nullopt), HolderState::dead);
-  EXPECT_EQ(judge({"here", "boot-1", 9, 400, "", ""}, me, 400), HolderState::dead) << "the machine was started again";
-  EXPECT_EQ(judge({"there", "boot-1", 9, 400, "", ""}, me, 400), HolderState::unknown);
-  EXPECT_EQ(judge({"container", "boot-2", 9, 400, "", ""}, me, std::nullopt), HolderState::unknown);
+TEST(GuardHolderTest, AGuardOfTheEarlierVersionIsReadAndHasNoSpace) {
+  const auto holder = GuardHolder::parse(
+      R"({"host":"here","boot":"boot-2","process":9,"start_ticks":400,"life":"abc","started":"2026-11-01 10:00:00",)"
+      R"("epoch":3,"job":"big/7","requeues":1})");
+  ASSERT_TRUE(holder);
+  EXPECT_EQ(holder->life, "abc");
+  EXPECT_EQ(holder->epoch, 3);
+  EXPECT_EQ(holder->space, "");
+}
+
+// This process's own identity: boot and PID namespace are known wherever the tests run.
+TEST(GuardHolderTest, KnowsWhereItsNumberMeansSomething) {
+  const GuardHolder me = GuardHolder::this_process();
+  EXPECT_EQ(me.boot.size(), 36U) << me.boot;
+  EXPECT_TRUE(me.space.starts_with("pid:[")) << me.space;
+}
+
+GuardHolder judged(std::string host, std::string boot, std::string space) {
+  return {
+      .host = std::move(host), .boot = std::move(boot), .process = 9, .start_ticks = 400, .space = std::move(space)};
+}
+
+SeenProcess started_at(std::int64_t ticks) { return {.runs = true, .start_ticks = ticks}; }
+
+TEST(GuardHolderTest, IsJudgedByItsProcessWhereThatCanBeSeen) {
+  const GuardHolder me = judged("here", "boot-2", "pid:[1]");
+  EXPECT_EQ(judge(me, me, started_at(400)), HolderState::alive);
+  EXPECT_EQ(judge(me, me, started_at(450)), HolderState::dead) << "the number was given to another process";
+  EXPECT_EQ(judge(me, me, {}), HolderState::dead);
+  EXPECT_EQ(judge(judged("renamed", "boot-2", "pid:[1]"), me, started_at(400)), HolderState::alive);
+  EXPECT_EQ(judge(judged("renamed", "boot-2", "pid:[1]"), me, {}), HolderState::unknown);
+}
+
+TEST(GuardHolderTest, IsNotJudgedByAProcessThatMayBeAnother) {
+  const GuardHolder me = judged("here", "boot-2", "pid:[1]");
+  const std::vector<std::pair<GuardHolder, const char*>> others{
+      {judged("here", "boot-2", "pid:[2]"), "a container under the same host name"},
+      {judged("container", "boot-2", "pid:[2]"), "a container"},
+      {judged("here", "boot-2", ""), "a guard of the earlier version"},
+      {judged("here", "boot-1", "pid:[1]"), "two machines with one host name, or this one before it was started again"},
+      {judged("there", "boot-1", "pid:[1]"), "another machine"}};
+  for (const auto& [other, what] : others)
+    for (const SeenProcess& seen : {SeenProcess{}, started_at(400), started_at(450)})
+      EXPECT_EQ(judge(other, me, seen), HolderState::unknown) << what;
+  const GuardHolder blind = judged("here", "", "");
+  EXPECT_EQ(judge(blind, blind, {}), HolderState::unknown) << "who knows neither boot nor namespace sees nobody";
+  EXPECT_EQ(judge(me, me, {.runs = true}), HolderState::unknown) << "/proc hides the processes of other users";
+  GuardHolder unseen = me;
+  unseen.start_ticks = 0;
+  EXPECT_EQ(judge(unseen, me, started_at(400)), HolderState::unknown) << "it could not see itself";
+}
+
+TEST(GuardHolderTest, SeesProcesses) {
+  const SeenProcess me = see_process(getpid());
+  EXPECT_TRUE(me.runs);
+  EXPECT_EQ(me.start_ticks, GuardHolder::this_process().start_ticks);
+  for (const std::int64_t none : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 40})
+    EXPECT_FALSE(see_process(none).runs) << none;
 }
 
 GuardHolder of_job(std::string job, std::int64_t requeues) {
@@ -203,6 +269,134 @@ TEST(RunGuardTest, AnotherMachineIsJudgedByItsHeartbeat) {
   });
   const std::string message = refusal(folder.path());
   EXPECT_NE(message.find("process 4242 on node17, since 2026-11-01 10:00:00"), std::string::npos) << message;
+}
+
+TEST(RunGuardTest, AContainerThatBeatsIsLeftAlone) {
+  const TemporaryFolder folder;
+  GuardHolder inside = GuardHolder::this_process();  // same host name and boot, and nobody has the number here
+  inside.process = 1 << 22;
+  inside.space = "pid:[1]";
+  write_guard(folder.path(), inside.json());
+  EXPECT_EQ(refusal(folder.path()), "") << "it beats no more";
+  write_guard(folder.path(), inside.json());
+  const Heart heart(folder.path() / "guard");
+  const std::string message = refusal(folder.path());
+  EXPECT_NE(message.find("`kill 4194304` in its container"), std::string::npos) << message;
+}
+
+TEST(RunGuardTest, ARebootCostsAWaitAndNoMore) {
+  const TemporaryFolder folder;
+  GuardHolder before = GuardHolder::this_process();
+  before.boot = "the boot before";
+  write_guard(folder.path(), before.json());
+  EXPECT_EQ(refusal(folder.path()), "");
+  write_guard(folder.path(), before.json());
+  const Heart heart(folder.path() / "guard");
+  EXPECT_NE(refusal(folder.path()), "") << "it is another machine of the same host name";
+}
+
+TEST(RunGuardTest, AGuardDatedInTheFutureIsStaleWhenItDoesNotMove) {
+  const TemporaryFolder folder;
+  write_guard(folder.path(), elsewhere().json(), -3600);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(refusal(folder.path()), "");
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::duration<double>(brisk.patience_seconds));
+}
+
+TEST(RunGuardTest, AServersClockThatJumpedBackDoesNotHideAHeart) {
+  const TemporaryFolder folder;
+  write_guard(folder.path(), elsewhere().json(), -3600);
+  std::jthread heart([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    utimensat(AT_FDCWD, (folder.path() / "guard").c_str(), nullptr, 0);  // an hour earlier than the file says
+  });
+  EXPECT_NE(refusal(folder.path(), {.heartbeat_seconds = 0.02, .patience_seconds = 30}), "");
+}
+
+TEST(RunGuardTest, AServersClockThatJumpsWhileAGuardIsWatchedMakesNobodyStale) {
+  const TemporaryFolder folder;
+  write_guard(folder.path(), elsewhere().json());
+  std::jthread heart([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    write_guard(folder.path(), elsewhere().json(), 86400);  // a heartbeat by a clock that has jumped back by a day
+  });
+  EXPECT_NE(refusal(folder.path(), {.heartbeat_seconds = 0.02, .stale_seconds = 30}), "");
+}
+
+/// No file can be opened while this lives.
+class NoDescriptorsLeft {
+ public:
+  NoDescriptorsLeft() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoDescriptorsLeft() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST(RunGuardTest, AGuardThatCannotBeOpenedIsNotGone) {
+  const TemporaryFolder folder;
+  const RunGuard guard(folder.path(), brisk);
+  std::string why;
+  bool lost = false;
+  {
+    const NoDescriptorsLeft none;
+    try {
+      guard.ensure_mine();
+    } catch (const FolderLost& error) {
+      lost = true;
+      why = error.what();
+    } catch (const SystemError& error) {
+      why = error.what();
+    }
+    usleep(100000);  // looks of the heart
+  }
+  EXPECT_FALSE(lost);
+  EXPECT_NE(why.find("guard: cannot be read: Too many open files"), std::string::npos) << why;
+  EXPECT_FALSE(guard.lost());
+  EXPECT_NO_THROW(guard.ensure_mine());
+  std::filesystem::remove(folder.path() / "guard");
+  EXPECT_THROW(guard.ensure_mine(), FolderLost);
+}
+
+TEST(RunGuardTest, ItsTimeIsNotGoneEither) {
+  const TemporaryFolder folder;
+  write_guard(folder.path(), "");
+  const NoDescriptorsLeft none;
+  EXPECT_THROW(changed_at(folder.path() / "guard"), SystemError);
+  EXPECT_THROW(life_of_guard(folder.path()), SystemError);
+}
+
+TEST(RunGuardTest, IsReadableWhateverTheUmask) {
+  const TemporaryFolder folder;
+  const mode_t before = umask(0077);
+  const RunGuard guard(folder.path(), brisk);
+  umask(before);
+  struct stat status {};
+  ASSERT_EQ(stat((folder.path() / "guard").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0644U);
+}
+
+/// What a start says to somebody who is not root.
+int code_of_refusal_without_rights(const std::filesystem::path& folder) {
+  constexpr uid_t nobody = 65534;
+  if (geteuid() == 0 && setresuid(nobody, nobody, nobody) != 0) return 3;
+  const std::string message = refusal(folder);
+  if (message.find("guard: cannot be read: Permission denied: the run of another user") != std::string::npos) return 0;
+  std::fprintf(stderr, "%s\n", message.c_str());
+  return 1;
+}
+
+TEST(RunGuardDeathTest, AGuardOfAnotherUserThatMayNotBeReadIsLeftAlone) {
+  const TemporaryFolder folder;
+  chmod(folder.path().c_str(), 0777);
+  write_guard(folder.path(), elsewhere().json(), 100);
+  chmod((folder.path() / "guard").c_str(), 0);
+  EXPECT_EXIT(std::_Exit(code_of_refusal_without_rights(folder.path())), testing::ExitedWithCode(0), "");
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "guard"));
 }
 
 TEST(RunGuardTest, HalfWrittenGuardIsJudgedByItsAge) {

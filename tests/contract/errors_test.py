@@ -102,13 +102,30 @@ class DeckTest(Refusal):
         self.refuse("1 * 2 * 1 = 2", "3 ranks", "-n 2", mesh=TWO, ranks=3)
         self.refuse("2 * 2 * 2 = 8", "1 rank,", "-n 8", mesh=Mesh(2, 2, 2), ranks=1)
 
-    def test_ranks_that_srun_started_without_mpi(self):
-        # `srun --mpi=none` starts every rank as a world of its own, and would train the same model many times over.
-        words = self.command(deck=self.deck)
+    def test_tasks_of_the_launcher_of_another_mpi(self):
+        # Every task is a world of its own, and with mesh.auto all would train the same model. PMIX_RANK proves nothing.
+        words = self.command(deck=self.deck, settings={"mesh.auto": True})
         alone = words[words.index(str(PROGRAM)):]
-        result = self.finish(self.start(alone, environment={"SLURM_STEP_NUM_TASKS": "4"}, cwd=self.place))
-        self.assertEqual(result.code, 2, result.err)
-        self.check_message(result, ["4", "srun", "--mpi="])
+        for size, rank in (("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+                           ("PMI_SIZE", "PMI_RANK")):
+            for task in ("0", "3"):
+                with self.subTest(size=size, task=task):
+                    told = {size: "4", rank: task, "PMIX_RANK": task}
+                    result = self.finish(self.start(alone, environment=told, cwd=self.place))
+                    if task == "0":
+                        self.assertEqual(result.code, 2, result.err)
+                        self.check_message(result, [f"4 tasks were started ({size})", "the launcher of another MPI",
+                                                    "mpiexec --version", "srun --mpi=pmi2"])
+                    else:
+                        self.assertEqual((result.code, result.out, result.err), (0, "", ""))
+                    self.assertEqual(files_below(self.place), {})
+
+    def test_a_world_of_one_that_is_meant_to_be(self):
+        settings = {"run.stop": 1}
+        self.train(deck=self.deck, settings=settings, run=self.folder / "one", expect=75)
+        words = self.command(deck=self.deck, settings=settings, run=self.folder / "in-a-step")
+        slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}  # mpiexec starts its proxies as a step of two
+        self.end_well(self.start(words, environment=slurm, cwd=self.folder), expect=75)
 
     def test_heads_that_tensor_does_not_divide(self):
         self.refuse("mesh.tensor = 3 does not divide model.heads = 4", "1, 2 or 4", "model.heads",
@@ -313,6 +330,61 @@ class RunFolderTest(Refusal):
         result = self.finish(self.start(words, cwd=self.place))
         self.assertEqual(result.code, 2)
         self.check_message(result, ["--set mesh", "section.key=value"])
+
+
+LONG = "x" * 256  # bytes of a name: one more than a file system takes
+
+
+class PathTest(Refusal):
+    """Paths that the system cannot follow: names that are too long, links in a circle, a working folder that is gone."""
+
+    def check_refusal(self, result, *parts):
+        self.assertEqual(result.code, 2, result.err)
+        self.assertNotIn("filesystem error", result.err)
+        self.check_message(result, parts)
+
+    def test_names_that_are_too_long_and_links_in_a_circle(self):
+        circle = self.folder / "circle"
+        circle.symlink_to(circle)
+        text, made = self.folder / "train.tok.txt", self.folder / "made.tok"
+        for path, reason in ((self.folder / LONG, "File name too long"), (circle, "Too many levels of symbolic links")):
+            for words in (["check", path], ["check", path / "x.toml"], ["check", self.deck, "--costs", path],
+                          ["check", self.deck, "--set", f"schedule.file={path}"], ["schedule", "--file", path],
+                          ["checkpoint", "list", path], ["checkpoint", "verify", path], ["checkpoint", "show", path],
+                          ["checkpoint", "diff", path, path], ["status", path], ["train", path],
+                          ["tokenize", "-o", path, text], ["tokenize", "-o", made, "--held-back", path, text]):
+                with self.subTest(words=words):
+                    result = self.penstock(*words, expect=2)
+                    self.assertNotIn("filesystem error", result.err)
+                    self.assertIn(reason, result.err)
+            self.assertIn(reason, self.penstock("tokenize", "-o", made, path, expect=2).err)
+            for options in ({"run": path}, {"run": path / "deeper"}, {"restart": path}, {"tokens": path},
+                            {"settings": {"data.validation": str(path)}}, {"settings": {"data.stage": str(path)}}):
+                with self.subTest(options=options):
+                    words = self.command(deck=self.deck, **options)
+                    result = self.finish(self.start(words[words.index(str(PROGRAM)):], cwd=self.place))
+                    self.check_refusal(result, str(path))
+        names = {entry.name for entry in self.folder.iterdir() if not entry.name.startswith("log-")}
+        self.assertEqual(names, {"circle", "small.toml", "train.tok", "train.tok.txt", "working"})
+        self.assertEqual(files_below(self.place), {})
+
+    def test_a_run_folder_whose_files_would_have_too_long_paths(self):
+        path = self.folder / "/".join(["x" * 200] * 19)  # below the system's 4096 bytes, but not with what lies in it
+        path = str(path) + "/" + "y" * (4000 - len(str(path)))
+        self.refuse("cannot be made", "File name too long", "choose another with --run", run=path)
+
+    def test_a_working_folder_that_is_gone(self):
+        inside = "mkdir gone && cd gone && rmdir ../gone && exec \"$@\""
+        train = ["train", self.deck, "--set", f"data.train={self.tokens}"]
+        for words in (["check", "x.toml"], ["train", "x.toml"], train, [*train, "--run", "run"],
+                      [*train, "--run", self.folder / "run", "--restart", "x.h5"], ["status", "run"],
+                      ["checkpoint", "list", "run"], ["checkpoint", "verify", "x.h5"]):
+            with self.subTest(words=words):
+                result = self.finish(self.start(["sh", "-c", inside, "sh", str(PROGRAM), *map(str, words)], cwd=self.place))
+                self.check_refusal(result, "starts from the working folder", "`cd` to a folder that is there")
+        words = [*train, "--set", "run.stop=1", "--run", self.folder / "run"]  # all from the root
+        result = self.finish(self.start(["sh", "-c", inside, "sh", str(PROGRAM), *map(str, words)], cwd=self.place))
+        self.assertEqual(result.code, 75, result.err)
 
 
 class RestartTest(Refusal):

@@ -2,13 +2,14 @@
 """Disks that are full, read-only or gone: what was saved stays whole, the run goes on where it can, and says so."""
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import time
 import unittest
 
-from penstock import DROPOUT, ONE, TINY, ContractTest, Mesh, checkpoint, curve, files_below, main, rows
+from penstock import DROPOUT, ONE, PROGRAM, TINY, ContractTest, Mesh, checkpoint, curve, files_below, main, rows
 
 
 class FullDiskTest(ContractTest):
@@ -48,6 +49,43 @@ class FullDiskTest(ContractTest):
         self.train(deck=TINY, mesh=mesh, settings=DROPOUT, run="straight")
         self.assertEqual(curve(run), curve(self.folder / "straight"))
         self.assert_same_bits(checkpoint(run, 20), checkpoint(self.folder / "straight", 20))
+
+    def test_a_run_that_a_full_disk_refuses_leaves_no_empty_folder(self):
+        self.mount(1)
+        deck = self.small_deck()
+        filler = self.disk / "filler"
+        with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)) == 4096:
+                pass
+        before = files_below(self.disk)
+        result = self.train(deck=deck, run=self.disk / "runs/of/mine", expect=1)
+        self.assertIn("No space left on device", result.err)
+        self.assertEqual(files_below(self.disk), before)
+        os.truncate(filler, filler.stat().st_size - 8192)  # for the guard and the record, and for nothing more
+        result = self.train(deck=deck, run=self.disk / "runs/of/mine", expect=1)
+        self.assertIn("No space left on device", result.err)
+        self.assertEqual([path for path in self.disk.rglob("*") if path.is_dir() and not any(path.iterdir())], [])
+        (self.disk / "mine").mkdir()
+        self.train(deck=deck, run=self.disk / "mine", expect=1)
+        self.assertTrue((self.disk / "mine").is_dir(), "somebody else made it")
+
+    def test_too_few_open_files_take_no_folder_away(self):
+        """Whatever the number at which a file cannot be opened: a guard that cannot be is not gone."""
+        run = self.folder / "run"
+        words = self.command(deck=self.small_deck(checkpoint={"retries": 0}), run=run, settings={"run.steps": 3})
+        alone = words[words.index(str(PROGRAM)):]
+        told = ""
+        for files in range(10, 40):
+            shutil.rmtree(run, ignore_errors=True)
+            result = self.finish(self.start(["sh", "-c", f"ulimit -n {files}; exec \"$@\"", "sh", *alone], cwd=self.folder))
+            self.assertNotIn("the guard is gone", result.err)
+            self.assertNotIn("has lost its folder", result.err)
+            self.assertFalse((run / "guard").exists(), result.err)
+            told += result.err
+            if result.code == 0:
+                break
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("Too many open files", told)
 
     def test_several_writers(self):
         self.mount(12)

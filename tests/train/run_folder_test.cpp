@@ -118,6 +118,49 @@ TEST(RunFolder, CreateMakesItsFolders) {
   EXPECT_NO_THROW(folder.create()) << "twice";
 }
 
+TEST(RunFolder, WhatItMadeCanBeRemovedAgainWhereItIsEmpty) {
+  const TemporaryFolder parent;
+  std::filesystem::create_directory(parent.path() / "theirs");
+  const RunFolder folder(parent.path() / "theirs" / "a" / "b");
+  std::vector<std::filesystem::path> made;
+  folder.create(made);
+  const std::vector<std::filesystem::path> expected{parent.path() / "theirs" / "a", folder.path(), folder.checkpoints(),
+                                                    folder.captures()};
+  EXPECT_EQ(made, expected);
+  write(folder.end(), "{}");
+  remove_empty_folders(made);
+  EXPECT_TRUE(std::filesystem::exists(folder.end()));
+  EXPECT_FALSE(std::filesystem::exists(folder.checkpoints()));
+  std::filesystem::remove(folder.end());
+  remove_empty_folders(made);
+  EXPECT_TRUE(std::filesystem::is_empty(parent.path() / "theirs"));
+  made.clear();
+  folder.create();
+  folder.create(made);
+  EXPECT_TRUE(made.empty()) << "all were there";
+}
+
+TEST(RunFolder, WhatItMadeIsKnownAlsoWhereItCannotMakeAll) {
+  const TemporaryFolder parent;
+  write(parent.path() / "captures", "a file in the way");
+  std::vector<std::filesystem::path> made;
+  EXPECT_THROW(RunFolder(parent.path()).create(made), InputError);
+  EXPECT_EQ(made, std::vector<std::filesystem::path>{parent.path() / "checkpoints"});
+}
+
+TEST(RunFolder, NamesThatTheSystemDoesNotTakeAreRefused) {
+  const TemporaryFolder parent;
+  std::filesystem::create_symlink(parent.path() / "circle", parent.path() / "circle");
+  std::filesystem::path deep = parent.path();
+  while (deep.native().size() < 3900) deep /= std::string(99, 'd');
+  for (const auto& path : {parent.path() / std::string(256, 'x'), parent.path() / std::string(256, 'x') / "run",
+                           parent.path() / "circle", parent.path() / "circle" / "run", deep / std::string(99, 'e')}) {
+    const std::string message = message_of([&] { RunFolder(path).check(); });
+    EXPECT_NE(message.find("cannot be made"), std::string::npos) << message;
+    EXPECT_NE(message.find("--run"), std::string::npos) << message;
+  }
+}
+
 TEST(RunFolder, CreateSaysWhyItCannot) {
   const TemporaryFolder parent;
   write(parent.path() / "checkpoints", "a file in the way");

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/run_guard.hpp"
 #include "checkpoint/sample_model.hpp"
 #include "checkpoint/shared_folder.hpp"
 
@@ -126,7 +127,7 @@ TEST_F(SaverTest, WhatCannotBeSavedHarmsNothing) {
   Saver::Options with = options();
   with.keep = 1;
   with.ensure_mine = [&mine] {
-    if (!mine) throw SystemError("another life's");
+    if (!mine) throw FolderLost("another life's");
   };
   Saver save = saver(with);
   state.fill();
@@ -142,7 +143,20 @@ TEST_F(SaverTest, WhatCannotBeSavedHarmsNothing) {
   EXPECT_EQ(steps(), std::vector<std::int64_t>{1});
   EXPECT_EQ(wrong_in(1), 0);
   mine = true;
-  EXPECT_EQ(save.lost_folder(), false) << "a guard that could not be read may come back";
+  EXPECT_EQ(save.lost_folder(), false) << "a guard that is gone may come back";
+}
+
+TEST_F(SaverTest, AGuardThatCannotBeReadTakesNoFolderAway) {
+  Saver::Options with = options();
+  with.retries = 0;
+  with.ensure_mine = [] { throw SystemError("guard: cannot be read: Too many open files"); };
+  Saver save = saver(with);
+  state.fill();
+  save.save(queue, meta(1));
+  save.finish();
+  EXPECT_EQ(save.saved_step(), -1);
+  EXPECT_FALSE(save.lost_folder());
+  EXPECT_NE(save.why_not().find("Too many open files"), std::string::npos) << save.why_not();
 }
 
 TEST_F(SaverTest, NoFileGetsItsNameBeforeTheRows) {

@@ -5,11 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -20,31 +19,46 @@ namespace penstock {
 
 namespace {
 
-// `srun --mpi=none` starts every task as a world of one and lets all of them "succeed" side by side. The first task
+// How a launcher tells a task how many there are, and which one it is.
+struct LauncherVariables {
+  const char* size;
+  const char* rank;
+};
+constexpr LauncherVariables pmi{"PMI_SIZE", "PMI_RANK"}, open_mpi{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+    slurm{"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"};
+
+int number_in(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value ? std::atoi(value) : 0;
+}
+
+// The launcher's own number of tasks, where this MPI should have heard of it. Slurm's is that of the step: mpiexec
+// starts its proxies as one, and then PMI_SIZE counts. PMIX_RANK says nothing of this MPI.
+std::optional<LauncherVariables> launcher_of_several() {
+  if (number_in(pmi.size) > 1) return pmi;
+  if (number_in(open_mpi.size) > 1) return open_mpi;
+  if (number_in(slurm.size) > 1 && !std::getenv(pmi.size)) return slurm;
+  return std::nullopt;
+}
+
+// The launcher of another MPI, like `srun --mpi=none`, starts every task as a world of one: each says that its mesh
+// needs more ranks, or, with mesh.auto, all of them train the same run and "succeed" side by side. The first task
 // speaks and fails for all.
-void refuse_singletons() {
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  if (!tasks || std::atoi(tasks) <= 1 || std::getenv("PMI_SIZE") || std::getenv("PMIX_RANK")) return;
-  const char* task = std::getenv("SLURM_PROCID");
-  if (task && std::atoi(task) != 0) _exit(0);
+void refuse_world_of_one() {
+  const std::optional<LauncherVariables> launcher = launcher_of_several();
+  if (!launcher) return;
+  MPI_Finalize();
+  if (!is_first_task()) _exit(0);
   throw_input_error(
-      "srun started {} tasks that do not know of each other (no PMI): each would train alone; start them with "
-      "`srun --mpi=pmi2`, or with mpiexec inside the job",
-      tasks);
+      "{} tasks were started ({}) that do not know of each other: started by the launcher of another MPI, each would "
+      "train alone; start them with the mpiexec of MPICH (`mpiexec --version` says HYDRA), or with `srun --mpi=pmi2`",
+      std::getenv(launcher->size), launcher->size);
 }
 
-// Where a process's number means something: the host, and the PID namespace on it.
+// Where a process's number means something; empty where nobody knows.
 std::string process_space() {
-  char space[64] = "";
-  const ssize_t length = readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
-  return World::host() + " " + (length > 0 ? std::string(space, static_cast<std::size_t>(length)) : "?");
-}
-
-// A process that has ended stays until its parent asks for it. In doubt it lives.
-bool is_alive(int process) {
-  if (kill(process, 0) != 0 && errno == ESRCH) return false;
-  const std::optional<ProcessStat> stat = stat_of_process(process);
-  return !stat || !stat->ended();
+  const std::string boot = boot_id(), pids = pid_namespace();
+  return boot.empty() || pids.empty() ? "" : boot + " " + pids;
 }
 
 // In MPI_Finalize MPICH 4.0.2 asks every peer to acknowledge the end of its connection, answers those of others only
@@ -62,6 +76,12 @@ void fall_silent() {
 
 }  // namespace
 
+bool is_first_task() {
+  for (const LauncherVariables& launcher : {pmi, open_mpi, slurm})
+    if (std::getenv(launcher.rank)) return number_in(launcher.rank) == 0;
+  return true;
+}
+
 void check_mpi(int code, std::source_location where) {
   if (code == MPI_SUCCESS) return;
   char text[MPI_MAX_ERROR_STRING];
@@ -74,6 +94,10 @@ void check_mpi(int code, std::source_location where) {
 Failure failure_of(const std::exception& error) {
   if (const auto* collective = dynamic_cast<const CollectiveFailure*>(&error))
     return {collective->exit_code(), collective->what()};
+  if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error)) {
+    const std::string path = file->path1().empty() ? "the working folder" : file->path1().string();
+    return {1, fmt::format("{}: {}", path, file->code().message())};
+  }
   return {dynamic_cast<const InputError*>(&error) ? 2 : 1, error.what()};
 }
 
@@ -84,12 +108,12 @@ std::string World::host() {
 }
 
 World::World() {
-  refuse_singletons();
   int provided = 0;
   check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_));
+  if (size_ == 1) refuse_world_of_one();
   if (provided != MPI_THREAD_MULTIPLE)
     throw SystemError("this MPI library does not grant MPI_THREAD_MULTIPLE; use an MPICH that was built with threads");
   watchdog_ = std::make_unique<Watchdog>(rank_, size_, [] { MPI_Abort(MPI_COMM_WORLD, 1); });
@@ -118,15 +142,17 @@ void World::find_nodes() {
 }
 
 void World::find_neighbours() {
+  const std::vector<std::string> hosts = gather(host());
   const std::vector<std::string> spaces = gather(process_space());
   const std::vector<std::string> processes = gather(std::to_string(getpid()));
+  const std::string& space = spaces[static_cast<std::size_t>(rank_)];
   std::vector<std::string> names;
   for (int r = 0; r < size_; ++r) {
     const auto i = static_cast<std::size_t>(r);
-    names.push_back(
-        fmt::format("rank {} on {}, process {}", r, spaces[i].substr(0, spaces[i].find(' ')), processes[i]));
+    names.push_back(fmt::format("rank {} on {}, process {}", r, hosts[i], processes[i]));
     const int process = std::stoi(processes[i]);
-    if (r != rank_ && node_of(r) == node() && spaces[i] == spaces[static_cast<std::size_t>(rank_)] && is_alive(process))
+    if (r != rank_ && node_of(r) == node() && hosts[i] == host() && !space.empty() && spaces[i] == space &&
+        may_run(process))
       neighbours_.push_back({r, process});
   }
   watchdog_->set_names(std::move(names));
@@ -135,7 +161,7 @@ void World::find_neighbours() {
 std::string World::lost_ranks() const {
   std::string lost;
   for (const Neighbour& neighbour : neighbours_)
-    if (!is_alive(neighbour.process))
+    if (!may_run(neighbour.process))
       lost += fmt::format("{}rank {} (process {})", lost.empty() ? "" : ", ", neighbour.rank, neighbour.process);
   return lost;
 }
