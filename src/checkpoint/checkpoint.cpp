@@ -42,6 +42,7 @@ std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
   attributes.push_back({"samples", meta.samples});
   attributes.push_back({"seed", meta.seed});
   attributes.push_back({"deck", meta.deck});
+  if (!meta.products.empty()) attributes.push_back({"products", meta.products});
   return attributes;
 }
 
@@ -132,7 +133,9 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   info.format = text_attribute(contents, "format");
   info.format_version = integer_attribute(contents, "format_version");
   info.meta = {integer_attribute(contents, "step"), integer_attribute(contents, "samples"),
-               integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
+               integer_attribute(contents, "seed"), text_attribute(contents, "deck"), {}};
+  if (const Attribute* products = contents.attribute("products"))
+    if (const auto* text = std::get_if<std::string>(&products->value)) info.meta.products = *text;
   info.complete = true;  // or the reader would not have opened it
   info.datasets = contents.arrays;
   info.file_bytes = reader.file_bytes();

@@ -279,7 +279,8 @@ CheckpointMeta Trainer::meta() const {
   return {.step = step_,
           .samples = static_cast<std::int64_t>(samples_),
           .seed = config_.run.seed,
-          .deck = setup_.deck.effective};
+          .deck = setup_.deck.effective,
+          .products = choices_for_checkpoint(product_choices_.text)};
 }
 
 void Trainer::save() { saver_->save(queue_, meta()); }
