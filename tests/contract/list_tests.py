@@ -144,8 +144,8 @@ def line_of(folder, test):
     labels = [folder, *needs["LABELS"]]
     labels += ["gpu"] * needs["GPU"] + ["all"] * (needs["DEPTH"] == "all")
     name = f"{folder}.{test.module.name}.{test.node.name}"
-    fields = (name, test.module.path, test.node.name, ",".join(dict.fromkeys(labels)), int(2 * needs["CORES"]), needs["TIMEOUT"],
-              needs["PROGRAM"], int(needs["GPU"]))
+    fields = (name, test.module.path, test.node.name, ",".join(dict.fromkeys(labels)),
+              int(2 * needs["CORES"]), needs["TIMEOUT"], needs["PROGRAM"], int(needs["GPU"]))
     return "|".join(map(str, fields))
 
 
