@@ -310,6 +310,13 @@ exec sleep 60""")
         self.assertNotIn("two GPUs", result.stdout)
         self.assert_nothing_is_left()
 
+    def test_the_users_cache_is_left_alone(self):
+        self.penstock(before=f"echo cache $PENSTOCK_CACHE >> {self.notes}")
+        self.run_all("--only", "speed", PENSTOCK_CACHE="/of/the/user")
+        caches = {line for line in self.notes.read_text().splitlines() if line.startswith("cache ")}
+        self.assertEqual(len(caches), 1)
+        self.assertNotIn("/of/the/user", caches.pop())
+
     def test_programs_find_the_libraries_of_the_pack_and_of_the_machine(self):
         self.run_all("--only", "numbers: 124M", LD_LIBRARY_PATH="/some/where")
         started = self.notes.read_text().split()
