@@ -48,7 +48,7 @@ class Test(unittest.TestCase):
             with self.subTest(words=words):
                 self.calls.write_text("")
                 said, prepared = self.run_script("scripts/test", *words)
-                self.assertEqual(prepared, ["prepare build test"])
+                self.assertEqual(prepared, ["prepare build test" + ("  quick" if "--quick" in words else "")])
                 self.assertEqual("scripts/test --cluster installs both" in said, line)  # unit tests need neither
 
     def test_with_cluster_they_are(self):
@@ -56,7 +56,8 @@ class Test(unittest.TestCase):
             with self.subTest(words=words):
                 self.calls.write_text("")
                 _, prepared = self.run_script("scripts/test", *words)
-                self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
+                depth = "  quick" if "--quick" in words else ""
+                self.assertEqual(prepared, ["prepare build test" + depth, "prepare cluster" + depth])
 
     def test_continuous_integration_asks_for_them(self):
         _, prepared = self.run_script(".ci/run", "--quick")
@@ -82,10 +83,11 @@ class Test(unittest.TestCase):
     def test_three_depths(self):
         self.run_script("scripts/test", "--quick", "-R", "comm")
         self.assertEqual(self.presets_tested(), ["cpu"])
-        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit -LE ^all$"), self.calls_of("ctest"))
+        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit -LE ^all$  quick"), self.calls_of("ctest"))
         self.calls.write_text("")
         self.run_script("scripts/test")
         self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
+        self.assertFalse([line for line in self.calls_of("ctest") if line.endswith("quick")])  # all headers are compiled
         self.assertEqual(self.calls_of("tidy") + self.calls_of("check_faults"), [])
         self.calls.write_text("")
         _, prepared = self.run_script("scripts/test", "--all")
