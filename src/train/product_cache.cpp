@@ -22,6 +22,7 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view first_line = "penstock: how a matrix product is made, version 1\n";
+constexpr int most_versions = 100;  // of a product's file: one more where the one before is damaged
 constexpr std::uintmax_t most_bytes = 1 << 16;  // of an entry; one has a few hundred
 
 std::optional<std::filesystem::path> absolute_folder_in(const char* variable) {
@@ -103,15 +104,6 @@ bool name_first(const std::filesystem::path& unnamed, const std::filesystem::pat
   throw SystemError(std::strerror(errno));
 }
 
-// Takes a damaged entry's name away. Another run may have replaced it since it was read: a whole one gets its name back.
-void remove_damaged(const std::filesystem::path& file, const std::string& origin, const std::string& product) {
-  const std::filesystem::path aside = temporary_of_entry(file);
-  if (rename(file.c_str(), aside.c_str()) != 0) return;
-  if (read_entry(aside, origin, product).state == EntryState::whole) name_first(aside, file);
-  std::error_code error;
-  std::filesystem::remove_all(aside, error);
-}
-
 }  // namespace
 
 std::optional<std::filesystem::path> users_cache_folder() {
@@ -126,33 +118,33 @@ ProductCache::ProductCache(std::optional<std::filesystem::path> folder, std::str
   if (folder_) *folder_ /= fmt::format("products/{:016x}", hash_text(origin_));
 }
 
-std::filesystem::path ProductCache::file_of(const std::string& product) const {
-  return folder_.value_or("") / fmt::format("{:016x}.tsv", hash_text(product));
+std::filesystem::path ProductCache::file_of(const std::string& product, int version) const {
+  return folder_.value_or("") / fmt::format("{:016x}.{}.tsv", hash_text(product), version);
 }
 
 std::optional<std::string> ProductCache::find(const std::string& product) const {
   if (!folder_) return std::nullopt;
-  const std::filesystem::path file = file_of(product);
-  Entry entry = read_entry(file, origin_, product);
-  if (entry.state == EntryState::damaged)
-    log_warning("{}: damaged; it is left out, and replaced when its product has been measured again", file.string());
-  if (entry.state != EntryState::whole) return std::nullopt;
-  return std::move(entry.line);
+  for (int version = 0; version < most_versions; ++version) {
+    Entry entry = read_entry(file_of(product, version), origin_, product);
+    if (entry.state == EntryState::whole) return std::move(entry.line);
+    if (entry.state == EntryState::damaged) continue;
+    if (entry.state == EntryState::absent && version > 0)
+      log_warning("{}: damaged; it is left out, and its product measured again", file_of(product, version - 1).string());
+    break;
+  }
+  return std::nullopt;
 }
 
 std::string ProductCache::keep(const std::string& product, const std::string& line) {
   if (!folder_) return line;
   try {
     std::filesystem::create_directories(*folder_);
-    const std::filesystem::path file = file_of(product);
-    const UnnamedEntry entry(file, text_of_entry(origin_, line));
-    constexpr int most_tries = 3;
-    for (int i = 0; i < most_tries; ++i) {
-      if (name_first(entry.path(), file)) return line;
-      Entry first = read_entry(file, origin_, product);
+    const UnnamedEntry entry(file_of(product, 0), text_of_entry(origin_, line));
+    for (int version = 0; version < most_versions; ++version) {
+      if (name_first(entry.path(), file_of(product, version))) return line;
+      Entry first = read_entry(file_of(product, version), origin_, product);
       if (first.state == EntryState::whole) return std::move(first.line);
-      if (first.state == EntryState::unreadable) throw SystemError("a file in it cannot be read");
-      remove_damaged(file, origin_, product);
+      if (first.state != EntryState::damaged) throw SystemError("a file in it cannot be read");
     }
   } catch (const std::exception& error) {
     report_unusable(error.what());

@@ -105,7 +105,7 @@ TEST(ProductCache, TheFirstOneWins) {
 }
 
 // Each run measures something else; all of them must go on with the same.
-void race(const std::filesystem::path& folder, const std::vector<std::string>& products) {
+void race(const std::filesystem::path& folder, const std::vector<std::string>& products, std::ptrdiff_t files) {
   constexpr std::size_t runs = 4;
   std::vector<std::vector<std::string>> used(runs);
   std::barrier start(runs);
@@ -123,7 +123,7 @@ void race(const std::filesystem::path& folder, const std::vector<std::string>& p
   const ProductCache after(folder, here);
   for (std::size_t i = 0; i < products.size(); ++i)
     for (std::size_t run = 0; run < runs; ++run) ASSERT_EQ(used[run][i], after.find(products[i]));
-  EXPECT_EQ(files_in(after.file_of(products.front()).parent_path()), static_cast<std::ptrdiff_t>(products.size()));
+  EXPECT_EQ(files_in(after.file_of(products.front()).parent_path()), files);
 }
 
 std::vector<std::string> many_products() {
@@ -134,7 +134,7 @@ std::vector<std::string> many_products() {
 
 TEST(ProductCache, RunsThatMeasureAtTheSameMomentAgree) {
   const TemporaryFolder temporary;
-  race(temporary.path(), many_products());
+  race(temporary.path(), many_products(), 300);
 }
 
 TEST(ProductCache, RunsThatReplaceADamagedFileAtTheSameMomentAgree) {
@@ -144,7 +144,7 @@ TEST(ProductCache, RunsThatReplaceADamagedFileAtTheSameMomentAgree) {
     cache.keep(name, name + "\told");
     write(cache.file_of(name), "damaged");
   }
-  race(temporary.path(), many_products());
+  race(temporary.path(), many_products(), 600);
 }
 
 TEST(ProductCache, ADamagedFileCountsAsNoneAndIsReplaced) {
@@ -164,20 +164,26 @@ TEST(ProductCache, ADamagedFileCountsAsNoneAndIsReplaced) {
     write(file, text);
     EXPECT_EQ(cache.find(product), std::nullopt) << text;
   }
-  EXPECT_NE(testing::internal::GetCapturedStderr().find(file.string() + ": damaged; it is left out"), std::string::npos);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find(file.string() + ": damaged; it is left out, and its product measured again"), std::string::npos);
   EXPECT_EQ(cache.keep(product, another_line), another_line);
+  testing::internal::CaptureStderr();
   EXPECT_EQ(cache.find(product), another_line);
-  std::filesystem::remove(file);
-  std::filesystem::create_directories(file / "inside");
-  EXPECT_EQ(cache.find(product), std::nullopt) << "a folder";
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "its place is taken";
+  EXPECT_EQ(cache.keep(product, line), another_line);
+  write(cache.file_of(product, 1), "damaged, too");
+  EXPECT_EQ(cache.find(product), std::nullopt);
   EXPECT_EQ(cache.keep(product, line), line);
   EXPECT_EQ(cache.find(product), line);
-  EXPECT_EQ(files_in(file.parent_path()), 1);
+  EXPECT_EQ(files_in(file.parent_path()), 3);
 }
 
-TEST(ProductCache, APipeIsNotWaitedFor) {
+TEST(ProductCache, AFolderOrAPipeInItsPlaceIsDamage) {
   const TemporaryFolder temporary;
   ProductCache cache(temporary.path(), here);
+  std::filesystem::create_directories(cache.file_of(product + "0"));
+  EXPECT_EQ(cache.find(product + "0"), std::nullopt);
+  EXPECT_EQ(cache.keep(product + "0", product + "0\tfused"), product + "0\tfused");
+  EXPECT_EQ(cache.find(product + "0"), product + "0\tfused");
   cache.keep(product, line);
   std::filesystem::remove(cache.file_of(product));
   ASSERT_EQ(mkfifo(cache.file_of(product).c_str(), 0600), 0);
