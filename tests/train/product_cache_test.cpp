@@ -86,7 +86,7 @@ TEST(ProductCache, FindsWhatAnotherRunKept) {
 TEST(ProductCache, OfAnotherCardOrVersionIsNone) {
   const TemporaryFolder temporary;
   ProductCache(temporary.path(), here).keep(product, line);
-  for (const std::string& elsewhere :
+  for (const char* elsewhere :
        {"penstock 0.1.0\tB card\tdriver 1.2\tcuBLASLt 130000", "penstock 0.2.0\tA card\tdriver 1.2\tcuBLASLt 130000",
         "penstock 0.1.0\tA card\tdriver 1.3\tcuBLASLt 130000", "penstock 0.1.0\tA card\tdriver 1.2\tcuBLASLt 130100"}) {
     ProductCache other(temporary.path(), elsewhere);
@@ -128,13 +128,13 @@ void race(const std::filesystem::path& folder, const std::vector<std::string>& p
 
 std::vector<std::string> many_products() {
   std::vector<std::string> products;
-  for (int i = 0; i < 300; ++i) products.push_back("A card\t130000\t" + std::to_string(i));
+  for (int i = 0; i < 100; ++i) products.push_back("A card\t130000\t" + std::to_string(i));
   return products;
 }
 
 TEST(ProductCache, RunsThatMeasureAtTheSameMomentAgree) {
   const TemporaryFolder temporary;
-  race(temporary.path(), many_products(), 300);
+  race(temporary.path(), many_products(), 100);
 }
 
 TEST(ProductCache, RunsThatReplaceADamagedFileAtTheSameMomentAgree) {
@@ -144,7 +144,7 @@ TEST(ProductCache, RunsThatReplaceADamagedFileAtTheSameMomentAgree) {
     cache.keep(name, name + "\told");
     write(cache.file_of(name), "damaged");
   }
-  race(temporary.path(), many_products(), 600);
+  race(temporary.path(), many_products(), 200);
 }
 
 TEST(ProductCache, ADamagedFileCountsAsNoneAndIsReplaced) {

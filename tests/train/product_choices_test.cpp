@@ -29,9 +29,9 @@ std::string text_of(const std::vector<std::string>& lines) {
 }
 
 /// A run with three products on card A, and a device that takes its own way in every run.
-class Run {
+class MadeUpRun {
  public:
-  explicit Run(std::filesystem::path cache, std::string way) : cache_(std::move(cache), "A"), way_(std::move(way)) {}
+  explicit MadeUpRun(std::filesystem::path cache, std::string way) : cache_(std::move(cache), "A"), way_(std::move(way)) {}
 
   std::string folder, checkpoint;
   int measured = 0, looks_at_checkpoint = 0;
@@ -90,7 +90,7 @@ class ProductChoicesTest : public testing::Test {
 };
 
 TEST_F(ProductChoicesTest, ASecondRunTakesWhatTheFirstMeasured) {
-  Run first(cache, "fused"), second(cache, "separate");
+  MadeUpRun first(cache, "fused"), second(cache, "separate");
   const ProductChoices chosen = first.choose();
   EXPECT_EQ(chosen.text, text_of({line(1, "fused"), line(2, "fused"), line(3, "fused")}));
   EXPECT_EQ(chosen.sources, "3 measured");
@@ -101,13 +101,13 @@ TEST_F(ProductChoicesTest, ASecondRunTakesWhatTheFirstMeasured) {
 }
 
 TEST_F(ProductChoicesTest, WithCachesOfTheirOwnTwoRunsMayDiffer) {
-  Run first(cache, "fused"), second(temporary.path() / "another", "separate");
+  MadeUpRun first(cache, "fused"), second(temporary.path() / "another", "separate");
   EXPECT_NE(first.choose().text, second.choose().text);
 }
 
 TEST_F(ProductChoicesTest, TheFolderComesBeforeTheCheckpointAndThatBeforeTheCache) {
-  Run(cache, "from the cache").choose();
-  Run run(cache, "measured");
+  MadeUpRun(cache, "from the cache").choose();
+  MadeUpRun run(cache, "measured");
   run.folder = text_of({line(1, "of the folder")});
   run.checkpoint = text_of({line(1, "of the checkpoint"), line(2, "of the checkpoint")});
   const ProductChoices chosen = run.choose();
@@ -117,18 +117,18 @@ TEST_F(ProductChoicesTest, TheFolderComesBeforeTheCheckpointAndThatBeforeTheCach
 }
 
 TEST_F(ProductChoicesTest, OnlyWhatIsMissingIsMeasured) {
-  Run run(cache, "measured");
+  MadeUpRun run(cache, "measured");
   run.folder = text_of({line(2, "of the folder")});
   const ProductChoices chosen = run.choose();
   EXPECT_EQ(chosen.text, text_of({line(1, "measured"), line(2, "of the folder"), line(3, "measured")}))
       << "in the order of the products, so that two runs have one text";
   EXPECT_EQ(chosen.sources, "1 from the run folder, 2 measured");
-  EXPECT_EQ(Run(cache, "again").choose().sources, "2 from the cache, 1 measured")
+  EXPECT_EQ(MadeUpRun(cache, "again").choose().sources, "2 from the cache, 1 measured")
       << "what came from the folder is of one run";
 }
 
 TEST_F(ProductChoicesTest, AFolderThatHasAllNeedsNothingElse) {
-  Run run(cache, "measured");
+  MadeUpRun run(cache, "measured");
   run.folder = text_of({line(3, "a"), line(2, "b"), line(1, "c")});
   EXPECT_EQ(run.choose().sources, "3 from the run folder");
   EXPECT_EQ(run.looks_at_checkpoint, 0);
@@ -153,7 +153,7 @@ TEST_F(ProductChoicesTest, WhatAnotherRunKeptMeanwhileHolds) {
 }
 
 TEST_F(ProductChoicesTest, LinesOfOtherCardsAndShapesStay) {
-  Run run(cache, "measured");
+  MadeUpRun run(cache, "measured");
   run.folder = text_of({line(1, "here", "B"), line(1, "here"), line(9, "here")});
   run.checkpoint = text_of({line(1, "there", "B"), line(2, "there", "B"), line(2, "there")});
   EXPECT_EQ(run.choose().text, text_of({line(1, "here"), line(2, "there"), line(3, "measured"), line(1, "here", "B"),
@@ -161,13 +161,13 @@ TEST_F(ProductChoicesTest, LinesOfOtherCardsAndShapesStay) {
 }
 
 TEST_F(ProductChoicesTest, AWayThatWasNotChosenIsOfThisRunAlone) {
-  EXPECT_EQ(Run(cache, "default\t-").choose().sources, "3 measured");
-  EXPECT_EQ(Run(cache, "fused").choose().sources, "3 measured");
-  EXPECT_EQ(Run(cache, "default\t-").choose().sources, "3 from the cache");
+  EXPECT_EQ(MadeUpRun(cache, "default\t-").choose().sources, "3 measured");
+  EXPECT_EQ(MadeUpRun(cache, "fused").choose().sources, "3 measured");
+  EXPECT_EQ(MadeUpRun(cache, "default\t-").choose().sources, "3 from the cache");
 }
 
 TEST_F(ProductChoicesTest, ADamagedFileOfTheFolderIsRefusedAndThatOfACheckpointLeftOut) {
-  Run run(cache, "measured");
+  MadeUpRun run(cache, "measured");
   run.folder = text_of({"damaged"});
   EXPECT_THROW(run.choose(), InputError);
   run.folder = "";
