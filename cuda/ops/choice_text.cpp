@@ -39,7 +39,8 @@ std::vector<std::string> cells_of(const std::optional<MeasuredAlgorithm>& measur
 }
 
 std::string line_of(const ChoiceOrigin& origin, const ProductChoice& choice) {
-  const std::string_view way = choice.variant ? variant_names[static_cast<std::size_t>(*choice.variant)] : default_choice;
+  const std::string_view way =
+      choice.variant ? variant_names[static_cast<std::size_t>(*choice.variant)] : default_choice;
   const std::vector<std::string> separate = cells_of(choice.separate), fused = cells_of(choice.fused);
   return fmt::format("{}\t{}\t{}\t{}\n", choice_name(origin, choice.product), way, fmt::join(separate, "\t"),
                      fmt::join(fused, "\t"));
@@ -179,8 +180,8 @@ std::vector<std::string_view> product_lines(const std::string& text) {
 
 std::string choice_name(const ChoiceOrigin& origin, const Product& product) {
   return fmt::format("{}\t{}\t{}\t{}\t{}\t{}{}\t{}\t{}\t{}\t{}", origin.card, origin.library, product.m, product.n,
-                     product.k, product.transpose_a ? 't' : 'n', product.transpose_b ? 't' : 'n',
-                     name_of(product.type), name_of(product.result), product.accumulate ? "added" : "new",
+                     product.k, product.transpose_a ? 't' : 'n', product.transpose_b ? 't' : 'n', name_of(product.type),
+                     name_of(product.result), product.accumulate ? "added" : "new",
                      epilogue_names[static_cast<std::size_t>(product.epilogue)]);
 }
 

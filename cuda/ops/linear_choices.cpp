@@ -29,8 +29,8 @@ ChoiceOrigin this_origin() {
   return {.card = properties.name, .library = std::to_string(library_version())};
 }
 
-// CUDA reports which CUDA the driver supports, not the driver's own version. That is the first word of the driver's text
-// that looks like one; "unknown" where a container does not show the file.
+// CUDA reports which CUDA the driver supports, not the driver's own version. That is the first word of the driver's
+// text that looks like one; "unknown" where a container does not show the file.
 std::string driver_version() {
   std::ifstream file("/proc/driver/nvidia/version");
   for (std::string word; file >> word;)

@@ -20,7 +20,7 @@ struct CheckpointMeta {
   std::int64_t step = 0;     ///< updates done
   std::int64_t samples = 0;  ///< drawn so far
   std::int64_t seed = 0;
-  std::string deck;  ///< the effective deck, TOML
+  std::string deck;           ///< the effective deck, TOML
   std::string products = {};  ///< how products are made (ops/linear_choices.hpp); empty: not in the file
 };
 

@@ -37,7 +37,8 @@ LinearChoiceNames linear_choice_names(std::span<const LinearShape> shapes);
 
 /// What the text's last line begins with, before a tab and the number of products.
 inline constexpr std::string_view end_of_choices = "end";
-/// The first cell behind a product's name where there was nothing to choose from: no algorithm, or no memory to try one.
+/// The first cell behind a product's name where there was nothing to choose from: no algorithm, or no memory to try
+/// one.
 inline constexpr std::string_view default_choice = "default";
 
 }  // namespace penstock::ops

@@ -22,7 +22,7 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view first_line = "penstock: how a matrix product is made, version 1\n";
-constexpr int most_versions = 100;  // of a product's file: one more where the one before is damaged
+constexpr int most_versions = 100;              // of a product's file: one more where the one before is damaged
 constexpr std::uintmax_t most_bytes = 1 << 16;  // of an entry; one has a few hundred
 
 std::optional<std::filesystem::path> absolute_folder_in(const char* variable) {
@@ -129,7 +129,8 @@ std::optional<std::string> ProductCache::find(const std::string& product) const 
     if (entry.state == EntryState::whole) return std::move(entry.line);
     if (entry.state == EntryState::damaged) continue;
     if (entry.state == EntryState::absent && version > 0)
-      log_warning("{}: damaged; it is left out, and its product measured again", file_of(product, version - 1).string());
+      log_warning("{}: damaged; it is left out, and its product measured again",
+                  file_of(product, version - 1).string());
     break;
   }
   return std::nullopt;

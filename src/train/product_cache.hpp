@@ -12,10 +12,10 @@ namespace penstock {
 /// $PENSTOCK_CACHE, else $XDG_CACHE_HOME/penstock, else ~/.cache/penstock; nothing where no variable names a folder.
 std::optional<std::filesystem::path> users_cache_folder();
 
-/// A file for each product. It gets its name when it is whole, and keeps it: the first of several runs that measure at the
-/// same moment decides for all of them. A damaged file keeps its name, too, and the next version takes its place; so no run
-/// can take away what another has just put there. Nothing here throws: where the cache cannot be read or written, products
-/// are measured again.
+/// A file for each product. It gets its name when it is whole, and keeps it: the first of several runs that measure at
+/// the same moment decides for all of them. A damaged file keeps its name, too, and the next version takes its place;
+/// so no run can take away what another has just put there. Nothing here throws: where the cache cannot be read or
+/// written, products are measured again.
 class ProductCache {
  public:
   /// The choices of one `origin`: all that a choice depends on besides the product. Without a folder nothing is kept.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How the products of a run are made, and where that is known from: the run itself, the checkpoint that it goes on from,
-// the user's cache, or measuring. Text in, text out: no device here.
+// How the products of a run are made, and where that is known from: the run itself, the checkpoint that it goes on
+// from, the user's cache, or measuring. Text in, text out: no device here.
 
 #include <functional>
 #include <string>

@@ -116,8 +116,8 @@ ProductChoices Trainer::known_or_measured_choices(const std::optional<std::strin
   }
 }
 
-// Of the checkpoint that the run goes on from, by its attribute. What is wrong with the file is found when it is loaded.
-// Where it has no such attribute, as those of earlier versions: of the run folder that it lies in.
+// Of the checkpoint that the run goes on from, by its attribute. What is wrong with the file is found when it is
+// loaded. Where it has no such attribute, as those of earlier versions: of the run folder that it lies in.
 std::string Trainer::choices_of_checkpoint(const std::optional<std::string>& restart) {
   std::vector<std::filesystem::path> files;
   if (restart == "latest")
@@ -269,7 +269,8 @@ void Trainer::write_first_files() {
       log_info("{} is beyond step {}: moved to {}", aside.filename().string(), step_, aside.parent_path().string());
     folder_.write_deck(setup_.deck.effective);
     // What a life carries along without measuring replaces nothing.
-    if (!product_choices_.text.empty() && (config_.device.measure || !std::filesystem::exists(folder_.product_choices())))
+    if (!product_choices_.text.empty() &&
+        (config_.device.measure || !std::filesystem::exists(folder_.product_choices())))
       folder_.write_product_choices(product_choices_.text);
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
     tokens_ = metrics_->tokens().value_or(tokens_);  // samples of several lives may have had several lengths

@@ -48,7 +48,7 @@ class Test(unittest.TestCase):
             with self.subTest(words=words):
                 self.calls.write_text("")
                 said, prepared = self.run_script("scripts/test", *words)
-                self.assertEqual(prepared, ["prepare build test" + ("  quick" if "--quick" in words else "")])
+                self.assertEqual(prepared, ["prepare build test"])
                 self.assertEqual("scripts/test --cluster installs both" in said, line)  # unit tests need neither
 
     def test_with_cluster_they_are(self):
@@ -56,8 +56,7 @@ class Test(unittest.TestCase):
             with self.subTest(words=words):
                 self.calls.write_text("")
                 _, prepared = self.run_script("scripts/test", *words)
-                depth = "  quick" if "--quick" in words else ""
-                self.assertEqual(prepared, ["prepare build test" + depth, "prepare cluster" + depth])
+                self.assertEqual(prepared, ["prepare build test", "prepare cluster"])
 
     def test_continuous_integration_asks_for_them(self):
         _, prepared = self.run_script(".ci/run", "--quick")

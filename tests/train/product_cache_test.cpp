@@ -164,7 +164,9 @@ TEST(ProductCache, ADamagedFileCountsAsNoneAndIsReplaced) {
     write(file, text);
     EXPECT_EQ(cache.find(product), std::nullopt) << text;
   }
-  EXPECT_NE(testing::internal::GetCapturedStderr().find(file.string() + ": damaged; it is left out, and its product measured again"), std::string::npos);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find(file.string() +
+                                                        ": damaged; it is left out, and its product measured again"),
+            std::string::npos);
   EXPECT_EQ(cache.keep(product, another_line), another_line);
   testing::internal::CaptureStderr();
   EXPECT_EQ(cache.find(product), another_line);
@@ -202,7 +204,8 @@ TEST(ProductCache, AFolderThatCannotBeMadeIsNoError) {
   EXPECT_EQ(cache.keep(product, line), line);
   EXPECT_EQ(cache.keep(product + "0", another_line), another_line);
   const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_NE(said.find("measured products are not kept for other runs: " + temporary.path().string()), std::string::npos);
+  EXPECT_NE(said.find("measured products are not kept for other runs: " + temporary.path().string()),
+            std::string::npos);
   EXPECT_EQ(said.find("measured products"), said.rfind("measured products")) << "once is enough: " << said;
 }
 

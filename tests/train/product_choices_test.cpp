@@ -31,7 +31,8 @@ std::string text_of(const std::vector<std::string>& lines) {
 /// A run with three products on card A, and a device that takes its own way in every run.
 class MadeUpRun {
  public:
-  explicit MadeUpRun(std::filesystem::path cache, std::string way) : cache_(std::move(cache), "A"), way_(std::move(way)) {}
+  explicit MadeUpRun(std::filesystem::path cache, std::string way)
+      : cache_(std::move(cache), "A"), way_(std::move(way)) {}
 
   std::string folder, checkpoint;
   int measured = 0, looks_at_checkpoint = 0;
@@ -137,17 +138,16 @@ TEST_F(ProductChoicesTest, AFolderThatHasAllNeedsNothingElse) {
 
 TEST_F(ProductChoicesTest, WhatAnotherRunKeptMeanwhileHolds) {
   ProductCache own(cache, "A"), other(cache, "A");
-  const ProductChoices chosen = find_product_choices(
-      {.origin = "A", .columns = columns, .products = {name(1)}},
-      {.folder = "",
-       .checkpoint = [] { return ""; },
-       .cache = &own,
-       .measure =
-           [&](const std::string&) {
-             other.keep(name(1), line(1, "of the other run"));
-             return text_of({line(1, "of this run")});
-           },
-       .check = [](const std::string& text) { return text; }});
+  const ProductChoices chosen = find_product_choices({.origin = "A", .columns = columns, .products = {name(1)}},
+                                                     {.folder = "",
+                                                      .checkpoint = [] { return ""; },
+                                                      .cache = &own,
+                                                      .measure =
+                                                          [&](const std::string&) {
+                                                            other.keep(name(1), line(1, "of the other run"));
+                                                            return text_of({line(1, "of this run")});
+                                                          },
+                                                      .check = [](const std::string& text) { return text; }});
   EXPECT_EQ(chosen.text, text_of({line(1, "of the other run")}));
   EXPECT_EQ(chosen.sources, "1 from the cache");
 }
@@ -180,11 +180,8 @@ TEST_F(ProductChoicesTest, ADamagedFileOfTheFolderIsRefusedAndThatOfACheckpointL
 }
 
 TEST_F(ProductChoicesTest, WithNothingToChooseTheTextOfTheFolderIsCarriedAlong) {
-  const ProductChoices chosen = find_product_choices({}, {.folder = text_of({line(1, "elsewhere")}),
-                                                          .checkpoint = {},
-                                                          .cache = nullptr,
-                                                          .measure = {},
-                                                          .check = {}});
+  const ProductChoices chosen = find_product_choices(
+      {}, {.folder = text_of({line(1, "elsewhere")}), .checkpoint = {}, .cache = nullptr, .measure = {}, .check = {}});
   EXPECT_EQ(chosen.text, text_of({line(1, "elsewhere")}));
   EXPECT_EQ(chosen.sources, "");
 }

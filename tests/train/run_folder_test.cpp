@@ -218,10 +218,12 @@ TEST(RunFolder, ReadsItsProductChoices) {
   EXPECT_EQ(folder.read_product_choices(), "") << "there are none";
   folder.write_product_choices("of this run\n");
   EXPECT_EQ(folder.read_product_choices(), "of this run\n");
-  EXPECT_EQ(RunFolder::of_checkpoint(folder.checkpoints() / "step-00000010.h5").read_product_choices(), "of this run\n");
+  EXPECT_EQ(RunFolder::of_checkpoint(folder.checkpoints() / "step-00000010.h5").read_product_choices(),
+            "of this run\n");
   write(folder.product_choices(), "");
-  EXPECT_NE(message_of([&] { folder.read_product_choices(); }).find("products.tsv is empty: a write did not come to its end"),
-            std::string::npos);
+  EXPECT_NE(
+      message_of([&] { folder.read_product_choices(); }).find("products.tsv is empty: a write did not come to its end"),
+      std::string::npos);
 }
 
 }  // namespace
