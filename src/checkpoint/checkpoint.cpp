@@ -132,11 +132,8 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   CheckpointInfo info;
   info.format = text_attribute(contents, "format");
   info.format_version = integer_attribute(contents, "format_version");
-  info.meta = {integer_attribute(contents, "step"),
-               integer_attribute(contents, "samples"),
-               integer_attribute(contents, "seed"),
-               text_attribute(contents, "deck"),
-               {}};
+  info.meta = {integer_attribute(contents, "step"), integer_attribute(contents, "samples"),
+               integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
   if (const Attribute* products = contents.attribute("products"))
     if (const auto* text = std::get_if<std::string>(&products->value)) info.meta.products = *text;
   info.complete = true;  // or the reader would not have opened it
