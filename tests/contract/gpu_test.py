@@ -360,6 +360,18 @@ class GpuRestartTest(GpuTest):
         self.assertEqual(curve(straight)[3:], curve(elsewhere))
         self.assert_same_bits(checkpoint(straight, 6), checkpoint(elsewhere, 6))
 
+    def test_a_restart_here_needs_neither_file_nor_cache(self):
+        settings = {**self.common, "run.steps": 6, "precision.compute": "bfloat16"}
+        straight, broken = self.folder / "straight", self.folder / "broken"
+        self.train(settings=settings, run=straight)
+        self.train(settings={**settings, "run.stop": 3}, run=broken, expect=75)
+        (broken / "products.tsv").unlink()
+        self.cache = self.folder / "another"
+        said = self.train(settings=settings, run=broken, restart="latest").err
+        self.assertRegex(said, r"products: \d+ from the checkpoint\n")
+        self.assertEqual(curve(straight), curve(broken))
+        self.assert_same_bits(checkpoint(straight, 6), checkpoint(broken, 6))
+
 
 @unittest.skipUnless(CPU.exists(), "no program of the CPU build here; PENSTOCK_CPU names one")
 class GpuAndCpuTest(GpuTest):
