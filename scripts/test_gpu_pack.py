@@ -65,6 +65,10 @@ def cache_of(build):
     return {name: value for name, value in re.findall(r"^([\w.-]+):\w+=(.*)$", path.read_text(), re.M)}
 
 
+def has_planted_faults(build):
+    return cache_of(build).get("PENSTOCK_FAULTS", "OFF").upper() not in ("OFF", "0", "NO", "N", "FALSE", "")
+
+
 class Places:
     """Whole paths for {build}, {source} and {mpiexec}, and the other way round."""
 

@@ -334,6 +334,8 @@ void launch_gradient(Queue& queue, const AttentionGradient& arguments, const Lau
 
 }  // namespace
 
+std::size_t cudnn_version() { return cudnnGetVersion(); }
+
 bool attention_by_cudnn(Queue& queue, const Attention& arguments) {
   const AttentionShape& shape = arguments.shape;
   if (arguments.dropout.active() || !fits(shape, arguments.qkv.type())) return false;

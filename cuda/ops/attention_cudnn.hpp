@@ -18,6 +18,9 @@
 
 namespace penstock::ops {
 
+/// Of the library that is loaded; 0 without it.
+std::size_t cudnn_version();
+
 /// Enqueues the operation and returns true where cuDNN has a plan for it; else does nothing and returns false. Throws
 /// SystemError where cuDNN cannot start, fails at a plan that it made, or makes none for a reason that may pass (no
 /// memory, a part of it that is missing): the next start would take the other path, and bits would change.

@@ -5,6 +5,8 @@
 
 namespace penstock::ops {
 
+std::size_t cudnn_version() { return 0; }
+
 bool attention_by_cudnn(Queue&, const Attention&) { return false; }
 
 bool attention_gradient_by_cudnn(Queue&, const AttentionGradient&) { return false; }

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "ops/linear_choices.hpp"
 
 namespace penstock::ops {
 namespace {
@@ -21,9 +22,7 @@ constexpr std::array<std::string_view, 15> columns{
 
 constexpr std::array<std::string_view, 5> epilogue_names{"none", "bias", "gelu", "bias+gelu", "slope"};
 constexpr std::array<std::string_view, 2> variant_names{"separate", "fused"};
-constexpr std::string_view no_variant = "default";
 constexpr std::string_view nothing = "-";
-constexpr std::string_view end_mark = "end";
 constexpr std::string_view cure = "delete the file, and they are measured again";
 
 // ---- Writing ------------------------------------------------------------------------------------------------------
@@ -40,19 +39,14 @@ std::vector<std::string> cells_of(const std::optional<MeasuredAlgorithm>& measur
 }
 
 std::string line_of(const ChoiceOrigin& origin, const ProductChoice& choice) {
-  const Product& product = choice.product;
-  const std::string_view way = choice.variant ? variant_names[static_cast<std::size_t>(*choice.variant)] : no_variant;
+  const std::string_view way =
+      choice.variant ? variant_names[static_cast<std::size_t>(*choice.variant)] : default_choice;
   const std::vector<std::string> separate = cells_of(choice.separate), fused = cells_of(choice.fused);
-  return fmt::format("{}\t{}\t{}\t{}\t{}\t{}{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", origin.card, origin.library, product.m,
-                     product.n, product.k, product.transpose_a ? 't' : 'n', product.transpose_b ? 't' : 'n',
-                     name_of(product.type), name_of(product.result), product.accumulate ? "added" : "new",
-                     epilogue_names[static_cast<std::size_t>(product.epilogue)], way, fmt::join(separate, "\t"),
+  return fmt::format("{}\t{}\t{}\t{}\n", choice_name(origin, choice.product), way, fmt::join(separate, "\t"),
                      fmt::join(fused, "\t"));
 }
 
-std::string header() { return fmt::format("{}", fmt::join(columns, "\t")); }
-
-std::string footer(std::size_t products) { return fmt::format("{}\t{}", end_mark, products); }
+std::string footer(std::size_t products) { return fmt::format("{}\t{}", end_of_choices, products); }
 
 // ---- Reading ------------------------------------------------------------------------------------------------------
 
@@ -141,7 +135,7 @@ class LineReader {
 ProductChoice read_choice(const LineReader& line, std::size_t number) {
   constexpr std::array<std::string_view, 4> transposes{"nn", "nt", "tn", "tt"};
   constexpr std::array<std::string_view, 2> sums{"new", "added"};
-  constexpr std::array<std::string_view, 3> ways{variant_names[0], variant_names[1], no_variant};
+  constexpr std::array<std::string_view, 3> ways{variant_names[0], variant_names[1], default_choice};
   const std::size_t transpose = line.choice(5, transposes);
   ProductChoice choice{.product = {.m = line.size(2),
                                    .n = line.size(3),
@@ -169,12 +163,12 @@ std::vector<std::string_view> product_lines(const std::string& text) {
   std::vector<std::string_view> lines = split(text, '\n');
   if (!lines.back().empty()) fail_at_line(lines.size(), "the text ends inside it");
   lines.pop_back();
-  if (lines.front() != header()) fail_at_line(1, "it does not name the columns of this version");
+  if (lines.front() != choice_columns()) fail_at_line(1, "it does not name the columns of this version");
   const std::vector<std::string_view> last = split(lines.back(), '\t');
-  if (last.size() != 2 || last.front() != end_mark)
+  if (last.size() != 2 || last.front() != end_of_choices)
     fail_at_line(lines.size(), fmt::format("the text ends with it, and the last line of a whole one says '{}' and how "
                                            "many products there are",
-                                           end_mark));
+                                           end_of_choices));
   const std::size_t products = lines.size() - 2;
   if (lines.back() != footer(products))
     fail_at_line(lines.size(),
@@ -184,11 +178,20 @@ std::vector<std::string_view> product_lines(const std::string& text) {
 
 }  // namespace
 
+std::string choice_name(const ChoiceOrigin& origin, const Product& product) {
+  return fmt::format("{}\t{}\t{}\t{}\t{}\t{}{}\t{}\t{}\t{}\t{}", origin.card, origin.library, product.m, product.n,
+                     product.k, product.transpose_a ? 't' : 'n', product.transpose_b ? 't' : 'n', name_of(product.type),
+                     name_of(product.result), product.accumulate ? "added" : "new",
+                     epilogue_names[static_cast<std::size_t>(product.epilogue)]);
+}
+
+std::string choice_columns() { return fmt::format("{}", fmt::join(columns, "\t")); }
+
 std::string text_of(const ChoiceOrigin& origin, const ChoiceTable& table) {
   const std::size_t kept = std::min(table.foreign.size(), most_foreign_lines);
   const std::size_t products = table.own.size() + kept;
   if (products == 0) return {};
-  std::string text = header() + "\n";
+  std::string text = choice_columns() + "\n";
   for (const ProductChoice& choice : table.own) text += line_of(origin, choice);
   for (std::size_t i = 0; i < kept; ++i) text += table.foreign[i] + "\n";
   return text + footer(products) + "\n";

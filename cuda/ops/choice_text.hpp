@@ -41,6 +41,12 @@ struct ChoiceTable {
   std::vector<std::string> foreign;  ///< lines of others, as they stand there
 };
 
+/// The cells that the line of a product begins with.
+std::string choice_name(const ChoiceOrigin& origin, const Product& product);
+
+/// The first line.
+std::string choice_columns();
+
 /// Lines of others that a text holds at most; those that lie furthest behind are left out.
 inline constexpr std::size_t most_foreign_lines = 1000;
 

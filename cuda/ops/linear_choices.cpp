@@ -2,13 +2,16 @@
 #include "ops/linear_choices.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "device/backend.hpp"
 #include "device/check.hpp"
+#include "ops/attention_cudnn.hpp"
 #include "ops/choice_text.hpp"
 #include "ops/linear_products.hpp"
 #include "ops/noise.hpp"
@@ -24,6 +27,23 @@ ChoiceOrigin this_origin() {
   check_cuda(cudaGetDevice(&device));
   check_cuda(cudaGetDeviceProperties(&properties, device));
   return {.card = properties.name, .library = std::to_string(library_version())};
+}
+
+// CUDA reports which CUDA the driver supports, not the driver's own version. That is the first word of the driver's
+// text that looks like one; "unknown" where a container does not show the file.
+std::string driver_version() {
+  std::ifstream file("/proc/driver/nvidia/version");
+  for (std::string word; file >> word;)
+    if (std::isdigit(static_cast<unsigned char>(word.front())) != 0 && word.find('.') != std::string::npos) return word;
+  return "unknown";
+}
+
+std::string text_of_machine(const ChoiceOrigin& origin) {
+  int driver = 0, runtime = 0;
+  check_cuda(cudaDriverGetVersion(&driver));
+  check_cuda(cudaRuntimeGetVersion(&runtime));
+  return fmt::format("{}\tdriver {} (CUDA {})\tCUDA runtime {}\tcuBLASLt {}\tcuDNN {}", origin.card, driver_version(),
+                     driver, runtime, origin.library, cudnn_version());
 }
 
 class Event {
@@ -207,6 +227,19 @@ ProductWay way_of(Queue& queue, const ProductChoice& choice) {
 }
 
 }  // namespace
+
+LinearChoiceNames linear_choice_names(std::span<const LinearShape> shapes) {
+  const ChoiceOrigin origin = this_origin();
+  LinearChoiceNames names{.origin = text_of_machine(origin), .columns = choice_columns(), .products = {}};
+  std::vector<Product> products;
+  for (const LinearShape& shape : shapes)
+    for (const Product& product : linear_products(shape)) {
+      if (is_empty(product) || std::find(products.begin(), products.end(), product) != products.end()) continue;
+      products.push_back(product);
+      names.products.push_back(choice_name(origin, product));
+    }
+  return names;
+}
 
 std::string measure_linear_choices(Queue& queue, std::span<const LinearShape> shapes, const std::string& known) {
   const ChoiceOrigin origin = this_origin();

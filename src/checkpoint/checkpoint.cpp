@@ -43,7 +43,15 @@ std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
   attributes.push_back({"seed", meta.seed});
   attributes.push_back({"deck", meta.deck});
   if (!meta.data.empty()) attributes.push_back({"data", meta.data});
+  if (!meta.products.empty()) attributes.push_back({"products", meta.products});
   return attributes;
+}
+
+// Empty where a file of an earlier version does not have it.
+std::string optional_text(const FileContents& contents, std::string_view name) {
+  const Attribute* attribute = contents.attribute(name);
+  const auto* text = attribute ? std::get_if<std::string>(&attribute->value) : nullptr;
+  return text ? *text : "";
 }
 
 // Throws on all ranks where any rank brings a reason.
@@ -152,8 +160,8 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   info.format_version = integer_attribute(contents, "format_version");
   info.meta = {integer_attribute(contents, "step"), integer_attribute(contents, "samples"),
                integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
-  const Attribute* data = contents.attribute("data");  // earlier versions do not write it
-  if (data && std::holds_alternative<std::string>(data->value)) info.meta.data = std::get<std::string>(data->value);
+  info.meta.data = optional_text(contents, "data");
+  info.meta.products = optional_text(contents, "products");
   info.complete = true;  // or the reader would not have opened it
   info.datasets = contents.arrays;
   info.file_bytes = reader.file_bytes();

@@ -20,8 +20,9 @@ struct CheckpointMeta {
   std::int64_t step = 0;     ///< updates done
   std::int64_t samples = 0;  ///< drawn so far
   std::int64_t seed = 0;
-  std::string deck;       ///< the effective deck, TOML
-  std::string data = {};  ///< what identifies the data, JSON; empty: the file does not record it
+  std::string deck;           ///< the effective deck, TOML
+  std::string data = {};      ///< what identifies the data, JSON; empty: the file does not record it
+  std::string products = {};  ///< how products are made (ops/linear_choices.hpp); empty: not in the file
 };
 
 /// What a checkpoint file says about itself.

@@ -229,7 +229,9 @@ std::string text_of(const Difference& difference, std::size_t most_lines) {
   text += fmt::format("{} of {} datasets have equal bits\n", all - different, all);
   for (const AttributeDifference& attribute : difference.attributes)
     text += attribute.name == "deck" ? text_of_decks(attribute)
-                                     : fmt::format("{}: {} and {}\n", attribute.name, attribute.in_a, attribute.in_b);
+            : attribute.name == "products"
+                ? std::string("the ways in which products are made differ\n")
+                : fmt::format("{}: {} and {}\n", attribute.name, attribute.in_a, attribute.in_b);
   return text + (difference.equal_bits ? "equal: every bit of what is counted\n"
                                        : fmt::format("different: largest {:.6e}, relative norm {:.6e}\n",
                                                      difference.largest, difference.relative_norm));

@@ -179,7 +179,10 @@ Shown show_file(IoThread& io, const std::filesystem::path& path, double quiet_se
 std::string text_of(const Shown& shown) {
   std::string text = fmt::format("{}: {}\n", shown.path.string(), text_of_bytes(shown.bytes));
   for (const Attribute& attribute : shown.contents.attributes)
-    if (attribute.name != "deck") text += fmt::format("{} = {}\n", attribute.name, text_of(attribute));
+    if (attribute.name == "products")  // a long line each; --json has them
+      text += fmt::format("products = {} bytes\n", text_of(attribute).size());
+    else if (attribute.name != "deck")
+      text += fmt::format("{} = {}\n", attribute.name, text_of(attribute));
   for (const ArrayInfo& array : shown.contents.arrays) {
     text += fmt::format("{}  {} {}", array.path, name_of(array.type), array.shape.text());
     for (const Attribute& attribute : array.attributes)

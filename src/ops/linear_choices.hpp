@@ -5,6 +5,8 @@
 
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "ops/linear.hpp"
 
@@ -22,5 +24,21 @@ std::string measure_linear_choices(Queue& queue, std::span<const LinearShape> sh
 /// other cards and library versions are passed over. Throws InputError naming the line when the text is damaged or not
 /// whole, the library does not take its algorithm, or the order of a sum would not be fixed with it.
 void use_linear_choices(Queue& queue, const std::string& choices);
+
+/// How the text names what is measured.
+struct LinearChoiceNames {
+  /// Card, driver and versions of the libraries: where a measured choice holds. Empty where the backend has nothing to
+  /// choose (the CPU's); the rest is empty then, too.
+  std::string origin;
+  std::string columns;                ///< the text's first line
+  std::vector<std::string> products;  ///< the cells that each product's line begins with, in the order of measuring
+};
+LinearChoiceNames linear_choice_names(std::span<const LinearShape> shapes);
+
+/// What the text's last line begins with, before a tab and the number of products.
+inline constexpr std::string_view end_of_choices = "end";
+/// The first cell behind a product's name where there was nothing to choose from: no algorithm, or no memory to try
+/// one.
+inline constexpr std::string_view default_choice = "default";
 
 }  // namespace penstock::ops

@@ -195,9 +195,11 @@ void RunConfig::Device::describe(FieldTable& table) {
       .at_least(0)
       .at_most(1 << 16);
   table.add("device.share", share, "let several ranks compute on one GPU, for tests; the CPU is always shared");
-  table.add("device.measure", measure,
-            "on a GPU: time before step 1 how each matrix product is made fastest, and keep it in the run folder "
-            "(products.tsv), where restarts find it; false: the library's first choice, the same in every run");
+  table.add(
+      "device.measure", measure,
+      "on a GPU: time before step 1 how each matrix product is made fastest, and keep it in the run folder "
+      "(products.tsv), in checkpoints, and in $PENSTOCK_CACHE (~/.cache/penstock), where restarts and other runs find "
+      "it; false: the library's first choice, the same in every run");
   table.add("device.repeatable", repeatable,
             "on a GPU: only algorithms whose bits repeat; false: cuDNN may add attention's gradient in the order that "
             "comes, which is faster, and a run that is repeated or restarted then differs in its last digits");

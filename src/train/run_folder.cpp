@@ -57,6 +57,10 @@ std::error_code make_folders(const std::filesystem::path& folder, std::vector<st
 
 }  // namespace
 
+RunFolder RunFolder::of_checkpoint(const std::filesystem::path& file) {
+  return RunFolder(absolute_path(file).parent_path().parent_path());
+}
+
 bool RunFolder::contains(const std::filesystem::path& file) const {
   const std::filesystem::path folder = real_path(path_);
   const std::filesystem::path inside = real_path(file);
@@ -156,14 +160,14 @@ void RunFolder::write_report(const std::string& text) const { write_text(report(
 
 void RunFolder::write_deck(const std::string& toml) const { write_text(deck(), toml); }
 
-std::optional<std::filesystem::path> RunFolder::product_choices_for(
-    const std::optional<std::filesystem::path>& restart) const {
+std::string RunFolder::read_product_choices() const {
   std::error_code error;
-  if (std::filesystem::exists(product_choices(), error)) return product_choices();
-  if (!restart) return std::nullopt;
-  const RunFolder writer(absolute_path(*restart).parent_path().parent_path());
-  if (std::filesystem::exists(writer.product_choices(), error)) return writer.product_choices();
-  return std::nullopt;
+  if (!std::filesystem::exists(product_choices(), error)) return "";
+  std::string text = read_text(product_choices());
+  if (text.empty())
+    throw_input_error("{} is empty: a write did not come to its end; remove it, and products are measured again",
+                      product_choices().string());
+  return text;
 }
 
 void RunFolder::write_costs(const std::string& json) const { write_text(costs(), json); }

@@ -25,6 +25,9 @@ class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
+  /// The one that a checkpoint lies in.
+  static RunFolder of_checkpoint(const std::filesystem::path& file);
+
   const std::filesystem::path& path() const { return path_; }
   /// What is asked before a file gets its name: throws when this life may not write any more (RunGuard::ensure_mine).
   void ask_before_naming(std::function<void()> ensure_mine) { ensure_mine_ = std::move(ensure_mine); }
@@ -74,9 +77,9 @@ class RunFolder {
   void set_report_aside() const;
   void write_report(const std::string& text) const;
   void write_deck(const std::string& toml) const;
-  /// The file that lies in this folder (from the life before, or put there to have the bits of another run), or else in
-  /// the folder of the run that wrote the checkpoint `restart`.
-  std::optional<std::filesystem::path> product_choices_for(const std::optional<std::filesystem::path>& restart) const;
+  /// What that file says, from the life before or put there by a person; empty where there is none. Throws InputError
+  /// when it is empty.
+  std::string read_product_choices() const;
   void write_costs(const std::string& json) const;
   void write_trace(const std::string& json) const;
   void write_product_choices(const std::string& text) const;

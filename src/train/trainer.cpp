@@ -280,7 +280,8 @@ CheckpointMeta Trainer::meta() const {
           .samples = static_cast<std::int64_t>(samples_),
           .seed = config_.run.seed,
           .deck = setup_.deck.effective,
-          .data = setup_.data};
+          .data = setup_.data,
+          .products = choices_for_checkpoint(product_choices_.text)};
 }
 
 void Trainer::save() { saver_->save(queue_, meta()); }

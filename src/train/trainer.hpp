@@ -19,6 +19,7 @@
 #include "train/capture_recorder.hpp"
 #include "train/metrics.hpp"
 #include "train/nonfinite_steps.hpp"
+#include "train/product_choices.hpp"
 #include "train/run_config.hpp"
 #include "train/run_folder.hpp"
 #include "train/saver.hpp"
@@ -67,7 +68,9 @@ class Trainer {
     StepValues values;
   };
 
-  std::string choose_products(const std::optional<std::string>& restart);
+  ProductChoices choose_products(const std::optional<std::string>& restart);
+  ProductChoices known_or_measured_choices(const std::optional<std::string>& restart);
+  std::string choices_of_checkpoint(const std::optional<std::string>& restart);
   void refuse_steps_of_another_run(const std::optional<std::string>& restart) const;
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   std::unique_ptr<RunGuard> take_guard();
@@ -139,7 +142,7 @@ class Trainer {
   Queue queue_;
   Communicators communicators_;
   Writers writers_;
-  std::string product_choices_;  ///< text of ops::measure_linear_choices; empty on the CPU
+  ProductChoices product_choices_;
   Arena arena_;
   std::unique_ptr<RankModel> model_;
   Executor executor_;

@@ -6,6 +6,7 @@
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "base/program_version.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/owner.hpp"
@@ -90,32 +91,60 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
   begin_life(restart);
 }
 
-// How products are made is measured once in a run, by rank 0 for all: another choice would change bits. It comes before
-// the arena, as it needs the device's memory for a while.
-std::string Trainer::choose_products(const std::optional<std::string>& restart) {
-  if (!config_.device.measure) return "";
-  std::string choices;
+// How products are made is decided once in a run, by rank 0 for all: another choice would change bits. It comes before
+// the arena, as measuring needs the device's memory for a while.
+ProductChoices Trainer::choose_products(const std::optional<std::string>& restart) {
+  if (!config_.device.measure) return {};
+  ProductChoices choices;
   world_->together([&] {
-    if (world_->rank() != 0) return;
-    const bool names_file = restart && *restart != "latest";
-    const auto file =
-        folder_.product_choices_for(names_file ? std::optional<std::filesystem::path>(*restart) : std::nullopt);
-    const auto measure = [&](const std::string& text) {
-      return ops::measure_linear_choices(queue_, linear_shapes(setup_.plan), text);
-    };
-    const std::string known = file ? read_text(*file) : "";
-    if (file && known.empty())
-      throw_input_error("{} is empty: a write did not come to its end; remove it, and products are measured again",
-                        file->string());
+    if (world_->rank() == 0) choices = known_or_measured_choices(restart);
+  });
+  choices.text = world_->broadcast(choices.text);
+  choices.sources = world_->broadcast(choices.sources);
+  world_->together([&] {
     try {
-      choices = measure(known);
+      ops::use_linear_choices(queue_, choices.text);
     } catch (const InputError& error) {
-      throw_input_error("{}: {}", file ? file->string() : "", error.what());
+      throw_input_error("{} (the choices of products are {})", error.what(), choices.sources);
     }
   });
-  choices = world_->broadcast(choices);
-  world_->together([&] { ops::use_linear_choices(queue_, choices); });
   return choices;
+}
+
+ProductChoices Trainer::known_or_measured_choices(const std::optional<std::string>& restart) {
+  const std::vector<ops::LinearShape> shapes = linear_shapes(setup_.plan);
+  const ops::LinearChoiceNames names = ops::linear_choice_names(shapes);
+  ProductCache cache(users_cache_folder(), fmt::format("penstock {}\t{}", program_version(), names.origin));
+  const std::string in_folder = folder_.read_product_choices();
+  try {
+    return find_product_choices(
+        names, {.folder = in_folder,
+                .checkpoint = [&] { return choices_of_checkpoint(restart); },
+                .cache = &cache,
+                .measure = [&](const auto& known) { return ops::measure_linear_choices(queue_, shapes, known); },
+                .check = [&](const auto& text) { return ops::measure_linear_choices(queue_, {}, text); }});
+  } catch (const InputError& error) {
+    throw_input_error("{}: {}", folder_.product_choices().string(), error.what());
+  }
+}
+
+// Of the checkpoint that the run goes on from, by its attribute. What is wrong with the file is found when it is
+// loaded. Where it has no such attribute, as those of earlier versions: of the run folder that it lies in.
+std::string Trainer::choices_of_checkpoint(const std::optional<std::string>& restart) {
+  std::vector<std::filesystem::path> files;
+  if (restart == "latest")
+    for (const CheckpointFile& file : checkpoint_files(folder_.checkpoints())) files.push_back(file.path);
+  else if (restart)
+    files.emplace_back(*restart);
+  for (const std::filesystem::path& file : files) try {
+      const auto look = [file](Progress&) { return info_of(ArrayReader(file, {checkpoint_format})).meta.products; };
+      const std::string text =
+          run_reading(io_, file, wait_under(*world_, "reading the choices of products in " + file.string()), look);
+      return text.empty() ? RunFolder::of_checkpoint(file).read_product_choices() : text;
+    } catch (const std::exception&) {
+      if (io_.abandoned()) break;
+    }
+  return "";
 }
 
 // Nothing is written before it is known that the run may begin: not even the guard where no checkpoint leaves a step to
@@ -166,6 +195,7 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     const CheckpointInfo info =
         load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_->parameters().layout(),
                         memory_of(model_->parameters()), {.verified = *restart == "latest"});
+    if (product_choices_.text.empty()) product_choices_.text = info.meta.products;  // for a later life that needs them
     step_ = info.meta.step;
     samples_ = static_cast<std::uint64_t>(info.meta.samples);
     saver_->take_as_saved(step_);
@@ -295,7 +325,10 @@ void Trainer::write_first_files() {
     for (const std::filesystem::path& aside : set_aside_later(folder_.checkpoints(), step_))
       log_info("{} is beyond step {}: moved to {}", aside.filename().string(), step_, aside.parent_path().string());
     folder_.write_deck(setup_.deck.effective);
-    if (!product_choices_.empty()) folder_.write_product_choices(product_choices_);
+    // What a life carries along without measuring replaces nothing.
+    if (!product_choices_.text.empty() &&
+        (config_.device.measure || !std::filesystem::exists(folder_.product_choices())))
+      folder_.write_product_choices(product_choices_.text);
     metrics_.emplace(folder_.metrics(), step_, [this] { guard_->ensure_mine(); });
     tokens_ = metrics_->tokens().value_or(tokens_);  // samples of several lives may have had several lengths
     progress_.emplace(step_ + 1, agenda_.last_step());
@@ -380,6 +413,7 @@ void Trainer::introduce() const {
       setup_.plan.schedule.name, setup_.plan.microbatches(), config_.batch.micro, config_.data.sequence,
       queue_.threads(), queue_.threads() == 1 ? "" : "s", config_.precision.compute, name_of(setup_.plan.cut.gradient),
       device_text());
+  if (!product_choices_.sources.empty()) log_info("  products: {}", product_choices_.sources);
   const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
   log_info("  rank 0 holds {}{}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
            staging > 0 ? fmt::format("; {} of staging for saves", bytes_text(staging)) : "");

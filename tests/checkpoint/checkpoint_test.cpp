@@ -169,6 +169,22 @@ TEST_F(CheckpointTest, WhatIsNoCheckpointIsRefused) {
   EXPECT_NE(message(".").find("is a folder"), std::string::npos);
 }
 
+TEST_F(CheckpointTest, HowProductsAreMadeComesAlongWhereItIsKnown) {
+  Writers writers(world, io, {});
+  const SampleMesh mesh = meshes(world.size()).front();
+  CheckpointMeta about = meta;
+  for (const std::string& products : {std::string(), "columns\n" + std::string(48000, 'x') + "\nend\t1\n"}) {
+    about.products = products;
+    ++about.step;
+    ASSERT_TRUE(save(mesh, writers, about).ok);
+    std::int64_t wrong = 0;
+    const CheckpointInfo info = load(mesh, folder.path() / checkpoint_name(about.step), wrong);
+    EXPECT_EQ(info.meta.products, products);
+    EXPECT_EQ(info.meta.deck, meta.deck);
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
 TEST_F(CheckpointTest, LatestPassesOverWhatIsNotWhole) {
   EXPECT_FALSE(find_latest(world, io, folder.path() / "nowhere").file);
   Writers writers(world, io, {});

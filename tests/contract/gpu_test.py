@@ -19,7 +19,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import penstock
-from penstock import DROPOUT, ONE, SOURCE, ContractTest, Mesh, capture, checkpoint, curve, main, rows
+from penstock import DROPOUT, ONE, SOURCE, ContractTest, Mesh, capture, checkpoint, curve, main, rows, write_tokens
 
 LOSS, NORM = 1e-5, 1e-4  # as on the CPU: sums in another order
 BFLOAT16 = 5e-3          # see parity_test.py
@@ -108,6 +108,13 @@ class GpuTest(ContractTest):
 
     common = {**DROPOUT, "device.share": True, "batch.micro": 4, "run.steps": 5, "watchdog.seconds": 120}
 
+    def setUp(self):
+        super().setUp()
+        self.cache = self.folder / "cache"  # of this test alone: nothing is found in the user's, and nothing left there
+
+    def start(self, words, environment=None, **options):
+        return super().start(words, {"PENSTOCK_CACHE": str(self.cache), **(environment or {})}, **options)
+
     def check(self, runs, compute, common):
         """Those of the runs that compute in this type, each against one rank."""
         # Without dropout in attention, where cuDNN computes it. Each mesh would measure its products for itself:
@@ -131,6 +138,29 @@ class GpuTest(ContractTest):
                 worst = self.assert_same_curve(reference, folder, *bounds)
                 print(f"{run.mesh} {run.schedule} shard={run.shard} {compute}: loss {worst['loss']:.1e} "
                       f"norm {worst['gradient_norm']:.1e} ({time.monotonic() - begin:.1f} s)", flush=True)
+
+    def check_two_runs(self, name, settings, **options):
+        """Two runs of one deck, each in a folder of its own: equal bits. The second finds in the cache what the first measured."""
+        runs = [self.folder / f"{name}-{number}" for number in ("first", "second")]
+        said = [self.train(settings=settings, run=run, **options).err for run in runs]
+        self.assertRegex(said[0], r"products: (\d+ from the cache, )?\d+ measured\n")
+        self.assertRegex(said[1], r"products: \d+ from the cache\n")
+        self.assertEqual(*map(curve, runs))
+        files = [checkpoint(run, settings["run.steps"]) for run in runs]
+        self.penstock("checkpoint", "diff", *files)  # exit code 0: equal bits
+        self.assertEqual(*((run / "products.tsv").read_text() for run in runs))
+        print(f"{name}: {curve(runs[1])[-1]}")
+        for file in files:  # 1.5 GB each of 124M
+            file.unlink()
+
+    def check_two_runs_of_124M(self, **options):
+        """A few steps of the deck as it is, and of its faster form: bfloat16 with cuDNN's attention."""
+        tokens = write_tokens(self.folder / "124M.tok", 60000)
+        settings = {"run.steps": 4, "batch.global": 16, "batch.micro": 8, "watchdog.seconds": 120}
+        for name, more in (("float32", {}), ("bfloat16", {"precision.compute": "bfloat16", "model.dropout_attention": 0.0})):
+            with self.subTest(name=name):
+                self.check_two_runs(f"124M-{name}", {**settings, **more}, deck=SOURCE / "input/gpt2-124m.toml", tokens=tokens,
+                                    **options)
 
     def check_restart(self, mesh, settings):
         """Stop at 3, go on to 6: the bits of the straight run."""
@@ -211,11 +241,58 @@ class GpuPairTest(GpuTest):
     def test_bfloat16(self):
         self.check(self.runs, "bfloat16", self.common)
 
+    def test_two_runs_of_tensor_2(self):
+        """As GpuBitsTest; what the two ranks add comes from NCCL."""
+        for compute in ("float32", "bfloat16"):
+            with self.subTest(compute=compute):
+                self.check_two_runs(f"tiny-{compute}", {**DROPOUT, "run.steps": 30, "precision.compute": compute},
+                                    mesh=Mesh(1, 1, 2))
+        self.check_two_runs_of_124M(mesh=Mesh(1, 1, 2))
+
     def test_stop_and_go_on(self):
         """As GpuRestartTest, between real neighbours."""
         for mesh in (Mesh(2, 1, 1), Mesh(1, 2, 1), Mesh(1, 1, 2)):
             with self.subTest(mesh=str(mesh)):
                 self.check_restart(mesh, {**self.common, "precision.compute": "bfloat16", "device.measure": False})
+
+
+class GpuBitsTest(GpuTest):
+    """Two runs of one deck on one GPU have the same bits, although each decides how its products are made."""
+
+    def test_tiny(self):
+        for compute in ("float32", "bfloat16"):
+            with self.subTest(compute=compute):
+                self.check_two_runs(f"tiny-{compute}", {**DROPOUT, "run.steps": 30, "precision.compute": compute})
+
+    def test_124M(self):
+        self.check_two_runs_of_124M()
+
+    def test_runs_that_start_together_agree(self):
+        """Each of them measures, and the first to keep a choice decides for all."""
+        settings = {**self.common, "precision.compute": "bfloat16", "model.dropout_attention": 0.0}
+        runs = [self.folder / str(number) for number in range(3)]
+        results = self.train_all(({"settings": settings, "run": run} for run in runs), at_once=3)
+        print(*(line for result in results for line in result.err.splitlines() if "products: " in line), sep="\n")
+        self.assertEqual(len({(run / "products.tsv").read_text() for run in runs}), 1)
+        for run in runs[1:]:
+            self.assertEqual(curve(runs[0]), curve(run))
+            self.assert_same_bits(checkpoint(runs[0], 5), checkpoint(run, 5))
+
+    def test_a_damaged_cache_is_left_out_and_replaced(self):
+        settings = {**self.common, "run.steps": 1}
+        self.train(settings=settings, run=self.folder / "first")
+        for file in self.cache.rglob("*.tsv"):
+            file.write_text("damaged")
+        said = self.train(settings=settings, run=self.folder / "second").err
+        self.assertIn(": damaged; it is left out", said)
+        self.assertRegex(said, r"products: \d+ measured\n")
+        self.assertRegex(self.train(settings=settings, run=self.folder / "third").err, r"products: \d+ from the cache\n")
+        self.assertEqual((self.folder / "second/products.tsv").read_text(), (self.folder / "third/products.tsv").read_text())
+
+    def test_a_cache_that_cannot_be_written_is_no_error(self):
+        self.cache = self.tokens / "cache"  # below a file
+        said = self.train(settings={**self.common, "run.steps": 1}, run=self.folder / "run").err
+        self.assertEqual(said.count("measured products are not kept for other runs"), 1, said)
 
 
 class GpuRunAheadTest(GpuTest):
@@ -270,13 +347,30 @@ class GpuRestartTest(GpuTest):
                                                    "device.measure": measure})
 
     def test_a_restart_elsewhere_takes_the_choices_along(self):
+        """With the checkpoint: the run that wrote it and its cache may be gone."""
         settings = {**self.common, "run.steps": 6, "precision.compute": "bfloat16"}
         straight, elsewhere = self.folder / "straight", self.folder / "elsewhere"
         self.train(settings={**settings, "checkpoint.every": 3}, run=straight)
-        self.train(settings=settings, run=elsewhere, restart=checkpoint(straight, 3))
-        self.assertEqual((straight / "products.tsv").read_text(), (elsewhere / "products.tsv").read_text())
+        choices = (straight / "products.tsv").read_text()
+        (straight / "products.tsv").unlink()
+        self.cache = self.folder / "another"
+        said = self.train(settings=settings, run=elsewhere, restart=checkpoint(straight, 3)).err
+        self.assertRegex(said, r"products: \d+ from the checkpoint\n")
+        self.assertEqual(choices, (elsewhere / "products.tsv").read_text())
         self.assertEqual(curve(straight)[3:], curve(elsewhere))
         self.assert_same_bits(checkpoint(straight, 6), checkpoint(elsewhere, 6))
+
+    def test_a_restart_here_needs_neither_file_nor_cache(self):
+        settings = {**self.common, "run.steps": 6, "precision.compute": "bfloat16"}
+        straight, broken = self.folder / "straight", self.folder / "broken"
+        self.train(settings=settings, run=straight)
+        self.train(settings={**settings, "run.stop": 3}, run=broken, expect=75)
+        (broken / "products.tsv").unlink()
+        self.cache = self.folder / "another"
+        said = self.train(settings=settings, run=broken, restart="latest").err
+        self.assertRegex(said, r"products: \d+ from the checkpoint\n")
+        self.assertEqual(curve(straight), curve(broken))
+        self.assert_same_bits(checkpoint(straight, 6), checkpoint(broken, 6))
 
 
 @unittest.skipUnless(CPU.exists(), "no program of the CPU build here; PENSTOCK_CPU names one")

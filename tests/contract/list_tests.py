@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the test classes of tests/contract and tests/cluster and what they need, for tests.cmake.
 
-Prints a line for each class, its fields separated by |: name, file, class, labels, slots (half cores), seconds, locks,
-program, GPU.
+Prints a line for each class, its fields separated by |: name, file, class, labels, slots (half cores), seconds, program,
+GPU.
 The source is read and not imported: a machine that only configures needs no h5py. What a class needs stands in its
 upper-case attributes; ContractTest (penstock.py) has all of them, with the defaults. An attribute that it does not
 have, or a value of another kind, is an error: a misspelt need would silently be none.
@@ -107,13 +107,8 @@ def assignments(node):
             yield item.target.id, item.value
 
 
-def is_text(value):
-    """Words that CMake takes as they are."""
-    return isinstance(value, str) and not set(value) & set("|;,\"\\$\n")
-
-
-def is_texts(value, allowed=None):
-    return isinstance(value, tuple) and all(is_text(v) and (allowed is None or v in allowed) for v in value)
+def is_labels(value):
+    return isinstance(value, tuple) and all(isinstance(label, str) and label in LABELS for label in value)
 
 
 def is_count(value):
@@ -125,10 +120,9 @@ def is_half_cores(value):
 
 
 RULES = {
-    "LABELS": (lambda value: is_texts(value, LABELS), f"a tuple of {', '.join(sorted(LABELS))}"),
+    "LABELS": (is_labels, f"a tuple of {', '.join(sorted(LABELS))}"),
     "CORES": (is_half_cores, "the number of cores that it keeps busy, 0.5 where it mostly waits"),
     "TIMEOUT": (is_count, "whole seconds"),
-    "LOCKS": (is_texts, "a tuple of names"),
     "PROGRAM": (lambda value: value in PROGRAMS, f"one of {', '.join(sorted(PROGRAMS))}"),
     "GPU": (lambda value: isinstance(value, bool), "True or False"),
     "DEPTH": (lambda value: value in DEPTHS, '"" or "all"'),
@@ -150,8 +144,8 @@ def line_of(folder, test):
     labels = [folder, *needs["LABELS"]]
     labels += ["gpu"] * needs["GPU"] + ["all"] * (needs["DEPTH"] == "all")
     name = f"{folder}.{test.module.name}.{test.node.name}"
-    fields = (name, test.module.path, test.node.name, ",".join(dict.fromkeys(labels)), int(2 * needs["CORES"]), needs["TIMEOUT"],
-              ",".join(needs["LOCKS"]), needs["PROGRAM"], int(needs["GPU"]))
+    fields = (name, test.module.path, test.node.name, ",".join(dict.fromkeys(labels)),
+              int(2 * needs["CORES"]), needs["TIMEOUT"], needs["PROGRAM"], int(needs["GPU"]))
     return "|".join(map(str, fields))
 
 

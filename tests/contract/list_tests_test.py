@@ -11,7 +11,6 @@ class ContractTest:
     LABELS = ()
     CORES = 1
     TIMEOUT = 300
-    LOCKS = ()
     PROGRAM = "penstock"
     GPU = False
     DEPTH = ""
@@ -43,12 +42,12 @@ class ListTestsTest(ContractTest):
     def test_needs_are_inherited_across_files_and_helpers_are_no_tests(self):
         self.write("contract/help.py", f"{HEAD}class Help(ContractTest):\n    CORES = 2\n    LABELS = ('parity',)\n")
         self.write("contract/a_test.py", f"from help import Help\nclass Base(Help):\n    TIMEOUT = 60\n\nclass A(Base):{TAIL}")
-        self.write("cluster/b_test.py", f"{HEAD}class B(ContractTest):\n    LOCKS = ('disk',)\n    DEPTH = 'all'\n    GPU = True\n"
+        self.write("cluster/b_test.py", f"{HEAD}class B(ContractTest):\n    DEPTH = 'all'\n    GPU = True\n"
                                         "    CORES = 0.5\n"
                                         f"{TAIL}")
         self.assertEqual(self.fields(), {
-            "contract.a_test.A": ["a_test.py", "A", "contract,parity", "4", "60", "", "penstock", "0"],
-            "cluster.b_test.B": ["b_test.py", "B", "cluster,gpu,all", "1", "300", "disk", "penstock", "1"]})
+            "contract.a_test.A": ["a_test.py", "A", "contract,parity", "4", "60", "penstock", "0"],
+            "cluster.b_test.B": ["b_test.py", "B", "cluster,gpu,all", "1", "300", "penstock", "1"]})
 
     def test_inherited_tests_count(self):
         self.write("contract/a_test.py", f"{HEAD}class Deep(ContractTest):\n    DEPTH = 'all'\n{TAIL}".replace(

@@ -212,7 +212,6 @@ class ContractTest(unittest.TestCase):
     LABELS = ()           # besides the folder's name
     CORES = 1             # that it keeps busy; 0.5 where it mostly waits
     TIMEOUT = 300         # seconds; classes with a longer one are started earlier
-    LOCKS = ()            # what only one class at a time may use
     PROGRAM = "penstock"  # the target whose program is tested
     GPU = False           # True: preset cuda registers it, and no other preset
     DEPTH = ""            # "all": only under scripts/test --all

@@ -6,12 +6,9 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import penstock
-from penstock import DROPOUT, ONE, SOURCE, ContractTest, Mesh, capture, checkpoint, curve, main, rows, write_tokens
-
-PLAIN = Path(os.environ.get("PENSTOCK_PLAIN", SOURCE / "build/cpu/penstock")).resolve()
+from penstock import DROPOUT, ONE, ContractTest, Mesh, capture, checkpoint, curve, main, rows, write_tokens
 
 
 class RunAheadTest(ContractTest):
@@ -28,7 +25,7 @@ class RunAheadTest(ContractTest):
 
     def plain(self, run, expect=0, **options):
         words = self.command(deck=self.deck, run=self.folder / run, **options)
-        words[words.index(str(penstock.PROGRAM))] = str(PLAIN)
+        words[words.index(str(penstock.PROGRAM))] = str(penstock.PLAIN)
         result = self.finish(self.start(words, cwd=self.folder))
         self.assertEqual(result.code, expect, result.err)
         return result

@@ -49,16 +49,15 @@ if(NOT python_tests_result EQUAL 0)
 endif()
 
 # A slot of CTest is half a core: `ctest -j <twice the cores>` runs tests that wait two at a time on each core.
-function(penstock_python_test name file class labels slots seconds locks program for_gpu)
+function(penstock_python_test name file class labels slots seconds program for_gpu)
   if((PENSTOCK_CUDA AND NOT for_gpu) OR (for_gpu AND NOT PENSTOCK_CUDA))
     return()
   endif()
   add_test(NAME ${name} COMMAND ${PENSTOCK_CONTRACT_PYTHON} -B ${file} ${class})
   string(REPLACE "," ";" labels "${labels}")
-  string(REPLACE "," ";" locks "${locks}")
   # What may take longest starts first, so that the end does not wait for it alone: those that wait have long limits.
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" PROCESSORS ${slots} TIMEOUT ${seconds} COST ${seconds}
-    RESOURCE_LOCK "${locks}" SKIP_REGULAR_EXPRESSION "OK \\(skipped=[1-9]"
+    SKIP_REGULAR_EXPRESSION "OK \\(skipped=[1-9]"
     ENVIRONMENT "PENSTOCK=$<TARGET_FILE:${program}>;PENSTOCK_PLAIN=$<TARGET_FILE:penstock>;MPIEXEC=${MPIEXEC_EXECUTABLE}")
 endfunction()
 

@@ -5,6 +5,8 @@ source file alone.)
 A unity build hides a missing #include: a file compiled before brought it. Here the compiler sees one file at a time. Most
 of its time would go to the same standard headers, so it begins with a precompiled header, but only with one that the file
 includes itself (or through what it includes): no name comes from it that the file would lack without it.
+
+Under scripts/test --quick only the headers that git says differ from the main branch are compiled.
 """
 
 import json
@@ -179,6 +181,25 @@ class Compiler:
         return {path: said for path, said in zip(paths, found) if said}
 
 
+def said_by_git(root, *words):
+    """Lines; nothing where git does not answer."""
+    try:
+        done = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.splitlines() if done.returncode == 0 else None
+
+
+def changed_files(root):
+    """What differs from the main branch, committed or not; None where git cannot tell."""
+    for branch in ("origin/HEAD", "origin/main", "main", "HEAD"):
+        if since := said_by_git(root, "merge-base", "HEAD", branch):
+            tracked = said_by_git(root, "diff", "--name-only", "--relative", "--diff-filter=d", since[0])
+            new = said_by_git(root, "ls-files", "--others", "--exclude-standard")
+            return None if tracked is None or new is None else {root / name for name in tracked + new}
+    return None
+
+
 def needs_cuda(path, includes):
     return any(isinstance(header, str) and CUDA.match(header) for header in includes.of(path))
 
@@ -200,8 +221,32 @@ class Alone(unittest.TestCase):
         paths = [*(ROOT / "src").rglob("*.hpp"), *(ROOT / "cuda").rglob("*.hpp")]
         paths = sorted(path for path in paths if not needs_cuda(path, includes))
         self.assertGreater(len(paths), 150, "the sources are not found")
+        changed = changed_files(ROOT) if os.environ.get("PENSTOCK_TEST_DEPTH") == "quick" else None
+        if changed is not None:
+            paths = [path for path in paths if path in changed]
         wrong = Compiler(self.command, self.flags, roots, self.folder).all_mistakes(paths)
         self.assertEqual(wrong, {}, "do not compile alone; each lacks an #include:\n" + "\n".join(wrong.values()))
+
+    def test_git_says_what_changed(self):
+        def git(*words):
+            names = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
+            subprocess.run(["git", "-C", self.folder, *names, *words], check=True, capture_output=True)
+
+        self.assertIsNone(changed_files(self.folder), "no repository: then all are checked")
+        for name in ("same.hpp", "committed.hpp", "edited.hpp", "removed.hpp", "ignored.hpp"):
+            (self.folder / name).write_text("")
+        (self.folder / ".gitignore").write_text("ignored.hpp\n")
+        git("init")
+        git("add", ".")
+        git("commit", "-m", "all")
+        self.assertEqual(changed_files(self.folder), set())
+        git("checkout", "-b", "other")
+        (self.folder / "committed.hpp").write_text("// new\n")
+        git("commit", "-a", "-m", "one")
+        (self.folder / "edited.hpp").write_text("// new\n")
+        (self.folder / "new.hpp").write_text("")
+        (self.folder / "removed.hpp").unlink()
+        self.assertEqual({path.name for path in changed_files(self.folder)}, {"committed.hpp", "edited.hpp", "new.hpp"})
 
     def test_a_missing_include_is_seen(self):
         """Also where other files bring it, and where a precompiled header would."""

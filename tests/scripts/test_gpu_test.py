@@ -206,6 +206,20 @@ printf '{lines(others)}{lines(names)}'""")
         (self.hydra.parent / "hydra_pmi_proxy").unlink()
         self.assert_refused("is not MPICH's Hydra")
 
+    def test_planted_faults_are_refused(self):
+        with open(self.build / "CMakeCache.txt", "a") as cache:
+            cache.write("PENSTOCK_FAULTS:BOOL=ON\n")
+        self.assert_refused("source/build/cuda has planted faults (PENSTOCK_FAULTS=ON)")
+
+    def test_planted_faults_of_the_cpu_program_are_refused(self):
+        cpu = self.root / "source/build/faults"
+        script(cpu / "penstock", "exit 0")
+        for value, code in (("ON", 2), ("OFF", 0)):
+            (cpu / "CMakeCache.txt").write_text(f"PENSTOCK_FAULTS:BOOL={value}\n")
+            packed = self.pack_it("--cpu", cpu / "penstock")
+            self.assertEqual(packed.returncode, code, packed.stderr)
+            self.assertEqual("source/build/faults has planted faults" in packed.stderr, code == 2, packed.stderr)
+
     def test_no_build_is_refused(self):
         (self.build / "penstock").unlink()
         self.assert_refused("penstock is not there; build it")
@@ -295,6 +309,13 @@ exec sleep 60""")
         self.assertEqual(rows["124M, bfloat16: memory predicted by check"].number, 3.0)
         self.assertNotIn("two GPUs", result.stdout)
         self.assert_nothing_is_left()
+
+    def test_the_users_cache_is_left_alone(self):
+        self.penstock(before=f"echo cache $PENSTOCK_CACHE >> {self.notes}")
+        self.run_all("--only", "speed", PENSTOCK_CACHE="/of/the/user")
+        caches = {line for line in self.notes.read_text().splitlines() if line.startswith("cache ")}
+        self.assertEqual(len(caches), 1)
+        self.assertNotIn("/of/the/user", caches.pop())
 
     def test_programs_find_the_libraries_of_the_pack_and_of_the_machine(self):
         self.run_all("--only", "numbers: 124M", LD_LIBRARY_PATH="/some/where")

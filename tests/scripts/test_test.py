@@ -85,10 +85,11 @@ class Test(unittest.TestCase):
     def test_three_depths(self):
         self.run_script("scripts/test", "--quick", "-R", "comm")
         self.assertEqual(self.presets_tested(), ["cpu"])
-        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit -LE ^all$"), self.calls_of("ctest"))
+        self.assertTrue(self.calls_of("ctest")[0].endswith("-R comm -L unit -LE ^all$  quick"), self.calls_of("ctest"))
         self.calls.write_text("")
         self.run_script("scripts/test")
         self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
+        self.assertFalse([line for line in self.calls_of("ctest") if line.endswith("quick")])  # all headers are compiled
         self.assertEqual(self.calls_of("tidy") + self.calls_of("check_faults"), [])
         self.calls.write_text("")
         _, prepared = self.run_script("scripts/test", "--all")

@@ -254,20 +254,19 @@ TEST(RunFolder, ListsItsRanks) {
   EXPECT_EQ(read(folder.ranks()), "rank,host,process,device\n0,a,17,CPU\n1,b,18,CPU\n");
 }
 
-TEST(RunFolder, FindsTheProductChoicesOfTheLifeThatARestartGoesOnFrom) {
+TEST(RunFolder, ReadsItsProductChoices) {
   const TemporaryFolder temporary;
-  const RunFolder first(temporary.path() / "first"), second(temporary.path() / "second");
-  first.create();
-  second.create();
-  EXPECT_EQ(first.product_choices_for({}), std::nullopt);
-  first.write_product_choices("of the first\n");
-  EXPECT_EQ(first.product_choices_for({}), first.product_choices());
-  EXPECT_EQ(read_text(first.product_choices()), "of the first\n");
-  const std::filesystem::path checkpoint = first.checkpoints() / "step-00000010.h5";
-  EXPECT_EQ(second.product_choices_for(checkpoint), first.product_choices());
-  EXPECT_EQ(second.product_choices_for({}), std::nullopt);
-  second.write_product_choices("of the second\n");
-  EXPECT_EQ(second.product_choices_for(checkpoint), second.product_choices());
+  const RunFolder folder(temporary.path() / "run");
+  folder.create();
+  EXPECT_EQ(folder.read_product_choices(), "") << "there are none";
+  folder.write_product_choices("of this run\n");
+  EXPECT_EQ(folder.read_product_choices(), "of this run\n");
+  EXPECT_EQ(RunFolder::of_checkpoint(folder.checkpoints() / "step-00000010.h5").read_product_choices(),
+            "of this run\n");
+  write(folder.product_choices(), "");
+  EXPECT_NE(
+      message_of([&] { folder.read_product_choices(); }).find("products.tsv is empty: a write did not come to its end"),
+      std::string::npos);
 }
 
 }  // namespace

@@ -8,4 +8,6 @@ std::string measure_linear_choices(Queue&, std::span<const LinearShape>, const s
 
 void use_linear_choices(Queue&, const std::string&) {}
 
+LinearChoiceNames linear_choice_names(std::span<const LinearShape>) { return {}; }
+
 }  // namespace penstock::ops
