@@ -41,11 +41,16 @@ struct Element {
 };
 
 /// Sums of products name their fused operations, so that an element's bits do not depend on where a piece begins.
+/// This one: beta * moment + (1 - beta) * news.
+__device__ float decayed(float moment, const MomentDecay& beta, float news) {
+  return fmaf(moment, beta.factor, fmaf(moment, beta.rest, news * beta.complement));
+}
+
 __device__ Element updated(const AdamWConstants& constants, const AdamWStep& step, float decay, float gradient,
                            const Element& old) {
   const float g = gradient * step.gradient_scale;
-  const float m = fmaf(old.m, constants.beta1, g * (1.0F - constants.beta1));
-  const float v = fmaf(old.v, constants.beta2, g * g * (1.0F - constants.beta2));
+  const float m = decayed(old.m, constants.beta1, g);
+  const float v = decayed(old.v, constants.beta2, g * g);
   const float direction = m * step.first_correction / (sqrtf(v * step.second_correction) + constants.epsilon);
   return {fmaf(-step.learning_rate, fmaf(decay, old.w, direction), old.w), m, v};
 }

@@ -50,9 +50,10 @@ RankPlan plan_rank(const RunConfig& config, const ModelPlan& plan, const MeshPla
     const StagePart& part = plan.parts[static_cast<std::size_t>(stage)];
     for (int i = 0; i < part.blocks; ++i) r.layers.push_back(part.first_block + i);
   }
-  r.parameters = parameter_layout(plan, place).parameters_held();
+  const ParameterLayout layout = parameter_layout(plan, place);
+  r.parameters = layout.parameters_held();
   r.memory = plan_memory(plan, place, threads);
-  r.staging = staging_bytes(plan, place, config.saves_behind_training());
+  r.staging = staging_bytes(layout, config.saves_behind_training());
   r.planned = planned_bytes(r.memory, r.staging);
   if (plan.recompute != Recompute::none) {
     ModelPlan plain = plan;
@@ -163,6 +164,7 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   for (const Axis& axis : mesh.axes()) json["mesh"][axis.name] = axis.size;
   json["schedule"] = report_json(report);
   json["recompute"] = text(plan.recompute);
+  json["warnings"] = deck_warnings(config);
   for (const RankPlan& r : ranks)
     json["ranks"].push_back({{"data", r.place.data},
                              {"pipeline", r.place.pipeline},
@@ -248,7 +250,7 @@ void check_command(const CheckRequest& request) {
   for (const std::string& setting : request.settings) deck.set(setting);
   const bool names_text = deck.says("data.train");
   if (!names_text) deck.set("data.train=FILE");  // no plan depends on it, and nothing opens it here
-  RunDeck read = request.ranks > 0 ? fit_mesh(deck, request.ranks) : read_run_deck(deck);
+  RunDeck read = request.ranks > 0 ? fit_mesh(deck, request.ranks, false) : read_run_deck(deck);
   RunConfig& config = read.config;
   config.schedule.table = read_schedule_file(config.schedule.file);
   const ModelPlan plan = make_plan(config);
@@ -267,6 +269,8 @@ void check_command(const CheckRequest& request) {
     print_json(config, plan, mesh, ranks, costs, fit);
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
+  if (!request.json)
+    for (const std::string& warning : deck_warnings(config)) fmt::print("warning: {}\n", warning);
   if (!names_text && !request.json) fmt::print("data.train is missing: `train` wants --set data.train=FILE\n");
   if (fit) refuse_misfit(*fit, request.deck, mesh.size());
   if (fit && !request.json)

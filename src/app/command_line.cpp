@@ -151,7 +151,8 @@ int run_chosen(const std::function<int()>& chosen) {
 
 int run_command_line(int argc, char** argv) {
   CLI::App app("Penstock trains transformers on meshes of MPI ranks.", "penstock");
-  app.set_version_flag("--version", "penstock " PENSTOCK_VERSION);
+  constexpr const char* version = "penstock " PENSTOCK_VERSION;
+  app.set_version_flag("--version", version);
   app.require_subcommand(1);
   std::function<int()> chosen;
   add_train(app, chosen);
@@ -161,6 +162,8 @@ int run_command_line(int argc, char** argv) {
   add_checkpoint(app, chosen);
   add_status(app, chosen);
   add_explain(app, chosen);
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
+    command->set_version_flag("--version", version);
   try {
     ensure_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.hpp"
 #include "base/suggest.hpp"
@@ -130,6 +131,12 @@ Field& Field::below(double bound) {
   return *this;
 }
 
+Field& Field::used_as_float32() {
+  ensure_rule_fits(std::holds_alternative<double*>(target_), key_);
+  used_as_float32_ = true;
+  return *this;
+}
+
 Field& Field::one_of(std::initializer_list<std::string_view> words) {
   return one_of(std::vector<std::string>(words.begin(), words.end()));
 }
@@ -197,6 +204,24 @@ std::optional<std::string> Field::number_problem(double number) const {
   return std::nullopt;
 }
 
+std::optional<std::string> Field::float32_problem(double number) const {
+  constexpr float least = std::numeric_limits<float>::min(), most = std::numeric_limits<float>::max();
+  const double size = std::abs(number);
+  const bool fits = size <= static_cast<double>(most);
+  const float used = fits ? static_cast<float>(number) : number > 0 ? HUGE_VALF : -HUGE_VALF;
+  const auto problem = [&](const std::string& cure) {
+    return fmt::format("becomes {} as a float32, which is what it is used as; use {}", used, cure);
+  };
+  if (!fits) return problem(fmt::format("at most {}", most));
+  if (size > 0 && size < static_cast<double>(least))
+    return problem(fmt::format("{}at least {}", number_problem(0) ? "" : "0, or ", least));
+  if (below_ && static_cast<double>(used) >= *below_)
+    return problem(fmt::format("at most {}", std::nextafter(static_cast<float>(*below_), -HUGE_VALF)));
+  if (above_ && static_cast<double>(used) <= *above_)
+    return problem(fmt::format("at least {}", std::nextafter(static_cast<float>(*above_), HUGE_VALF)));
+  return std::nullopt;
+}
+
 std::optional<std::string> Field::element_problem(std::int64_t element) const {
   if (auto problem = number_problem(static_cast<double>(element))) return problem;
   if (!numbers_.empty() && std::find(numbers_.begin(), numbers_.end(), element) == numbers_.end())
@@ -206,7 +231,8 @@ std::optional<std::string> Field::element_problem(std::int64_t element) const {
 
 std::optional<std::string> Field::element_problem(double element) const {
   if (!std::isfinite(element)) return fmt::format("is not finite; {}", cure());
-  return number_problem(element);
+  if (auto problem = number_problem(element)) return problem;
+  return used_as_float32_ ? float32_problem(element) : std::nullopt;
 }
 
 std::optional<std::string> Field::element_problem(bool) const { return std::nullopt; }

@@ -36,6 +36,9 @@ class Field {
   Field& at_most(double bound);
   Field& above(double bound);
   Field& below(double bound);
+  /// Of a float that is computed with in single precision: what it becomes there has to keep the rules, too, and all
+  /// its digits.
+  Field& used_as_float32();
   Field& one_of(std::initializer_list<std::string_view> words);
   Field& one_of(std::vector<std::string> words);
   Field& one_of(std::initializer_list<std::int64_t> numbers);
@@ -82,6 +85,7 @@ class Field {
   bool is_text() const;
   std::string cure() const;
   std::optional<std::string> number_problem(double number) const;
+  std::optional<std::string> float32_problem(double number) const;
   std::optional<std::string> element_problem(std::int64_t element) const;
   std::optional<std::string> element_problem(double element) const;
   std::optional<std::string> element_problem(bool element) const;
@@ -97,6 +101,7 @@ class Field {
   std::string advanced_;
   bool required_ = false;
   bool not_empty_ = false;
+  bool used_as_float32_ = false;
   std::optional<double> at_least_;
   std::optional<double> at_most_;
   std::optional<double> above_;

@@ -60,10 +60,11 @@ std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCost
       for (int own = 1; own <= b - s; ++own) {
         if (s == 0 && own != b) continue;
         const double cost = own * costs.block + (s == 0 ? costs.embedding : 0) + (s == stages - 1 ? costs.head : 0);
+        Best& known = best[static_cast<std::size_t>(s)][static_cast<std::size_t>(b)];
+        if (cost > known.largest) break;  // and so are those of more blocks
         const Best before =
             s == 0 ? Best{0, 0, 0} : best[static_cast<std::size_t>(s) - 1][static_cast<std::size_t>(b - own)];
         const Best candidate{std::max(before.largest, cost), before.squares + cost * cost, own};
-        Best& known = best[static_cast<std::size_t>(s)][static_cast<std::size_t>(b)];
         if (candidate.better_than(known)) known = candidate;
       }
   std::vector<int> blocks_of_stage(static_cast<std::size_t>(stages));

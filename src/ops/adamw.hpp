@@ -20,10 +20,23 @@ struct AdamWStep {
   bool apply = true;            ///< false: nothing is changed (a loss or norm that is not finite)
 };
 
+/// How much of a moment stays from one update to the next. A float has too few digits for a beta near 1: 0.9999F is
+/// 0.99989998, and 1 minus that is 1.7e-4 too large. So what rounding leaves out and the complement are kept as well.
+struct MomentDecay {
+  constexpr MomentDecay(double beta)  // not explicit: it stands for the number
+      : factor(static_cast<float>(beta)),
+        rest(static_cast<float>(beta - static_cast<double>(factor))),
+        complement(static_cast<float>(1 - beta)) {}
+
+  float factor;      ///< beta, rounded; below 1
+  float rest;        ///< beta - factor
+  float complement;  ///< 1 - beta
+};
+
 /// Values of the whole run.
 struct AdamWConstants {
-  float beta1 = 0.9F;
-  float beta2 = 0.95F;
+  MomentDecay beta1 = 0.9;
+  MomentDecay beta2 = 0.95;
   float epsilon = 1e-8F;
   float weight_decay = 0.1F;
 };

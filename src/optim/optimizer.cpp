@@ -191,8 +191,8 @@ void Optimizer::norm(Queue& queue) {
 }
 
 void Optimizer::update(Queue& queue) {
-  const ops::AdamWConstants constants{.beta1 = static_cast<float>(config_.beta1),
-                                      .beta2 = static_cast<float>(config_.beta2),
+  const ops::AdamWConstants constants{.beta1 = config_.beta1,
+                                      .beta2 = config_.beta2,
                                       .epsilon = static_cast<float>(config_.epsilon),
                                       .weight_decay = static_cast<float>(config_.weight_decay)};
   parameters_->hold_for_staging(queue);

@@ -38,17 +38,22 @@ const Curve& curve_of(const std::string& name) {
 }  // namespace
 
 void OptimizerConfig::describe(FieldTable& table) {
-  table.add("optimizer.learning_rate", learning_rate, "peak learning rate of AdamW").required().above(0);
+  table.add("optimizer.learning_rate", learning_rate, "peak learning rate of AdamW")
+      .required()
+      .above(0)
+      .used_as_float32();
   table.add("optimizer.warmup", warmup, "steps over which the learning rate rises to its peak")
       .unit("steps")
       .at_least(0);
   table.add("optimizer.decay", decay, "curve from the peak down to the final learning rate").one_of(curve_names());
   table.add("optimizer.final", final, "learning rate at run.steps, as a share of the peak").at_least(0).at_most(1);
-  table.add("optimizer.beta1", beta1, "decay of the first moment").at_least(0).below(1);
-  table.add("optimizer.beta2", beta2, "decay of the second moment").at_least(0).below(1);
-  table.add("optimizer.epsilon", epsilon, "added to the root of the second moment").above(0);
-  table.add("optimizer.weight_decay", weight_decay, "decoupled decay of every two-dimensional parameter").at_least(0);
-  table.add("optimizer.clip", clip, "largest global gradient norm; 0 is no clipping").at_least(0);
+  table.add("optimizer.beta1", beta1, "decay of the first moment").at_least(0).below(1).used_as_float32();
+  table.add("optimizer.beta2", beta2, "decay of the second moment").at_least(0).below(1).used_as_float32();
+  table.add("optimizer.epsilon", epsilon, "added to the root of the second moment").above(0).used_as_float32();
+  table.add("optimizer.weight_decay", weight_decay, "decoupled decay of every two-dimensional parameter")
+      .at_least(0)
+      .used_as_float32();
+  table.add("optimizer.clip", clip, "largest global gradient norm; 0 is no clipping").at_least(0).used_as_float32();
   table.add("optimizer.shard", shard, "cut master weights and moments over the data axis (ZeRO-1)");
 }
 

@@ -14,7 +14,7 @@ const float* staged_floats(const HostMirror& mirror) { return reinterpret_cast<c
 }  // namespace
 
 ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLayout layout, Arena& arena)
-    : specs_(specs), layout_(std::move(layout)) {
+    : specs_(&specs), layout_(std::move(layout)) {
   for (const Bucket& bucket : layout_.buckets()) {
     const std::int64_t own = bucket.own_end - bucket.own_begin;
     BucketMemory memory;
@@ -34,7 +34,7 @@ ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLay
 ParameterSet::Place ParameterSet::find(std::string_view name) const {
   for (std::size_t b = 0; b < layout_.buckets().size(); ++b)
     for (const BucketEntry& entry : layout_.buckets()[b].entries)
-      if (specs_[entry.parameter].name == name) return {b, &entry, &specs_[entry.parameter]};
+      if (specs()[entry.parameter].name == name) return {b, &entry, &specs()[entry.parameter]};
   throw LogicError(fmt::format("parameter {} is not on this rank", name));
 }
 
@@ -73,7 +73,7 @@ float* ParameterSet::second_moment(const OwnedBox& owned) const {
 
 void ParameterSet::initialize(std::uint64_t seed, int threads) {
   for (const OwnedBox& owned : layout_.owned()) {
-    fill_initial(specs_[owned.parameter], seed, owned.box, master(owned), threads);
+    fill_initial(specs()[owned.parameter], seed, owned.box, master(owned), threads);
     fill_with(0.0F, first_moment(owned), owned.box.elements(), threads);
     fill_with(0.0F, second_moment(owned), owned.box.elements(), threads);
   }

@@ -23,9 +23,11 @@ struct BucketMemory {
 
 class ParameterSet {
  public:
+  /// `specs` outlive it: of models with thousands of layers each of thousands of ranks is planned.
   ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLayout layout, Arena& arena);
+  ParameterSet(std::vector<ParameterSpec>&& specs, ParameterLayout layout, Arena& arena) = delete;
 
-  const std::vector<ParameterSpec>& specs() const { return specs_; }
+  const std::vector<ParameterSpec>& specs() const { return *specs_; }
   const ParameterLayout& layout() const { return layout_; }
   const BucketMemory& memory(std::size_t bucket) const { return memory_[bucket]; }
 
@@ -66,7 +68,7 @@ class ParameterSet {
   };
   Place find(std::string_view name) const;
 
-  std::vector<ParameterSpec> specs_;
+  const std::vector<ParameterSpec>* specs_;
   ParameterLayout layout_;
   std::vector<BucketMemory> memory_;
   struct StateMirrors {

@@ -114,7 +114,8 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, int threads,
       scratch_(shape_of(plan, place), arena),
       context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_,
                scratch_),
-      row_(plan.schedule, place.pipeline, plan.parts),
+      row_(queue ? RowPlan(plan.schedule, place.pipeline, plan.parts)
+                 : RowPlan::of_needs(plan.schedule, place.pipeline, plan.parts)),
       blocks_(take_blocks(shape(), row_.needs(), scratch_.remade, arena)),
       idle_(arena.taken_since(idle_begin_)) {
   lend_scratch(threads, queue, communicators, arena);
@@ -181,7 +182,10 @@ MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int thread
 }
 
 std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool staging) {
-  const ParameterLayout layout = parameter_layout(plan, place);
+  return staging_bytes(parameter_layout(plan, place), staging);
+}
+
+std::size_t staging_bytes(const ParameterLayout& layout, bool staging) {
   std::size_t bytes = 0;
   for (const Bucket& bucket : layout.buckets()) {
     const auto own = static_cast<std::size_t>(bucket.own_end - bucket.own_begin);

@@ -129,5 +129,6 @@ MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int thread
 /// Bytes of host memory that the host's copy of a rank's state takes beside that plan: what saves are written from.
 /// `staging`: training goes on beside them.
 std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool staging);
+std::size_t staging_bytes(const ParameterLayout& layout, bool staging);
 
 }  // namespace penstock

@@ -12,14 +12,47 @@ namespace {
 
 constexpr int none = -1;
 
-/// A stage here, and a microbatch or a buffer of it.
-using Key = std::pair<int, int>;
+/// Values by a stage here and a number of it: a microbatch, or a buffer. Rows of thousands of actions look up several
+/// an action, so that these are arrays.
+template <typename T>
+class ByStage {
+ public:
+  ByStage(std::vector<int> stages, T absent)
+      : stages_(std::move(stages)), values_(stages_.size()), absent_(std::move(absent)) {}
+
+  T& at(int stage, int number) {
+    ensure(number >= 0, "a place for a number below 0");
+    std::vector<T>& values = values_.at(index_of(stage));
+    const auto n = static_cast<std::size_t>(number);
+    if (n >= values.size()) values.resize(std::max(n + 1, 2 * values.size()), absent_);
+    return values[n];
+  }
+  /// What was put there, else `absent`; also for numbers below 0.
+  const T& look(int stage, int number) const {
+    const std::vector<T>& values = values_.at(index_of(stage));
+    return number >= 0 && static_cast<std::size_t>(number) < values.size() ? values[static_cast<std::size_t>(number)]
+                                                                           : absent_;
+  }
+
+ private:
+  std::size_t index_of(int stage) const {
+    return static_cast<std::size_t>(std::find(stages_.begin(), stages_.end(), stage) - stages_.begin());
+  }
+
+  std::vector<int> stages_;
+  std::vector<std::vector<T>> values_;
+  T absent_;
+};
+
+/// No place in the row.
+constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+using PlacesInRow = ByStage<std::size_t>;
 
 class RowPlanner {
  public:
   RowPlanner(const Schedule& schedule, int rank, const std::vector<StagePart>& parts,
              const std::optional<RowNeeds>& given)
-      : schedule_(schedule), rank_(rank), parts_(parts) {
+      : schedule_(schedule), rank_(rank), parts_(parts), stages_(schedule.stages_of_rank(rank)) {
     for (const Action& action : schedule.row(rank)) {
       goes_back_ |= action.work == Work::input_gradient || action.work == Work::backward;
       if (action.work == Work::input_gradient) backward_ = BackwardHalves::input_only;
@@ -30,7 +63,7 @@ class RowPlanner {
       ends_ = SlotPool(0, given->head.ends);
       heads_ = SlotPool(0, given->head.held);
     }
-    for (const int stage : schedule.stages_of_rank(rank)) {
+    for (const int stage : stages_) {
       const auto pool = [&](bool sends, int RowNeeds::Buffers::*count) {
         return given ? SlotPool(sends, given->buffers.at(stage).*count) : SlotPool(sends);
       };
@@ -39,16 +72,17 @@ class RowPlanner {
     }
   }
 
-  std::vector<PlannedAction> plan() {
+  /// Without `keep` for what it needs alone.
+  std::vector<PlannedAction> plan(bool keep) {
     const std::vector<Action>& row = schedule_.row(rank_);
     std::vector<PlannedAction> planned;
     for (std::size_t begin = 0; begin < row.size();) {
       const std::size_t end = schedule_.launch_end(rank_, begin);
       // Of transfers that are launched together, all take before one frees.
       for (std::size_t i = begin; i < end; ++i) take(row[i]);
-      for (std::size_t i = begin; i < end; ++i) planned.push_back(planned_action(row[i]));
+      for (std::size_t i = begin; keep && i < end; ++i) planned.push_back(planned_action(row[i]));
       for (std::size_t i = begin; i < end; ++i) release(row[i]);
-      for (std::size_t i = begin; i < end; ++i) remember(planned[i], i);
+      for (std::size_t i = begin; keep && i < end; ++i) remember(planned[i], i);
       begin = end;
     }
     mark_ends_of_stages(planned);
@@ -99,15 +133,15 @@ class RowPlanner {
     return first > 0;
   }
   const StagePart& part(int stage) const { return parts_.at(static_cast<std::size_t>(stage)); }
-  InFlight& of(const Action& action) { return in_flight_[{action.stage, action.microbatch}]; }
-  InFlight& chain_of(const Action& action) { return in_flight_[{end_of_chain(action.stage), action.microbatch}]; }
+  InFlight& of(const Action& action) { return in_flight_.at(action.stage, action.microbatch); }
+  InFlight& chain_of(const Action& action) { return in_flight_.at(end_of_chain(action.stage), action.microbatch); }
 
   static void take_once(int& slot, SlotPool& pool) {
     if (slot == none) slot = pool.take();
   }
   static void release_one(int& slot, SlotPool& pool) { pool.release(std::exchange(slot, none)); }
   void take_blocks(int stage, int microbatch, int count) {
-    std::vector<int>& blocks = in_flight_[{stage, microbatch}].at.activations;
+    std::vector<int>& blocks = in_flight_.at(stage, microbatch).at.activations;
     while (static_cast<int>(blocks.size()) < count) blocks.push_back(activations_.take());
   }
 
@@ -194,7 +228,7 @@ class RowPlanner {
     planned.chain_end = end_of_chain(action.stage);
     planned.gradient = chain_of(action).gradient;
     if (action.work == Work::forward && is_here(action.stage + 1))
-      planned.handed_on = in_flight_[{action.stage + 1, action.microbatch}].at.activations.front();
+      planned.handed_on = in_flight_.at(action.stage + 1, action.microbatch).at.activations.front();
     if (is_transfer(action.work)) planned.peer = schedule_.rank_of_stage(peer_stage(action));
     planned.accumulate = accumulate(action);
     planned.awaits = awaited(planned);
@@ -215,8 +249,8 @@ class RowPlanner {
   std::vector<std::size_t> awaited(const PlannedAction& planned) const {
     const Action& action = planned.action;
     std::vector<std::size_t> awaits;
-    const auto await = [&](const std::map<Key, std::size_t>& transfers, int stage, int which) {
-      if (const auto found = transfers.find({stage, which}); found != transfers.end()) awaits.push_back(found->second);
+    const auto await = [&](const PlacesInRow& transfers, int stage, int which) {
+      if (const std::size_t place = transfers.look(stage, which); place != nowhere) awaits.push_back(place);
     };
     switch (action.work) {
       case Work::forward:
@@ -240,16 +274,16 @@ class RowPlanner {
     const Action& action = planned.action;
     switch (action.work) {
       case Work::receive_activation:
-        received_inputs_[{action.stage, action.microbatch}] = place;
+        received_inputs_.at(action.stage, action.microbatch) = place;
         break;
       case Work::receive_gradient:
-        received_gradients_[{action.stage, action.microbatch}] = place;
+        received_gradients_.at(action.stage, action.microbatch) = place;
         break;
       case Work::send_activation:
-        sent_outputs_[{action.stage, planned.output}] = place;
+        sent_outputs_.at(action.stage, planned.output) = place;
         break;
       case Work::send_gradient:
-        sent_gradients_[{planned.chain_end, planned.gradient}] = place;
+        sent_gradients_.at(planned.chain_end, planned.gradient) = place;
         break;
       default:
         break;
@@ -259,14 +293,17 @@ class RowPlanner {
   const Schedule& schedule_;
   int rank_;
   const std::vector<StagePart>& parts_;
-  bool goes_back_ = false;  ///< the row has a backward pass
+  std::vector<int> stages_;  ///< here
+  bool goes_back_ = false;   ///< the row has a backward pass
   BackwardHalves backward_ = BackwardHalves::fused;
   SlotPool activations_, held_, ends_, heads_;
-  std::map<int, SlotPool> outputs_, gradients_;                      ///< by stage
-  std::map<int, Accumulate> accumulate_;                             ///< by stage: what the next action's gradients do
-  std::map<Key, InFlight> in_flight_;                                ///< by stage and microbatch
-  std::map<Key, std::size_t> received_inputs_, received_gradients_;  ///< by stage and microbatch: place in the row
-  std::map<Key, std::size_t> sent_outputs_, sent_gradients_;         ///< by stage and buffer: place in the row
+  std::map<int, SlotPool> outputs_, gradients_;       ///< by stage
+  std::map<int, Accumulate> accumulate_;              ///< by stage: what the next action's gradients do
+  ByStage<InFlight> in_flight_{stages_, {}};          ///< by microbatch
+  PlacesInRow received_inputs_{stages_, nowhere};     ///< by microbatch
+  PlacesInRow received_gradients_{stages_, nowhere};  ///< by microbatch
+  PlacesInRow sent_outputs_{stages_, nowhere};        ///< by buffer
+  PlacesInRow sent_gradients_{stages_, nowhere};      ///< by buffer
 };
 
 }  // namespace
@@ -275,8 +312,18 @@ RowPlan::RowPlan(const Schedule& schedule, int rank, const std::vector<StagePart
                  const std::optional<RowNeeds>& given)
     : schedule_(&schedule), rank_(rank) {
   RowPlanner planner(schedule, rank, parts, given);
-  actions_ = planner.plan();
+  actions_ = planner.plan(true);
   needs_ = planner.needs();
+}
+
+RowPlan RowPlan::of_needs(const Schedule& schedule, int rank, const std::vector<StagePart>& parts) {
+  RowPlan plan;
+  plan.schedule_ = &schedule;
+  plan.rank_ = rank;
+  RowPlanner planner(schedule, rank, parts, {});
+  planner.plan(false);
+  plan.needs_ = planner.needs();
+  return plan;
 }
 
 }  // namespace penstock

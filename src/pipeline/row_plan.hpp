@@ -49,6 +49,8 @@ class RowPlan {
   /// there already, it throws LogicError where the row needs more.
   RowPlan(const Schedule& schedule, int rank, const std::vector<StagePart>& parts,
           const std::optional<RowNeeds>& given = {});
+  /// Without its actions: for a memory plan, of which there may be thousands.
+  static RowPlan of_needs(const Schedule& schedule, int rank, const std::vector<StagePart>& parts);
 
   const Schedule& schedule() const { return *schedule_; }
   int rank() const { return rank_; }
@@ -59,8 +61,10 @@ class RowPlan {
   const RowNeeds& needs() const { return needs_; }
 
  private:
-  const Schedule* schedule_;
-  int rank_;
+  RowPlan() = default;
+
+  const Schedule* schedule_ = nullptr;
+  int rank_ = 0;
   std::vector<PlannedAction> actions_;
   RowNeeds needs_;
 };

@@ -2,10 +2,10 @@
 #pragma once
 // SlotPool: numbers of memories that are handed out and come back, counted.
 
-#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <limits>
+#include <vector>
 
 #include "base/error.hpp"
 
@@ -22,15 +22,18 @@ class SlotPool {
     const bool all_used = slots_ == most_;
     if (static_cast<int>(free_.size()) <= resting_ && !(all_used && !free_.empty())) {
       ensure(!all_used, "the schedule uses more slots than were planned");
+      is_free_.push_back(false);
       return slots_++;
     }
     const int slot = free_.front();
     free_.pop_front();
+    is_free_[static_cast<std::size_t>(slot)] = false;
     return slot;
   }
   void release(int slot) {
-    ensure(slot >= 0 && slot < slots_ && std::find(free_.begin(), free_.end(), slot) == free_.end(),
+    ensure(slot >= 0 && slot < slots_ && !is_free_[static_cast<std::size_t>(slot)],
            "the schedule frees a slot that was not taken");
+    is_free_[static_cast<std::size_t>(slot)] = true;
     free_.push_back(slot);
   }
   /// Slots that were ever handed out.
@@ -40,7 +43,8 @@ class SlotPool {
   int resting_;
   int most_;
   int slots_ = 0;
-  std::deque<int> free_;  ///< in the order in which they were freed
+  std::deque<int> free_;       ///< in the order in which they were freed
+  std::vector<bool> is_free_;  ///< by slot
 };
 
 }  // namespace penstock

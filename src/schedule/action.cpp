@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "schedule/action.hpp"
 
-#include <fmt/core.h>
-
 #include <array>
 #include <charconv>
 #include <optional>
@@ -124,10 +122,27 @@ Action counterpart(const Action& transfer) {
 }
 
 std::string Action::text() const {
-  if (is_whole_step(work)) return std::string(1, letter(work));
-  const std::string carried = fmt::format("{}{}{}", stage, letter(work), microbatch);
-  if (is_compute(work)) return carried;
-  return fmt::format("{}{}{}{}", joined ? "+" : "", carried, is_send(work) ? '>' : '<', peer_stage(*this));
+  std::string text;
+  append_to(text);
+  return text;
+}
+
+void Action::append_to(std::string& text) const {
+  const auto add_number = [&](int number) {
+    std::array<char, 12> digits;
+    text.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
+  };
+  if (is_whole_step(work)) {
+    text += letter(work);
+    return;
+  }
+  if (is_transfer(work) && joined) text += '+';
+  add_number(stage);
+  text += letter(work);
+  add_number(microbatch);
+  if (is_compute(work)) return;
+  text += is_send(work) ? '>' : '<';
+  add_number(peer_stage(*this));
 }
 
 Action parse_action(std::string_view text) {

@@ -50,6 +50,8 @@ struct Action {
   ///   once       = "G" | "R" | "T" | "N" | "U"     of the whole step, without stage and microbatch
   /// Activations go from a stage to the next one, gradients to the one before: any other peer is an error.
   std::string text() const;
+  /// The same, behind a text: a table has millions of actions.
+  void append_to(std::string& text) const;
 
   auto operator<=>(const Action&) const = default;
 };

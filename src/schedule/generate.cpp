@@ -240,9 +240,14 @@ void check_request(const ScheduleRequest& request) {
         name);
 }
 
+std::optional<int> only_chunks(ScheduleName name) {
+  if (name == ScheduleName::ring || name == ScheduleName::breadth_first) return std::nullopt;
+  return name == ScheduleName::zb_v ? 2 : 1;
+}
+
 int chunks_of(const ScheduleRequest& request) {
   if (request.chunks != 0) return request.chunks;
-  return request.name == ScheduleName::zb_v ? 2 : 1;
+  return only_chunks(request.name).value_or(1);
 }
 
 Schedule generate(const ScheduleRequest& request) {

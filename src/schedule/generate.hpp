@@ -3,6 +3,7 @@
 // Tables made from a name.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -53,6 +54,9 @@ Schedule generate(const ScheduleRequest& request);
 
 /// Throws InputError where `generate` would, without making the table.
 void check_request(const ScheduleRequest& request);
+
+/// The one number of stages a rank that a schedule runs with; nothing where it takes any.
+std::optional<int> only_chunks(ScheduleName name);
 
 /// Stages a rank has in the table of a request.
 int chunks_of(const ScheduleRequest& request);

@@ -38,9 +38,13 @@ std::vector<double> ends_of_parts(const Schedule& schedule, const Times& times, 
 
 /// What has to be done before a send is launched.
 Need made_before(const Action& send, int sender, const Schedule& schedule) {
-  for (const Need& need : prerequisites(send, sender, schedule))
-    if (need.until == Until::done) return need;
-  throw LogicError("lower: a send of nothing");
+  Need made;
+  const bool nothing = every_prerequisite(send, sender, schedule, [&](const Need& need) {
+    made = need;
+    return need.until != Until::done;
+  });
+  ensure(!nothing, "lower: a send of nothing");
+  return made;
 }
 
 /// The transfers of each rank, in the order in which it launches them.
@@ -50,15 +54,16 @@ std::vector<std::vector<TransferEnd>> find_transfers(const Schedule& schedule, c
   std::vector<std::vector<TransferEnd>> transfers(static_cast<std::size_t>(schedule.pipeline));
   for (int rank = 0; rank < schedule.pipeline; ++rank)
     for (const Action& action : schedule.row(rank))
-      for (const Need& need : prerequisites(action, rank, schedule)) {
-        if (!is_receive(need.action.work)) continue;
+      every_prerequisite(action, rank, schedule, [&](const Need& need) {
+        if (!is_receive(need.action.work)) return true;
         const Action send = counterpart(need.action);
         const int sender = schedule.rank_of_stage(send.stage);
         const Need made = made_before(send, sender, schedule);
         const double moment = ends[ids.id(made.rank, made.action)];
         transfers[static_cast<std::size_t>(rank)].push_back({moment, need.action});
         transfers[static_cast<std::size_t>(sender)].push_back({moment, send});
-      }
+        return true;
+      });
   for (std::vector<TransferEnd>& of_rank : transfers)
     std::sort(of_rank.begin(), of_rank.end(),
               [](const TransferEnd& a, const TransferEnd& b) { return a.order() < b.order(); });

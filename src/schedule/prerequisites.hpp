@@ -2,6 +2,7 @@
 #pragma once
 // What an action has to wait for: the one rule that carries a schedule's meaning.
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -23,7 +24,8 @@ struct Need {
   auto operator<=>(const Need&) const = default;
 };
 
-/// What `action` of `rank` waits for, besides its place in the row. It completes once all of it holds.
+/// Calls visit(need) for all that `action` of `rank` waits for, besides its place in the row, until it says false;
+/// whether it never did. The action completes once all of it holds.
 ///   F   G; the receive of its input, or F of the stage before where that lives on the same rank
 ///   I   F of its stage; the receive of its gradient, or I of the next stage where that lives on the same rank
 ///   W   I of its stage                      B   as I
@@ -35,7 +37,68 @@ struct Need {
 /// In a table that is not lowered there are no transfers and whole-step actions, and F and I wait for the other
 /// stage's F and I wherever that lives.
 /// Peers of the data and tensor axes run equal rows, so they add nothing here.
-/// Works on any action that lies within the schedule's stages and microbatches.
+/// Works on any action that lies within the schedule's stages and microbatches. A table may have millions of actions,
+/// and is asked several times: hence no list.
+template <typename Visit>
+bool every_prerequisite(const Action& action, int rank, const Schedule& schedule, Visit&& visit) {
+  const int stage = action.stage, microbatch = action.microbatch;
+  const auto at_stage = [&](Work work, int of_stage, int of_microbatch, Until until = Until::done) {
+    return visit(Need{schedule.rank_of_stage(of_stage), Action{work, of_stage, of_microbatch}, until});
+  };
+  const auto once = [&](int of_rank, Work work, Until until = Until::done) {
+    return visit(Need{of_rank, Action{work, whole_step, whole_step}, until});
+  };
+  // What a neighbour stage made: by its receive, or straight from where it was made.
+  const auto from_neighbour = [&](Work made, Work receive, int neighbour) {
+    const bool travels = schedule.lowered && schedule.rank_of_stage(neighbour) != schedule.rank_of_stage(stage);
+    return travels ? at_stage(receive, stage, microbatch) : at_stage(made, neighbour, microbatch);
+  };
+  const auto partner_posted = [&] {
+    const Action partner = counterpart(action);
+    return at_stage(partner.work, partner.stage, partner.microbatch, Until::posted);
+  };
+  switch (action.work) {
+    case Work::gather_parameters:
+      return true;
+    case Work::forward:
+      return (!schedule.lowered || once(rank, Work::gather_parameters)) &&
+             (stage == 0 || from_neighbour(Work::forward, Work::receive_activation, stage - 1));
+    case Work::input_gradient:
+    case Work::backward:
+      return at_stage(Work::forward, stage, microbatch) &&
+             (stage + 1 == schedule.stages || from_neighbour(Work::input_gradient, Work::receive_gradient, stage + 1));
+    case Work::weight_gradient:
+      return at_stage(Work::input_gradient, stage, microbatch);
+    case Work::send_activation:
+      return at_stage(Work::forward, stage, microbatch) && partner_posted();
+    case Work::send_gradient:
+      return at_stage(Work::input_gradient, stage, microbatch) && partner_posted();
+    case Work::receive_activation:
+    case Work::receive_gradient:
+      return partner_posted();
+    case Work::reduce_gradients:
+      for (const int own : schedule.stages_of_rank(rank))
+        for (int m = 0; m < schedule.microbatches; ++m)
+          if (!at_stage(Work::weight_gradient, own, m)) return false;
+      return true;
+    case Work::tied_sum:
+      if (!once(rank, Work::reduce_gradients)) return false;
+      for (const int end : {0, schedule.stages - 1})
+        if (const int holder = schedule.rank_of_stage(end); holder != rank)
+          if (!once(holder, Work::tied_sum, Until::posted)) return false;
+      return true;
+    case Work::norm:
+      if (!once(rank, schedule.sums_tied(rank) ? Work::tied_sum : Work::reduce_gradients)) return false;
+      for (int other = 0; other < schedule.pipeline; ++other)
+        if (other != rank && !once(other, Work::norm, Until::posted)) return false;
+      return true;
+    case Work::update:
+      return once(rank, Work::norm);
+  }
+  return true;
+}
+
+/// The same as a list.
 std::vector<Need> prerequisites(const Action& action, int rank, const Schedule& schedule);
 
 /// Numbers every (rank, action) of a schedule's dimensions, for look-ups in plain vectors. Whole-step actions count a
@@ -46,7 +109,14 @@ class ActionIds {
       : stages_(schedule.stages), pipeline_(schedule.pipeline), microbatches_(schedule.microbatches) {}
   /// Whether the action lies within the schedule's stages and microbatches.
   bool covers(const Action& action) const;
-  std::size_t id(int rank, const Action& action) const;
+  std::size_t id(int rank, const Action& action) const {
+    const auto work = static_cast<std::size_t>(action.work);
+    const auto cells = static_cast<std::size_t>(stages_) * static_cast<std::size_t>(microbatches_);
+    if (is_whole_step(action.work))
+      return work_count * cells + work * static_cast<std::size_t>(pipeline_) + static_cast<std::size_t>(rank);
+    return work * cells + static_cast<std::size_t>(action.stage) * static_cast<std::size_t>(microbatches_) +
+           static_cast<std::size_t>(action.microbatch);
+  }
   std::size_t size() const;
 
  private:
@@ -55,7 +125,23 @@ class ActionIds {
   int microbatches_;
 };
 
-/// B stands for I and W; any other action for itself.
-std::vector<Action> parts_of(const Action& action);
+/// What an action does: B is I and W, any other is itself.
+class Parts {
+ public:
+  explicit Parts(const Action& action) : parts_{action, action} {
+    if (action.work != Work::backward) return;
+    parts_[0] = {Work::input_gradient, action.stage, action.microbatch};
+    parts_[1] = {Work::weight_gradient, action.stage, action.microbatch};
+    size_ = 2;
+  }
+  const Action* begin() const { return parts_.data(); }
+  const Action* end() const { return parts_.data() + size_; }
+
+ private:
+  std::array<Action, 2> parts_;
+  std::ptrdiff_t size_ = 1;
+};
+
+inline Parts parts_of(const Action& action) { return Parts(action); }
 
 }  // namespace penstock

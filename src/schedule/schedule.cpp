@@ -67,7 +67,10 @@ std::uint64_t Schedule::hash() const {
   for (const int rank : placement) content += fmt::format("{} ", rank);
   for (const std::vector<Action>& row : rows) {
     content += '\n';
-    for (const Action& action : row) content += action.text() + ' ';
+    for (const Action& action : row) {
+      action.append_to(content);
+      content += ' ';
+    }
   }
   return mix_bits(hash_text(content));
 }

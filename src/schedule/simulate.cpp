@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
+#include <numeric>
 #include <optional>
 
 #include "base/error.hpp"
@@ -62,14 +64,23 @@ class Clock {
         posted_(ids_.size(), unknown),
         done_(ids_.size(), unknown),
         free_(schedule.rows.size(), 0.0),
-        awaited_(schedule.rows.size(), nullptr),
-        spans_(schedule.rows.size()) {}
+        waiting_for_(schedule.rows.size()),
+        spans_(schedule.rows.size()) {
+    for (std::size_t rank = 0; rank < spans_.size(); ++rank) spans_[rank].reserve(schedule.rows[rank].size());
+  }
 
+  // A rank that waits for another is looked at again when that one has come further.
   std::vector<std::vector<Span>> run() {
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (int rank = 0; rank < schedule_.pipeline; ++rank)
-        while (advance(rank)) moved = true;
+    std::deque<int> ready(spans_.size());
+    std::iota(ready.begin(), ready.end(), 0);
+    for (; !ready.empty(); ready.pop_front()) {
+      const int rank = ready.front();
+      came_further_ = false;
+      while (advance(rank)) continue;
+      if (!came_further_) continue;
+      std::vector<int>& waiting = waiting_for_[static_cast<std::size_t>(rank)];
+      ready.insert(ready.end(), waiting.begin(), waiting.end());
+      waiting.clear();
     }
     for (std::size_t rank = 0; rank < spans_.size(); ++rank)
       ensure(spans_[rank].size() == schedule_.rows[rank].size(), "simulate: the table is not valid");
@@ -83,19 +94,16 @@ class Clock {
   bool advance(int rank) {
     std::vector<Span>& spans = spans_[static_cast<std::size_t>(rank)];
     if (spans.size() == schedule_.row(rank).size()) return false;
-    // What a rank waited for is looked at first: most looks end there, however much the action needs.
-    const double*& awaited = awaited_[static_cast<std::size_t>(rank)];
-    if (awaited && *awaited == unknown) return false;
     post_sends(rank, spans.size());
     const Action& action = schedule_.row(rank)[spans.size()];
     const std::optional<Span> span = span_of(action, rank);
     if (!span) return false;
-    awaited = nullptr;
     for (const Action& part : parts_of(action)) done_[ids_.id(rank, part)] = span->end;
     double& free = free_[static_cast<std::size_t>(rank)];
     if (is_send(action.work)) free += costs_.overhead;
     if (!is_transfer(action.work)) free = span->end;
     spans.push_back(*span);
+    came_further_ = true;
     return true;
   }
 
@@ -107,36 +115,44 @@ class Clock {
   }
 
   std::optional<Span> span_of(const Action& action, int rank) {
-    const std::vector<Need> needs = prerequisites(action, rank, schedule_);
     // The transfers' lane is not the computing's: only what they carry keeps them.
-    double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)] + taking_in(needs);
-    const auto wait = [&](const double& time) {
-      if (time == unknown) awaited_[static_cast<std::size_t>(rank)] = &time;
+    double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)] + taking_in(action, rank);
+    const auto wait = [&](const Need& need, double time) {
+      if (time == unknown) waiting_for_[static_cast<std::size_t>(need.rank)].push_back(rank);
       ready = std::max(ready, time);
       return time != unknown;
     };
-    for (const Need& need : needs)
-      if (need.until == Until::done && !wait(done_[ids_.id(need.rank, need.action)])) return std::nullopt;
-    posted_[ids_.id(rank, action)] = ready;
+    const auto wait_for = [&](Until until, const std::vector<double>& times) {
+      return every_prerequisite(action, rank, schedule_, [&](const Need& need) {
+        return need.until != until || wait(need, times[ids_.id(need.rank, need.action)]);
+      });
+    };
+    if (!wait_for(Until::done, done_)) return std::nullopt;
+    double& posted = posted_[ids_.id(rank, action)];
+    came_further_ |= posted == unknown;
+    posted = ready;
     if (is_send(action.work)) return Span{ready, ready};  // it delays only its receiver
-    for (const Need& need : needs)
-      if (need.until == Until::posted && !wait(posted_[ids_.id(need.rank, need.action)])) return std::nullopt;
+    if (!wait_for(Until::posted, posted_)) return std::nullopt;
     return Span{ready, ready + (is_receive(action.work) ? costs_.hop : cost(action, costs_))};
   }
 
   /// Of a message that came while its receiver computed.
-  double taking_in(const std::vector<Need>& needs) const {
-    const auto is_message = [](const Need& need) { return need.until == Until::done && is_receive(need.action.work); };
-    return std::ranges::any_of(needs, is_message) ? costs_.overhead : 0;
+  double taking_in(const Action& action, int rank) const {
+    if (costs_.overhead == 0) return 0;
+    const bool takes_none = every_prerequisite(action, rank, schedule_, [](const Need& need) {
+      return need.until != Until::done || !is_receive(need.action.work);
+    });
+    return takes_none ? 0 : costs_.overhead;
   }
 
   const Schedule& schedule_;
   const Costs& costs_;
   ActionIds ids_;
-  std::vector<double> posted_;          // [ids_.size()]
-  std::vector<double> done_;            // [ids_.size()]
-  std::vector<double> free_;            // [pipeline], when the computing lane is free
-  std::vector<const double*> awaited_;  // [pipeline], the time that a rank was last seen to wait for: of the above
+  std::vector<double> posted_;                 // [ids_.size()]
+  std::vector<double> done_;                   // [ids_.size()]
+  std::vector<double> free_;                   // [pipeline], when the computing lane is free
+  std::vector<std::vector<int>> waiting_for_;  // [pipeline], the ranks that wait for something of a rank
+  bool came_further_ = false;                  // whether the rank that is looked at has done or posted anything
   std::vector<std::vector<Span>> spans_;
 };
 

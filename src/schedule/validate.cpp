@@ -121,7 +121,10 @@ std::optional<Problem> check_missing(const Schedule& s, const Counts& counts, st
       return problem_at(s, need.rank, s.row(need.rank).size(),
                         fmt::format("rank {} lacks {} ({}): add it to its row", need.rank, need.action.text(),
                                     name(need.action.work)));
-    for (const Need& next : prerequisites(need.action, need.rank, s)) open.push_back(next);
+    every_prerequisite(need.action, need.rank, s, [&](const Need& next) {
+      if (!needed[ids.id(next.rank, next.action)]) open.push_back(next);
+      return true;
+    });
   }
   return std::nullopt;
 }
@@ -151,7 +154,7 @@ std::optional<Problem> check_each_once(const Schedule& s) {
 std::size_t index_of(const Schedule& s, const Need& need) {
   const std::vector<Action>& row = s.row(need.rank);
   const auto found = std::find_if(row.begin(), row.end(), [&](const Action& action) {
-    const std::vector<Action> parts = parts_of(action);
+    const Parts parts = parts_of(action);
     return std::any_of(parts.begin(), parts.end(), [&](const Action& part) { return same_work(part, need.action); });
   });
   return static_cast<std::size_t>(found - row.begin());

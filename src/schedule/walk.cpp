@@ -26,10 +26,13 @@ bool Walk::holds(const Need& need) const {
 
 std::optional<Wait> Walk::unmet(int rank) const {
   const std::size_t end = schedule_->launch_end(rank, position(rank));
-  for (std::size_t i = position(rank); i < end; ++i)
-    for (const Need& need : prerequisites(schedule_->row(rank)[i], rank, *schedule_))
-      if (!holds(need)) return Wait{rank, i, need};
-  return std::nullopt;
+  std::optional<Wait> found;
+  for (std::size_t i = position(rank); i < end && !found; ++i)
+    every_prerequisite(schedule_->row(rank)[i], rank, *schedule_, [&](const Need& need) {
+      if (!holds(need)) found = Wait{rank, i, need};
+      return !found;
+    });
+  return found;
 }
 
 // What a rank waited for is asked for first: most looks end there, however much the action needs.

@@ -77,8 +77,8 @@ std::vector<LinkProbe::Link> LinkProbe::links() {
   return links;
 }
 
-std::vector<std::string> LinkProbe::slow_links() {
-  std::vector<std::string> lines;
+std::vector<Warning> LinkProbe::slow_links() {
+  std::vector<Warning> warnings;
   const std::vector<Link> all = links();
   for (const bool between_hosts : {false, true}) {
     std::vector<Link> alike;
@@ -92,15 +92,17 @@ std::vector<std::string> LinkProbe::slow_links() {
     for (const Outlier& outlier : outliers(seconds, tolerance)) {
       const Link& link = alike[outlier.index];
       if (link.seconds - median < noise_seconds) continue;
-      lines.push_back(fmt::format(
-          "slow link: rank {} on {} to rank {} on {} ({} axis): {:.1f} Mbit/s, {:.2f} times as long a message as the "
-          "median of {} links {} hosts",
-          link.from, hosts_[static_cast<std::size_t>(link.from)], link.to, hosts_[static_cast<std::size_t>(link.to)],
-          link.axis, static_cast<double>(message_.bytes()) * 8e-6 / link.seconds, outlier.times_the_median,
-          alike.size(), between_hosts ? "between" : "inside"));
+      const std::string name = fmt::format("slow link: rank {} on {} to rank {} on {} ({} axis)", link.from,
+                                           hosts_[static_cast<std::size_t>(link.from)], link.to,
+                                           hosts_[static_cast<std::size_t>(link.to)], link.axis);
+      warnings.push_back(
+          {fmt::format("{}, {}", name, outlier.doublings()),
+           fmt::format("{}: {:.1f} Mbit/s, {:.2f} times as long a message as the median of {} links {} hosts", name,
+                       static_cast<double>(message_.bytes()) * 8e-6 / link.seconds, outlier.times_the_median,
+                       alike.size(), between_hosts ? "between" : "inside")});
     }
   }
-  return lines;
+  return warnings;
 }
 
 }  // namespace penstock

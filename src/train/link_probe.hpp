@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/warning_limit.hpp"
 #include "comm/communicators.hpp"
 #include "mesh/mesh.hpp"
 #include "tensor/tensor_view.hpp"
@@ -24,9 +25,9 @@ class LinkProbe {
   /// every rank.
   LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh, TensorView idle);
 
-  /// Collective: on each axis every coordinate in turn sends to the next one, a few times; the shortest counts. A line
-  /// for each link that stands out, the same on every rank.
-  std::vector<std::string> slow_links();
+  /// Collective: on each axis every coordinate in turn sends to the next one, a few times; the shortest counts. A
+  /// warning for each link that stands out, the same on every rank.
+  std::vector<Warning> slow_links();
 
  private:
   struct Link {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "base/error.hpp"
@@ -16,12 +18,13 @@ std::int64_t total_parameters(const ModelPlan& plan) {
 }
 
 std::vector<std::string> stage_lines(const ModelPlan& plan) {
+  std::map<int, std::int64_t> parameters_of_stage;
+  for (const ParameterSpec& spec : plan.parameters)
+    for (const int stage : std::set<int>(spec.stages.begin(), spec.stages.end()))
+      parameters_of_stage[stage] += spec.shape.elements();
   std::vector<std::string> lines;
   for (const StagePart& part : plan.parts) {
-    std::int64_t parameters = 0;
-    for (const ParameterSpec& spec : plan.parameters)
-      if (std::find(spec.stages.begin(), spec.stages.end(), part.stage) != spec.stages.end())
-        parameters += spec.shape.elements();
+    const std::int64_t parameters = parameters_of_stage[part.stage];
     std::string blocks = part.blocks == 1
                              ? fmt::format("block {}", part.first_block)
                              : fmt::format("blocks {} to {}", part.first_block, part.first_block + part.blocks - 1);
@@ -44,9 +47,14 @@ std::size_t parse_bytes(std::string_view text) {
   const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   std::string_view word = text.substr(static_cast<std::size_t>(behind - text.data()));
   word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
-  for (const auto& [unit, bytes] : units)
-    if (error == std::errc() && word == unit && number > 0 && number * bytes < 0x1p63)
-      return static_cast<std::size_t>(number * bytes);
+  for (const auto& [unit, bytes] : units) {
+    if (error != std::errc() || word != unit || !(number > 0 && number * bytes < 0x1p63)) continue;
+    if (number * bytes < 1 << 20)
+      throw_input_error(
+          "\"{}\" is {:.6g} bytes, less than 1 MiB: no rank fits into that; write what a device has, such as 80GiB",
+          text, number * bytes);
+    return static_cast<std::size_t>(number * bytes);
+  }
   throw_input_error(
       "\"{}\" is no size of a memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
       "such as 80GiB",

@@ -102,12 +102,15 @@ std::vector<RunConfig::MeshSizes> meshes_near(const RunConfig::MeshSizes& wanted
   return meshes;
 }
 
-RunDeck fit_mesh(const Deck& deck, int ranks) {
+RunDeck fit_mesh(const Deck& deck, int ranks, bool for_a_job) {
   RunDeck own = read_run_deck(deck);
   const RunConfig::MeshSizes& wanted = own.config.mesh;
   if (wanted.data * wanted.pipeline * wanted.tensor == ranks) return own;
   Fit fit = first_that_fits(deck, wanted, ranks);
   if (fit.deck) return std::move(*fit.deck);
+  if (!for_a_job)
+    throw_input_error("--ranks {}: no mesh of {} rank{} fits the deck; name {} ranks, or change the batch or the model",
+                      ranks, ranks, ranks == 1 ? "" : "s", ranks_that_fit(deck, own.config, ranks));
   throw_input_error(
       "mesh.auto = true, but no mesh of {} rank{} fits the deck; start {} ranks, or change the batch or the model. "
       "What "

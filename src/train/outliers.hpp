@@ -2,6 +2,7 @@
 #pragma once
 // Outliers: which of several measured times stand out.
 
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -10,10 +11,17 @@ namespace penstock {
 struct Outlier {
   std::size_t index = 0;
   double times_the_median = 1;
+  std::size_t compared = 0;  ///< times that the median is of
+
+  /// For the kind of a warning: one that is twice as bad is another warning.
+  int doublings() const { return std::ilogb(times_the_median); }
 };
 
 /// Times that are longer than the median by more than the factor `tolerance` (1.1: a tenth). Times of zero
 /// (not measured) are left out.
 std::vector<Outlier> outliers(const std::vector<double>& seconds, double tolerance);
+/// The same among times of equal work: those with equal `kinds`, one for each time.
+std::vector<Outlier> outliers_of_equals(const std::vector<double>& seconds, const std::vector<int>& kinds,
+                                        double tolerance);
 
 }  // namespace penstock

@@ -75,7 +75,7 @@ std::vector<double> times_of_all(World& world, double mine) {
   return all;
 }
 
-std::vector<std::string> slow_products(World& world, Queue& queue, const ModelPlan& plan, TensorView idle) {
+std::vector<Warning> slow_products(World& world, Queue& queue, const ModelPlan& plan, TensorView idle) {
   const std::vector<std::string> places = world.gather(fmt::format("{} ({})", World::host(), device_text()));
   world.barrier();
   double mine = time_product(queue, plan, idle);
@@ -84,11 +84,13 @@ std::vector<std::string> slow_products(World& world, Queue& queue, const ModelPl
     mine = std::min(mine, time_product(queue, plan, idle));
     slow = outliers(times_of_all(world, mine), preflight_tolerance);
   }
-  std::vector<std::string> lines;
-  for (const Outlier& outlier : slow)
-    lines.push_back(fmt::format("slow rank: rank {} on {}: a product takes {:.2f} times the median of {} ranks",
-                                outlier.index, places[outlier.index], outlier.times_the_median, world.size()));
-  return lines;
+  std::vector<Warning> warnings;
+  for (const Outlier& outlier : slow) {
+    const std::string name = fmt::format("slow rank: rank {} on {}", outlier.index, places[outlier.index]);
+    warnings.push_back({name, fmt::format("{}: a product takes {:.2f} times the median of {} ranks", name,
+                                          outlier.times_the_median, world.size())});
+  }
+  return warnings;
 }
 
 }  // namespace
@@ -97,13 +99,12 @@ bool ranks_share_cores(World& world, int threads) {
   return world.largest(threads > share_of_cores(world) + 1e-6 ? 1 : 0) != 0;
 }
 
-std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle,
-                                   LinkProbe& links) {
-  std::vector<std::string> lines = slow_products(world, queue, plan, idle);
-  std::vector<std::string> slow = links.slow_links();
+std::vector<Warning> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle, LinkProbe& links) {
+  std::vector<Warning> warnings = slow_products(world, queue, plan, idle);
+  std::vector<Warning> slow = links.slow_links();
   if (!slow.empty()) slow = links.slow_links();
-  lines.insert(lines.end(), slow.begin(), slow.end());
-  return lines;
+  warnings.insert(warnings.end(), slow.begin(), slow.end());
+  return warnings;
 }
 
 }  // namespace penstock

@@ -2,7 +2,6 @@
 #pragma once
 // Preflight: before step 1 each rank times a product and each axis a message; what stands out is named.
 
-#include <string>
 #include <vector>
 
 #include "comm/world.hpp"
@@ -15,11 +14,10 @@ namespace penstock {
 /// A rank whose product takes longer than the median of all ranks by more than this is named.
 inline constexpr double preflight_tolerance = 1.1;
 
-/// Collective: lines for what stands out, the same on every rank. Takes a fraction of a second (measured again once
+/// Collective: warnings of what stands out, the same on every rank. Takes a fraction of a second (measured again once
 /// where something stands out: only what does so twice is named), and half a second a slow link. Products are computed
 /// in `idle`, bytes that hold nothing yet, as many on every rank.
-std::vector<std::string> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle,
-                                   LinkProbe& links);
+std::vector<Warning> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle, LinkProbe& links);
 
 /// Collective: whether the ranks of some node have more threads than cores. Their times say nothing then.
 bool ranks_share_cores(World& world, int threads);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/restart_check.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 
 #include "base/error.hpp"
+#include "train/run_config.hpp"
 
 namespace penstock {
 
@@ -40,6 +43,34 @@ constexpr std::array keys_of_data{
 
 // Those that change no shape: all else of the model is compared with what the file holds.
 constexpr std::array keys_of_function{std::string_view("model.family"), std::string_view("model.heads")};
+
+// All that the learning rate of a step follows from.
+struct RatePlan {
+  OptimizerConfig optimizer;
+  std::int64_t steps = 0;
+
+  /// As the update uses it.
+  float rate_of(std::int64_t step) const { return static_cast<float>(learning_rate(optimizer, step, steps)); }
+};
+
+constexpr std::array keys_of_rate{std::string_view("run.steps"), std::string_view("optimizer.learning_rate"),
+                                  std::string_view("optimizer.warmup"), std::string_view("optimizer.decay"),
+                                  std::string_view("optimizer.final")};
+
+// Nothing where the deck does not say enough.
+std::optional<RatePlan> rate_plan_of(const Deck& deck) {
+  RatePlan plan;
+  RunConfig::Run run;
+  FieldTable table;
+  run.describe(table);
+  plan.optimizer.describe(table);
+  Mistakes of_other_sections;
+  table.read(deck, of_other_sections);
+  for (const std::string_view key : keys_of_rate)
+    if (!table.usable({key})) return std::nullopt;
+  plan.steps = run.steps;
+  return plan;
+}
 
 }  // namespace
 
@@ -103,6 +134,31 @@ std::vector<std::string> RestartCheck::changes_of_data() const {
                                   toml_text(*now), consequence));
   }
   return lines;
+}
+
+std::optional<std::string> RestartCheck::change_of_rate(std::int64_t step) const {
+  const std::optional<RatePlan> before = rate_plan_of(before_), now = rate_plan_of(now_);
+  if (!before || !now || before->rate_of(step + 1) == now->rate_of(step + 1)) return std::nullopt;
+  std::vector<std::string> changes;
+  for (const std::string_view key : keys_of_rate) {
+    const DeckValue *old_value = value_of(before_, key), *new_value = value_of(now_, key);
+    if (old_value && new_value && *old_value != *new_value)
+      changes.push_back(fmt::format("{} was {} and is {}", key, toml_text(*old_value), toml_text(*new_value)));
+  }
+  return fmt::format(
+      "the learning rate of step {} is {:.6g}, and would be {:.6g} with the deck that the checkpoint was made with: "
+      "{}; "
+      "keep the old values where no jump is meant",
+      step + 1, now->rate_of(step + 1), before->rate_of(step + 1), fmt::join(changes, ", "));
+}
+
+std::vector<std::int64_t> RestartCheck::steps_before(std::string_view key) const {
+  std::vector<std::int64_t> steps;
+  const DeckValue* value = value_of(before_, key);
+  if (const auto* list = value ? std::get_if<DeckList>(&value->value) : nullptr)
+    for (const DeckValue& element : *list)
+      if (const auto* step = std::get_if<std::int64_t>(&element.value)) steps.push_back(*step);
+  return steps;
 }
 
 std::optional<std::int64_t> RestartCheck::earlier_sequence() const {

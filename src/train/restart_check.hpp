@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/deck.hpp"
@@ -33,6 +34,11 @@ class RestartCheck {
   /// A line for each thing that makes the data go on otherwise than they would have; for warnings. Where the checkpoint
   /// does not record its data, the name of data.train decides, and a line says so.
   std::vector<std::string> changes_of_data() const;
+  /// Where the learning rate of the first step after `step` is another than with the checkpoint's deck: both, and the
+  /// keys that make it so; for a warning.
+  std::optional<std::string> change_of_rate(std::int64_t step) const;
+  /// The checkpoint's value of a key that lists steps; empty where its deck does not say it.
+  std::vector<std::int64_t> steps_before(std::string_view key) const;
   /// data.sequence of the checkpoint; nothing where its deck does not say it.
   std::optional<std::int64_t> earlier_sequence() const;
 

@@ -123,6 +123,9 @@ RunDeck read_run_deck(const Deck& deck);
 /// Adds what is wrong with keys that do not fit each other.
 void check_together(const RunConfig& config, const FieldTable& table, Mistakes& mistakes);
 
+/// What a deck that is right probably does not mean: a line each, to be warned of.
+std::vector<std::string> deck_warnings(const RunConfig& config);
+
 /// What measured times of a deck's parts hold for: all that decides how long a block takes, in words.
 std::string times_subject(const RunConfig& config);
 

@@ -2,6 +2,7 @@
 // Rules that span keys of a deck.
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/suggest.hpp"
 #include "checkpoint/stripes.hpp"
@@ -97,9 +98,26 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
   }
 }
 
+// Of schedules that have their own number of chunks.
+bool has_chunks_of_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  const std::optional<int> only = only_chunks(parse_schedule_name(c.schedule.name));
+  if (!only || c.schedule.chunks == 0 || c.schedule.chunks == *only) return true;
+  std::vector<std::string> others;
+  for (const std::string& name : schedule_names())
+    if (const auto chunks = only_chunks(parse_schedule_name(name)); !chunks || *chunks == c.schedule.chunks)
+      others.push_back(name);
+  mistakes.add(
+      "{}: schedule.chunks = {}, but schedule.name = \"{}\" runs {} stage{} a rank; use schedule.chunks = {}, or "
+      "schedule.name = {}",
+      table.where("schedule.chunks"), c.schedule.chunks, c.schedule.name, *only, *only == 1 ? "" : "s", *only,
+      choice_text(others));
+  return false;
+}
+
 // Whether the named schedule runs with these chunks and this backward.
 void check_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!c.schedule.file.empty() || !table.usable({"schedule.name", "schedule.chunks", "schedule.backward"})) return;
+  if (!has_chunks_of_schedule(c, table, mistakes)) return;
   try {
     check_request({.name = parse_schedule_name(c.schedule.name),
                    .chunks = static_cast<int>(c.schedule.chunks),
@@ -197,6 +215,22 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
                    pattern, taps_text(c.model.layers));
 }
 
+// Masks compare 16 random bits: a probability is used as a multiple of 1/65536 (ops/dropout.hpp).
+void check_dropout(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  constexpr double parts = 65536;
+  const auto check = [&](std::string_view key, double probability) {
+    if (!table.usable({key}) || probability == 0) return;
+    const double used = std::floor(probability * parts + 0.5);
+    if (used >= 1 && used < parts) return;
+    mistakes.add("{}: {} = {} becomes {} as a multiple of 1/65536, which is what it is used as; use {}",
+                 table.where(key), key, probability, used / parts,
+                 used < 1 ? fmt::format("0, or at least {}", 1 / parts) : fmt::format("at most {}", 1 - 1 / parts));
+  };
+  check("model.dropout_embedding", c.model.dropout_embedding);
+  check("model.dropout_residual", c.model.dropout_residual);
+  check("model.dropout_attention", c.model.dropout_attention);
+}
+
 // Whether sizes are refused, which other checks would have to loop over.
 bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const std::size_t before = mistakes.lines().size();
@@ -214,7 +248,18 @@ void check_together(const RunConfig& config, const FieldTable& table, Mistakes& 
   check_stages(config, table, mistakes);
   check_schedule(config, table, mistakes);
   check_writing(config, table, mistakes);
+  check_dropout(config, table, mistakes);
   if (!is_too_large(config, table, mistakes)) check_capture(config, table, mistakes);
+}
+
+std::vector<std::string> deck_warnings(const RunConfig& config) {
+  const std::int64_t warmup = config.optimizer.warmup, steps = config.run.steps;
+  if (warmup == 0 || warmup < steps) return {};
+  const double highest = learning_rate(config.optimizer, steps, steps);
+  return {fmt::format(
+      "optimizer.warmup = {} is not below run.steps = {}: the learning rate only rises, to {:.4g} of the {:.4g} of "
+      "optimizer.learning_rate in the last step; use a shorter warmup, or more steps",
+      warmup, steps, highest, config.optimizer.learning_rate)};
 }
 
 }  // namespace penstock

@@ -68,12 +68,13 @@ void Saver::write(Flight& flight) {
     world_.wait_until([this] { return parameters_.is_staged(); }, "the copy of master weights and moments to the host");
     if (flight.staging_seconds < 0) flight.staging_seconds = seconds_since(flight.begin);
     if (!options_.whatever_the_state) flight.outcome.message = what_nothing_goes_on_from();
-    if (!flight.outcome.message.empty()) return;
+    flight.refused_state = !flight.outcome.message.empty();
+    if (flight.refused_state) return;
     flight.outcome = try_once(flight);
     double seconds = options_.pause_seconds;
     for (int retry = 0; !flight.outcome.ok && retry < options_.retries; ++retry) {
-      flight.told.push_back(
-          fmt::format("saving step {}: {}; trying again in {:g} s", flight.meta.step, flight.outcome.message, seconds));
+      flight.told.push_back({"a save is tried again", fmt::format("saving step {}: {}; trying again in {:g} s",
+                                                                  flight.meta.step, flight.outcome.message, seconds)});
       pause(flight, seconds);
       seconds *= 4;
       flight.outcome = try_once(flight);
@@ -128,7 +129,8 @@ void Saver::remove_old(Flight& flight) {
              writers_.io().run([this] { return keep_newest(options_.folder, options_.keep, options_.ensure_mine); }),
              "old checkpoints being removed");
   } catch (const std::exception& error) {
-    flight.told.push_back(fmt::format("old checkpoints could not be removed: {}", error.what()));
+    flight.told.push_back(
+        {"old checkpoints stay", fmt::format("old checkpoints could not be removed: {}", error.what())});
   }
 }
 
@@ -143,6 +145,13 @@ void Saver::tell_staged() {
     log_info("saving step {}", flight_->meta.step);
 }
 
+void Saver::warn(const Warning& warning) {
+  if (options_.warn)
+    options_.warn(warning);
+  else
+    log_warning("{}", warning.text);
+}
+
 void Saver::land() {
   tell_staged();
   flight_->ended.get();
@@ -152,15 +161,17 @@ void Saver::land() {
   why_not_ = outcome.message;
   if (outcome.ok && options_.took) options_.took(outcome.seconds);
   lost_folder_ = flight->lost_folder;
+  refused_state_ = flight->refused_state;
   if (world_.rank() != 0) return;
   options_.clear_line();
-  for (const std::string& warning : flight->told) log_warning("{}", warning);
+  for (const Warning& warning : flight->told) warn(warning);
   const double megabytes = static_cast<double>(outcome.bytes) * 1e-6;
   if (outcome.ok)
     log_info("saved step {}: durable, {:.1f} MB in {:.3f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
              outcome.seconds, megabytes / outcome.seconds);
-  else
-    log_warning("step {} was not saved: {}; {}, training goes on", flight->meta.step, outcome.message, what_is_left());
+  else if (!refused_state_)  // what then ends the run says why
+    warn({"a step was not saved", fmt::format("step {} was not saved: {}; {}, training goes on", flight->meta.step,
+                                              outcome.message, what_is_left())});
 }
 
 // Of what was saved before.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/warning_limit.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/writers.hpp"
 #include "parameter/parameter_set.hpp"
@@ -32,9 +33,10 @@ class Saver {
     std::function<void()> ensure_mine{};  ///< rank 0: throws when this life may not write any more
     std::function<void()> sync_rows{};    ///< rank 0: brings what a file must not outlive to the device, or throws
     std::function<void()> clear_line{};   ///< called before a line is logged
-    std::function<void(double seconds)> took{};  ///< called after a good save
-    bool whatever_the_state = false;             ///< also one with weights that are infinite or NaN
-    double pause_seconds = 1;                    ///< before the second try; each further one waits four times as long
+    std::function<void(double seconds)> took{};          ///< called after a good save
+    std::function<void(const Warning& warning)> warn{};  ///< rank 0; without it the log has every warning
+    bool whatever_the_state = false;                     ///< also one with weights that are infinite or NaN
+    double pause_seconds = 1;  ///< before the second try; each further one waits four times as long
   };
   /// Of all ranks' `layouts`. What is referred to must outlive the Saver.
   Saver(World& world, Writers& writers, const std::vector<ParameterSpec>& specs,
@@ -58,6 +60,8 @@ class Saver {
   const std::string& why_not() const { return why_not_; }
   /// A state that is in the folder already: the one a life begins with.
   void take_as_saved(std::int64_t step) { saved_step_ = tried_step_ = step; }
+  /// The last save was refused, as no step goes on from its state. On this rank, once it knows.
+  bool refused_state() const { return refused_state_; }
   /// Rank 0: the last save failed because the folder is gone, or another life's, and so it still is.
   bool lost_folder() const { return lost_folder_ && !may_write(); }
 
@@ -67,9 +71,10 @@ class Saver {
     Clock::time_point begin;
     std::atomic<double> staging_seconds{-1};
     Progress progress;
-    std::vector<std::string> told;  // warnings, in their order
+    std::vector<Warning> told;  // in their order
     SaveOutcome outcome;
     bool lost_folder = false;
+    bool refused_state = false;
     bool told_staged = false;
     std::future<void> ended;
   };
@@ -82,6 +87,7 @@ class Saver {
   std::string what_is_left() const;
   void remove_old(Flight& flight);
   void tell_staged();
+  void warn(const Warning& warning);
   void land();
 
   World& world_;
@@ -94,6 +100,7 @@ class Saver {
   std::int64_t saved_step_ = -1;
   std::int64_t tried_step_ = -1;
   bool lost_folder_ = false;
+  bool refused_state_ = false;
   std::string why_not_;
 };
 

@@ -2,8 +2,9 @@
 #include "train/speed_watch.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <map>
 #include <sstream>
+#include <tuple>
 
 #include "base/median.hpp"
 #include "train/make_plan.hpp"
@@ -11,39 +12,37 @@
 
 namespace penstock {
 
-namespace {
-
-double operations_of(const ModelPlan& plan, int pipeline_rank) {
-  const PartCosts costs = part_costs(plan.config, plan.sequence);
-  double operations = 0;
-  for (const int stage : plan.schedule.stages_of_rank(pipeline_rank)) {
-    const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));
-    operations += part.blocks * costs.block + (part.embedding ? costs.embedding : 0) + (part.head ? costs.head : 0);
+std::vector<int> kinds_of_work(const ModelPlan& plan, const Mesh& mesh) {
+  std::map<std::tuple<int, int, int>, int> known;
+  std::vector<int> kinds;
+  for (int rank = 0; rank < mesh.size(); ++rank) {
+    int blocks = 0, embeddings = 0, heads = 0;
+    for (const int stage : plan.schedule.stages_of_rank(place_of(mesh, rank).pipeline)) {
+      const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));
+      blocks += part.blocks;
+      embeddings += part.embedding ? 1 : 0;
+      heads += part.head ? 1 : 0;
+    }
+    kinds.push_back(known.try_emplace({blocks, embeddings, heads}, static_cast<int>(known.size())).first->second);
   }
-  return operations;
+  return kinds;
 }
-
-}  // namespace
 
 SpeedWatch::SpeedWatch(World& world, LinkProbe& probe, const ModelPlan& plan, const Mesh& mesh)
     : world_(&world),
       probe_(&probe),
       hosts_(world.gather(World::host())),
-      was_slow_(static_cast<std::size_t>(world.size()), false) {
-  for (int rank = 0; rank < world.size(); ++rank)
-    operations_.push_back(operations_of(plan, place_of(mesh, rank).pipeline));
-  const double mean =
-      std::accumulate(operations_.begin(), operations_.end(), 0.0) / static_cast<double>(operations_.size());
-  for (double& operations : operations_) operations /= mean;
-}
+      kinds_(kinds_of_work(plan, mesh)),
+      was_slow_(static_cast<std::size_t>(world.size()), false),
+      fastest_computing_(static_cast<std::size_t>(world.size()), 0) {}
 
-std::vector<std::string> SpeedWatch::add(const StepSeconds& step) {
+std::vector<Warning> SpeedWatch::add(const StepSeconds& step) {
   steps_.push_back(step);
   if (steps_.size() < window) return {};
   return end_window();
 }
 
-std::vector<std::string> SpeedWatch::end_window() {
+std::vector<Warning> SpeedWatch::end_window() {
   std::vector<double> whole, computing;
   for (const StepSeconds& step : steps_) {
     whole.push_back(step.whole);
@@ -54,32 +53,53 @@ std::vector<std::string> SpeedWatch::end_window() {
       world_->gather(fmt::format("{:.9g} {:.9g}", median_of(whole), median_of(computing)));
   whole.clear();
   computing.clear();
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    std::istringstream numbers(all[rank]);
+  for (const std::string& of_rank : all) {
+    std::istringstream numbers(of_rank);
     numbers >> whole.emplace_back() >> computing.emplace_back();
-    computing.back() /= operations_[rank];
   }
-  std::vector<std::string> lines = slow_ranks(computing);
-  if (are_slower(whole)) {
-    const std::vector<std::string> links = probe_->slow_links();
-    lines.insert(lines.end(), links.begin(), links.end());
-  }
-  return lines;
+  std::vector<Warning> warnings = slow_ranks(computing);
+  if (are_slower(whole))
+    for (const std::vector<Warning>& more : {slower_than_themselves(computing), probe_->slow_links()})
+      warnings.insert(warnings.end(), more.begin(), more.end());
+  for (std::size_t rank = 0; rank < computing.size(); ++rank)
+    if (double& fastest = fastest_computing_[rank]; fastest == 0 || computing[rank] < fastest)
+      fastest = computing[rank];
+  return warnings;
 }
 
-std::vector<std::string> SpeedWatch::slow_ranks(const std::vector<double>& computing) {
-  std::vector<std::string> lines;
+std::string SpeedWatch::name_of(std::size_t rank) const {
+  return fmt::format("slow rank: rank {} on {}", rank, hosts_[rank]);
+}
+
+std::vector<Warning> SpeedWatch::slow_ranks(const std::vector<double>& computing) {
+  std::vector<Warning> warnings;
   std::vector<bool> are_slow(was_slow_.size(), false);
-  for (const Outlier& outlier : outliers(computing, slow)) {
+  for (const Outlier& outlier : outliers_of_equals(computing, kinds_, slow)) {
     are_slow[outlier.index] = true;
-    if (!was_slow_[outlier.index])
-      lines.push_back(
-          fmt::format("slow rank: rank {} on {} computes {:.2f} times as long as the median of {} ranks, for "
-                      "equal work, over the last {} steps",
-                      outlier.index, hosts_[outlier.index], outlier.times_the_median, computing.size(), window));
+    if (was_slow_[outlier.index]) continue;
+    const std::string name = name_of(outlier.index);
+    warnings.push_back(
+        {fmt::format("{}, {}", name, outlier.doublings()),
+         fmt::format(
+             "{} computes {:.2f} times as long as the median of {} ranks, for equal work, over the last {} steps", name,
+             outlier.times_the_median, outlier.compared, window)});
   }
   was_slow_ = are_slow;
-  return lines;
+  return warnings;
+}
+
+// A rank whose work no other rank has can be held against its own past only.
+std::vector<Warning> SpeedWatch::slower_than_themselves(const std::vector<double>& computing) const {
+  std::vector<Warning> warnings;
+  for (std::size_t rank = 0; rank < computing.size(); ++rank) {
+    if (std::count(kinds_.begin(), kinds_.end(), kinds_[rank]) > 1) continue;
+    if (const double fastest = fastest_computing_[rank]; fastest > 0 && computing[rank] > slow * fastest)
+      warnings.push_back(
+          {name_of(rank), fmt::format("{} computes {:.2f} times as long as in its fastest {} steps; no other rank has "
+                                      "equal work",
+                                      name_of(rank), computing[rank] / fastest, window)});
+  }
+  return warnings;
 }
 
 // Whether steps have just become slower; a run that stays so is not probed again and again.

@@ -36,7 +36,8 @@ int Trainer::train_or_fail_together() {
     // All ranks stand between two steps: the state is whole.
     settle();
     world_->set_place({});
-    if (!guard_lost_ && !has_evidence_) save_last();
+    if (!guard_lost_ && !has_evidence_ && !saver_->refused_state()) save_last();
+    warn_of_the_rest();
     record(LifeEnd::failed, failure.exit_code(), failure.what());
     throw;
   }
@@ -52,6 +53,7 @@ int Trainer::train() {
     saver_->look();
     stopping_ = stop_agreed();
     if (save_due()) save();
+    if (!config_.saves_behind_training() && saver_->refused_state()) end_with_lost_state();
   }
   return finish();
 }
@@ -75,7 +77,7 @@ MetricsRow Trainer::step() {
   row.skipped = skipped;
   time_step(start);
   const double busy = share_of(setup_.plan.schedule.row(place_.pipeline), executor_.spans()).busy;
-  if (speeds_) tell_slow(speeds_->add({.whole = seconds, .computing = std::min(busy, seconds - waited)}));
+  if (speeds_) warn(speeds_->add({.whole = seconds, .computing = std::min(busy, seconds - waited)}));
   if (recorder) {
     model_->context().set_taps(nullptr);
     write_capture(*recorder, tokens_of(done.batch));
@@ -154,11 +156,14 @@ void Trainer::write_costs() const {
   }
 }
 
-void Trainer::tell_slow(const std::vector<std::string>& lines) {
+// Of warnings that may come step by step; once in a while, and counted.
+void Trainer::warn(const std::vector<Warning>& warnings) {
   if (world_->rank() != 0) return;
-  for (const std::string& line : lines) {
-    progress_->clear();
-    log_warning("{}", line);
+  for (const Warning& warning : warnings) {
+    const std::optional<std::string> text = warning_limit_.pass(warning);
+    if (!text) continue;
+    if (progress_) progress_->clear();
+    log_warning("{}", *text);
   }
 }
 
@@ -195,10 +200,8 @@ bool Trainer::skips_nonfinite(const LaunchedStep& step, StepResult& result) {
         {1, fmt::format("{}\n{}\n{}", nonfinite_.why(), evidence,
                         restart_advice(folder_.checkpoints(), step_ - nonfinite_.skipped_in_a_row()))});
   }
-  if (world_->rank() == 0) {
-    progress_->clear();
-    log_warning("{}", nonfinite_.why());
-  }
+  const char* kind = verdict == Verdict::skipped ? "a step is skipped" : "a step is done again";
+  warn({Warning{kind, nonfinite_.why()}});
   return verdict == Verdict::skipped;
 }
 
@@ -248,10 +251,13 @@ bool Trainer::save_due() const {
 
 // A run whose folder another life has taken ends here, on all ranks.
 StopReason Trainer::stop_agreed() {
-  constexpr std::int64_t lost_folder = 1 << 20;  // above all reasons
+  constexpr std::int64_t lost_state = 1 << 19, lost_folder = 1 << 20;  // above all reasons
   const std::int64_t asked =
-      world_->largest(folder_lost() ? lost_folder : static_cast<std::int64_t>(stop_check_.asked()));
+      world_->largest(folder_lost()             ? lost_folder
+                      : saver_->refused_state() ? lost_state
+                                                : static_cast<std::int64_t>(stop_check_.asked()));
   if (asked == lost_folder) end_without_folder();
+  if (asked == lost_state) end_with_lost_state();
   return static_cast<StopReason>(asked);
 }
 
@@ -272,7 +278,8 @@ Saver::Options Trainer::saving() {
               [this] {
                 if (progress_) progress_->clear();
               },
-          .took = [this](double seconds) { stop_check_.save_took(seconds); }};
+          .took = [this](double seconds) { stop_check_.save_took(seconds); },
+          .warn = [this](const Warning& warning) { warn({warning}); }};
 }
 
 CheckpointMeta Trainer::meta() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/warning_limit.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/run_guard.hpp"
 #include "checkpoint/writers.hpp"
@@ -20,6 +21,7 @@
 #include "train/metrics.hpp"
 #include "train/nonfinite_steps.hpp"
 #include "train/product_choices.hpp"
+#include "train/restart_check.hpp"
 #include "train/run_config.hpp"
 #include "train/run_folder.hpp"
 #include "train/saver.hpp"
@@ -75,7 +77,7 @@ class Trainer {
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
-  void warn_of_steps_that_are_past() const;
+  void warn_of_changes(const RestartCheck& check) const;
   void stage_data();
   void open_reader();
   void refuse_to_change_what_is_anothers() const;
@@ -105,7 +107,8 @@ class Trainer {
   void drop_ahead();
   void settle();
   void time_step(Clock::time_point begin);
-  void tell_slow(const std::vector<std::string>& lines);
+  void warn(const std::vector<Warning>& warnings);
+  void warn_of_the_rest();
   void write_costs() const;
   void tell_steps() const;
   void report_evaluated(MetricsRow row);
@@ -123,6 +126,7 @@ class Trainer {
   /// All ranks agree what asks to stop: a rank's signal, or what rank 0 sees.
   StopReason stop_agreed();
   [[noreturn]] void end_without_folder();
+  [[noreturn]] void end_with_lost_state();
   void record_good_end();
   int finish();
   /// Whether the update of a step that is not finite was skipped; throws CollectiveFailure where the run has to end.
@@ -154,6 +158,7 @@ class Trainer {
   std::optional<BatchReader> reader_;
   std::optional<Metrics> metrics_;      ///< rank 0
   std::optional<StepReport> progress_;  ///< rank 0
+  WarningLimit warning_limit_;          ///< rank 0
   std::optional<Saver> saver_;
   StepForecast forecast_;
   double measuring_seconds_ = 0;  ///< of this step, that no other step takes

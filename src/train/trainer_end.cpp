@@ -8,9 +8,18 @@
 #include "checkpoint/durable_file.hpp"
 #include "device/device.hpp"
 #include "train/memory_text.hpp"
+#include "train/restart_advice.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
+
+// Warnings that were held back, and did not come again.
+void Trainer::warn_of_the_rest() {
+  for (const std::string& text : warning_limit_.held_back()) {
+    progress_->clear();
+    log_warning("{}", text);
+  }
+}
 
 // What becomes of the record must not change what becomes of the run.
 void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason) {
@@ -33,6 +42,16 @@ void Trainer::end_without_folder() {
   throw CollectiveFailure({1, fmt::format("{}: its guard could not be read for a while; this run has ended, and "
                                           "--restart latest goes on",
                                           folder_.path().string())});
+}
+
+// A weight that is infinite or NaN stays so: no later step could be saved either, however long the losses stay finite.
+void Trainer::end_with_lost_state() {
+  saver_->finish();
+  const std::int64_t step = saver_->tried_step();
+  throw CollectiveFailure(
+      {1, fmt::format("step {} can never be saved: {}; the run ends here, as no later step could be "
+                      "saved either\n{}",
+                      step, saver_->why_not(), restart_advice(folder_.checkpoints(), step))});
 }
 
 bool Trainer::folder_lost() const { return (guard_ && guard_->lost()) || saver_->lost_folder(); }
@@ -132,6 +151,7 @@ int Trainer::finish() {
   log_info("  checkpoints  {}", folder_.checkpoints().string());
   if (!config_.capture.steps.empty()) log_info("  captures     {}", folder_.captures().string());
   if (!config_.trace.steps.empty()) log_info("  trace        {}", folder_.trace().string());
+  warn_of_the_rest();
   tell_memory();
   tell_steps();
   return done ? exit_done : exit_stopped;

@@ -208,25 +208,31 @@ void Trainer::start_state(const std::optional<std::string>& restart) {
     });
     tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);
     log_info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
-    if (world_->rank() == 0)
-      for (const std::string& change : check->changes_of_data()) log_warning("{}", change);
-    warn_of_steps_that_are_past();
+    if (world_->rank() == 0) warn_of_changes(*check);
   } else {
     model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
   }
   model_->optimizer().publish(queue_);
 }
 
-void Trainer::warn_of_steps_that_are_past() const {
-  if (world_->rank() != 0) return;
-  const auto warn = [&](const char* key, const std::vector<std::int64_t>& steps) {
-    if (const auto past = std::count_if(steps.begin(), steps.end(), [&](std::int64_t s) { return s <= step_; });
-        past > 0)
-      log_warning("{}: {} of its {} steps are not after step {}, where this life begins: they are not written", key,
-                  past, steps.size(), step_);
+// Of what this deck says otherwise than the one before. A step that is past and was named there, too, was written, or
+// its failure was told, when the run came to it: it is not warned of at every restart.
+void Trainer::warn_of_changes(const RestartCheck& check) const {
+  for (const std::string& change : check.changes_of_data()) log_warning("{}", change);
+  if (const auto change = check.change_of_rate(step_)) log_warning("{}", *change);
+  const auto warn_of_past = [&](const char* key, const std::vector<std::int64_t>& steps) {
+    const std::vector<std::int64_t> named = check.steps_before(key);
+    const auto past = std::count_if(steps.begin(), steps.end(), [&](std::int64_t step) {
+      return step <= step_ && std::find(named.begin(), named.end(), step) == named.end();
+    });
+    if (past > 0)
+      log_warning(
+          "{}: {} of its {} steps are not after step {}, where this run attempt begins, and are new in the deck: they "
+          "are not written",
+          key, past, steps.size(), step_);
   };
-  warn("trace.steps", config_.trace.steps);
-  warn("capture.steps", config_.capture.steps);
+  warn_of_past("trace.steps", config_.trace.steps);
+  warn_of_past("capture.steps", config_.capture.steps);
 }
 
 void Trainer::open_reader() {
@@ -399,7 +405,7 @@ void Trainer::watch_speeds() {
   speeds_.emplace(*world_, *links_, setup_.plan, setup_.mesh);
   if (!config_.run.preflight) return;
   const auto start = Clock::now();
-  tell_slow(preflight(*world_, queue_, setup_.plan, idle, *links_));
+  warn(preflight(*world_, queue_, setup_.plan, idle, *links_));
   log_info("  preflight took {:.2f} s", seconds_since(start));
 }
 
@@ -417,6 +423,8 @@ void Trainer::introduce() const {
   const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
   log_info("  rank 0 holds {}{}", memory_text(plan_memory(setup_.plan, place_, queue_.threads())),
            staging > 0 ? fmt::format("; {} of staging for saves", bytes_text(staging)) : "");
+  if (world_->rank() == 0)
+    for (const std::string& warning : deck_warnings(config_)) log_warning("{}", warning);
 }
 
 // Launchers name a lost process by host and number: which rank that was is written down.

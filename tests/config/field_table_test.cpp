@@ -242,6 +242,31 @@ TEST(FieldTable, EdgesOfTheRulesAreRight) {
   EXPECT_EQ(read("[model]\ndropout = 0.9999999999999999\n").dropout, 0.9999999999999999);
 }
 
+TEST(FieldTable, RulesHoldForTheFloatThatIsUsed) {
+  struct {
+    double beta = 0.9, epsilon = 1e-8, decay = 0;
+  } config;
+  FieldTable table;
+  table.add("optimizer.beta", config.beta, "How much of a mean stays").at_least(0).below(1).used_as_float32();
+  table.add("optimizer.epsilon", config.epsilon, "Keeps the divisor from zero").above(0).used_as_float32();
+  table.add("optimizer.decay", config.decay, "How much of a weight goes").at_least(0).used_as_float32();
+  const auto read_line = [&](const std::string& line) { table.read(Deck::parse("[optimizer]\n" + line, "x.toml")); };
+  const auto refusal = [&](const std::string& line) { return message_of([&] { read_line(line); }); };
+  const std::string used = " as a float32, which is what it is used as; use ";
+  EXPECT_EQ(refusal("beta = 0.99999999"),
+            "x.toml:2: optimizer.beta = 0.99999999 becomes 1" + used + "at most 0.99999994");
+  EXPECT_EQ(refusal("epsilon = 1e-46"),
+            "x.toml:2: optimizer.epsilon = 1e-46 becomes 0" + used + "at least 1.1754944e-38");
+  expect_contains(refusal("epsilon = 1e-39"), used + "at least 1.1754944e-38");
+  expect_contains(refusal("decay = 1e-46"), "becomes 0" + used + "0, or at least 1.1754944e-38");
+  expect_contains(refusal("decay = 1e39"), "becomes inf" + used + "at most 3.4028235e+38");
+  read_line("beta = 0.99999994\nepsilon = 1.2e-38\ndecay = 3e38");
+  EXPECT_EQ(config.beta, 0.99999994) << "the value stays a double";
+  EXPECT_EQ(config.epsilon, 1.2e-38);
+  read_line("beta = 0\ndecay = 0");
+  EXPECT_EQ(config.beta, 0);
+}
+
 TEST(FieldTable, RequiredAndMissing) {
   Table t;
   EXPECT_EQ(message_of([&] { t.table.read(Deck::parse("", "input/x.toml")); }),

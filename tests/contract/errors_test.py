@@ -63,6 +63,12 @@ class DeckTest(Refusal):
         self.refuse("unknown key mesh.tensr", "mesh.tensor", mesh=TWO, settings={"mesh.tensr": 2})
         self.refuse("unknown key optimizer.lr", "nearest known key is optimizer.", settings={"optimizer.lr": 2})
 
+    def test_numbers_that_single_precision_does_not_hold(self):
+        self.refuse("optimizer.beta2 = 0.99999999 becomes 1 as a float32", "use at most 0.99999994",
+                    settings={"optimizer.beta2": 0.99999999})
+        self.refuse("optimizer.epsilon = 1e-46 becomes 0 as a float32", "use at least 1.1754944e-38",
+                    settings={"optimizer.epsilon": 1e-46})
+
     def test_unknown_key_in_the_file(self):
         deck = self.small_deck(model={"layer": 3})
         self.refuse("small.toml:", "unknown key model.layer", "model.layers", deck=deck)
@@ -162,7 +168,11 @@ class DeckTest(Refusal):
         self.assertEqual(changed["ranks"][0]["bytes"]["total"], fit["change"]["largest_plan"])
         for nothing in ("80", "", " "):
             self.assertIn("80GiB", self.penstock(*words, "--memory", nothing, expect=2).err)
+        small = self.penstock(*words, "--memory", "1e-5GiB", expect=2)
+        self.check_message(small, ['"1e-5GiB" is 10737.4 bytes, less than 1 MiB', "80GiB"])
         self.assertIn("does not exist", self.penstock(*words, "--costs", "", expect=2).err)
+        ranks = self.penstock(*words[:2], "--ranks", "13", expect=2)  # one line, of no mesh that was not asked for
+        self.check_message(ranks, ["--ranks 13: no mesh of 13 ranks fits the deck; name 12 or 16 ranks"])
 
     def test_a_table_with_a_byte_order_mark(self):
         table = self.folder / "table.csv"
@@ -176,8 +186,8 @@ class DeckTest(Refusal):
     def test_chunks_that_do_not_fit(self):
         self.refuse("mesh.pipeline * schedule.chunks = 2 * 3 = 6", "model.layers = 4", "at most 2 chunks",
                     settings={"mesh.pipeline": 2, "schedule.name": "ring", "schedule.chunks": 3})
-        self.refuse("schedule fifo: 2 chunks", "ring or breadth-first", settings={"schedule.chunks": 2,
-                                                                                  "schedule.name": "fifo"})
+        self.refuse("--set schedule.chunks=2: schedule.chunks = 2", "1f1b", "1 stage a rank", "ring, breadth-first or zb-v",
+                    settings={"schedule.chunks": 2})
         self.refuse("schedule zb-h1", "backward = split",
                     settings={"schedule.name": "zb-h1", "schedule.backward": "fused"})
 
@@ -324,6 +334,9 @@ class RunFolderTest(Refusal):
 
     def test_the_version_is_told(self):
         self.assertRegex(self.penstock("--version").out, r"^penstock \d+\.\d+\.\d+\n$")
+        version = self.penstock("--version").out
+        for command in ("train", "check", "schedule", "tokenize", "checkpoint", "status", "explain"):
+            self.assertEqual(self.penstock(command, "--version").out, version)
 
     def test_setting_that_is_no_setting(self):
         words = self.command(deck=self.deck) + ["--set", "mesh"]

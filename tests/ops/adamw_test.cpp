@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <random>
 
 #include "ops/reference/reference.hpp"
 #include "support/random_tensor.hpp"
@@ -18,7 +19,7 @@ using test::Shared;
 using test::TestTensor;
 using test::tolerance_of;
 
-constexpr ops::AdamWConstants constants{.beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-8F, .weight_decay = 0.1F};
+constexpr ops::AdamWConstants constants{.beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8F, .weight_decay = 0.1F};
 
 // The tensors of one piece; copied for the reference.
 struct PieceTensors {
@@ -118,6 +119,50 @@ TEST(AdamW, UpdatesOfTinyGradientsAreTheReference) {
   EXPECT_TRUE(is_close(got.master, expected.master, tolerance_of(DType::float32)));
 }
 
+TEST(AdamW, TheFirstSecondMomentHasTheDigitsOfItsBeta) {
+  // From zero moments: (1 - beta) g and (1 - beta) g^2. 1 - 0.9999F is 1.7e-4 too large, 1 - 0.9F only 1e-7.
+  Queue queue;
+  RandomTensors random;
+  const Shared step(ops::AdamWStep{.learning_rate = 0.1F});
+  for (const double beta : {0.9, 0.95, 0.999, 0.9999, 0.999999, 0.99999994}) {
+    PieceTensors got(random, 40, false, false);
+    got.first_moment.fill(0), got.second_moment.fill(0);
+    std::fill_n(got.gradient.view().data<float>(), 40, 2.0F);
+    const ops::AdamWPiece piece = got.piece();
+    ops::adamw(queue, {.beta1 = beta, .beta2 = beta}, step.get(), std::span(&piece, 1));
+    for (const double m : reference::read(got.first_moment)) EXPECT_NEAR(m, (1 - beta) * 2, (1 - beta) * 1e-6) << beta;
+    for (const double v : reference::read(got.second_moment)) EXPECT_NEAR(v, (1 - beta) * 4, (1 - beta) * 1e-6) << beta;
+  }
+}
+
+TEST(AdamW, ALongMeanOfSquaresIsNotBiased) {
+  // 0.9999 rounds to 0.99989998: with that factor alone, and the right complement, the mean would come out 1e-4 too
+  // small. An element's own rounding is as large, but has either sign.
+  constexpr std::int64_t n = 256;
+  constexpr double beta = 0.9999;
+  Queue queue({.threads = 1});
+  RandomTensors random;
+  const Shared step(ops::AdamWStep{.learning_rate = 0});
+  PieceTensors got(random, n, false, false);
+  got.first_moment.fill(0), got.second_moment.fill(0);
+  const ops::AdamWPiece piece = got.piece();
+  float* gradient = got.gradient.view().data<float>();
+  reference::Values expected(n, 0);
+  std::minstd_rand numbers(1);
+  for (int update = 0; update < 20000; ++update) {
+    for (std::size_t i = 0; i < n; ++i) {
+      gradient[i] = 0.5F + static_cast<float>(numbers()) * 0x1p-31F;
+      const auto g = static_cast<double>(gradient[i]);
+      expected[i] = beta * expected[i] + (1 - beta) * g * g;
+    }
+    ops::adamw(queue, {.beta1 = beta, .beta2 = beta}, step.get(), std::span(&piece, 1));
+  }
+  const reference::Values values = reference::read(got.second_moment);
+  double mean = 0;
+  for (std::size_t i = 0; i < n; ++i) mean += values[i] / expected[i] / n;
+  EXPECT_NEAR(mean, 1, 1e-5);
+}
+
 TEST(AdamW, OfARangeInPiecesHasTheBitsOfTheWhole) {
   // The sharded optimizer updates any part of a tensor.
   RandomTensors random;
@@ -195,7 +240,7 @@ TEST(AdamWReference, IsTheFormulaForOneElement) {
   reference::write(v, {4});
   // g = 3; m = 0.5 * 1 + 0.5 * 3 = 2; v = 0.75 * 4 + 0.25 * 9 = 5.25; w = 2 - 0.5 (2 * 2 / (sqrt(21) + 0.25) + 0.125 *
   // 2).
-  const ops::AdamWConstants binary{.beta1 = 0.5F, .beta2 = 0.75F, .epsilon = 0.25F, .weight_decay = 0.125F};
+  const ops::AdamWConstants binary{.beta1 = 0.5, .beta2 = 0.75, .epsilon = 0.25F, .weight_decay = 0.125F};
   const Shared step(
       ops::AdamWStep{.learning_rate = 0.5F, .gradient_scale = 0.5F, .first_correction = 2, .second_correction = 4});
   const ops::AdamWPiece piece{

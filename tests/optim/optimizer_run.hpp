@@ -181,7 +181,8 @@ class OptimizerRun {
                .shard = sizes.shard},
         followed_(sizes.followed),
         communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
-    const std::vector<ParameterSpec> specs = optimizer_specs(sizes);
+    specs_ = std::make_unique<const std::vector<ParameterSpec>>(optimizer_specs(sizes));
+    const std::vector<ParameterSpec>& specs = *specs_;
     const ParameterLayout layout(specs, place_, sizes.full_bucket);
     const TiedPeers tied{.first = 0, .last = sizes.pipeline - 1};
     Arena planning;
@@ -228,6 +229,7 @@ class OptimizerRun {
   Queue queue_;
   std::unique_ptr<Communicators> communicators_;
   std::unique_ptr<Arena> arena_;
+  std::unique_ptr<const std::vector<ParameterSpec>> specs_;
   std::unique_ptr<ParameterSet> parameters_;
   std::optional<Optimizer> optimizer_;
 };

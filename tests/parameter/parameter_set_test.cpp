@@ -252,7 +252,8 @@ TEST(ParameterSet, WhatIsStagedStaysWhileTheStateGoesOn) {
 }
 
 TEST(ParameterSet, WithoutStagingASaveReadsTheStateItself) {
-  Held held(two_types(), {.stages = {0}});
+  const std::vector<ParameterSpec> specs = two_types();
+  Held held(specs, {.stages = {0}});
   Queue queue;
   held.set.stage_state(queue);
   for (const OwnedBox& owned : held.set.layout().owned())

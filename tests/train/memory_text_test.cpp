@@ -20,8 +20,10 @@ TEST(ParseBytes, TakesANumberAndItsUnit) {
   EXPECT_EQ(parse_bytes("80GiB"), std::size_t{80} << 30);
   EXPECT_EQ(parse_bytes("1.5 TiB"), std::size_t{3} << 39);
   EXPECT_EQ(parse_bytes("80GB"), 80'000'000'000U);
-  for (const char* text : {"", "80", "GiB", "80 gib", "-1GiB", "0MiB", "80GiB free", "nanGiB", "1e30TiB"})
+  for (const char* text :
+       {"", "80", "GiB", "80 gib", "-1GiB", "0MiB", "80GiB free", "nanGiB", "1e30TiB", "1e-5GiB", "1MB"})
     EXPECT_THROW(parse_bytes(text), InputError) << text;
+  EXPECT_EQ(parse_bytes("1MiB"), std::size_t{1} << 20) << "the least";
 }
 
 TEST(MemoryText, NamesEveryUseAndTheirSum) {

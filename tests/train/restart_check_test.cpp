@@ -70,6 +70,46 @@ TEST(RestartCheck, TwoNamesOfOneFileAreNoChange) {
   EXPECT_TRUE(RestartCheck("step.h5", {before}, {now}).changes_of_data().empty());
 }
 
+constexpr const char* rates = R"(
+[run]
+steps = 10
+[optimizer]
+learning_rate = 0.001
+warmup = 2
+decay = "cosine"
+final = 0.1
+[capture]
+steps = [2, 4]
+)";
+
+TEST(RestartCheck, AJumpOfTheLearningRateIsToldWithItsKeys) {
+  const auto change = [](const std::string& now, std::int64_t step) {
+    return RestartCheck("step.h5", rates, now).change_of_rate(step).value_or("");
+  };
+  EXPECT_EQ(change(rates, 5), "");
+  EXPECT_EQ(change(with(rates, "[2, 4]", "[6]"), 5), "");
+  // Step 11 behind the end of the old curve: its final rate. Of 100 steps the curve has hardly begun to fall.
+  EXPECT_EQ(
+      change(with(rates, "steps = 10", "steps = 100"), 10),
+      "the learning rate of step 11 is 0.0009814, and would be 0.0001 with the deck that the checkpoint was made "
+      "with: run.steps was 10 and is 100; keep the old values where no jump is meant");
+  EXPECT_EQ(change(with(rates, "steps = 10", "steps = 100"), 1), "") << "the warmup is the same";
+  const std::string both = with(with(rates, "0.001", "0.002"), "warmup = 2", "warmup = 4");
+  EXPECT_EQ(change(both, 0), "") << "0.002 / 4 is 0.001 / 2";
+  EXPECT_NE(change(both, 3).find("optimizer.learning_rate was 0.001 and is 0.002, optimizer.warmup was 2 and is 4;"),
+            std::string::npos)
+      << change(both, 3);
+  EXPECT_NE(change(with(rates, "cosine", "linear"), 3), "");
+  EXPECT_NE(change(with(rates, "final = 0.1", "final = 0.2"), 3), "");
+  EXPECT_EQ(RestartCheck("step.h5", "[run]\nsteps = 10\n", rates).change_of_rate(5), std::nullopt);
+}
+
+TEST(RestartCheck, StepsThatTheCheckpointNamedAreKnown) {
+  const RestartCheck check("step.h5", rates, written);
+  EXPECT_EQ(check.steps_before("capture.steps"), (std::vector<std::int64_t>{2, 4}));
+  EXPECT_TRUE(check.steps_before("trace.steps").empty());
+}
+
 TEST(RestartCheck, ADeckThatSaysLessIsNotJudged) {
   const RestartCheck check("step.h5", {""}, {written});
   EXPECT_NO_THROW(check.ensure_same_function());

@@ -170,8 +170,12 @@ TEST(RunDeck, ChoicesAreNamed) {
   expect_refused({"schedule.name=gpipe"}, {"schedule.name", "fifo", "1f1b"});
   expect_refused({"schedule.backward=both"}, {"split", "fused"});
   expect_refused({"schedule.name=zb-h1", "schedule.backward=fused"}, {"schedule zb-h1", "backward = split"});
-  expect_refused({"schedule.name=fifo", "schedule.chunks=2"}, {"schedule fifo: 2 chunks", "ring or breadth-first"});
-  expect_refused({"schedule.name=zb-v", "schedule.chunks=3"}, {"schedule zb-v: 3 chunks", "chunks = 2"});
+  expect_refused({"schedule.name=fifo", "schedule.chunks=2"},
+                 {"--set schedule.chunks=2: schedule.chunks = 2, but schedule.name = \"fifo\" runs 1 stage a rank; use "
+                  "schedule.chunks = 1, or schedule.name = ring, breadth-first or zb-v"});
+  expect_refused({"schedule.name=zb-v", "schedule.chunks=3"},
+                 {"schedule.chunks = 3, but schedule.name = \"zb-v\" runs 2 stages a rank; use schedule.chunks = 2, or "
+                  "schedule.name = ring or breadth-first"});
   expect_refused({"mesh.pipeline=4", "schedule.name=ring", "schedule.chunks=3"},
                  {"mesh.pipeline * schedule.chunks = 4 * 3 = 12", "model.layers = 8", "at most 2 chunks"});
   expect_refused({"mesh.pipeline=8", "schedule.name=zb-v"}, {"8 * 2 = 16", "zb-v has two chunks a rank"});
@@ -181,6 +185,31 @@ TEST(RunDeck, ChoicesAreNamed) {
             "");
   expect_refused({"precision.compute=float16"}, {"float32", "bfloat16"});
   expect_refused({"optimizer.decay=step"}, {"cosine", "linear"});
+}
+
+TEST(RunDeck, NumbersThatSinglePrecisionDoesNotHoldAreRefused) {
+  expect_refused({"optimizer.beta1=0.99999999"}, {"optimizer.beta1 = 0.99999999 becomes 1 as a float32", "0.99999994"});
+  expect_refused({"optimizer.beta2=0.99999999"}, {"optimizer.beta2 = 0.99999999 becomes 1 as a float32", "0.99999994"});
+  expect_refused({"optimizer.epsilon=1e-46"}, {"optimizer.epsilon = 1e-46 becomes 0 as a float32", "1.1754944e-38"});
+  expect_refused({"optimizer.learning_rate=1e-46"}, {"optimizer.learning_rate = 1e-46 becomes 0 as a float32"});
+  expect_refused({"optimizer.learning_rate=1e39"}, {"optimizer.learning_rate = 1e+39 becomes inf as a float32"});
+  expect_refused({"optimizer.weight_decay=1e-46"}, {"optimizer.weight_decay = 1e-46 becomes 0 as a float32", "0, or"});
+  expect_refused({"optimizer.clip=1e-46"}, {"optimizer.clip = 1e-46 becomes 0 as a float32"});
+  expect_refused({"model.dropout_residual=1e-6"}, {"= 1e-06 becomes 0 as a multiple of 1/65536", "use 0, or at least"});
+  expect_refused({"model.dropout_attention=0.999999"}, {"becomes 1 as a multiple of 1/65536", "use at most 0.99998"});
+  EXPECT_EQ(refusal({"optimizer.beta2=0.9999", "optimizer.epsilon=1e-30", "model.dropout_residual=1e-5"}), "");
+}
+
+TEST(RunDeck, AWarmupThatIsNotShorterThanTheRunIsWarnedOf) {
+  const auto warnings = [](const std::string& warmup) { return deck_warnings(read({warmup}).config); };
+  EXPECT_TRUE(warnings("optimizer.warmup=0").empty());
+  EXPECT_TRUE(warnings("optimizer.warmup=9").empty());
+  ASSERT_EQ(warnings("optimizer.warmup=10").size(), 1U);
+  ASSERT_EQ(warnings("optimizer.warmup=40").size(), 1U);
+  EXPECT_EQ(
+      warnings("optimizer.warmup=40").front(),
+      "optimizer.warmup = 40 is not below run.steps = 10: the learning rate only rises, to 0.00025 of the 0.001 of "
+      "optimizer.learning_rate in the last step; use a shorter warmup, or more steps");
 }
 
 TEST(RunDeck, TheEffectiveDeckReadsAsItself) {

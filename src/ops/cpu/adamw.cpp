@@ -6,6 +6,11 @@
 namespace penstock::ops {
 namespace {
 
+/// beta * moment + (1 - beta) * news
+PENSTOCK_INLINE Floats decayed(Floats moment, const MomentDecay& beta, Floats news) {
+  return moment * beta.factor + (moment * beta.rest + news * beta.complement);
+}
+
 /// Elements [begin, end) of one piece.
 template <typename Gradient, typename Addend>
 void update(const AdamWConstants& constants, const AdamWStep& step, const AdamWPiece& piece, Piece range) {
@@ -20,8 +25,8 @@ void update(const AdamWConstants& constants, const AdamWStep& step, const AdamWP
     Floats g = load(gradient + i, part);
     if (addend) g += load(addend + i, part);
     g *= step.gradient_scale;
-    const Floats m = load(first_moment + i, part) * constants.beta1 + g * (1.0F - constants.beta1);
-    const Floats v = load(second_moment + i, part) * constants.beta2 + g * g * (1.0F - constants.beta2);
+    const Floats m = decayed(load(first_moment + i, part), constants.beta1, g);
+    const Floats v = decayed(load(second_moment + i, part), constants.beta2, g * g);
     const Floats w = load(master + i, part);
     const Floats direction = m * step.first_correction / (square_root(v * step.second_correction) + constants.epsilon);
     const Floats updated = w - step.learning_rate * (direction + decay * w);

@@ -7,10 +7,17 @@
 #include "ops/reference/values.hpp"
 
 namespace penstock::reference {
+namespace {
+
+double value_of(const ops::MomentDecay& beta) {
+  return static_cast<double>(beta.factor) + static_cast<double>(beta.rest);
+}
+
+}  // namespace
 
 void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std::span<const ops::AdamWPiece> pieces) {
   if (!step->apply) return;
-  const double beta1 = static_cast<double>(constants.beta1), beta2 = static_cast<double>(constants.beta2);
+  const double beta1 = value_of(constants.beta1), beta2 = value_of(constants.beta2);
   for (const ops::AdamWPiece& piece : pieces) {
     Values w = read(piece.master), m = read(piece.first_moment), v = read(piece.second_moment);
     const Values gradient = read(piece.gradient), addend = read_or_zeros(piece.addend, piece.gradient.elements());
