@@ -38,10 +38,16 @@ bool is_ignored(int signal) {
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
+// UCX installs its handler of HUP when it is loaded, which is before main: what was there before is noted before any
+// library's constructor runs.
+constinit bool hang_up_was_ignored = false;
+void note_hang_up() { hang_up_was_ignored = is_ignored(SIGHUP); }
+[[gnu::section(".preinit_array"), gnu::used]] void (*before_all_libraries)() = note_hang_up;
+
 sigset_t signals_that_ask() {
   sigset_t set = set_of({});
   for (const auto& [signal, name] : stop_signals) sigaddset(&set, signal);
-  if (is_ignored(SIGHUP)) sigdelset(&set, SIGHUP);
+  if (hang_up_was_ignored || is_ignored(SIGHUP)) sigdelset(&set, SIGHUP);
   return set;
 }
 
