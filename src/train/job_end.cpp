@@ -29,8 +29,8 @@ bool is_number(std::string_view text) {
 }
 
 std::string output_of_scontrol(const std::string& job) {
-  return output_of_program({"env", "SLURM_TIME_FORMAT=%s", "timeout", "-k", "1", "15", "scontrol", "show", "job",
-                            "--oneliner", job});
+  return output_of_program(
+      {"env", "SLURM_TIME_FORMAT=%s", "timeout", "-k", "1", "15", "scontrol", "show", "job", "--oneliner", job});
 }
 
 }  // namespace

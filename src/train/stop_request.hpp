@@ -17,12 +17,12 @@ namespace penstock {
 /// process: a second one cannot cut a shutdown short.
 ///
 /// Not blocked are what a thread's own instruction raises (SEGV, BUS, FPE, ILL, TRAP, SYS, ABRT); KILL and STOP, which
-/// nobody can block; and glibc's own two. TSTP (Ctrl-Z) and QUIT (Ctrl-\) are open on one thread that does nothing else,
-/// so that they still stop and end the process at once.
+/// nobody can block; and glibc's own two. TSTP (Ctrl-Z) and QUIT (Ctrl-\) are open on one thread that does nothing
+/// else, so that they still stop and end the process at once.
 ///
-/// Nothing here needs a signal of those that are blocked: the launchers' PMI talks over a socket, MPICH's handler of USR1
-/// serves its fault tolerance, which is not used, UCX, CUDA and NCCL have threads of their own, and waitpid needs no
-/// CHLD. Programs that are started get an empty mask (base/child_process).
+/// Nothing here needs a signal of those that are blocked: the launchers' PMI talks over a socket, MPICH's handler of
+/// USR1 serves its fault tolerance, which is not used, UCX, CUDA and NCCL have threads of their own, and waitpid needs
+/// no CHLD. Programs that are started get an empty mask (base/child_process).
 class StopRequest {
  public:
   StopRequest();

@@ -60,6 +60,7 @@ class SignalTest(ContractTest):
 class StormTest(SignalTest):
     """Products of the size that oneDNN 2.6 makes with the stack pointer in the heap: where handlers run, most runs crash."""
 
+    CORES = 2
     runs = 2
 
     def setUp(self):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A library that handles signals, as profilers and MPI's transports do: preloaded into a program it installs handlers,
-// without an alternate stack, and does so again and again, so that they are there whatever MPI_Init installs. At the end
-// it says how many signals they got.
+// without an alternate stack, and does so again and again, so that they are there whatever MPI_Init installs. At the
+// end it says how many signals they got.
 
 #include <pthread.h>
 #include <unistd.h>
@@ -42,8 +42,6 @@ __attribute__((constructor)) void begin() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-__attribute__((destructor)) void report() {
-  std::fprintf(stderr, "foreign handlers got %d signals\n", handled.load());
-}
+__attribute__((destructor)) void report() { std::fprintf(stderr, "foreign handlers got %d signals\n", handled.load()); }
 
 }  // namespace
