@@ -11,6 +11,7 @@
 #include "app/commands.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/standard_files.hpp"
 #include "base/suggest.hpp"
 #include "comm/world.hpp"
 #include "config/deck_value.hpp"
@@ -135,10 +136,12 @@ void ensure_command(const CLI::App& app, const std::string& word) {
         fmt::format("there is no command {}; did you mean {}?", shortened(word), nearest(word, names)), 2);
 }
 
-int run_chosen(const std::function<int()>& chosen) {
+// What the others print is their result; a training run does not depend on what becomes of its output.
+int run_chosen(const std::function<int()>& chosen, bool prints) {
   try {
     const int code = chosen();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw SystemError("the output could not be written");
+    if (prints && (std::fflush(stdout) != 0 || std::ferror(stdout)))
+      throw SystemError("the output could not be written");
     return code;
   } catch (const std::exception& error) {
     const Failure failure = failure_of(error);
@@ -150,6 +153,7 @@ int run_chosen(const std::function<int()>& chosen) {
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
+  open_standard_files();
   CLI::App app("Penstock trains transformers on meshes of MPI ranks.", "penstock");
   constexpr const char* version = "penstock " PENSTOCK_VERSION;
   app.set_version_flag("--version", version);
@@ -174,7 +178,7 @@ int run_command_line(int argc, char** argv) {
                  error.what());
     return 2;
   }
-  return run_chosen(chosen);
+  return run_chosen(chosen, !app.got_subcommand("train"));
 }
 
 }  // namespace penstock

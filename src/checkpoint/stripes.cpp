@@ -2,18 +2,13 @@
 #include "checkpoint/stripes.hpp"
 
 #include <fmt/ranges.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 
+#include "base/child_process.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "checkpoint/durable_file.hpp"
-
-extern char** environ;
 
 namespace penstock {
 
@@ -25,21 +20,6 @@ std::int64_t number(const std::string& name, const std::string& text) {
   if (error != std::errc() || end != text.data() + text.size())
     throw_input_error("checkpoint.mpi_io_hints: {}={} is no number; write one such as {}=4", name, text, name);
   return value;
-}
-
-// 0, or why there is no such file now.
-std::string run(const std::vector<std::string>& words) {
-  std::vector<char*> arguments;
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  pid_t process = 0;
-  if (const int reason = posix_spawnp(&process, arguments[0], nullptr, nullptr, arguments.data(), environ); reason != 0)
-    return std::strerror(reason);
-  int status = 0;
-  while (waitpid(process, &status, 0) < 0)
-    if (errno != EINTR) return std::strerror(errno);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return "";
-  return WIFEXITED(status) ? fmt::format("exit code {}", WEXITSTATUS(status)) : "killed";
 }
 
 // lfs makes its files with the mode 0644. All others here have what umask and folder leave of 0666: one of them shows
@@ -70,7 +50,7 @@ void make_striped(const std::filesystem::path& file, const Stripes& stripes) {
   if (stripes.count) words.insert(words.end(), {"-c", std::to_string(*stripes.count)});
   if (stripes.bytes) words.insert(words.end(), {"-S", std::to_string(*stripes.bytes)});
   words.push_back(file.string());
-  const std::string why = run(words);
+  const std::string why = run_program(words);
   if (why.empty()) return take_usual_mode(file);
   log_warning("{}: cannot be striped as checkpoint.mpi_io_hints says: {}: {}", file.string(), fmt::join(words, " "),
               why);

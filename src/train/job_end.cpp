@@ -2,9 +2,9 @@
 #include "train/job_end.hpp"
 
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
 
+#include "base/child_process.hpp"
 #include "base/log.hpp"
 
 namespace penstock {
@@ -28,17 +28,9 @@ bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// This process blocks TERM, and what it starts inherits that: only KILL ends one that does not answer.
 std::string output_of_scontrol(const std::string& job) {
-  const std::string command =
-      "SLURM_TIME_FORMAT=%s timeout -s KILL 15 scontrol show job --oneliner " + job + " 2>/dev/null </dev/null";
-  std::string text;
-  FILE* pipe = popen(command.c_str(), "re");
-  if (!pipe) return text;
-  char buffer[4096];
-  for (std::size_t read = 0; (read = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, read);
-  pclose(pipe);
-  return text;
+  return output_of_program(
+      {"env", "SLURM_TIME_FORMAT=%s", "timeout", "-k", "1", "15", "scontrol", "show", "job", "--oneliner", job});
 }
 
 }  // namespace

@@ -23,14 +23,14 @@ std::string_view name_of(StopReason reason) {
   return "?";
 }
 
-std::string_view words_of(StopReason reason) {
+std::string words_of(StopReason reason, int signal) {
   switch (reason) {
     case StopReason::stop_file:
       return "by the file `stop`";
     case StopReason::job_end:
       return "before the end of the job";
     case StopReason::signal:
-      return "on request";
+      return fmt::format("on request ({})", name_of_signal(signal));
     default:
       return "at run.stop";
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "train/job_end.hpp"
@@ -20,8 +21,8 @@ namespace penstock {
 enum class StopReason { none, run_stop, stop_file, job_end, signal };
 /// As end.json says it: "", "run.stop", "stop file", "job end", "signal".
 std::string_view name_of(StopReason reason);
-/// As the log says it, behind "stopped": "at run.stop", "on request".
-std::string_view words_of(StopReason reason);
+/// As the log says it after "stopped": "at run.stop", "on request (SIGTERM)".
+std::string words_of(StopReason reason, int signal = 0);
 
 struct StopSources {
   std::filesystem::path file;       ///< one of this name asks to stop; empty: not looked for
@@ -42,6 +43,8 @@ class StopCheck {
 
   /// What asks now; remembered from then on. The file is looked for once a second at most.
   StopReason asked();
+  /// The signal that came, or 0.
+  int signal() { return request_->signal(); }
 
   void step_took(double seconds) { longest_step_ = std::max(longest_step_, seconds); }
   /// From its begin until it was durable.

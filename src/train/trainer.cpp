@@ -252,13 +252,15 @@ bool Trainer::save_due() const {
 // A run whose folder another life has taken ends here, on all ranks.
 StopReason Trainer::stop_agreed() {
   constexpr std::int64_t lost_state = 1 << 19, lost_folder = 1 << 20;  // above all reasons
-  const std::int64_t asked =
-      world_->largest(folder_lost()             ? lost_folder
-                      : saver_->refused_state() ? lost_state
-                                                : static_cast<std::int64_t>(stop_check_.asked()));
+  constexpr std::int64_t signals = 256;
+  const auto reason = static_cast<std::int64_t>(stop_check_.asked());
+  const std::int64_t asked = world_->largest(folder_lost()             ? lost_folder
+                                             : saver_->refused_state() ? lost_state
+                                                                       : reason * signals + stop_check_.signal());
   if (asked == lost_folder) end_without_folder();
   if (asked == lost_state) end_with_lost_state();
-  return static_cast<StopReason>(asked);
+  stop_signal_ = static_cast<int>(asked % signals);
+  return static_cast<StopReason>(asked / signals);
 }
 
 Saver::Options Trainer::saving() {

@@ -167,6 +167,7 @@ class Trainer {
   std::optional<SpeedWatch> speeds_;  ///< none where times would say nothing
   std::optional<StepTracer> tracer_;
   StopReason stopping_ = StopReason::none;
+  int stop_signal_ = 0;        ///< where that is a signal
   bool has_evidence_ = false;  ///< the state of the end is kept apart
   bool guard_lost_ = false;    ///< another life has the folder: nothing more may be written
 };

@@ -145,7 +145,7 @@ int Trainer::finish() {
   if (done)
     log_info("done: {} steps", step_);
   else
-    log_info("stopped {} after step {} of {}; go on with --restart latest", words_of(stopping_), step_,
+    log_info("stopped {} after step {} of {}; go on with --restart latest", words_of(stopping_, stop_signal_), step_,
              config_.run.steps);
   log_info("  metrics      {}", folder_.metrics().string());
   log_info("  checkpoints  {}", folder_.checkpoints().string());

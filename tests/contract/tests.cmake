@@ -39,6 +39,11 @@ add_library(test.no_locks MODULE ${CMAKE_CURRENT_SOURCE_DIR}/support/no_locks.cp
 target_link_libraries(test.no_locks PRIVATE penstock_compiler ${CMAKE_DL_LIBS})
 set_target_properties(test.no_locks PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
+# For signals_test.py to preload.
+add_library(test.foreign_handlers MODULE ${CMAKE_CURRENT_SOURCE_DIR}/support/foreign_handlers.cpp)
+target_link_libraries(test.foreign_handlers PRIVATE penstock_compiler Threads::Threads)
+set_target_properties(test.foreign_handlers PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
 file(GLOB python_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/contract/*.py ${CMAKE_CURRENT_SOURCE_DIR}/cluster/*.py)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${python_tests})
 execute_process(COMMAND ${PENSTOCK_CONTRACT_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/contract/list_tests.py

@@ -72,5 +72,10 @@ TEST(StopReason, HasTheNamesOfTheRecord) {
   EXPECT_EQ(name_of(StopReason::signal), "signal");
 }
 
+TEST(StopReason, OfASignalNamesItInTheLog) {
+  EXPECT_EQ(words_of(StopReason::signal, SIGHUP), "on request (SIGHUP)");
+  EXPECT_EQ(words_of(StopReason::run_stop), "at run.stop");
+}
+
 }  // namespace
 }  // namespace penstock::stop_check_test
