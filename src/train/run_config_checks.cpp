@@ -67,6 +67,7 @@ void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mista
 
 void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.layers", "mesh.pipeline"})) return;
+  if (c.mesh.pipeline > largest_mesh || c.model.layers > most_layers) return;  // told of by check_sizes
   // What a file holds is not known here: make_plan looks at its stages.
   const bool generated = c.schedule.file.empty();
   const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
