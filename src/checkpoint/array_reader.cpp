@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "base/fault.hpp"
 
@@ -98,7 +99,9 @@ std::vector<std::string> link_names(const Hdf5Group& group) {
   return names;
 }
 
-void read_group(const Hdf5File& file, const std::string& path, int depth, std::vector<ArrayInfo>& arrays) {
+// A group that holds itself would be read over and over: `seen` are the addresses of those that were read.
+void read_group(const Hdf5File& file, const std::string& path, int depth, std::set<haddr_t>& seen,
+                std::vector<ArrayInfo>& arrays) {
   constexpr int deepest = 8;
   if (depth > deepest) throw Hdf5Error("groups within groups without an end");
   const Hdf5Group group(check_hdf5(H5Gopen2(file.id(), path.c_str(), H5P_DEFAULT), "opening group " + path));
@@ -107,7 +110,8 @@ void read_group(const Hdf5File& file, const std::string& path, int depth, std::v
     H5O_info_t info{};
     check_hdf5(H5Oget_info_by_name2(file.id(), full.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "looking at " + full);
     if (info.type == H5O_TYPE_GROUP) {
-      read_group(file, full, depth + 1, arrays);
+      if (!seen.insert(info.addr).second) throw Hdf5Error(full + " is a group that has another name, too");
+      read_group(file, full, depth + 1, seen, arrays);
       continue;
     }
     const Hdf5Dataset dataset(check_hdf5(H5Dopen2(file.id(), full.c_str(), H5P_DEFAULT), "opening " + full));
@@ -161,7 +165,8 @@ ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<Fi
   const std::string stated = digest ? *digest : "missing";
   std::erase_if(attributes, [](const Attribute& a) { return a.name == digest_name || a.name == complete_name; });
   contents_.attributes = std::move(attributes);
-  read_group(file_, "/", 0, contents_.arrays);
+  std::set<haddr_t> groups;
+  read_group(file_, "/", 0, groups, contents_.arrays);
   if (const std::string found = digest_of(contents_); found != stated)
     throw_damaged(path_,
                   fmt::format("its attributes, names and shapes have the digest {}, it states {}", found, stated));
