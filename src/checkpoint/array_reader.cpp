@@ -120,6 +120,21 @@ void read_group(const Hdf5File& file, const std::string& path, int depth, std::s
   }
 }
 
+// Memory is allotted by the shapes. Arrays are stored as they are; where a tool has compressed them since, it cannot have
+// done more than this.
+void ensure_shapes(const std::vector<ArrayInfo>& arrays, std::uint64_t file_bytes) {
+  constexpr double most_compression = 1100;  // of deflate: 1032
+  double bytes = 0;                          // does not wrap
+  for (const ArrayInfo& array : arrays) {
+    double elements = 1;
+    for (int d = 0; d < array.shape.dimensions(); ++d) elements *= static_cast<double>(std::max<std::int64_t>(0, array.shape[d]));
+    if (elements == 0) throw Hdf5Error(fmt::format("{} has the shape {}", array.path, array.shape.text()));
+    bytes += elements * static_cast<double>(bytes_of(array.type));
+  }
+  if (bytes > most_compression * static_cast<double>(file_bytes))
+    throw Hdf5Error(fmt::format("arrays of {:.0f} bytes in a file of {}", bytes, file_bytes));
+}
+
 const Attribute* find(const std::vector<Attribute>& attributes, std::string_view name) {
   const auto found =
       std::find_if(attributes.begin(), attributes.end(), [&](const Attribute& a) { return a.name == name; });
@@ -171,6 +186,7 @@ ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<Fi
     throw_damaged(path_,
                   fmt::format("its attributes, names and shapes have the digest {}, it states {}", found, stated));
   file_bytes_ = std::filesystem::file_size(path_);
+  ensure_shapes(contents_.arrays, file_bytes_);
 } catch (const Hdf5Error& error) {
   throw_damaged(path, error.what());
 }
