@@ -186,9 +186,8 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
                  table.where("capture.steps"));
   refuse_steps_beyond_the_end("capture.steps", c.capture.steps, c, table, mistakes);
   if (!table.usable({"model.layers"})) return;
-  for (const std::string& pattern : c.capture.taps)
-    if (expand_taps({pattern}, c.model.layers).empty())
-      mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
+  for (const std::string& pattern : unknown_taps(c.capture.taps, c.model.layers))
+    mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
                    pattern, taps_text(c.model.layers));
 }
 
