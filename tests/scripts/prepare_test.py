@@ -156,7 +156,7 @@ class Prepare(unittest.TestCase):
             words = line.split()
             self.assertEqual(len(words), 6, line)
             self.assertIn(words[4], ("build", "test", "tidy", "fuzz", "cluster", "cache", "plot", "cuda"), line)
-            self.assertRegex(words[5], r"^(command|cmake|header|python):", line)
+            self.assertRegex(words[5], r"^(command|cmake|header|clang|python):", line)
 
 
 if __name__ == "__main__":
