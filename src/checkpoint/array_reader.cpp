@@ -120,14 +120,15 @@ void read_group(const Hdf5File& file, const std::string& path, int depth, std::s
   }
 }
 
-// Memory is allotted by the shapes. Arrays are stored as they are; where a tool has compressed them since, it cannot have
-// done more than this.
+// Memory is allotted by the shapes. Arrays are stored as they are; where a tool has compressed them since, it cannot
+// have done more than this.
 void ensure_shapes(const std::vector<ArrayInfo>& arrays, std::uint64_t file_bytes) {
   constexpr double most_compression = 1100;  // of deflate: 1032
   double bytes = 0;                          // does not wrap
   for (const ArrayInfo& array : arrays) {
     double elements = 1;
-    for (int d = 0; d < array.shape.dimensions(); ++d) elements *= static_cast<double>(std::max<std::int64_t>(0, array.shape[d]));
+    for (int d = 0; d < array.shape.dimensions(); ++d)
+      elements *= static_cast<double>(std::max<std::int64_t>(0, array.shape[d]));
     if (elements == 0) throw Hdf5Error(fmt::format("{} has the shape {}", array.path, array.shape.text()));
     bytes += elements * static_cast<double>(bytes_of(array.type));
   }

@@ -50,7 +50,8 @@ template <typename T>
 void ensure_stated(const std::filesystem::path& path, const FileContents& contents, std::string_view name) {
   const Attribute* attribute = contents.attribute(name);
   if (!attribute || !std::holds_alternative<T>(attribute->value))
-    throw_input_error("{}: says that it is a checkpoint, and has no attribute {}; use another one", path.string(), name);
+    throw_input_error("{}: says that it is a checkpoint, and has no attribute {}; use another one", path.string(),
+                      name);
 }
 
 // Runs a reading job on every rank, and agrees on how it went.

@@ -188,7 +188,7 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
   if (!table.usable({"model.layers"})) return;
   for (const std::string& pattern : unknown_taps(c.capture.taps, c.model.layers))
     mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
-                   pattern, taps_text(c.model.layers));
+                 pattern, taps_text(c.model.layers));
 }
 
 // Whether sizes are refused, which other checks would have to loop over.

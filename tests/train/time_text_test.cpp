@@ -16,7 +16,8 @@ TEST(ShortTime, TakesTheUnitThatFits) {
 }
 
 TEST(ShortTime, SaysWhereThereIsNone) {
-  for (const double seconds : {std::nan(""), HUGE_VAL, -HUGE_VAL, 1e300}) EXPECT_EQ(short_time(seconds), "an unknown time");
+  for (const double seconds : {std::nan(""), HUGE_VAL, -HUGE_VAL, 1e300})
+    EXPECT_EQ(short_time(seconds), "an unknown time");
 }
 
 }  // namespace
