@@ -37,14 +37,16 @@ bool checksums_are_right(std::string_view bytes) {
 // Why the bytes are refused; empty where they are taken.
 std::string refusal_of(std::string_view bytes) {
   const MemoryFile file(bytes);
-  try {
-    read_all(file.path());
-    return {};
-  } catch (const InputError& error) {
-    return error.what();
-  } catch (const SystemError& error) {
-    return error.what();
-  }
+  std::string refusal;
+  accepts([&] {
+    try {
+      read_all(file.path());
+    } catch (const std::exception& error) {
+      refusal = error.what();
+      throw;
+    }
+  });
+  return refusal;
 }
 
 }  // namespace

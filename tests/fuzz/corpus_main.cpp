@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// main of the builds without libFuzzer: feeds one harness the files of some folders, so that every build reads the seeds
-// and all inputs that once were defects.
+// main of the builds without libFuzzer: feeds one harness the files of some folders, so that every build reads the
+// seeds and all inputs that once were defects.
 //
 //   test.fuzz HARNESS FOLDER-OR-FILE...
 

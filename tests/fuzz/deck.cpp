@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A deck and the words of --set, from text to RunConfig and back. Lines that begin with "--set " are words of the command
-// line; all others are the deck.
+// A deck and the words of --set, from text to RunConfig and back. Lines that begin with "--set " are words of the
+// command line; all others are the deck.
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fuzz/harness.hpp"
 
-#include <sys/mman.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -19,23 +20,33 @@ namespace {
 
 }  // namespace
 
+void note_refusal(const std::exception& refusal) {
+  static const bool shown = std::getenv("PENSTOCK_FUZZ_SHOW") != nullptr;
+  if (shown) std::fprintf(stderr, "refused: %s\n", refusal.what());
+}
+
 void promise(bool holds, std::string_view what) {
   if (holds) return;
   std::fprintf(stderr, "broken promise: %.*s\n", static_cast<int>(what.size()), what.data());
   std::abort();
 }
 
-MemoryFile::MemoryFile(std::string_view bytes) : descriptor_(memfd_create("input", MFD_CLOEXEC)) {
-  if (descriptor_ < 0 || write(descriptor_, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+// A name of its own for each: HDF5 may take a file whose name it knows for one that it has open.
+MemoryFile::MemoryFile(std::string_view bytes) {
+  static const MemoryFolder folder;
+  static int count = 0;
+  path_ = folder.path() + "/" + std::to_string(++count);
+  const int file = open(path_.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0 || write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
     give_up("a file in memory");
-  path_ = "/proc/self/fd/" + std::to_string(descriptor_);
+  close(file);
 }
 
-MemoryFile::~MemoryFile() { close(descriptor_); }
+MemoryFile::~MemoryFile() { unlink(path_.c_str()); }
 
 MemoryFolder::MemoryFolder() {
   const std::filesystem::path memory = "/dev/shm";
-  const bool in_memory = access(memory.c_str(), W_OK) == 0;
+  const bool in_memory = std::getenv("TMPDIR") == nullptr && access(memory.c_str(), W_OK) == 0;
   path_ = ((in_memory ? memory : std::filesystem::temp_directory_path()) / "penstock-fuzz-XXXXXX").string();
   if (mkdtemp(path_.data()) == nullptr) give_up("a folder in memory");
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What every harness does: it hands bytes of any kind to a reader of ours. The reader returns, or answers with InputError
-// or SystemError. Another exception, a broken promise, a sanitizer's report, more than 10 s or 2 GiB are defects.
+// What every harness does: it hands bytes of any kind to a reader of ours. The reader returns, or answers with
+// InputError or SystemError. Another exception, a broken promise, a sanitizer's report, more than 10 s or 2 GiB are
+// defects.
 
 #include <cstddef>
 #include <string>
@@ -13,14 +14,19 @@
 
 namespace penstock::fuzz {
 
+/// Takes note of a refusal: prints it where PENSTOCK_FUZZ_SHOW is set.
+void note_refusal(const std::exception& refusal);
+
 /// Calls `read`. True: it returned, false: it refused the input. Anything else passes through and ends the program.
 template <typename Function>
 bool accepts(Function read) {
   try {
     read();
     return true;
-  } catch (const InputError&) {
-  } catch (const SystemError&) {
+  } catch (const InputError& refusal) {
+    note_refusal(refusal);
+  } catch (const SystemError& refusal) {
+    note_refusal(refusal);
   }
   return false;
 }
@@ -28,7 +34,7 @@ bool accepts(Function read) {
 /// Ends the program with `what` on stderr unless `holds`: an input was read, and a promise about it does not hold.
 void promise(bool holds, std::string_view what);
 
-/// A file of these bytes in memory, which readers open by its path like any other.
+/// A file of these bytes in a MemoryFolder, which readers open by its path like any other.
 class MemoryFile {
  public:
   explicit MemoryFile(std::string_view bytes);
@@ -39,11 +45,10 @@ class MemoryFile {
   const std::string& path() const { return path_; }
 
  private:
-  int descriptor_ = -1;
   std::string path_;
 };
 
-/// A folder in memory (/dev/shm) where that is, else in the temporary folder; removed at the end.
+/// A folder below TMPDIR, or else in memory (/dev/shm) where that is; removed at the end.
 class MemoryFolder {
  public:
   MemoryFolder();

@@ -21,7 +21,8 @@ void feed_status(std::string_view bytes);
 void feed_tokens(std::string_view bytes);
 void feed_words(std::string_view bytes);
 
-/// Changes an HDF5 file and, most of the time, mends the checksums of HDF5's own structures: see checkpoint_mutator.cpp.
+/// Changes an HDF5 file and, most of the time, mends the checksums of HDF5's own structures: see
+/// checkpoint_mutator.cpp.
 std::size_t mutate_checkpoint(std::uint8_t* bytes, std::size_t size, std::size_t most, unsigned seed);
 
 struct Harness {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The checksums of an HDF5 file's own structures. They stop nearly every made-up change before libhdf5 reads it: a fuzzer
-// that wants to see what lies behind them has to mend them.
+// The checksums of an HDF5 file's own structures. They stop nearly every made-up change before libhdf5 reads it: a
+// fuzzer that wants to see what lies behind them has to mend them.
 
 #include <cstddef>
 #include <string>
@@ -16,8 +16,8 @@ struct Checksummed {
   std::size_t length = 0;
 };
 
-/// Superblock (versions 2 and 3), object headers (version 2) and their continuations: all that a file of ours has besides
-/// its chunks, as long as it is small.
+/// Superblock (versions 2 and 3), object headers (version 2) and their continuations: all that a file of ours has
+/// besides its chunks, as long as it is small.
 std::vector<Checksummed> checksummed_structures(std::string_view file);
 
 /// Where the root group begins, by a superblock of these versions.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run folder that `penstock status` reads: guard, end.json, deck.toml and metrics.csv. A line "== NAME" begins a file.
+// A run folder that `penstock status` reads: guard, end.json, deck.toml and metrics.csv. A line "== NAME" begins a
+// file.
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
