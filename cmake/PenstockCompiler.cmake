@@ -48,3 +48,12 @@ if(PENSTOCK_SANITIZE)
   target_compile_options(penstock_compiler INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(penstock_compiler INTERFACE -fsanitize=address,undefined)
 endif()
+if(PENSTOCK_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16)
+    message(FATAL_ERROR "PENSTOCK_FUZZ needs Clang 16 or newer (`scripts/prepare fuzz` installs it; preset `fuzz` names it), not "
+                        "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+  endif()
+  # A real number that is cast to an integer which cannot hold it is undefined, too, and Clang asks for it apart.
+  target_compile_options(penstock_compiler INTERFACE -fsanitize=fuzzer-no-link,float-cast-overflow
+                                                     -fno-sanitize-recover=float-cast-overflow)
+endif()

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "app/commands.hpp"
+#include "app/json_text.hpp"
 #include "app/schedule_text.hpp"
 #include "base/user_path.hpp"
 #include "device/device.hpp"
@@ -178,7 +179,7 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
                                {"flops", r.recompute.flops},
                                {"bytes_moved", r.recompute.bytes_moved},
                                {"bytes_sent", r.recompute.bytes_sent}}}});
-  std::printf("%s\n", json.dump(2).c_str());
+  std::printf("%s\n", json_text(json).c_str());
 }
 
 std::string memory_columns(const RankPlan& rank) {

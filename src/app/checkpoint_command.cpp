@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
+#include "app/json_text.hpp"
 #include "checkpoint/difference.hpp"
 #include "checkpoint/inspect.hpp"
 
@@ -21,7 +22,7 @@ void print(const std::string& text) {
 
 template <typename Result>
 void print(const Result& result, bool json) {
-  print(json ? json_of(result).dump(2) : text_of(result));
+  print(json ? json_text(json_of(result)) : text_of(result));
 }
 
 void need_paths(const CheckpointCommand& command, std::size_t count) {
@@ -50,7 +51,7 @@ int diff(IoThread& io, const CheckpointCommand& command) {
   DiffOptions options{.leave_out = command.leave_out};
   if (command.leave_key_rows) options.leave_out.push_back("*key rows");
   const Difference difference = diff_files(io, command.paths[0], command.paths[1], options);
-  print(command.json ? json_of(difference).dump(2)
+  print(command.json ? json_text(json_of(difference))
                      : text_of(difference, command.all ? difference.lines.size() : most_lines));
   return difference.equal_bits ? 0 : 1;
 }

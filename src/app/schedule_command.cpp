@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "app/commands.hpp"
+#include "app/json_text.hpp"
 #include "app/schedule_text.hpp"
 #include "schedule/csv.hpp"
 #include "schedule/generate.hpp"
@@ -86,7 +87,7 @@ void schedule_command(const ScheduleCommand& command) {
   if (!command.csv.empty()) write_file(command.csv, to_csv(schedule));
   if (!command.svg.empty()) write_file(command.svg, draw_svg(schedule, simulation));
   if (command.json)
-    fmt::print("{}\n", report_json(summary).dump(2));
+    fmt::print("{}\n", json_text(report_json(summary)));
   else
     fmt::print("{}{}", text(summary), draw_text(schedule, simulation));
 }

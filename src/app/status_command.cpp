@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
+#include "app/json_text.hpp"
 #include "train/run_status.hpp"
 
 namespace penstock {
@@ -15,7 +16,7 @@ void status_command(const StatusCommand& command) {
   IoThread io;
   try {
     const RunStatus status = read_status(io, command.run);
-    fmt::print("{}", command.json ? json_of(status).dump(2) + "\n" : text_of(status));
+    fmt::print("{}", command.json ? json_text(json_of(status)) + "\n" : text_of(status));
   } catch (const InputError& error) {
     if (!io.abandoned()) throw;
     std::fprintf(stderr, "penstock: %s\n", error.what());  // HDF5 loops in a damaged file: nobody can end that thread

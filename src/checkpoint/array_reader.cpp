@@ -253,6 +253,22 @@ FileContents stated_contents(const Hdf5File& file) {
   return contents;
 }
 
+// Memory is allotted by the shapes. Arrays are stored as they are; where a tool has compressed them since, it cannot
+// have done more than this.
+void ensure_shapes(const std::vector<ArrayInfo>& arrays, std::uint64_t file_bytes) {
+  constexpr double most_compression = 1100;  // of deflate: 1032
+  double bytes = 0;                          // does not wrap
+  for (const ArrayInfo& array : arrays) {
+    double elements = 1;
+    for (int d = 0; d < array.shape.dimensions(); ++d)
+      elements *= static_cast<double>(std::max<std::int64_t>(0, array.shape[d]));
+    if (elements == 0) throw Hdf5Error(fmt::format("{} has the shape {}", array.path, array.shape.text()));
+    bytes += elements * static_cast<double>(bytes_of(array.type));
+  }
+  if (bytes > most_compression * static_cast<double>(file_bytes))
+    throw Hdf5Error(fmt::format("arrays of {:.0f} bytes in a file of {}", bytes, file_bytes));
+}
+
 }  // namespace
 
 std::vector<Attribute> format_attributes(const FileFormat& format) {
@@ -272,6 +288,7 @@ ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<Fi
   std::error_code error;
   file_bytes_ = std::filesystem::file_size(path_, error);
   if (error) throw_no_answer(path_, error.value());
+  ensure_shapes(contents_.arrays, file_bytes_);
 } catch (const Hdf5Error& error) {
   throw_not_read(path, error);
 }

@@ -47,6 +47,15 @@ std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
   return attributes;
 }
 
+// A digest can be right of a file that another program made.
+template <typename T>
+void ensure_stated(const std::filesystem::path& path, const FileContents& contents, std::string_view name) {
+  const Attribute* attribute = contents.attribute(name);
+  if (!attribute || !std::holds_alternative<T>(attribute->value))
+    throw_input_error("{}: says that it is a checkpoint, and has no attribute {}; use another one", path.string(),
+                      name);
+}
+
 // Empty where a file of an earlier version does not have it.
 std::string optional_text(const FileContents& contents, std::string_view name) {
   const Attribute* attribute = contents.attribute(name);
@@ -155,6 +164,8 @@ SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesyste
 
 CheckpointInfo info_of(const ArrayReader& reader) {
   const FileContents& contents = reader.contents();
+  for (const char* name : {"step", "samples", "seed"}) ensure_stated<std::int64_t>(reader.path(), contents, name);
+  ensure_stated<std::string>(reader.path(), contents, "deck");
   CheckpointInfo info;
   info.format = text_attribute(contents, "format");
   info.format_version = integer_attribute(contents, "format_version");

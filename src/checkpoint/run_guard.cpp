@@ -139,6 +139,10 @@ std::string GuardHolder::json() const {
 // Guards of earlier versions have no space.
 std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
   const nlohmann::json json = nlohmann::json::parse(text);
+  for (const char* name : {"process", "start_ticks", "epoch", "requeues"}) {  // one is added to a count
+    const auto number = json.at(name).get_ref<const std::int64_t&>();         // throws at a real number
+    if (number < 0 || number >= std::int64_t{1} << 53) return std::nullopt;
+  }
   return GuardHolder{json.at("host"),     json.at("boot"),        json.at("process"), json.at("start_ticks"),
                      json.at("life"),     json.at("started"),     json.at("epoch"),   json.at("job"),
                      json.at("requeues"), json.value("space", "")};

@@ -121,8 +121,12 @@ PartTimes read_part_times(const std::string& text, const std::string& subject) {
     if (json.contains("overhead")) times.overhead = seconds_in(json.at("overhead"), "overhead");  // not in older files
     if (times.block.sum() <= 0)
       throw_input_error("the times of block are all 0: nothing was measured; name the costs.json of a run");
-    for (const auto& [work, seconds] : json.at("whole_step").items())
-      times.whole_step[parse_action(work).work] = seconds_in(seconds, "whole_step." + work);
+    for (const auto& [work, seconds] : json.at("whole_step").items()) {
+      const Action action = parse_action(work);
+      if (!is_whole_step(action.work))
+        throw_input_error("whole_step names {}, which is not done once a step; name the costs.json of a run", work);
+      times.whole_step[action.work] = seconds_in(seconds, "whole_step." + work);
+    }
     return times;
   } catch (const nlohmann::json::exception& error) {
     throw_input_error("is no costs.json of a run ({}); name the one in a run folder", error.what());

@@ -45,6 +45,8 @@ std::optional<WallTime> job_end_in(std::string_view text, std::string_view job) 
     std::int64_t seconds = 0;
     const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), seconds);
     if (error != std::errc() || rest != word.data() + word.size()) return std::nullopt;
+    constexpr std::int64_t last = 9'000'000'000;  // what a clock of nanoseconds reaches
+    if (seconds < 0 || seconds > last) return std::nullopt;
     return WallTime(std::chrono::seconds(seconds));
   }
   return std::nullopt;

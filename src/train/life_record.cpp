@@ -17,17 +17,27 @@ nlohmann::ordered_json json_of(const LifeRecord& record) {
           {"reason", record.reason},      {"message", record.message}, {"life", record.life}};
 }
 
+// Nothing for a real number, which an integer need not hold, and for what no count reaches: one is added to it.
+std::optional<std::int64_t> count_in(const nlohmann::json& json) {
+  constexpr std::int64_t most = std::int64_t{1} << 53;
+  const auto value = json.get_ref<const std::int64_t&>();
+  return value >= -most && value <= most ? std::optional(value) : std::nullopt;
+}
+
 // Records of earlier versions have neither reason nor life.
 std::optional<LifeRecord> record_of(const nlohmann::json& json) {
   const std::string name = json.at("ended");
+  const auto step = count_in(json.at("step")), exit_code = count_in(json.at("exit_code"));
+  const auto life = json.contains("life") ? count_in(json.at("life")) : 1;
+  if (!step || !exit_code || !life) return std::nullopt;
   for (const LifeEnd end : ends)
     if (name_of(end) == name)
       return LifeRecord{.end = end,
-                        .step = json.at("step"),
-                        .exit_code = json.at("exit_code"),
+                        .step = *step,
+                        .exit_code = static_cast<int>(*exit_code),
                         .reason = json.value("reason", ""),
                         .message = json.at("message"),
-                        .life = json.value("life", std::int64_t{1})};
+                        .life = *life};
   return std::nullopt;
 }
 
@@ -50,7 +60,8 @@ std::string_view name_of(LifeEnd end) {
 std::string LifeRecords::json() const {
   nlohmann::ordered_json json = json_of(last);
   if (before) json["before"] = json_of(*before);
-  return json.dump(2) + "\n";
+  // A message may name a file whose name is not UTF-8.
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::optional<LifeRecords> LifeRecords::parse(const std::string& text) try {

@@ -45,7 +45,7 @@ KeptRows rows_up_to(const std::filesystem::path& metrics, std::int64_t last_step
     if (++number == 1 && line == Metrics::header) continue;
     const std::optional<MetricsRow> row = whole_row(line);
     if (row && row->step > last_step) continue;
-    if (!row || row->step < 1 || (step > 0 && row->step != step + 1)) {
+    if (!row || row->step < 1 || (step > 0 && row->step - 1 != step)) {
       if (kept.damage.empty()) kept.damage = fmt::format("line {} is not the row of the next step", number);
       if (!row || row->step <= step) continue;
     }

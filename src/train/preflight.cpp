@@ -55,7 +55,7 @@ double time_product(Queue& queue, const ModelPlan& plan, TensorView idle) {
   constexpr int repeats = 5;
   Arena memory(idle);
   const auto [x, weight, y] = take(product_of(plan, idle.bytes()), memory);
-  const auto time = [&](int products) {
+  const auto time = [&, x = x, weight = weight, y = y](int products) {  // Clang with OpenMP captures no bindings
     const auto start = Clock::now();
     for (int product = 0; product < products; ++product)
       ops::linear(queue, {.x = x, .weight = weight, .bias = {}, .y = y, .pre_activation = {}});

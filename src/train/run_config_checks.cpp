@@ -69,6 +69,7 @@ void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mista
 
 void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.layers", "mesh.pipeline"})) return;
+  if (c.mesh.pipeline > largest_mesh || c.model.layers > most_layers) return;  // told of by check_sizes
   // What a file holds is not known here: make_plan looks at its stages.
   const bool generated = c.schedule.file.empty();
   const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
@@ -209,10 +210,9 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
                  table.where("capture.steps"));
   refuse_steps_beyond_the_end("capture.steps", c.capture.steps, c, table, mistakes);
   if (!table.usable({"model.layers"})) return;
-  for (const std::string& pattern : c.capture.taps)
-    if (expand_taps({pattern}, c.model.layers).empty())
-      mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
-                   pattern, taps_text(c.model.layers));
+  for (const std::string& pattern : unknown_taps(c.capture.taps, c.model.layers))
+    mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
+                 pattern, taps_text(c.model.layers));
 }
 
 // Masks compare 16 random bits: a probability is used as a multiple of 1/65536 (ops/dropout.hpp).

@@ -132,7 +132,8 @@ RecentSteps read_recent_steps(const std::filesystem::path& metrics) {
 
 std::optional<double> RunStatus::seconds_left() const {
   if (steps == 0 || recent.last.step == 0) return std::nullopt;
-  return static_cast<double>(std::max<std::int64_t>(0, steps - recent.last.step)) * recent.seconds_per_step;
+  const double left = static_cast<double>(steps) - static_cast<double>(recent.last.step);  // files may say any number
+  return std::max(0.0, left) * recent.seconds_per_step;
 }
 
 RunStatus read_status(IoThread& io, const std::filesystem::path& path) {

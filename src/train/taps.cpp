@@ -2,6 +2,7 @@
 #include "train/taps.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.hpp"
 
@@ -29,12 +30,20 @@ std::vector<std::string> all_taps(std::int64_t layers) {
 }
 
 std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, std::int64_t layers) {
+  const std::set<std::string> wanted(patterns.begin(), patterns.end());
   std::vector<std::string> named;
   for (const std::string& tap : all_taps(layers))
-    if (std::any_of(patterns.begin(), patterns.end(),
-                    [&](const std::string& p) { return p == tap || p == with_star(tap); }))
-      named.push_back(tap);
+    if (wanted.contains(tap) || wanted.contains(with_star(tap))) named.push_back(tap);
   return named;
+}
+
+std::vector<std::string> unknown_taps(const std::vector<std::string>& patterns, std::int64_t layers) {
+  std::set<std::string> known;
+  for (const std::string& tap : all_taps(layers)) known.insert({tap, with_star(tap)});
+  std::vector<std::string> unknown;
+  for (const std::string& pattern : patterns)
+    if (!known.contains(pattern)) unknown.push_back(pattern);
+  return unknown;
 }
 
 std::string taps_text(std::int64_t layers) {

@@ -16,6 +16,9 @@ std::vector<std::string> all_taps(std::int64_t layers);
 /// that names nothing adds nothing.
 std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, std::int64_t layers);
 
+/// The patterns that name nothing.
+std::vector<std::string> unknown_taps(const std::vector<std::string>& patterns, std::int64_t layers);
+
 /// For messages: what a pattern may be.
 std::string taps_text(std::int64_t layers);
 

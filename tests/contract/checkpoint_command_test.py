@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`penstock checkpoint list | verify | show | diff`: exit codes, text for people, JSON for programs."""
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,13 @@ class CheckpointCommandTest(ContractTest):
         listed = self.told("list", self.run_folder)
         self.assertEqual([(c["step"], c["whole"]) for c in listed], [(4, False), (2, True)])
         self.assertTrue(listed[0]["problem"])
+
+    def test_json_of_a_path_that_is_not_utf_8(self):
+        folder = Path(os.fsdecode(os.fsencode(self.folder) + b"/caf\xe9"))
+        self.run_folder.rename(folder)
+        self.assertEqual([(c["step"], c["whole"]) for c in self.told("list", folder)], [(4, True), (2, True)])
+        self.assertTrue(self.told("verify", checkpoint(folder, 4))["whole"])
+        self.assertEqual(json.loads(self.penstock("status", folder, "--json").out)["checkpoint_step"], 4)
 
     def test_list_of_no_folder(self):
         self.refuse("list", self.folder / "none", parts=[str(self.folder / "none")])

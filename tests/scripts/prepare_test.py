@@ -155,8 +155,8 @@ class Prepare(unittest.TestCase):
                 continue
             words = line.split()
             self.assertEqual(len(words), 6, line)
-            self.assertIn(words[4], ("build", "test", "tidy", "cluster", "cache", "plot", "cuda"), line)
-            self.assertRegex(words[5], r"^(command|cmake|header|python):", line)
+            self.assertIn(words[4], ("build", "test", "tidy", "fuzz", "cluster", "cache", "plot", "cuda"), line)
+            self.assertRegex(words[5], r"^(command|cmake|header|clang|python):", line)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ class Test(unittest.TestCase):
         for tool in ("bash", "cat", "cksum", "cut", "dirname", "mkdir", "nice", "nproc", "rm", "sed", "setsid", "sleep", "tee",
                      "touch"):
             (self.root / "bin" / tool).symlink_to(shutil.which(tool))
-        for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare", "scripts/tidy", "scripts/check_faults"):
+        for name in ("bin/cmake", "bin/ctest", "bin/python3", "scripts/prepare", "scripts/tidy", "scripts/check_faults",
+                     "scripts/fuzz"):
             self.make_up(name)
 
     def make_up(self, name):
@@ -93,12 +94,16 @@ class Test(unittest.TestCase):
         self.assertEqual(self.calls_of("tidy") + self.calls_of("check_faults"), [])
         self.calls.write_text("")
         _, prepared = self.run_script("scripts/test", "--all")
-        self.assertEqual(prepared, ["prepare build test  all", "prepare tidy  all"])
+        self.assertEqual(prepared, ["prepare build test  all", "prepare tidy  all", "prepare fuzz  all"])
         self.assertEqual(self.presets_tested(), ["cpu", "sanitize"])
         self.assertTrue(all(line.endswith(" all") and "-LE" not in line for line in self.calls_of("ctest")))
         self.assertTrue(self.calls_of("cmake --build --preset debug"))
         self.assertEqual(len(self.calls_of("tidy")), 1)
         self.assertTrue(self.calls_of("check_faults --depth all --trust"))
+        self.assertEqual(self.calls_of("fuzz"), [])  # there is no Clang 16
+        self.make_up("bin/clang++-16")
+        self.run_script("scripts/test", "--all")
+        self.assertEqual(self.calls_of("fuzz"), ["fuzz --seconds 120  all"])
 
     def test_what_is_tested_next_is_built_while_tests_run_and_a_failed_build_is_not_tested(self):
         self.make_up("bin/ctest")

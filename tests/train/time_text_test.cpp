@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace penstock::time_text_test {
 namespace {
 
@@ -11,6 +13,11 @@ TEST(ShortTime, TakesTheUnitThatFits) {
   EXPECT_EQ(short_time(59.4), "59 s");
   EXPECT_EQ(short_time(187), "3:07 min");
   EXPECT_EQ(short_time(26 * 3600 + 10 * 60), "26:10 h");
+}
+
+TEST(ShortTime, SaysWhereThereIsNone) {
+  for (const double seconds : {std::nan(""), HUGE_VAL, -HUGE_VAL, 1e300})
+    EXPECT_EQ(short_time(seconds), "an unknown time");
 }
 
 }  // namespace
