@@ -89,10 +89,9 @@ TEST(RestartCheck, AJumpOfTheLearningRateIsToldWithItsKeys) {
   EXPECT_EQ(change(rates, 5), "");
   EXPECT_EQ(change(with(rates, "[2, 4]", "[6]"), 5), "");
   // Step 11 behind the end of the old curve: its final rate. Of 100 steps the curve has hardly begun to fall.
-  EXPECT_EQ(
-      change(with(rates, "steps = 10", "steps = 100"), 10),
-      "the learning rate of step 11 is 0.0009814, and would be 0.0001 with the deck that the checkpoint was made "
-      "with: run.steps was 10 and is 100; keep the old values where no jump is meant");
+  EXPECT_EQ(change(with(rates, "steps = 10", "steps = 100"), 10),
+            "the learning rate of step 11 is 0.0009814, and would be 0.0001 with the deck that the checkpoint was made "
+            "with: run.steps was 10 and is 100; keep the old values where no jump is meant");
   EXPECT_EQ(change(with(rates, "steps = 10", "steps = 100"), 1), "") << "the warmup is the same";
   const std::string both = with(with(rates, "0.001", "0.002"), "warmup = 2", "warmup = 4");
   EXPECT_EQ(change(both, 0), "") << "0.002 / 4 is 0.001 / 2";
