@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy
 
-from penstock import PLAIN, SOURCE, ContractTest, Mesh, checkpoint, files_below, main, rows
+from penstock import ONE, PLAIN, SOURCE, ContractTest, Mesh, checkpoint, files_below, main, rows
 
 NO_LOCKS = PLAIN.parent / "tests/test.no_locks.so"
 HOLD = "import h5py, sys, time; file = h5py.File(sys.argv[1], 'a'); print('open', flush=True); time.sleep(600)"
@@ -23,11 +23,11 @@ class CannotOpenTest(ContractTest):
         self.run_folder = self.shared_run("run", deck=self.deck, settings={"run.stop": 3}, expect=75)
         self.newest = checkpoint(self.run_folder, 3)
 
-    def refused(self, *parts, ranks=Mesh(1, 2, 1)):
+    def refused(self, *parts):
         """Every way to this file ends with exit code 2 and these words, and changes nothing."""
         before = files_below(self.run_folder)
-        for restart in ("latest", self.newest):
-            result = self.train(deck=self.deck, mesh=ranks, run=self.run_folder, restart=restart, expect=2)
+        for restart, mesh in (("latest", Mesh(1, 2, 1)), (self.newest, ONE)):
+            result = self.train(deck=self.deck, mesh=mesh, run=self.run_folder, restart=restart, expect=2)
             self.assertEqual(result.err.count("penstock: "), 1, result.err)
             self.told(result, parts)
         for words in (("list", self.run_folder), ("verify", self.newest), ("show", self.newest),
@@ -63,7 +63,9 @@ class CannotOpenTest(ContractTest):
         writer.kill()
         writer.wait()
         writer.stdout.close()
-        self.refused(words, str(self.newest))
+        before = files_below(self.run_folder)
+        self.told(self.train(deck=self.deck, run=self.run_folder, restart="latest", expect=2), [words])
+        self.assertEqual(files_below(self.run_folder), before)
         if shutil.which("h5clear"):
             subprocess.run(["h5clear", "-s", self.newest], check=True)
             self.goes_on()
