@@ -158,6 +158,9 @@ void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value
 std::vector<Attribute> read_attributes(hid_t object) {
   H5O_info_t info{};
   check_hdf5(H5Oget_info2(object, &info, H5O_INFO_NUM_ATTRS), "counting attributes");
+  // This decodes all of them. Opening one by its index would fail at what cannot be decoded, too, but crash while it
+  // tidies up (1.10.8).
+  check_hdf5(H5Aexists(object, "no attribute has this name"), "reading attributes");
   std::vector<Attribute> attributes;
   for (hsize_t a = 0; a < info.num_attrs; ++a)
     attributes.push_back(read_attribute(
