@@ -169,6 +169,8 @@ void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value
   check_hdf5(H5Awrite(attribute.id(), H5T_NATIVE_INT64, &value), "writing attribute " + name);
 }
 
+// H5Aexists decodes all attributes. Opening one would fail at what cannot be decoded, too, but crash while it tidies up
+// (1.10.8).
 std::optional<Attribute> read_attribute(hid_t object, const std::string& name) {
   if (check_hdf5(H5Aexists(object, name.c_str()), "looking for attribute " + name) == 0) return std::nullopt;
   return read_opened(Hdf5Attribute(check_hdf5(H5Aopen(object, name.c_str(), H5P_DEFAULT), "opening attribute " + name)),
