@@ -84,7 +84,7 @@ steps = [2, 4]
 
 TEST(RestartCheck, AJumpOfTheLearningRateIsToldWithItsKeys) {
   const auto change = [](const std::string& now, std::int64_t step) {
-    return RestartCheck("step.h5", rates, now).change_of_rate(step).value_or("");
+    return RestartCheck("step.h5", {rates}, {now}).change_of_rate(step).value_or("");
   };
   EXPECT_EQ(change(rates, 5), "");
   EXPECT_EQ(change(with(rates, "[2, 4]", "[6]"), 5), "");
@@ -100,11 +100,11 @@ TEST(RestartCheck, AJumpOfTheLearningRateIsToldWithItsKeys) {
       << change(both, 3);
   EXPECT_NE(change(with(rates, "cosine", "linear"), 3), "");
   EXPECT_NE(change(with(rates, "final = 0.1", "final = 0.2"), 3), "");
-  EXPECT_EQ(RestartCheck("step.h5", "[run]\nsteps = 10\n", rates).change_of_rate(5), std::nullopt);
+  EXPECT_EQ(RestartCheck("step.h5", {"[run]\nsteps = 10\n"}, {rates}).change_of_rate(5), std::nullopt);
 }
 
 TEST(RestartCheck, StepsThatTheCheckpointNamedAreKnown) {
-  const RestartCheck check("step.h5", rates, written);
+  const RestartCheck check("step.h5", {rates}, {written});
   EXPECT_EQ(check.steps_before("capture.steps"), (std::vector<std::int64_t>{2, 4}));
   EXPECT_TRUE(check.steps_before("trace.steps").empty());
 }
