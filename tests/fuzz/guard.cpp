@@ -13,7 +13,7 @@ void feed_guard(std::string_view bytes) {
   promise(GuardHolder::parse(holder->json()) == holder, "a guard reads back as itself");
   words_of(*holder);
   static const GuardHolder me = GuardHolder::this_process();
-  judge(*holder, me, start_ticks_of(holder->process));
+  judge(*holder, me, see_process(holder->process));
   supersedes(me, *holder);
   GuardHolder taker = me;  // as RunGuard::take_over does
   taker.epoch = holder->epoch + 1;
