@@ -370,16 +370,6 @@ TEST(RunGuardTest, ItsTimeIsNotGoneEither) {
   EXPECT_THROW(life_of_guard(folder.path()), SystemError);
 }
 
-TEST(RunGuardTest, IsReadableWhateverTheUmask) {
-  const TemporaryFolder folder;
-  const mode_t before = umask(0077);
-  const RunGuard guard(folder.path(), brisk);
-  umask(before);
-  struct stat status {};
-  ASSERT_EQ(stat((folder.path() / "guard").c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 0777, 0644U);
-}
-
 /// What a start says to somebody who is not root.
 int code_of_refusal_without_rights(const std::filesystem::path& folder) {
   constexpr uid_t nobody = 65534;
