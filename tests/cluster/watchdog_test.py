@@ -74,7 +74,7 @@ class StoppedRankTest(WatchdogTest):
     def halt(self, process):
         """SIGSTOP while it sleeps: stopped in the midst of writing to another rank's queue in shared memory, it would keep
         all others' words from that rank, too, which then takes them for silent."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not is_asleep(process):
             self.assertLess(time.monotonic(), end)
         os.kill(process, signal.SIGSTOP)
