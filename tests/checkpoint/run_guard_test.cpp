@@ -17,6 +17,7 @@
 #include "checkpoint/durable_file.hpp"
 #include "checkpoint/folder_time.hpp"
 #include "checkpoint/temporary_folder.hpp"
+#include "support/sanitized.hpp"
 
 namespace penstock::run_guard_test {
 namespace {
@@ -338,6 +339,7 @@ class NoDescriptorsLeft {
 };
 
 TEST(RunGuardTest, AGuardThatCannotBeOpenedIsNotGone) {
+  if (test::sanitized) GTEST_SKIP() << "the sanitizers look at memory through a pipe";
   const TemporaryFolder folder;
   const RunGuard guard(folder.path(), brisk);
   std::string why;
@@ -363,6 +365,7 @@ TEST(RunGuardTest, AGuardThatCannotBeOpenedIsNotGone) {
 }
 
 TEST(RunGuardTest, ItsTimeIsNotGoneEither) {
+  if (test::sanitized) GTEST_SKIP() << "the sanitizers look at memory through a pipe";
   const TemporaryFolder folder;
   write_guard(folder.path(), "");
   const NoDescriptorsLeft none;
