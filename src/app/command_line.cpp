@@ -11,6 +11,7 @@
 #include "app/commands.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/program_version.hpp"
 #include "base/standard_files.hpp"
 #include "base/suggest.hpp"
 #include "comm/world.hpp"
@@ -155,7 +156,7 @@ int run_chosen(const std::function<int()>& chosen, bool prints) {
 int run_command_line(int argc, char** argv) {
   open_standard_files();
   CLI::App app("Penstock trains transformers on meshes of MPI ranks.", "penstock");
-  constexpr const char* version = "penstock " PENSTOCK_VERSION;
+  const std::string version = fmt::format("penstock {}", program_version());
   app.set_version_flag("--version", version);
   app.require_subcommand(1);
   std::function<int()> chosen;

@@ -258,7 +258,8 @@ void RunGuard::take_over(const std::string& stale) {
         supersedes(me_, holder) ? "is an earlier life of this job and may write no more" : "ended without leaving");
     set_aside_.file = aside;
     return;
-  } else if (link(aside.c_str(), file_.c_str()) != 0) {
+  }
+  if (link(aside.c_str(), file_.c_str()) != 0) {
     log_warning("{}: cannot be put back: {}", file_.string(), std::strerror(errno));
   }
   unlink(aside.c_str());

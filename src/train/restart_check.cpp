@@ -147,8 +147,7 @@ std::optional<std::string> RestartCheck::change_of_rate(std::int64_t step) const
   }
   return fmt::format(
       "the learning rate of step {} is {:.6g}, and would be {:.6g} with the deck that the checkpoint was made with: "
-      "{}; "
-      "keep the old values where no jump is meant",
+      "{}; keep the old values where no jump is meant",
       step + 1, now->rate_of(step + 1), before->rate_of(step + 1), fmt::join(changes, ", "));
 }
 

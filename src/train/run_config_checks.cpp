@@ -23,7 +23,7 @@ constexpr std::int64_t most_width = 1 << 24;
 
 void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.heads"})) return;
-  if (c.model.heads > most_width || c.model.width > most_width) return;  // told of by check_sizes
+  if (c.model.heads > most_width || c.model.width > most_width) return;  // check_sizes reports it
   if (table.usable({"model.width"}) && c.model.width % c.model.heads != 0)
     mistakes.add("{}: model.heads = {} does not divide model.width = {}; use {}, or change model.width",
                  table.where("model.heads"), c.model.heads, c.model.width, divisors_text(c.model.width));

@@ -40,6 +40,25 @@ def plain(text):
     return re.sub(r"\s+", " ", text)
 
 
+CODE = re.compile(r"``.*?``|`[^`]*`")
+
+
+class Page(unittest.TestCase):
+    """A row outside its table is text to a reader of the rendered page, and to the search for messages it looks right."""
+
+    def test_it_is_tables_under_headings(self):
+        lines = (SOURCE / "docs/when-it-fails.md").read_text().splitlines()
+        self.assertEqual(lines[0], "# When it fails")
+        for number, (before, line) in enumerate(zip(["", *lines], lines), 1):
+            with self.subTest(line=number):
+                cells = CODE.sub("code", line).replace("\\|", "").split("|")
+                if line.startswith("|"):
+                    self.assertEqual(len(cells), 5, line)
+                    self.assertTrue(before.startswith("|") or line == "| message | cause | cure |", line)
+                else:
+                    self.assertEqual(len(cells), 1, line)
+
+
 class Messages(unittest.TestCase):
     def test_every_message_is_explained(self):
         page = plain((SOURCE / "docs/when-it-fails.md").read_text())
