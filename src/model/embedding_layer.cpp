@@ -14,7 +14,7 @@ constexpr std::size_t embedding_use = 0;
 
 EmbeddingLayer::EmbeddingLayer(ModelContext& context, Arena& arena)
     : context_(&context),
-      dropout_(context.dropout("embedding", context.shape().config.dropout_embedding)),
+      dropout_(context.dropout("embedding", context.shape().model->dropout_embedding)),
       token_(context.parameter("embedding.token.weight", embedding_use)),
       position_(context.parameter("embedding.position.weight")),
       // One rank holds a token's row and the others add zeros: the sum is exact in any type.

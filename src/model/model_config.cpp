@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model_config.hpp"
 
+#include "model/families/families.hpp"
+
 namespace penstock {
 
 void ModelConfig::describe(FieldTable& table) {
-  table.add("model.family", family, "the architecture").one_of({"gpt2"});
+  table.add("model.family", family, "the architecture").one_of(family_names());
   table.add("model.layers", layers, "transformer blocks").required().at_least(1);
   table.add("model.width", width, "channels of the residual stream").required().at_least(1);
   table.add("model.heads", heads, "attention heads of a block").required().at_least(1);

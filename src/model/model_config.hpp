@@ -20,7 +20,7 @@ struct ModelConfig {
   double dropout_residual = 0;
   double dropout_attention = 0;
 
-  std::int64_t head_channels() const { return width / heads; }
+  std::int64_t head_channels() const { return heads > 0 ? width / heads : 0; }
   std::int64_t hidden() const { return 4 * width; }  ///< channels inside the MLP
 
   void describe(FieldTable& table);

@@ -31,9 +31,9 @@ bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, cons
 }
 
 // One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.
-bool is_counted(const ParameterSpec& spec, const ParameterPlace& place) {
-  return (spec.split.parts > 1 || place.tensor_coordinate == 0) && (place.shard || place.data_coordinate == 0) &&
-         contains(place.stages, spec.stages.front());
+bool is_counted(const ParameterSpec& spec, const LocalBox& held, const ParameterPlace& place) {
+  return (spec.split.parts > 1 ? held.first : place.tensor_coordinate == 0) &&
+         (place.shard || place.data_coordinate == 0) && contains(place.stages, spec.stages.front());
 }
 
 }  // namespace
@@ -70,12 +70,12 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
   for (std::size_t b = 0; b < buckets_.size(); ++b)
     for (const BucketEntry& entry : buckets_[b].entries) {
       const ParameterSpec& spec = specs[entry.parameter];
-      for (const Box& held : local_boxes(spec, place_.tensor_coordinate)) {
-        const std::int64_t first = entry.begin + held.local_begin;  // of this box in the bucket
+      for (const LocalBox& held : sections_held(spec, place_.tensor_coordinate)) {
+        const std::int64_t first = entry.begin + held.box.local_begin;  // of this box in the bucket
         const std::int64_t begin = std::max(buckets_[b].own_begin - first, std::int64_t{0});
-        for (Box box : boxes_of_range(held, begin, buckets_[b].own_end - first)) {
+        for (Box box : boxes_of_range(held.box, begin, buckets_[b].own_end - first)) {
           box.local_begin += first + begin - buckets_[b].own_begin;
-          owned_.push_back({entry.parameter, b, box, is_counted(spec, place_)});
+          owned_.push_back({entry.parameter, b, box, is_counted(spec, held, place_)});
         }
       }
     }

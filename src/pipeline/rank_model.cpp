@@ -12,7 +12,7 @@ namespace penstock {
 namespace {
 
 ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
-  return {.config = plan.config,
+  return {.model = plan.model.get(),
           .cut = plan.cut,
           .recompute = plan.recompute,
           .tensor_coordinate = place.tensor,
@@ -59,20 +59,23 @@ RankDuties duties_of(const ModelPlan& plan, int pipeline_rank) {
   return duties;
 }
 
-ops::AttentionShape attention_shape(const ModelShape& shape) {
-  return {.samples = shape.samples,
-          .sequence = shape.sequence,
-          .heads = shape.heads(),
-          .channels = shape.config.head_channels(),
-          .repeatable = shape.cut.repeatable_attention};
+/// Calls visit(core) for each attention of a block.
+template <typename Visit>
+void for_each_attention(const ModelDescription& model, const Visit& visit) {
+  for (const BlockDescription& kind : model.kinds)
+    for (const BranchDescription& branch : kind.branches)
+      if (const AttentionCore* attention = branch.attention()) visit(*attention);
 }
 
 }  // namespace
 
 // The one workspace of a rank's queue: what the operation that asks for most asks for.
 std::size_t RankModel::workspace_bytes(int threads) const {
-  std::size_t most = ops::attention_workspace(attention_shape(shape()), shape().cut.compute, threads);
-  most = std::max(most, ops::layer_norm_workspace(shape().rows(), shape().width(), threads));
+  std::size_t most = ops::layer_norm_workspace(shape().rows(), shape().width(), threads);
+  for_each_attention(*shape().model, [&](const AttentionCore& attention) {
+    const ops::AttentionShape sizes = attention_shape(shape(), attention);
+    most = std::max(most, ops::attention_workspace(sizes, shape().cut.compute, threads));
+  });
   for (const ops::LinearShape& linear : linear_shapes(shape(), duties_of(*plan_, row_.rank())))
     most = std::max(most, ops::linear_workspace(linear, threads));
   return std::max(most, optimizer_.workspace_bytes());
@@ -170,8 +173,10 @@ std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
 
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place) {
   const ModelShape shape = shape_of(plan, place);
-  ops::prepare_attention(queue, attention_shape(shape), plan.cut.compute,
-                         {.probability = plan.config.dropout_attention, .key = {}});
+  for_each_attention(*plan.model, [&](const AttentionCore& attention) {
+    ops::prepare_attention(queue, attention_shape(shape, attention), plan.cut.compute,
+                           {.probability = attention.dropout, .key = {}});
+  });
   ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place.pipeline)));
 }
 

@@ -5,9 +5,10 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <vector>
 
-#include "model/gpt2_parameters.hpp"
+#include "model/model_parameters.hpp"
 #include "model/stage.hpp"
 #include "ops/linear.hpp"
 #include "optim/optimizer.hpp"
@@ -18,7 +19,7 @@ namespace penstock {
 
 /// What the plan says of every rank alike.
 struct ModelPlan {
-  ModelConfig config;
+  std::shared_ptr<const ModelDescription> model;
   ModelCut cut;
   Recompute recompute = Recompute::none;
   OptimizerConfig optimizer;

@@ -161,16 +161,17 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
             number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
                 number(std::max(c.schedule.chunks, std::int64_t{c.schedule.name == "zb-v" ? 2 : 1})),
             1 << 20, "batch.global");
-  if (!table.usable({"model.width", "model.layers", "model.vocabulary", "model.positions"})) return;
-  const double width = number(c.model.width);
-  at_most("the number of parameters",
-          12 * width * width * number(c.model.layers) + width * number(c.model.vocabulary + c.model.positions), 1e13,
-          "model.width");
+  if (!table.usable({"model.width", "model.heads", "model.layers", "model.vocabulary", "model.positions"})) return;
+  if (c.model.layers > most_layers || std::max(c.model.width, c.model.heads) > most_width) return;
+  const ModelDescription model = describe_model(c.model);
+  at_most("the number of parameters", matrix_elements(model), 1e13, "model.width");
   if (!table.usable({"batch.micro", "data.sequence"})) return;
   const double tokens = number(c.batch.micro) * number(c.data.sequence);
   at_most("batch.micro * data.sequence", tokens, 1 << 30, "batch.micro");
-  at_most("elements of a microbatch's largest activation", tokens * std::max(12 * width, number(c.model.vocabulary)),
-          1e13, "batch.micro");
+  double widest = number(model.vocabulary);  // of what a token has of one tensor, and of its gradients
+  for (const BranchDescription& branch : model.kinds.front().branches)
+    widest = std::max({widest, 3 * number(branch.in.outputs()), 3 * number(branch.core_channels())});
+  at_most("elements of a microbatch's largest activation", tokens * widest, 1e13, "batch.micro");
 }
 
 void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t>& steps, const RunConfig& c,
@@ -209,10 +210,11 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
     mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"",
                  table.where("capture.steps"));
   refuse_steps_beyond_the_end("capture.steps", c.capture.steps, c, table, mistakes);
-  if (!table.usable({"model.layers"})) return;
-  for (const std::string& pattern : unknown_taps(c.capture.taps, c.model.layers))
+  if (!table.usable({"model.layers"}) || c.model.layers > most_layers) return;
+  const ModelDescription model = describe_model(c.model);
+  for (const std::string& pattern : unknown_taps(c.capture.taps, model))
     mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
-                 pattern, taps_text(c.model.layers));
+                 pattern, taps_text(model));
 }
 
 // Masks compare 16 random bits: a probability is used as a multiple of 1/65536 (ops/dropout.hpp).

@@ -66,7 +66,7 @@ inline ModelConfig tiny_config(double dropout, int layers = 4) {
 inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr,
                            const Schedule* lowered = nullptr) {
   ModelPlan plan;
-  plan.config = tiny_config(setup.dropout, setup.layers);
+  plan.model = std::make_shared<const ModelDescription>(describe_model(tiny_config(setup.dropout, setup.layers)));
   plan.cut = {.tensor = setup.tensor,
               .sequence_parallel = setup.sequence_parallel,
               .compute = setup.compute,
@@ -79,9 +79,9 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.micro = tiny_micro;
   plan.sequence = tiny_sequence;
   const int stages = setup.stages > 0 ? setup.stages : setup.pipeline * chunks_of(setup.request());
-  plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
+  plan.parts = balanced_partition(stages, part_costs(*plan.model, plan.sequence));
   plan.schedule = lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = true});
-  plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
+  plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
 }
 

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The model families: each is a file here that turns a deck's [model] section into a ModelDescription.
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/description.hpp"
+
+namespace penstock {
+
+struct Family {
+  std::string_view name;  ///< as decks say it
+  ModelDescription (*describe)(const ModelConfig& config);
+  /// Deck keys that change what the model computes, but no parameter's shape: a restart needs them equal.
+  std::span<const std::string_view> keys_of_function;
+};
+
+extern const Family gpt2_family;
+
+/// All of them.
+std::span<const Family> families();
+std::vector<std::string> family_names();
+
+}  // namespace penstock
