@@ -13,6 +13,7 @@
 #include "ops/gelu.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
+#include "ops/rms_norm.hpp"
 #include "ops/softmax_loss.hpp"
 #include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
@@ -28,6 +29,10 @@ void residual(const ops::Residual& arguments);
 void residual_layer_norm(const ops::ResidualLayerNorm& arguments);
 void layer_norm_gradient(const ops::LayerNormGradient& arguments);
 void dropout_gradient(const ops::DropoutGradient& arguments);
+
+void rms_norm(const ops::RmsNorm& arguments);
+void residual_rms_norm(const ops::ResidualRmsNorm& arguments);
+void rms_norm_gradient(const ops::RmsNormGradient& arguments);
 
 void attention(const ops::Attention& arguments);
 void attention_gradient(const ops::AttentionGradient& arguments);
