@@ -17,6 +17,7 @@
 #include "ops/softmax_loss.hpp"
 #include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
+#include "ops/swiglu.hpp"
 
 namespace penstock::reference {
 
@@ -49,6 +50,9 @@ void whole_softmax_loss(const ops::WholeSoftmaxLoss& arguments);
 void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std::span<const ops::AdamWPiece> pieces);
 
 void gelu(const ops::Gelu& arguments);
+
+void swiglu(const ops::Swiglu& arguments);
+void swiglu_gradient(const ops::SwigluGradient& arguments);
 
 void cast(TensorView from, TensorView to);
 void zero(TensorView tensor);
