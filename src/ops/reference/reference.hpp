@@ -14,6 +14,7 @@
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
 #include "ops/rms_norm.hpp"
+#include "ops/rotate.hpp"
 #include "ops/softmax_loss.hpp"
 #include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
@@ -34,6 +35,9 @@ void dropout_gradient(const ops::DropoutGradient& arguments);
 void rms_norm(const ops::RmsNorm& arguments);
 void residual_rms_norm(const ops::ResidualRmsNorm& arguments);
 void rms_norm_gradient(const ops::RmsNormGradient& arguments);
+
+void rotate(const ops::Rotate& arguments);
+void rotate_gradient(const ops::RotateGradient& arguments);
 
 void attention(const ops::Attention& arguments);
 void attention_gradient(const ops::AttentionGradient& arguments);
