@@ -63,9 +63,9 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
       const ops::Residual joined =
           before.joined(microbatch, kept[b - 1], before.output(kept[b - 1]), kept[b].x, with_dropout);
       if (pass != Pass::again) record_branch(before, microbatch, joined);
-      ops::residual_layer_norm(context_->queue(), {.residual = joined, .norm = branch.norm(kept[b])});
+      branch.normalize_after(joined, kept[b]);
     } else if (parts.has({b, BranchPart::norm})) {
-      ops::layer_norm(context_->queue(), branch.norm(kept[b]));
+      branch.normalize(kept[b]);
     }
     if (parts.has({b, BranchPart::tokens})) context_->gather_rows(kept[b].normalized, kept[b].tokens);
     if (parts.has({b, BranchPart::inner})) branch.project(kept[b]);
@@ -94,7 +94,7 @@ void Block::input_gradient(const MicrobatchView& microbatch, const BlockActivati
     context_->record({name_, gradient_taps_[b]}, microbatch, gradient);
     Branch::Held of_branch = held.branches[b];
     of_branch.branch_gradient = branch.through_dropout(microbatch, gradient, of_branch.branch_gradient);
-    const TensorView normalized = branch.input_gradient(microbatch, kept[b], of_branch);
+    const TensorView normalized = branch.input_gradient(microbatch, kept[b], of_branch, accumulate.norms);
     if (halves == BackwardHalves::fused)
       branch.weight_gradient(kept[b], of_branch, GatheredGradient::in_scratch, accumulate.products);
     branch.norm_gradient(kept[b], normalized, gradient, accumulate.norms);

@@ -13,12 +13,23 @@ struct Size {
 };
 Size stream(const ModelShape& shape, const BranchDescription&) { return {shape.cut.compute, {shape.rows(), shape.width()}}; }
 Size statistic(const ModelShape& shape, const BranchDescription&) { return {DType::float32, {shape.rows()}}; }
+Size mean(const ModelShape& shape, const BranchDescription& branch) {
+  return shape.model->norm == NormKind::layer ? statistic(shape, branch) : Size{};
+}
 Size all_rows(const ModelShape& shape, const BranchDescription&) { return {shape.cut.compute, {shape.tokens(), shape.width()}}; }
 Size inner(const ModelShape& shape, const BranchDescription& branch) {
   return {shape.cut.compute, {shape.tokens(), shape.inner_channels(branch)}};
 }
 Size core(const ModelShape& shape, const BranchDescription& branch) {
   return {shape.cut.compute, {shape.tokens(), shape.core_channels(branch)}};
+}
+Size rotated(const ModelShape& shape, const BranchDescription& branch) {
+  return branch.attention() && branch.attention()->rotates_apart() ? inner(shape, branch) : Size{};
+}
+Size head_norms(const ModelShape& shape, const BranchDescription& branch) {
+  const AttentionCore* attention = branch.attention();
+  if (!attention || !attention->query_key_norm) return {};
+  return {DType::float32, {shape.tokens(), shape.heads(*attention) + shape.kv_heads(*attention)}};
 }
 Size head_rows(const ModelShape& shape, const BranchDescription& branch) {
   if (!branch.attention()) return {};
@@ -34,9 +45,10 @@ struct Member {
 };
 using A = BranchActivations;
 constexpr Member members[] = {
-    {&A::x, BranchPart::input, stream, false},       {&A::mean, BranchPart::norm, statistic, false},
+    {&A::x, BranchPart::input, stream, false},       {&A::mean, BranchPart::norm, mean, false},
     {&A::rstd, BranchPart::norm, statistic, false},  {&A::normalized, BranchPart::norm, stream, false},
     {&A::tokens, BranchPart::tokens, all_rows, false}, {&A::inner, BranchPart::inner, inner, true},
+    {&A::rotated, BranchPart::core, rotated, true}, {&A::head_rstd, BranchPart::core, head_norms, true},
     {&A::core, BranchPart::core, core, true},        {&A::statistics, BranchPart::core, head_rows, true},
 };
 

@@ -18,6 +18,8 @@ struct BranchActivations {
   TensorView normalized;  ///< [R, C]
   TensorView tokens;      ///< [N, C] the same of all tensor ranks; may be absent
   TensorView inner;       ///< [N, inner channels] of the first product; a split backward may put its gradient there
+  TensorView rotated;     ///< [N, inner channels] what attention reads, where that is not `inner`
+  TensorView head_rstd;   ///< [N, local heads of q and k] float32, of norms of heads; else absent
   TensorView core;        ///< [N, core channels]
   TensorView statistics;  ///< [B, local heads, T] float32, log-sum-exp of attention; absent in an MLP
 };

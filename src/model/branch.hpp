@@ -6,10 +6,10 @@
 #include <string>
 
 #include "model/backward.hpp"
-#include "model/model_context.hpp"
+#include "model/stream_norm.hpp"
 #include "ops/attention.hpp"
 #include "ops/linear.hpp"
-#include "ops/layer_norm.hpp"
+#include "ops/rotate.hpp"
 
 namespace penstock {
 
@@ -32,8 +32,9 @@ class Branch {
   /// The branch of number `number` of the block whose parameters begin with `block`: "blocks.3".
   Branch(ModelContext& context, const BranchDescription& description, std::size_t number, const std::string& block);
 
-  /// The norm of `kept.x`, as the branch's first operation or fused with the sum before it.
-  ops::LayerNorm norm(const BranchActivations& kept) const;
+  /// The norm of `kept.x`, as the branch's first operation or fused with the sum that makes it.
+  void normalize(const BranchActivations& kept) const;
+  void normalize_after(const ops::Residual& sum, const BranchActivations& kept) const;
   /// The forward pass in steps: `inner` from the normalized rows, `core` from `inner`, and [R, C] from `core`: the last
   /// product without its bias; lives in scratch.
   void project(const BranchActivations& kept) const;
@@ -46,7 +47,8 @@ class Branch {
   /// The gradient of the branch's outputs [R, C] from that of the sum: in `own_place` where that is there, else the same.
   TensorView through_dropout(const MicrobatchView& microbatch, TensorView gradient, TensorView own_place) const;
   /// The gradient of the normalized rows [R, C], from held.branch_gradient; lives in scratch. Fills the inner gradient.
-  TensorView input_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, const Held& held) const;
+  TensorView input_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, const Held& held,
+                            bool accumulate_norms) const;
   /// Adds the gradients of both products' weights and biases.
   void weight_gradient(const BranchActivations& kept, const Held& held, GatheredGradient gathered,
                        bool accumulate) const;
@@ -56,7 +58,14 @@ class Branch {
   const std::string& tap() const { return tap_; }  ///< ".attention"
 
  private:
-  void core_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView inner_gradient) const;
+  void attend(const MicrobatchView& microbatch, const BranchActivations& kept, bool with_dropout) const;
+  void core_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView inner_gradient,
+                     bool accumulate_norms) const;
+  void attention_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView inner_gradient,
+                          bool accumulate_norms) const;
+  ops::Rotate rotation(const BranchActivations& kept) const;
+  /// [N, core channels], in scratch.
+  TensorView core_gradient_place() const;
 
   ModelContext* context_;
   const BranchDescription* description_;
@@ -64,7 +73,10 @@ class Branch {
   std::string tap_;
   ops::Dropout dropout_;       ///< of the outputs
   ops::Dropout core_dropout_;  ///< of attention's probabilities
-  Parameter norm_weight_, norm_bias_, in_weight_, in_bias_, out_weight_, out_bias_;
+  StreamNorm norm_;
+  Parameter in_weight_, in_bias_, out_weight_, out_bias_;
+  Parameter query_norm_, key_norm_;  ///< of heads
+  TensorView rotary_table_;
 };
 
 }  // namespace penstock

@@ -2,6 +2,7 @@
 #include "model/description.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.hpp"
 #include "model/families/families.hpp"
@@ -12,7 +13,14 @@ std::int64_t InProduct::outputs() const { return outputs(1); }
 
 std::int64_t InProduct::outputs(int ranks) const {
   std::int64_t sum = 0;
-  for (const OutputSection& section : sections) sum += section.extent() / section.parts(ranks);
+  for (const InWeight& weight : weights)
+    for (const OutputSection& section : weight.sections) sum += section.extent() / section.parts(ranks);
+  return sum;
+}
+
+std::int64_t InWeight::outputs() const {
+  std::int64_t sum = 0;
+  for (const OutputSection& section : sections) sum += section.extent();
   return sum;
 }
 
@@ -61,8 +69,36 @@ PartCosts part_costs(const ModelDescription& model, std::int64_t sequence) {
   return costs;
 }
 
+namespace {
+
+template <typename Visit>
+void for_each_section(const ModelDescription& model, const Visit& visit) {
+  for (const BlockDescription& kind : model.kinds)
+    for (const BranchDescription& branch : kind.branches)
+      for (const InWeight& weight : branch.in.weights)
+        for (const OutputSection& section : weight.sections) visit(section);
+}
+
+}  // namespace
+
+std::int64_t most_tensor_ranks(const ModelDescription& model) {
+  std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for_each_section(model, [&](const OutputSection& section) {
+    if (!section.copied) most = std::min(most, section.units);
+  });
+  return most;
+}
+
+int copies_on_tensor_axis(const ModelDescription& model, int tensor) {
+  int copies = 1;
+  for_each_section(model, [&](const OutputSection& section) { copies = std::max(copies, tensor / section.parts(tensor)); });
+  return copies;
+}
+
 double matrix_elements(const ModelDescription& model) {
-  double elements = number(model.width) * number(model.vocabulary + model.positions);
+  const std::int64_t rows =
+      (model.tied ? 1 : 2) * model.vocabulary + (model.learned_positions ? model.positions : 0);
+  double elements = number(model.width) * number(rows);
   for (const std::size_t kind : model.blocks)
     for (const BranchDescription& branch : model.kinds[kind].branches) elements += product_elements(model, branch);
   return elements;

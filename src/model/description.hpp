@@ -8,17 +8,20 @@
 // C is the width of the residual stream. Extents are those of the whole model.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "model/model_config.hpp"
+#include "ops/rotary_table.hpp"
 
 namespace penstock {
 
 enum class NormKind {
   layer,  ///< LayerNorm, with a bias
+  rms,    ///< RMSNorm
 };
 
 /// Outputs of a product that are shared out by themselves along the tensor axis: the heads of q, or hidden channels.
@@ -33,10 +36,17 @@ struct OutputSection {
   int parts(int ranks) const { return copied && units < ranks ? static_cast<int>(units) : ranks; }
 };
 
-/// The product a branch begins with: [C] -> its sections, one after the other.
-struct InProduct {
-  std::string name;  ///< of its parameters, below the branch's: "qkv"
+/// A weight (and a bias) by the name that it has in checkpoints; below the branch's: "qkv".
+struct InWeight {
+  std::string name;
   std::vector<OutputSection> sections;
+
+  std::int64_t outputs() const;
+};
+
+/// The product a branch begins with: [C] -> the outputs of its weights, which are one matrix in memory, one after the other.
+struct InProduct {
+  std::vector<InWeight> weights;
   bool bias = false;
 
   std::int64_t outputs() const;
@@ -53,15 +63,22 @@ struct OutProduct {
 /// Causal self-attention; its sections are the heads of q, k and v.
 struct AttentionCore {
   std::int64_t heads = 1;
+  std::int64_t kv_heads = 1;  ///< of k and v, a divisor of `heads`
   std::int64_t head_channels = 1;
-  double dropout = 0;  ///< share of the probabilities set to zero
+  std::int64_t window = 0;                            ///< positions that a query sees, itself included; 0: all before it
+  std::optional<ops::RotaryAngles> rotation = {};     ///< of q and k; none: positions are learned
+  bool query_key_norm = false;                        ///< an RMSNorm of each head of q and k, before the rotation
+  double dropout = 0;                                 ///< share of the probabilities set to zero
 
   std::int64_t channels() const { return heads * head_channels; }
+  /// Whether what attention reads needs a place of its own: the gradient of the norms needs what the product made.
+  bool rotates_apart() const { return query_key_norm; }
 };
 
 /// What follows the MLP's first product, element by element.
 enum class Activation {
-  gelu,  ///< tanh form
+  gelu,    ///< tanh form
+  swiglu,  ///< silu(gate) * up: its product makes both, gate first
 };
 
 struct MlpCore {
@@ -97,8 +114,11 @@ struct BlockDescription {
 struct ModelDescription {
   std::int64_t width = 0;  ///< C
   std::int64_t vocabulary = 0;
-  std::int64_t positions = 0;   ///< longest sequence
+  std::int64_t positions = 0;      ///< longest sequence
+  bool learned_positions = false;  ///< a table of them is added to the embedding
+  bool tied = false;               ///< the token table is the head's weight, too
   NormKind norm = NormKind::layer;
+  double norm_epsilon = 1e-5;
   double deviation = 0.02;           ///< of initial weights, normal
   double residual_deviation = 0.02;  ///< of the products that branches end with
   double dropout_embedding = 0;
@@ -125,6 +145,12 @@ struct PartCosts {
 /// embedding: reading and adding rows, counted as 8 C. (Narayanan et al., arXiv 2104.04473, appendix; causal attention
 /// counted at half.)
 PartCosts part_costs(const ModelDescription& model, std::int64_t sequence);
+
+/// The most tensor ranks that can share the model: no axis is longer than what it cuts.
+std::int64_t most_tensor_ranks(const ModelDescription& model);
+
+/// How many neighbouring tensor ranks hold copies of the same heads of k and v, where these are fewer than ranks.
+int copies_on_tensor_axis(const ModelDescription& model, int tensor);
 
 /// Elements of all matrices and tables.
 double matrix_elements(const ModelDescription& model);

@@ -37,6 +37,7 @@ class Collector {
                       .gradient = gradient,
                       .stages = {stage},
                       .block = block_});
+    if (model_.norm == NormKind::rms) return;
     specs_.push_back(
         {.name = name + ".bias", .shape = {model_.width}, .gradient = gradient, .stages = {stage}, .block = block_});
   }
@@ -51,14 +52,18 @@ class Collector {
   }
   void branch(const std::string& block, const BranchDescription& branch, int stage) {
     const std::string prefix = block + branch.name;
-    Split outputs{.dimension = 0, .parts = cut_.tensor};
-    for (const OutputSection& section : branch.in.sections)
-      outputs.sections.push_back({section.extent(), section.parts(cut_.tensor)});
     const Split inputs{.dimension = 1, .parts = cut_.tensor};
-    const std::string in = prefix + "." + branch.in.name, out = prefix + "." + branch.out.name;
+    const std::string out = prefix + "." + branch.out.name;
     norm(prefix + "_norm", stage);
-    matrix(in + ".weight", {branch.in.outputs(), model_.width}, outputs, model_.deviation, {stage});
-    if (branch.in.bias) bias(in + ".bias", branch.in.outputs(), outputs, stage);
+    for_each_weight(branch.in, [&](const InWeight& weight, const Split& split) {
+      matrix(prefix + "." + weight.name + ".weight", {weight.outputs(), model_.width}, split, model_.deviation, {stage});
+    });
+    if (branch.in.bias)
+      for_each_weight(branch.in, [&](const InWeight& weight, const Split& split) {
+        bias(prefix + "." + weight.name + ".bias", weight.outputs(), split, stage);
+      });
+    if (branch.attention() && branch.attention()->query_key_norm)
+      for (const char* of : {".query_norm.weight", ".key_norm.weight"}) head_norm(prefix + of, *branch.attention(), stage);
     matrix(out + ".weight", {model_.width, branch.core_channels()}, inputs, model_.residual_deviation, {stage});
     if (branch.out.bias) bias(out + ".bias", model_.width, {}, stage);
   }
@@ -66,6 +71,27 @@ class Collector {
   std::vector<ParameterSpec> take() { return std::move(specs_); }
 
  private:
+  // Every rank applies them to its own heads.
+  void head_norm(const std::string& name, const AttentionCore& attention, int stage) {
+    specs_.push_back({.name = name,
+                      .shape = {attention.head_channels},
+                      .init = Init::ones,
+                      .gradient = cut_.tensor > 1 ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole,
+                      .stages = {stage},
+                      .block = block_});
+  }
+  // Calls collect(weight, its split) for the weights of a product; all but the first follow it in memory.
+  template <typename Collect>
+  void for_each_weight(const InProduct& product, const Collect& collect) {
+    for (const InWeight& weight : product.weights) {
+      Split split{.dimension = 0, .parts = cut_.tensor};
+      for (const OutputSection& section : weight.sections)
+        split.sections.push_back({section.extent(), section.parts(cut_.tensor)});
+      collect(weight, split);
+      specs_.back().follows = &weight != &product.weights.front();
+    }
+  }
+
   // Parameters that every tensor rank holds and applies to its own rows only.
   GradientOnTensorAxis gradient_of_copies() const {
     return cut_.sequence_parallel && cut_.tensor > 1 ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole;
@@ -86,8 +112,9 @@ std::vector<ParameterSpec> model_parameters(const ModelDescription& model, const
   const Split vocabulary{.dimension = 0, .parts = cut.tensor, .padded_extent = shape.vocabulary_rows() * cut.tensor};
 
   Collector collect(model, cut);
-  collect.matrix("embedding.token.weight", {model.vocabulary, model.width}, vocabulary, model.deviation, {first, last});
-  collect.positions(first);
+  collect.matrix("embedding.token.weight", {model.vocabulary, model.width}, vocabulary, model.deviation,
+                 model.tied ? std::vector<int>{first, last} : std::vector<int>{first});
+  if (model.learned_positions) collect.positions(first);
   for (const StagePart& part : parts)
     for (int i = part.first_block; i < part.first_block + part.blocks; ++i) {
       collect.enter(i);
@@ -96,6 +123,8 @@ std::vector<ParameterSpec> model_parameters(const ModelDescription& model, const
     }
   collect.enter(outside_blocks);
   collect.norm("final_norm", last);
+  if (!model.tied)
+    collect.matrix("head.weight", {model.vocabulary, model.width}, vocabulary, model.deviation, {last});
   return collect.take();
 }
 

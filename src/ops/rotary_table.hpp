@@ -31,6 +31,8 @@ struct RotaryAngles {
   double low_frequency_factor = 1;         ///< low, of llama3
   double high_frequency_factor = 4;        ///< high, of llama3
   std::int64_t original_positions = 8192;  ///< P, of llama3 and yarn
+
+  bool operator==(const RotaryAngles&) const = default;
 };
 
 struct RotaryFrequencies {

@@ -52,6 +52,9 @@ struct ParameterSpec {
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
   int block = outside_blocks;
+  /// It stands in memory right after the parameter before it, without padding: both are rows of one matrix (or bias), which
+  /// ParameterSet gives under the first one's name.
+  bool follows = false;
 };
 
 /// The shape of the part that one tensor rank holds, padding included.

@@ -103,6 +103,7 @@ class RankModel {
   const ModelPlan* plan_;
   ParameterSet parameters_;
   Optimizer optimizer_;
+  RotaryTables rotary_;
   std::size_t idle_begin_;  ///< bytes of the arena that were taken before
   ModelScratch scratch_;
   ModelContext context_;

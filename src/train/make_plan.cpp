@@ -83,7 +83,7 @@ ModelPlan make_plan(const RunConfig& config) {
   plan.parts = config.schedule.partition.empty()
                    ? balanced_partition(computing.stages, part_costs(*plan.model, config.data.sequence))
                    : given_partition(static_cast<int>(config.model.layers), computing.stages, config.schedule.partition);
-  plan.schedule = lower(computing, {.tied = true});
+  plan.schedule = lower(computing, {.tied = plan.model->tied});
   validate(plan.schedule);
   plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;

@@ -189,7 +189,8 @@ class TinyRank {
   TinyRank(World& world, ModelPlan plan, const Mesh& mesh, int pattern)
       : plan_(std::move(plan)),
         place_(place_on(mesh, world.rank())),
-        communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
+        communicators_(std::make_unique<Communicators>(world, queue_, mesh,
+                                                        copies_on_tensor_axis(*plan_.model, plan_.cut.tensor))) {
     DeviceMemory memory(plan_memory(plan_, place_, queue_.threads()).total());
     memory_ = {memory.data(), memory.bytes()};
     if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());

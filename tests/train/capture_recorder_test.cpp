@@ -143,7 +143,7 @@ void expect_values_in_global_order(const TinySetup& setup) {
   for (int rank = 0; rank < mesh.size(); ++rank) {
     const MeshPlace place = place_of(mesh, rank);
     CaptureRecorder recorder(plan, mesh, rank, taps);
-    const ModelShape shape{.config = plan.config,
+    const ModelShape shape{.model = plan.model.get(),
                            .cut = plan.cut,
                            .tensor_coordinate = place.tensor,
                            .samples = plan.micro,

@@ -11,17 +11,18 @@ namespace penstock {
 namespace {
 
 BlockDescription gpt2_block(const ModelConfig& config) {
-  const std::int64_t head_channels = config.head_channels(), hidden = config.hidden();
+  const std::int64_t head_channels = config.channels_of_a_head(), hidden = config.hidden_channels();
   const OutputSection heads{.key = "model.heads", .units = config.heads, .channels = head_channels};
   return {{{.name = "attention",
-            .in = {.name = "qkv", .sections = {heads, heads, heads}, .bias = true},
+            .in = {.weights = {{.name = "qkv", .sections = {heads, heads, heads}}}, .bias = true},
             .core = AttentionCore{.heads = config.heads,
+                                  .kv_heads = config.heads,
                                   .head_channels = head_channels,
                                   .dropout = config.dropout_attention},
             .out = {.name = "output", .bias = true},
             .dropout = config.dropout_residual},
            {.name = "mlp",
-            .in = {.name = "up", .sections = {{.key = "model.width", .units = hidden}}, .bias = true},
+            .in = {.weights = {{.name = "up", .sections = {hidden_section(config)}}}, .bias = true},
             .core = MlpCore{.activation = Activation::gelu, .hidden = hidden},
             .out = {.name = "down", .bias = true},
             .dropout = config.dropout_residual}}};
@@ -32,6 +33,8 @@ ModelDescription describe_gpt2(const ModelConfig& config) {
   return {.width = config.width,
           .vocabulary = config.vocabulary,
           .positions = config.positions,
+          .learned_positions = true,
+          .tied = true,
           .norm = NormKind::layer,
           .deviation = deviation,
           .residual_deviation = deviation / std::sqrt(2.0 * static_cast<double>(config.layers)),
@@ -41,9 +44,11 @@ ModelDescription describe_gpt2(const ModelConfig& config) {
 }
 
 constexpr std::array function_keys{std::string_view("model.heads")};
+constexpr std::array own_keys{std::string_view("model.hidden")};
 
 }  // namespace
 
-const Family gpt2_family{.name = "gpt2", .describe = describe_gpt2, .keys_of_function = function_keys};
+const Family gpt2_family{
+    .name = "gpt2", .describe = describe_gpt2, .keys_of_function = function_keys, .keys = own_keys};
 
 }  // namespace penstock
