@@ -38,9 +38,9 @@ struct NormGradient {
   explicit NormGradient(const Arguments& arguments)
       : dy(device_data<Gradient>(arguments.dy)),
         x(device_data<T>(arguments.x)),
-        weight(arguments.weight.data<float>()),
+        weight(device_data<float>(arguments.weight)),
         mean(mean_of(arguments)),
-        rstd(arguments.rstd.data<float>()),
+        rstd(device_data<float>(arguments.rstd)),
         residual_gradient(device_data<T>(arguments.residual_gradient)),
         dx(device_data<T>(arguments.dx)),
         rows(arguments.x.shape()[0]),
