@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "config/mistakes.hpp"
+#include "exchange/box_pieces.hpp"
 #include "exchange/family_rules.hpp"
 #include "exchange/name_table.hpp"
 
@@ -128,26 +129,12 @@ std::optional<StoredType> HuggingFaceModel::stored_type() const {
 }
 
 void HuggingFaceModel::read_box(std::size_t index, const Box& box, float* values) const {
-  const ExchangedParameter& parameter = parameters_[index];
-  const bool matrix = parameter.shape.dimensions() == 2;
-  ensure(box.extent.dimensions() == parameter.shape.dimensions(), "read_box: a box of the parameter's dimensions");
-  const std::int64_t first = box.offset[0], end = first + box.extent[0];
-  const std::int64_t column = matrix ? box.offset[1] : 0, columns = matrix ? box.extent[1] : 1;
-  ensure(first >= 0 && end <= parameter.shape[0] && column >= 0 && column + columns <= parameter.columns(),
-         "read_box: a box inside the parameter");
-  for (std::size_t i = 0; i < parameter.pieces.size(); ++i) {
-    const ExchangedPiece& piece = parameter.pieces[i];
-    const std::int64_t begin = std::max(first, piece.first_row), stop = std::min(end, piece.first_row + piece.rows);
-    if (begin >= stop) continue;
-    const PlacedTensor& placed = tensors_[index][i];
-    const std::int64_t row = begin - piece.first_row, rows = stop - begin;
-    float* const to = values + (begin - first) * columns;
-    if (piece.transposed)
-      placed.file->read_transposed(
-          *placed.tensor, {.first_row = column, .first_column = row, .rows = columns, .columns = rows}, to, columns);
+  for (const BoxPiece& part : pieces_of_box(parameters_[index], box)) {
+    const PlacedTensor& placed = tensors_[index][part.piece];
+    if (parameters_[index].pieces[part.piece].transposed)
+      placed.file->read_transposed(*placed.tensor, part.stored, values + part.first, part.stride);
     else
-      placed.file->read(*placed.tensor, {.first_row = row, .first_column = column, .rows = rows, .columns = columns},
-                        to, columns);
+      placed.file->read(*placed.tensor, part.stored, values + part.first, part.stride);
   }
 }
 
