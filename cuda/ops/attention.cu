@@ -89,9 +89,10 @@ __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& e
   }
 }
 
-/// One block a tile of queries; it walks the tiles of keys that these see, up to its own.
+/// One block a tile of queries; it walks the tiles of keys that these see, up to its own. (Two blocks are what shared
+/// memory takes at 64 channels a head.)
 template <typename T>
-__global__ void __launch_bounds__(attention_threads) attend(ForwardArguments<T> arguments, TileExtents extents) {
+__global__ void __launch_bounds__(attention_threads, 2) attend(ForwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
   SharedCarver carver(shared);
   const ForwardMemory<T> memory(carver, extents);

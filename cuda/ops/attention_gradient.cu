@@ -178,7 +178,7 @@ __device__ TileMatrix<T> weights_of(const float* scores, const TileExtents& exte
 
 /// dq of one tile of queries, from all tiles of keys that these see, up to its own.
 template <typename T>
-__global__ void __launch_bounds__(attention_threads)
+__global__ void __launch_bounds__(attention_threads, 2)
     differentiate_queries(BackwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
   SharedCarver carver(shared);
@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(attention_threads)
 /// dk and dv of one tile of keys, from all tiles of queries that see them, from its own on; one head of q after the
 /// other of those that share the keys.
 template <typename T>
-__global__ void __launch_bounds__(attention_threads)
+__global__ void __launch_bounds__(attention_threads, 2)
     differentiate_keys(BackwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
   SharedCarver carver(shared);

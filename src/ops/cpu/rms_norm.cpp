@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/rms_norm.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ops/cpu/residual_row.hpp"

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/rotate.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/rounded.hpp"
