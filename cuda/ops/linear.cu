@@ -22,7 +22,7 @@ void linear(Queue& queue, const Linear& arguments) {
                           .type = arguments.x.type(),
                           .y = y.type(),
                           .bias = arguments.bias.present(),
-                          .gelu = activate};
+                          .activated = activate};
   ensure(arguments.weight.type() == shape.type, "linear: x and weight differ in type");
   ensure(arguments.weight.shape()[1] == shape.inputs && y.shape()[0] == shape.rows && y.shape()[1] == shape.outputs &&
              (!activate || arguments.pre_activation.elements() == y.elements()),

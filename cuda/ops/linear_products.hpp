@@ -23,7 +23,7 @@ inline Product forward_product(const LinearShape& shape) {
           .transpose_b = false,
           .type = shape.type,
           .result = shape.y,
-          .epilogue = shape.gelu ? (shape.bias ? Epilogue::bias_gelu : Epilogue::gelu)
+          .epilogue = shape.activated ? (shape.bias ? Epilogue::bias_gelu : Epilogue::gelu)
                                  : (shape.bias ? Epilogue::bias : Epilogue::none)};
 }
 

@@ -2,8 +2,7 @@
 #include "model/branch.hpp"
 
 #include "base/fault.hpp"
-#include "ops/gelu.hpp"
-#include "ops/swiglu.hpp"
+#include "ops/activation.hpp"
 
 namespace penstock {
 
@@ -40,7 +39,7 @@ ops::LinearShape in_product(const ModelShape& shape, std::size_t branch) {
           .dx = shape.partial(),
           .bias = description.in.bias,
           .bias_gradient = description.in.bias,
-          .gelu = description.activation_in_products() && !has_activation_apart(shape, branch)};
+          .activated = description.activation_in_products() && !has_activation_apart(shape, branch)};
 }
 
 ops::LinearShape out_product(const ModelShape& shape, std::size_t branch, BackwardHalves halves) {
@@ -113,10 +112,8 @@ void Branch::compute_core(const MicrobatchView& microbatch, const BranchActivati
   const MlpCore* mlp = description_->mlp();
   if (!mlp)
     attend(microbatch, kept, with_dropout);
-  else if (mlp->activation == Activation::swiglu)
-    ops::swiglu(context_->queue(), {.gate_up = kept.inner, .y = kept.core});
   else if (has_activation_apart(context_->shape(), number_))
-    ops::gelu(context_->queue(), {.pre_activation = kept.inner, .y = kept.core});
+    ops::activate(context_->queue(), mlp->activation, kept.inner, kept.core);
 }
 
 ops::Rotate Branch::rotation(const BranchActivations& kept) const {
@@ -173,8 +170,8 @@ void Branch::core_gradient(const MicrobatchView& microbatch, const BranchActivat
   if (description_->attention())
     attention_gradient(microbatch, kept, inner_gradient, accumulate_norms);
   else
-    ops::swiglu_gradient(context_->queue(),
-                         {.gate_up = kept.inner, .dy = core_gradient_place(), .dgate_up = inner_gradient});
+    ops::activation_gradient(context_->queue(), description_->mlp()->activation, kept.inner, core_gradient_place(),
+                             inner_gradient);
 }
 
 void Branch::attention_gradient(const MicrobatchView& microbatch, const BranchActivations& kept,

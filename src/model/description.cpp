@@ -28,7 +28,7 @@ std::int64_t BranchDescription::core_channels() const {
   return std::visit([](const auto& any) { return any.channels(); }, core);
 }
 
-bool BranchDescription::activation_in_products() const { return mlp() && mlp()->activation == Activation::gelu; }
+bool BranchDescription::activation_in_products() const { return mlp() && ops::fits_in_products(mlp()->activation); }
 
 std::vector<std::string> ModelDescription::branch_names() const {
   std::vector<std::string> names;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/model_config.hpp"
+#include "ops/activation.hpp"
 #include "ops/rotary_table.hpp"
 
 namespace penstock {
@@ -75,14 +76,8 @@ struct AttentionCore {
   bool rotates_apart() const { return query_key_norm; }
 };
 
-/// What follows the MLP's first product, element by element.
-enum class Activation {
-  gelu,    ///< tanh form
-  swiglu,  ///< silu(gate) * up: its product makes both, gate first
-};
-
 struct MlpCore {
-  Activation activation = Activation::gelu;
+  ops::Activation activation = ops::Activation::swiglu;
   std::int64_t hidden = 0;
 
   std::int64_t channels() const { return hidden; }

@@ -21,7 +21,7 @@ struct ModelCut {
 /// What the backward pass of a block computes again instead of keeping it; recompute.hpp says of which parts.
 enum class Recompute {
   none,
-  elementwise,  ///< what element-wise operations make: normalized rows, and the MLP after GELU
+  elementwise,  ///< what element-wise operations make: normalized rows, and the MLP after its activation
   attention,    ///< the attention core: its output and log-sum-exp
   block,        ///< all but the block's input
   block_local,  ///< all but the block's input and what would be summed over the tensor axis again

@@ -52,7 +52,7 @@ struct LinearShape {
   DType dweight = DType::float32;
   bool bias = false;            ///< added to y
   bool bias_gradient = false;   ///< dbias is taken; of a bias that is added elsewhere, too
-  bool gelu = false;            ///< y is gelu of a pre-activation
+  bool activated = false;       ///< y is gelu of a pre-activation
   bool slope = false;           ///< dx is multiplied by gelu' of the pre-activation of the layer before
   bool slope_in_place = false;  ///< whose place dx takes
   bool accumulate = true;       ///< of the weight gradient

@@ -34,7 +34,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                              .dweight = f32,
                              .bias = true,
                              .bias_gradient = true,
-                             .gelu = false,
+                             .activated = false,
                              .slope = false,
                              .accumulate = false};
   EXPECT_EQ(shapes[0], qkv);
@@ -47,7 +47,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                                 .dweight = f32,
                                 .bias = false,
                                 .bias_gradient = true,
-                                .gelu = false,
+                                .activated = false,
                                 .slope = false,
                                 .accumulate = false};
   EXPECT_EQ(shapes[1], output);
@@ -60,7 +60,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                             .dweight = f32,
                             .bias = true,
                             .bias_gradient = true,
-                            .gelu = true,
+                            .activated = true,
                             .slope = false,
                             .accumulate = false};
   EXPECT_EQ(shapes[2], up);
@@ -73,7 +73,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                               .dweight = f32,
                               .bias = false,
                               .bias_gradient = true,
-                              .gelu = false,
+                              .activated = false,
                               .slope = true,
                               .accumulate = false};
   EXPECT_EQ(shapes[3], down);
@@ -86,7 +86,7 @@ TEST(LinearShapes, AreThoseOfTheWholeModelOnOneRank) {
                                 .dweight = f32,
                                 .bias = false,
                                 .bias_gradient = false,
-                                .gelu = false,
+                                .activated = false,
                                 .slope = false,
                                 .accumulate = false};
   EXPECT_EQ(shapes[4], logits);

@@ -36,19 +36,19 @@ std::vector<ops::LinearShape> shapes_to_try() {
       ops::LinearShape shape = shape_of(rows, 64, 96, type, result);
       shape.bias = shape.bias_gradient = true;
       shapes.push_back(shape);
-      shape.gelu = shape.slope = true;
+      shape.activated = shape.slope = true;
       shape.accumulate = false;
       shapes.push_back(shape);
     }
   ops::LinearShape without_bias = shape_of(72, 40, 48, DType::bfloat16, DType::bfloat16);
-  without_bias.gelu = without_bias.slope = true;
+  without_bias.activated = without_bias.slope = true;
   shapes.push_back(without_bias);
   return shapes;
 }
 
 std::string describe(const ops::LinearShape& shape) {
   return fmt::format("N {} K {} M {}, {} to {}{}{}", shape.rows, shape.inputs, shape.outputs, name_of(shape.type),
-                     name_of(shape.y), shape.bias ? ", bias" : "", shape.gelu ? ", GELU" : "");
+                     name_of(shape.y), shape.bias ? ", bias" : "", shape.activated ? ", GELU" : "");
 }
 
 // As in linear_test: products of size 1, and errors measured in this unit.
@@ -81,12 +81,12 @@ class LayerTrial {
  private:
   void compare_forward(Queue& queue) const {
     const TestTensor y(shape_.y, {shape_.rows, shape_.outputs}), y_expected = y;
-    const TestTensor u = shape_.gelu ? TestTensor(shape_.y, {shape_.rows, shape_.outputs}) : TestTensor();
+    const TestTensor u = shape_.activated ? TestTensor(shape_.y, {shape_.rows, shape_.outputs}) : TestTensor();
     const TestTensor u_expected = u;
     ops::linear(queue, {.x = x_, .weight = weight_, .bias = bias_, .y = y, .pre_activation = u});
     reference::linear({.x = x_, .weight = weight_, .bias = bias_, .y = y_expected, .pre_activation = u_expected});
     EXPECT_TRUE(is_close(y, y_expected, tolerance_of(shape_.type), unit));
-    if (shape_.gelu) {
+    if (shape_.activated) {
       EXPECT_TRUE(is_close(u, u_expected, tolerance_of(shape_.type), unit)) << "the pre-activation";
     }
   }

@@ -214,7 +214,7 @@ TEST(Linear, WorkspaceIsForetold) {
                                                             .dx = type,
                                                             .bias = true,
                                                             .bias_gradient = true,
-                                                            .gelu = has_gelu,
+                                                            .activated = has_gelu,
                                                             .slope = has_gelu,
                                                             .accumulate = false},
                                                            2);

@@ -23,7 +23,7 @@ BlockDescription gpt2_block(const ModelConfig& config) {
             .dropout = config.dropout_residual},
            {.name = "mlp",
             .in = {.weights = {{.name = "up", .sections = {hidden_section(config)}}}, .bias = true},
-            .core = MlpCore{.activation = Activation::gelu, .hidden = hidden},
+            .core = MlpCore{.activation = ops::Activation::gelu, .hidden = hidden},
             .out = {.name = "down", .bias = true},
             .dropout = config.dropout_residual}}};
 }

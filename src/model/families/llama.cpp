@@ -28,7 +28,7 @@ BlockDescription llama_block(const ModelConfig& config, const LlamaTraits& trait
            {.name = "mlp",
             .in = {.weights = {{.name = "gate", .sections = {hidden}}, {.name = "up", .sections = {hidden}}},
                    .bias = traits.mlp_bias},
-            .core = MlpCore{.activation = Activation::swiglu, .hidden = config.hidden_channels()},
+            .core = MlpCore{.activation = ops::Activation::swiglu, .hidden = config.hidden_channels()},
             .out = {.name = "down", .bias = traits.mlp_bias},
             .dropout = config.dropout_residual}}};
 }
