@@ -40,7 +40,8 @@ void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::i
     });
 }
 
-/// p and ds of 16 keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout factor.
+/// p and ds of a vector of keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout
+/// factor.
 struct ScoreGradient {
   Floats p;
   Floats ds;

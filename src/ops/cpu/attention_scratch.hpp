@@ -38,10 +38,10 @@ class Carver {
 template <typename Units>
 struct HeadExtents {
   std::int64_t sequence;  ///< T, up to a multiple of 64
-  std::int64_t width;     ///< D, up to a multiple of 16 units
+  std::int64_t width;     ///< D, up to a multiple of the lanes, in units
   std::int64_t units;     ///< units in `width` elements
   std::int64_t steps;     ///< units that hold the D channels
-  std::int64_t columns;   ///< D, up to a multiple of 16
+  std::int64_t columns;   ///< D, up to a multiple of the lanes
 
   explicit HeadExtents(const AttentionShape& shape)
       : sequence(rounded_up(shape.sequence, panel_columns)),
@@ -148,7 +148,7 @@ std::int64_t scratch_bytes(const AttentionShape& shape) {
 struct CausalReach {
   std::int64_t first_query;
   std::int64_t first_key;
-  std::int64_t columns;  ///< of the scores held, a multiple of 16
+  std::int64_t columns;  ///< of the scores held, a multiple of the lanes
 
   std::int64_t reach(std::int64_t row) const { return std::min(first_query + row + 1 - first_key, columns); }
   /// Columns that the 8 rows from `row` on hold: what is beyond a row's own reach is zero.

@@ -27,14 +27,17 @@ void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::i
   std::memset(to, 0, static_cast<std::size_t>((padded_rows - rows) * width) * sizeof(Element));
 }
 
-/// Transposes 16 x 16 words, rows `from_stride` and `to_stride` words apart.
+/// Transposes lanes x lanes words, rows `from_stride` and `to_stride` words apart.
 inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, std::uint32_t* to,
                            std::int64_t to_stride) {
   Words rows[lanes];
   for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], from + r * from_stride, sizeof(Words));
   // Row i is exchanged with row i + half, lane by lane: the lanes whose number has the bit `half` come from the other
   // row.
-  const auto exchange = [&](int half, Ints low, Ints high) __attribute__((always_inline)) {
+  const auto exchange = [&]<int half>(std::integral_constant<int, half>) __attribute__((always_inline)) {
+    constexpr int n = static_cast<int>(lanes);
+    constexpr Ints low = lanes_from([](int lane) { return lane & half ? n + lane - half : lane; });
+    constexpr Ints high = lanes_from([](int lane) { return lane & half ? n + lane : lane + half; });
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
       if (i & half) continue;
@@ -44,14 +47,10 @@ inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, 
       rows[i + half] = __builtin_shuffle(upper, lower, high);
     }
   };
-  exchange(8, Ints{0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23},
-           Ints{8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31});
-  exchange(4, Ints{0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27},
-           Ints{4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31});
-  exchange(2, Ints{0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29},
-           Ints{2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31});
-  exchange(1, Ints{0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30},
-           Ints{1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31});
+  if constexpr (lanes == 16) exchange(std::integral_constant<int, 8>{});
+  exchange(std::integral_constant<int, 4>{});
+  exchange(std::integral_constant<int, 2>{});
+  exchange(std::integral_constant<int, 1>{});
   for (int r = 0; r < lanes; ++r) std::memcpy(to + r * to_stride, &rows[r], sizeof(Words));
 }
 

@@ -13,19 +13,21 @@ constexpr std::int64_t block_elements = 4096;
 std::int64_t blocks_of(const NormPiece& piece) { return pieces_of(piece.tensor.elements(), block_elements); }
 
 double sum_of_squares(const float* from, std::int64_t n) {
-  using Doubles [[gnu::vector_size(64)]] = double;
-  using HalfFloats [[gnu::vector_size(32)]] = float;
+  using Doubles [[gnu::vector_size(4 * lanes)]] = double;
+  using HalfFloats [[gnu::vector_size(2 * lanes)]] = float;
   Doubles sums[2] = {};
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes)
     for (std::int64_t half = 0; half < 2; ++half) {
       HalfFloats values;
-      std::memcpy(&values, from + i + 8 * half, sizeof values);
+      std::memcpy(&values, from + i + lanes / 2 * half, sizeof values);
       const Doubles wide = __builtin_convertvector(values, Doubles);
       sums[half] += wide * wide;
     }
-  const Doubles both = sums[0] + sums[1];
-  double sum = ((both[0] + both[4]) + (both[2] + both[6])) + ((both[1] + both[5]) + (both[3] + both[7]));
+  Doubles both = sums[0] + sums[1];
+  for (std::int64_t half = lanes / 4; half > 0; half /= 2)
+    for (std::int64_t lane = 0; lane < half; ++lane) both[lane] += both[lane + half];
+  double sum = both[0];
   for (; i < n; ++i) sum += static_cast<double>(from[i]) * static_cast<double>(from[i]);
   return sum;
 }
