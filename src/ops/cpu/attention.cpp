@@ -6,8 +6,9 @@
 #include <limits>
 
 #include "ops/cpu/attention_head.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::inline PENSTOCK_WIDTH {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -149,4 +150,11 @@ std::size_t attention_workspace(const AttentionShape& shape, DType type, int thr
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(attention, Attention)
+PENSTOCK_FUNCTION(void, prepare_attention,
+                  (Queue & queue, const AttentionShape& shape, DType type, const Dropout& dropout),
+                  (queue, shape, type, dropout))
+PENSTOCK_FUNCTION(std::size_t, attention_workspace, (const AttentionShape& shape, DType type, int threads),
+                  (shape, type, threads))

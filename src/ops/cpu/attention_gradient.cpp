@@ -4,8 +4,9 @@
 
 #include "ops/attention.hpp"
 #include "ops/cpu/attention_head.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::inline PENSTOCK_WIDTH {
 namespace {
 
 /// Places of the gradients of one head.
@@ -182,4 +183,6 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(attention_gradient, AttentionGradient)

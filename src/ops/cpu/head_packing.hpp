@@ -6,7 +6,7 @@
 
 #include "ops/cpu/tile_product.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::inline PENSTOCK_WIDTH {
 
 /// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` elements; what is behind the
 /// channels, and rows up to `padded_rows`, become zero.
@@ -86,4 +86,4 @@ inline const std::uint32_t* pack_steps(const bfloat16* rows, std::int64_t row_co
   return units;
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::inline PENSTOCK_WIDTH
