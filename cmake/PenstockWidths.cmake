@@ -11,7 +11,7 @@ option(PENSTOCK_BOTH_WIDTHS "Compile the CPU's operations for vectors of 8 and o
 
 include(CheckCXXSourceCompiles)
 
-# Sets PENSTOCK_BOTH_WIDTHS_HERE, and the options of the 8 and the 16 lanes.
+# Sets PENSTOCK_BOTH_WIDTHS_HERE, and the instruction sets of the 8 and the 16 lanes.
 function(penstock_find_widths)
   set(PENSTOCK_BOTH_WIDTHS_HERE OFF PARENT_SCOPE)
   if(NOT PENSTOCK_BOTH_WIDTHS OR PENSTOCK_CUDA OR PENSTOCK_SANITIZE OR NOT CMAKE_OBJCOPY OR NOT CMAKE_LINKER)
@@ -33,6 +33,8 @@ function(penstock_find_widths)
   endif()
   set(PENSTOCK_BOTH_WIDTHS_HERE ON PARENT_SCOPE)
 endfunction()
+
+penstock_find_widths()
 
 # Adds the operations of 16 lanes to penstock_ops. For src/CMakeLists.txt: properties of sources are those of a folder.
 macro(penstock_add_16_lanes)
@@ -62,4 +64,5 @@ macro(penstock_add_16_lanes)
     COMMAND_EXPAND_LISTS VERBATIM)
   set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   target_sources(penstock_ops PRIVATE ${object})
+  set_target_properties(penstock_ops_16_lanes PROPERTIES OBJECT ${object})
 endmacro()
