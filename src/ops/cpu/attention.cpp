@@ -77,6 +77,7 @@ void finish_queries(const Head<T>& head, const HeadExtents<Units>& extents, cons
     const float factor = 1.0F / scratch.sum[row];
     const float* from = scratch.out + row * extents.width;
     T* to = head.out + (first_query + row) * head.out_stride;
+    ask_for_row<true>(to, head.out_stride, head.shape->channels);
     for_vectors(head.shape->channels,
                 [&](std::int64_t c, auto part) { store(to + c, load(from + c, part) * factor, part); });
     head.log_sum_exp[first_query + row] =

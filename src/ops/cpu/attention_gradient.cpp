@@ -35,10 +35,12 @@ float dot(const T* a, const T* b, std::int64_t n) {
 template <typename T>
 void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::int64_t channels, float scale, T* to,
                 std::int64_t stride) {
-  for (std::int64_t row = 0; row < rows; ++row)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    ask_for_row<true>(to + row * stride, stride, channels);
     for_vectors(channels, [&](std::int64_t c, auto part) {
       store(to + row * stride + c, load(from + row * width + c, part) * scale, part);
     });
+  }
 }
 
 /// p and ds of a vector of keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout

@@ -8,16 +8,23 @@
 
 namespace penstock::ops::inline PENSTOCK_WIDTH {
 
+/// Rows of a head lie on pages of their own, which the processor does not foresee: asks for the one that is read (or
+/// written) some rows later.
+template <bool written = false, typename T>
+PENSTOCK_INLINE void ask_for_row(const T* row, std::int64_t row_stride, std::int64_t channels) {
+  constexpr std::int64_t rows_ahead = 12;
+  constexpr std::int64_t cache_line = 64 / static_cast<std::int64_t>(sizeof(T));
+  for (std::int64_t c = 0; c < channels; c += cache_line)
+    __builtin_prefetch(row + rows_ahead * row_stride + c, written);
+}
+
 /// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` elements; what is behind the
 /// channels, and rows up to `padded_rows`, become zero.
 template <typename Element, typename T>
 void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::int64_t channels, Element* to,
                std::int64_t width, std::int64_t padded_rows) {
-  constexpr std::int64_t rows_ahead = 12;  // rows lie on pages of their own, which the processor does not foresee
-  constexpr std::int64_t cache_line = 64 / static_cast<std::int64_t>(sizeof(T));
   for (std::int64_t row = 0; row < rows; ++row, from += row_stride, to += width) {
-    if (row + rows_ahead < rows)
-      for (std::int64_t c = 0; c < channels; c += cache_line) __builtin_prefetch(from + rows_ahead * row_stride + c);
+    ask_for_row(from, row_stride, channels);
     if constexpr (std::is_same_v<Element, T>)
       std::memcpy(to, from, static_cast<std::size_t>(channels) * sizeof(T));
     else
