@@ -4,7 +4,7 @@
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// beta * moment + (1 - beta) * news
@@ -56,7 +56,7 @@ void adamw(Queue& queue, const AdamWConstants& constants, const AdamWStep* step,
   }
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_FUNCTION(void, adamw,
                   (Queue & queue, const AdamWConstants& constants, const AdamWStep* step,

@@ -8,7 +8,7 @@
 #include "ops/cpu/attention_head.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -151,7 +151,7 @@ std::size_t attention_workspace(const AttentionShape& shape, DType type, int thr
   });
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(attention, Attention)
 PENSTOCK_FUNCTION(void, prepare_attention,

@@ -6,7 +6,7 @@
 #include "ops/cpu/attention_head.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// Places of the gradients of one head.
@@ -185,6 +185,6 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   });
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(attention_gradient, AttentionGradient)

@@ -10,7 +10,7 @@
 #include "ops/cpu/head_packing.hpp"
 #include "ops/cpu/parallel.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 inline constexpr std::int64_t query_block = 64;  ///< queries that are worked on together
 inline constexpr std::int64_t key_block = 128;   ///< keys whose scores are held at once
@@ -170,4 +170,4 @@ struct HeadDropout {
   }
 };
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH

@@ -9,7 +9,7 @@
 #include "ops/cpu/vector_math.hpp"
 #include "ops/dropout.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 struct LongProducts {
   Words low;
@@ -124,4 +124,4 @@ class NoDropoutRow {
   PENSTOCK_INLINE Floats at(std::int64_t) const { return splat(1.0F); }
 };
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH

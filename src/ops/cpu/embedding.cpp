@@ -8,7 +8,7 @@
 #include "ops/cpu/width.hpp"
 #include "ops/elementwise.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// Channels that one thread adds up for all tokens, so that a table's row is added to in the order of the tokens.
@@ -117,7 +117,7 @@ void position_embedding_gradient(Queue& queue, const PositionEmbeddingGradient& 
   });
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(embedding, Embedding)
 PENSTOCK_OPERATION(embedding_gradient, EmbeddingGradient)

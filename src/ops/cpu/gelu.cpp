@@ -4,7 +4,7 @@
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 void gelu(Queue& queue, const Gelu& arguments) {
   constexpr std::int64_t elements_of_a_piece = 16384;
@@ -20,6 +20,6 @@ void gelu(Queue& queue, const Gelu& arguments) {
   });
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(gelu, Gelu)

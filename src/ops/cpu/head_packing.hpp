@@ -6,7 +6,7 @@
 
 #include "ops/cpu/tile_product.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 /// Rows of a head lie on pages of their own, which the processor does not foresee: asks for the one that is read (or
 /// written) some rows later.
@@ -93,4 +93,4 @@ inline const std::uint32_t* pack_steps(const bfloat16* rows, std::int64_t row_co
   return units;
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH

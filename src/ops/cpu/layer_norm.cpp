@@ -7,7 +7,7 @@
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// Row r of a [R, C] view, or null where the view is absent.
@@ -190,7 +190,7 @@ std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int) 
   return static_cast<std::size_t>(pieces_of(rows, rows_of_a_column_sum) * 2 * channels) * sizeof(float);
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(layer_norm, LayerNorm)
 PENSTOCK_OPERATION(residual, Residual)

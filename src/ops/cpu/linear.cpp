@@ -5,7 +5,7 @@
 #include "ops/cpu/products.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// With fewer rows a thread the weight is not packed, which would cost more than it saves, and oneDNN cuts the product
@@ -227,7 +227,7 @@ std::size_t linear_workspace(const LinearShape& shape, int threads) {
   return bytes;
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(linear, Linear)
 PENSTOCK_OPERATION(linear_input_gradient, LinearInputGradient)

@@ -8,7 +8,7 @@
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -133,7 +133,7 @@ void whole_softmax_loss(Queue& queue, const WholeSoftmaxLoss& arguments) {
   });
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_OPERATION(softmax_statistics, SoftmaxStatistics)
 PENSTOCK_OPERATION(softmax_loss, SoftmaxLoss)

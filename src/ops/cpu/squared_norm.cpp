@@ -6,7 +6,7 @@
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/width.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr std::int64_t block_elements = 4096;
@@ -84,7 +84,7 @@ std::size_t squared_norms_workspace(std::span<const NormPiece> pieces) {
   return static_cast<std::size_t>(blocks) * sizeof(double);
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH
 
 PENSTOCK_FUNCTION(void, add_squared_norms, (Queue & queue, std::span<const NormPiece> pieces), (queue, pieces))
 PENSTOCK_FUNCTION(std::size_t, squared_norms_workspace, (std::span<const NormPiece> pieces), (pieces))

@@ -15,7 +15,7 @@
 
 #include "ops/cpu/vector_math.hpp"
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 /// Units that are float32 numbers.
 struct FloatUnits {
@@ -200,4 +200,4 @@ void multiply(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> 
   }
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace penstock::ops::PENSTOCK_WIDTH

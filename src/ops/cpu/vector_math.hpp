@@ -28,7 +28,8 @@
 #define PENSTOCK_WIDTH lanes_8
 #endif
 
-namespace penstock::ops::inline PENSTOCK_WIDTH {
+namespace penstock::ops {
+inline namespace PENSTOCK_WIDTH {
 
 #ifdef __AVX512F__
 inline constexpr std::int64_t lanes = 16;
@@ -240,4 +241,5 @@ PENSTOCK_INLINE Floats gelu_slope(Floats u) {
   return gate + u * gate * (1.0F - gate) * (slope + slope * 3 * 0.044715F * (u * u));
 }
 
-}  // namespace penstock::ops::inline PENSTOCK_WIDTH
+}  // namespace PENSTOCK_WIDTH
+}  // namespace penstock::ops
