@@ -58,13 +58,14 @@ __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& e
 #pragma unroll
     for (int i = 0; i < keys_of_a_lane; ++i) {
       const int key = lane + 32 * i;
-      const bool seen = key < extents.tile && first_key + key <= first_query + row;
+      const bool seen = key < extents.tile && is_seen(arguments.shape, first_query + row, first_key + key);
       score[i] = seen ? scores[key] : -INFINITY;
       greatest = fmaxf(greatest, score[i]);
     }
     const float before = memory.greatest[row], sum_before = memory.sum[row];
     const float now = fmaxf(greatest_of_warp(greatest), before);
-    const float rescale = expf((before - now) * arguments.scale);
+    const float base = now == -INFINITY ? 0.0F : now;  // a window's row may see none of these keys, and none so far
+    const float rescale = expf((before - base) * arguments.scale);
     __syncwarp();  // all lanes have read the row before weights are written over it
 
     float sum = 0;
@@ -72,7 +73,7 @@ __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& e
     for (int i = 0; i < keys_of_a_lane; ++i) {
       const int key = lane + 32 * i;
       if (key >= extents.tile) continue;
-      float weight = first_key + key <= first_query + row ? expf((score[i] - now) * arguments.scale) : 0.0F;
+      float weight = expf((score[i] - base) * arguments.scale);  // 0 of a key that is not seen
       sum += weight;
       if (arguments.dropout.active()) weight *= mask.factor(row, key, arguments.dropout.scale);
       store(weights + key, weight);
@@ -88,9 +89,10 @@ __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& e
   }
 }
 
-/// One block a tile of queries; it walks the tiles of keys up to its own.
+/// One block a tile of queries; it walks the tiles of keys that these see, up to its own. (Two blocks are what shared
+/// memory takes at 64 channels a head.)
 template <typename T>
-__global__ void __launch_bounds__(attention_threads) attend(ForwardArguments<T> arguments, TileExtents extents) {
+__global__ void __launch_bounds__(attention_threads, 2) attend(ForwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
   SharedCarver carver(shared);
   const ForwardMemory<T> memory(carver, extents);
@@ -113,7 +115,7 @@ __global__ void __launch_bounds__(attention_threads) attend(ForwardArguments<T> 
     memory.greatest[row] = -INFINITY;
     memory.sum[row] = 0;
   }
-  for (int key_tile = 0; key_tile <= place.tile; ++key_tile) {
+  for (int key_tile = first_key_tile(shape, first_query, extents.tile); key_tile <= place.tile; ++key_tile) {
     const std::int64_t first_key = static_cast<std::int64_t>(key_tile) * extents.tile;
     __syncthreads();  // the tile before is done with
     load_tile(memory.k, extents, packed_rows(arguments.qkv, shape, place, 1), first_key, shape.sequence,
@@ -146,7 +148,7 @@ __global__ void __launch_bounds__(attention_threads) attend(ForwardArguments<T> 
 }  // namespace
 
 void attention(Queue& queue, const Attention& arguments) {
-  const AttentionShape& shape = arguments.shape;
+  const AttentionShape shape = explicit_shape(arguments.shape);
   ensure(arguments.out.type() == arguments.qkv.type(), "attention: qkv and out differ in type");
   if (arguments.out.elements() == 0) return;
   if (attention_by_cudnn(queue, arguments)) return;
@@ -160,7 +162,7 @@ void attention(Queue& queue, const Attention& arguments) {
                                     .first_sample = arguments.first_sample,
                                     .scale = 1.0F / std::sqrt(static_cast<float>(shape.channels)),
                                     .wide = allows_wide_loads<T>(shape, {arguments.qkv.raw()})};
-    launch_tiles(queue, attend<T>, given, extents, shared_bytes<ForwardMemory, T>(extents));
+    launch_tiles(queue, attend<T>, given, shape.heads, extents, shared_bytes<ForwardMemory, T>(extents));
   });
 }
 

@@ -57,11 +57,19 @@ void check_graph(frontend::error_t status, const std::string& what,
 /// What one launch works on: some heads of some samples.
 struct Part {
   std::int64_t samples, heads, sequence, channels;
-  std::int64_t all_heads;  ///< of a packed row; more than `heads` with one sample only
+  std::int64_t all_heads;  ///< of q in a packed row; more than `heads` with one sample only
+  std::int64_t sharing;    ///< heads of q that share one of k and v
+  std::int64_t window;     ///< 0: none
   bool repeatable;
 
+  std::int64_t key_heads() const { return heads / sharing; }
+  std::int64_t packed_row() const { return (all_heads + 2 * (all_heads / sharing)) * channels; }
   std::string text() const {
-    return fmt::format("{} samples, {} positions, {} heads of {} channels", samples, sequence, heads, channels);
+    std::string what =
+        fmt::format("{} samples, {} positions, {} heads of {} channels", samples, sequence, heads, channels);
+    if (sharing > 1) what += fmt::format(", {} of k and v", key_heads());
+    if (window > 0) what += fmt::format(", a window of {}", window);
+    return what;
   }
 };
 
@@ -84,12 +92,14 @@ std::shared_ptr<void> handle_of(Queue& queue) {
 
 cudnnHandle_t raw(const std::shared_ptr<void>& handle) { return static_cast<cudnnHandle_t>(handle.get()); }
 
-/// Says of a [samples, heads, sequence, channels] tensor that it lies in rows of `parts` times all heads' channels.
-void lay_in_rows(const Tensor& tensor, Name name, const Part& part, std::int64_t parts) {
-  const std::int64_t row = parts * part.all_heads * part.channels;
+/// Says of a [samples, heads, sequence, channels] tensor how it lies: out and dout in rows of all heads' channels, the
+/// others in packed rows.
+void lay_in_rows(const Tensor& tensor, Name name, const Part& part) {
+  const bool packed = name != out && name != dout, of_keys = packed && name != q && name != dq;
+  const std::int64_t row = packed ? part.packed_row() : part.all_heads * part.channels;
   tensor->set_uid(name)
       .set_data_type(frontend::DataType_t::BFLOAT16)
-      .set_dim({part.samples, part.heads, part.sequence, part.channels})
+      .set_dim({part.samples, of_keys ? part.key_heads() : part.heads, part.sequence, part.channels})
       .set_stride({part.sequence * row, part.channels, row, 1});
 }
 
@@ -101,43 +111,49 @@ void lay_densely(const Tensor& tensor, const Part& part) {
       .set_stride({part.heads * part.sequence, part.sequence, 1, 1});
 }
 
-Tensor input_in_rows(Graph& graph, Name name, const Part& part, std::int64_t parts) {
+Tensor input_in_rows(Graph& graph, Name name, const Part& part) {
   Tensor tensor = graph.tensor(frontend::graph::Tensor_attributes());
-  lay_in_rows(tensor, name, part, parts);
+  lay_in_rows(tensor, name, part);
   return tensor;
 }
 
-void output_in_rows(const Tensor& tensor, Name name, const Part& part, std::int64_t parts) {
-  lay_in_rows(tensor, name, part, parts);
+void output_in_rows(const Tensor& tensor, Name name, const Part& part) {
+  lay_in_rows(tensor, name, part);
   tensor->set_output(true);
 }
 
 float score_scale(const Part& part) { return 1.0F / std::sqrt(static_cast<float>(part.channels)); }
 
+/// Who sees what: the library keeps keys with key <= query and, with a left bound, key + bound > query.
+template <typename Options>
+void set_mask(Options& options, const Part& part) {
+  options.set_causal_mask(true);
+  if (part.window > 0) options.set_sliding_window_length(static_cast<int>(part.window));
+}
+
 void describe_forward(Graph& graph, const Part& part) {
   auto options = frontend::graph::SDPA_attributes();
-  options.set_name("attention").set_generate_stats(true).set_causal_mask(true).set_attn_scale(score_scale(part));
-  const auto [result, numbers] = graph.sdpa(input_in_rows(graph, q, part, 3), input_in_rows(graph, k, part, 3),
-                                            input_in_rows(graph, v, part, 3), options);
-  output_in_rows(result, out, part, 1);
+  options.set_name("attention").set_generate_stats(true).set_attn_scale(score_scale(part));
+  set_mask(options, part);
+  const auto [result, numbers] =
+      graph.sdpa(input_in_rows(graph, q, part), input_in_rows(graph, k, part), input_in_rows(graph, v, part), options);
+  output_in_rows(result, out, part);
   lay_densely(numbers, part);
   numbers->set_output(true);
 }
 
 void describe_backward(Graph& graph, const Part& part) {
   auto options = frontend::graph::SDPA_backward_attributes();
-  options.set_name("attention_gradient")
-      .set_causal_mask(true)
-      .set_attn_scale(score_scale(part))
-      .set_deterministic_algorithm(part.repeatable);
+  options.set_name("attention_gradient").set_attn_scale(score_scale(part)).set_deterministic_algorithm(part.repeatable);
+  set_mask(options, part);
   const Tensor numbers = graph.tensor(frontend::graph::Tensor_attributes());
   lay_densely(numbers, part);
-  const auto [of_q, of_k, of_v] = graph.sdpa_backward(
-      input_in_rows(graph, q, part, 3), input_in_rows(graph, k, part, 3), input_in_rows(graph, v, part, 3),
-      input_in_rows(graph, out, part, 1), input_in_rows(graph, dout, part, 1), numbers, options);
-  output_in_rows(of_q, dq, part, 3);
-  output_in_rows(of_k, dk, part, 3);
-  output_in_rows(of_v, dv, part, 3);
+  const auto [of_q, of_k, of_v] =
+      graph.sdpa_backward(input_in_rows(graph, q, part), input_in_rows(graph, k, part), input_in_rows(graph, v, part),
+                          input_in_rows(graph, out, part), input_in_rows(graph, dout, part), numbers, options);
+  output_in_rows(of_q, dq, part);
+  output_in_rows(of_k, dk, part);
+  output_in_rows(of_v, dv, part);
 }
 
 bool device_is_new_enough() {
@@ -232,7 +248,8 @@ std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
 }
 
 Plan& plan_of(Queue& queue, PlanKind kind, const Part& part) {
-  const PlanKey key{kind, part.samples, part.heads, part.sequence, part.channels, part.all_heads, part.repeatable};
+  const PlanKey key{kind,           part.samples, part.heads,  part.sequence,  part.channels,
+                    part.all_heads, part.sharing, part.window, part.repeatable};
   auto found = queue.backend().plans.find(key);
   if (found == queue.backend().plans.end())
     found = queue.backend().plans.emplace(key, make_plan(queue, kind, part)).first;
@@ -263,7 +280,15 @@ bool are_aligned(std::initializer_list<const TensorView*> tensors) {
 }
 
 Part whole(const AttentionShape& shape) {
-  return {shape.samples, shape.heads, shape.sequence, shape.channels, shape.heads, shape.repeatable};
+  const bool all_seen = shape.window <= 0 || shape.window >= shape.sequence;
+  return {.samples = shape.samples,
+          .heads = shape.heads,
+          .sequence = shape.sequence,
+          .channels = shape.channels,
+          .all_heads = shape.heads,
+          .sharing = shape.heads_of_a_key(),
+          .window = all_seen ? 0 : shape.window,
+          .repeatable = shape.repeatable};
 }
 
 constexpr std::int64_t rounded_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
@@ -276,13 +301,13 @@ std::int64_t score_bytes(const AttentionShape& shape) {
 constexpr std::int64_t most_score_bytes = std::int64_t{1} << 30;
 
 /// What one launch of the gradient works on at most: all of it where no scores are kept, else whole samples, or some
-/// heads of one.
+/// heads of one, all that share a head of k and v together.
 Part part_of_gradient(const AttentionShape& shape) {
   Part part = whole(shape);
   if (!shape.repeatable) return part;
   const std::int64_t heads = std::max<std::int64_t>(1, most_score_bytes / score_bytes(shape));
   part.samples = std::clamp<std::int64_t>(heads / shape.heads, 1, shape.samples);
-  part.heads = std::min(heads, shape.heads);
+  part.heads = std::clamp(heads / part.sharing * part.sharing, part.sharing, shape.heads);
   return part;
 }
 
@@ -318,18 +343,20 @@ void launch_gradient(Queue& queue, const AttentionGradient& arguments, const Lau
   const AttentionShape& shape = arguments.shape;
   const std::int64_t width = shape.heads * shape.channels;
   const std::int64_t row = launch.sample * shape.sequence, column = launch.head * shape.channels;
-  const std::int64_t packed = row * 3 * width + column, plain = row * width + column;
+  const std::int64_t packed = row * shape.packed_width(), plain = row * width + column, of_q = packed + column;
+  const std::int64_t of_k = packed + width + launch.head / shape.heads_of_a_key() * shape.channels;
+  const std::int64_t of_v = of_k + shape.key_heads() * shape.channels;
   const std::int64_t number = (launch.sample * shape.heads + launch.head) * shape.sequence;
   execute(queue, *launch.plan,
-          {{q, element(arguments.qkv, packed)},
-           {k, element(arguments.qkv, packed + width)},
-           {v, element(arguments.qkv, packed + 2 * width)},
+          {{q, element(arguments.qkv, of_q)},
+           {k, element(arguments.qkv, of_k)},
+           {v, element(arguments.qkv, of_v)},
            {out, element(arguments.out, plain)},
            {dout, element(arguments.dout, plain)},
            {log_sum_exp, arguments.log_sum_exp.data<float>() + number},
-           {dq, element(arguments.dqkv, packed)},
-           {dk, element(arguments.dqkv, packed + width)},
-           {dv, element(arguments.dqkv, packed + 2 * width)}});
+           {dq, element(arguments.dqkv, of_q)},
+           {dk, element(arguments.dqkv, of_k)},
+           {dv, element(arguments.dqkv, of_v)}});
 }
 
 }  // namespace
@@ -346,7 +373,7 @@ bool attention_by_cudnn(Queue& queue, const Attention& arguments) {
   execute(queue, plan,
           {{q, element(arguments.qkv, 0)},
            {k, element(arguments.qkv, width)},
-           {v, element(arguments.qkv, 2 * width)},
+           {v, element(arguments.qkv, width + shape.key_heads() * shape.channels)},
            {out, element(arguments.out, 0)},
            {log_sum_exp, arguments.log_sum_exp.data<float>()}});
   return true;
@@ -373,7 +400,8 @@ std::size_t attention_workspace_of_cudnn(const AttentionShape& shape, DType type
   constexpr std::int64_t alignment = 1024;  // what a library may add to it
   const Part part = part_of_gradient(shape);
   const std::int64_t of_rows = shape.sequence * std::int64_t{sizeof(float)};  // dout . out
-  const std::int64_t of_head = shape.repeatable ? score_bytes(shape) : of_rows * shape.channels;
+  std::int64_t of_head = shape.repeatable ? score_bytes(shape) : of_rows * shape.channels;
+  if (part.sharing > 1) of_head += 2 * shape.sequence * shape.channels * 2;  // bfloat16 dk and dv of each head of q
   return static_cast<std::size_t>(part.samples * part.heads * (of_head + of_rows) + alignment);
 }
 

@@ -127,8 +127,8 @@ __device__ void differentiate_rows(const PairMemory<T>& memory, const TileExtent
 #pragma unroll
     for (int i = 0; i < keys_of_a_lane; ++i) {
       const int key = lane + 32 * i;
-      const bool seen =
-          key < extents.tile && first_key + key <= first_query + row && first_query + row < arguments.shape.sequence;
+      const bool seen = key < extents.tile && is_seen(arguments.shape, first_query + row, first_key + key) &&
+                        first_query + row < arguments.shape.sequence;
       weight[i] = dscore[i] = 0;
       if (!seen) continue;
       const float factor = arguments.dropout.active() ? mask.factor(row, key, arguments.dropout.scale) : 1.0F;
@@ -176,9 +176,9 @@ __device__ TileMatrix<T> weights_of(const float* scores, const TileExtents& exte
   return {reinterpret_cast<const T*>(scores), extents.weight_stride};
 }
 
-/// dq of one tile of queries, from all tiles of keys up to its own.
+/// dq of one tile of queries, from all tiles of keys that these see, up to its own.
 template <typename T>
-__global__ void __launch_bounds__(attention_threads)
+__global__ void __launch_bounds__(attention_threads, 2)
     differentiate_queries(BackwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
   SharedCarver carver(shared);
@@ -193,7 +193,7 @@ __global__ void __launch_bounds__(attention_threads)
 
   load_queries(memory, extents, arguments, place, first_query);
   clear_tile(memory.dq, extents);
-  for (int key_tile = 0; key_tile <= place.tile; ++key_tile) {
+  for (int key_tile = first_key_tile(shape, first_query, extents.tile); key_tile <= place.tile; ++key_tile) {
     const std::int64_t first_key = static_cast<std::int64_t>(key_tile) * extents.tile;
     __syncthreads();  // the tile before is done with
     load_keys(memory, extents, arguments, place, first_key);
@@ -207,35 +207,40 @@ __global__ void __launch_bounds__(attention_threads)
              [](int) { return 1.0F; });
 }
 
-/// dk and dv of one tile of keys, from all tiles of queries from its own on.
+/// dk and dv of one tile of keys, from all tiles of queries that see them, from its own on; one head of q after the
+/// other of those that share the keys.
 template <typename T>
-__global__ void __launch_bounds__(attention_threads)
+__global__ void __launch_bounds__(attention_threads, 2)
     differentiate_keys(BackwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
   SharedCarver carver(shared);
   const KeyMemory<T> memory(carver, extents);
   const AttentionShape& shape = arguments.shape;
-  const std::int64_t heads = shape.samples * shape.heads, number = blockIdx.x % heads;
+  const std::int64_t key_heads = shape.samples * shape.kv_heads, key_number = blockIdx.x % key_heads;
+  const std::int64_t sharing = shape.heads / shape.kv_heads, number = key_number * sharing;
   const int tiles = static_cast<int>((shape.sequence + extents.tile - 1) / extents.tile);
   // The first tile has the most queries: it goes first.
-  const TilePlace place{number / shape.heads, number % shape.heads, number, static_cast<int>(blockIdx.x / heads)};
+  TilePlace place{number / shape.heads, number % shape.heads, number, static_cast<int>(blockIdx.x / key_heads)};
   const std::int64_t first_key = static_cast<std::int64_t>(place.tile) * extents.tile;
 
   load_keys(memory, extents, arguments, place, first_key);
   clear_tile(memory.dk, extents);
   clear_tile(memory.dv, extents);
-  for (int query_tile = place.tile; query_tile < tiles; ++query_tile) {
-    const std::int64_t first_query = static_cast<std::int64_t>(query_tile) * extents.tile;
-    __syncthreads();  // the tile before is done with
-    load_queries(memory, extents, arguments, place, first_query);
-    differentiate_pair(memory, extents, arguments, place, first_query, first_key);
-    multiply_tiles<Order::columns, Order::rows>(weights_of<T>(memory.scores, extents),
-                                                TileMatrix<T>{memory.dout, extents.stride}, memory.dv,
-                                                extents.float_stride, extents.tile, extents.width, extents.tile, true);
-    multiply_tiles<Order::columns, Order::rows>(weights_of<T>(memory.dweight, extents),
-                                                TileMatrix<T>{memory.q, extents.stride}, memory.dk,
-                                                extents.float_stride, extents.tile, extents.width, extents.tile, true);
-  }
+  const int end = end_of_query_tiles(shape, first_key, extents.tile, tiles);
+  for (std::int64_t head = 0; head < sharing; ++head, ++place.head, ++place.number)
+    for (int query_tile = place.tile; query_tile < end; ++query_tile) {
+      const std::int64_t first_query = static_cast<std::int64_t>(query_tile) * extents.tile;
+      __syncthreads();  // the tile before is done with
+      load_queries(memory, extents, arguments, place, first_query);
+      differentiate_pair(memory, extents, arguments, place, first_query, first_key);
+      multiply_tiles<Order::columns, Order::rows>(
+          weights_of<T>(memory.scores, extents), TileMatrix<T>{memory.dout, extents.stride}, memory.dv,
+          extents.float_stride, extents.tile, extents.width, extents.tile, true);
+      multiply_tiles<Order::columns, Order::rows>(
+          weights_of<T>(memory.dweight, extents), TileMatrix<T>{memory.q, extents.stride}, memory.dk,
+          extents.float_stride, extents.tile, extents.width, extents.tile, true);
+    }
+  place.head -= sharing;
   __syncthreads();
   const auto unchanged = [](int) { return 1.0F; };
   store_tile(memory.dk, extents, packed_rows(arguments.dqkv, shape, place, 1), first_key, shape.sequence, unchanged);
@@ -258,7 +263,7 @@ std::size_t delta_bytes(const AttentionShape& shape) {
 }  // namespace
 
 void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
-  const AttentionShape& shape = arguments.shape;
+  const AttentionShape shape = explicit_shape(arguments.shape);
   const DType type = arguments.qkv.type();
   ensure(arguments.out.type() == type && arguments.dout.type() == type && arguments.dqkv.type() == type,
          "attention_gradient: qkv, out, dout and dqkv differ in type");
@@ -279,9 +284,10 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
                                      .wide = allows_wide_loads<T>(shape, {arguments.qkv.raw(), arguments.dout.raw()})};
     launch_sum_products(queue, given);
     const TileExtents of_queries = fitting_extents<QueryMemory, T>(shape.channels);
-    launch_tiles(queue, differentiate_queries<T>, given, of_queries, shared_bytes<QueryMemory, T>(of_queries));
+    launch_tiles(queue, differentiate_queries<T>, given, shape.heads, of_queries,
+                 shared_bytes<QueryMemory, T>(of_queries));
     const TileExtents of_keys = fitting_extents<KeyMemory, T>(shape.channels);
-    launch_tiles(queue, differentiate_keys<T>, given, of_keys, shared_bytes<KeyMemory, T>(of_keys));
+    launch_tiles(queue, differentiate_keys<T>, given, shape.kv_heads, of_keys, shared_bytes<KeyMemory, T>(of_keys));
   });
 }
 

@@ -96,11 +96,37 @@ std::size_t shared_bytes(const TileExtents& extents) {
   return carver.taken();
 }
 
+// ---- What sees what -----------------------------------------------------------------------------------------------
+
+/// The shape as kernels take it: how many heads k and v have is said, and without a window there is one that ends
+/// nowhere.
+inline AttentionShape explicit_shape(AttentionShape shape) {
+  shape.kv_heads = shape.key_heads();
+  if (shape.window <= 0) shape.window = std::int64_t{1} << 40;
+  return shape;
+}
+
+__device__ inline bool is_seen(const AttentionShape& shape, std::int64_t query, std::int64_t key) {
+  return key <= query && key + shape.window > query;
+}
+
+/// The first tile of keys that a tile of queries sees.
+__device__ inline int first_key_tile(const AttentionShape& shape, std::int64_t first_query, int tile) {
+  const std::int64_t first = first_query - shape.window + 1;
+  return first > 0 ? static_cast<int>(first / tile) : 0;
+}
+
+/// The tile of queries behind the last one, of `tiles`, that sees a tile of keys.
+__device__ inline int end_of_query_tiles(const AttentionShape& shape, std::int64_t first_key, int tile, int tiles) {
+  const std::int64_t last_query = first_key + tile - 1 + shape.window - 1;
+  return static_cast<int>(min(last_query / tile + 1, static_cast<std::int64_t>(tiles)));
+}
+
 // ---- Places in global memory --------------------------------------------------------------------------------------
 
 /// Which tile of which head a block works on.
 struct TilePlace {
-  std::int64_t sample, head;  ///< local
+  std::int64_t sample, head;  ///< local, of q
   std::int64_t number;        ///< sample * heads + head
   int tile;
 };
@@ -114,11 +140,13 @@ struct HeadRows {
   __device__ T* at(std::int64_t position) const { return first + position * stride; }
 };
 
-/// Part 0 (q), 1 (k) or 2 (v) of the head's rows in qkv or dqkv.
+/// Part 0 (q), 1 (k) or 2 (v) of the head's rows in qkv or dqkv; place.head is a head of q.
 template <typename T>
 __device__ HeadRows<T> packed_rows(T* qkv, const AttentionShape& shape, const TilePlace& place, int part) {
-  const std::int64_t row = 3 * shape.heads * shape.channels;
-  return {qkv + place.sample * shape.sequence * row + (part * shape.heads + place.head) * shape.channels, row};
+  const std::int64_t row = (shape.heads + 2 * shape.kv_heads) * shape.channels;
+  const std::int64_t key_head = place.head / (shape.heads / shape.kv_heads);
+  const std::int64_t head = part == 0 ? place.head : shape.heads + (part - 1) * shape.kv_heads + key_head;
+  return {qkv + place.sample * shape.sequence * row + head * shape.channels, row};
 }
 
 /// The head's rows in out or dout.
@@ -302,13 +330,13 @@ __device__ inline float greatest_of_warp(float value) {
   return value;
 }
 
-/// Calls the kernel for every tile of every head; it takes (Arguments, extents).
+/// Calls the kernel for every tile of so many heads of every sample; it takes (Arguments, extents).
 template <typename Arguments>
-void launch_tiles(Queue& queue, void (*kernel)(Arguments, TileExtents), const Arguments& arguments,
+void launch_tiles(Queue& queue, void (*kernel)(Arguments, TileExtents), const Arguments& arguments, std::int64_t heads,
                   const TileExtents& extents, std::size_t bytes) {
   const AttentionShape& shape = arguments.shape;
   const std::int64_t tiles = (shape.sequence + extents.tile - 1) / extents.tile;
-  const std::int64_t blocks = tiles * shape.samples * shape.heads;
+  const std::int64_t blocks = tiles * shape.samples * heads;
   ensure(shape.sequence < (std::int64_t{1} << 31) - 64 && blocks < (std::int64_t{1} << 31),
          "attention: too many tiles for one kernel launch");
   check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));

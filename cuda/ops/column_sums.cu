@@ -66,7 +66,36 @@ __global__ void __launch_bounds__(line_columns* lines)
   to[column] = accumulate ? to[column] + sum : sum;
 }
 
+/// Threads that share a column of the pieces' sums: each adds some, then the first adds what they have.
+constexpr int sum_lines = 32;
+
+__global__ void __launch_bounds__(warp_threads* sum_lines)
+    add_pieces_of_two(const float* sums, std::int64_t pieces, SumsOfColumns first, SumsOfColumns second,
+                      bool accumulate) {
+  __shared__ float of_lines[sum_lines][warp_threads];
+  const std::int64_t columns = first.columns + second.columns;
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * warp_threads + threadIdx.x;
+  float sum = 0;
+  if (column < columns) {
+#pragma unroll 8
+    for (std::int64_t piece = threadIdx.y; piece < pieces; piece += sum_lines) sum += sums[piece * columns + column];
+  }
+  of_lines[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= columns) return;
+  for (int line = 1; line < sum_lines; ++line) sum += of_lines[line][threadIdx.x];
+  float* to = column < first.columns ? first.to + column : second.to + (column - first.columns);
+  *to = accumulate ? *to + sum : sum;
+}
+
 }  // namespace
+
+void add_sums_of_pieces(Queue& queue, const float* sums, std::int64_t pieces, SumsOfColumns first, SumsOfColumns second,
+                        bool accumulate) {
+  add_pieces_of_two<<<grid_of(first.columns + second.columns, warp_threads), dim3(warp_threads, sum_lines), 0,
+                      stream_of(queue)>>>(sums, pieces, first, second, accumulate);
+  check_launch();
+}
 
 std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns) {
   return rounded_to_256(static_cast<std::size_t>(pieces_of(rows) * columns) * sizeof(float));

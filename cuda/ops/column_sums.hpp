@@ -24,4 +24,15 @@ std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns);
 /// Enqueues to[column] = the sum of its column, or += where `accumulate` says so. `workspace` has column_sum_bytes.
 void sum_columns(Queue& queue, const SummedMatrix& matrix, float* to, bool accumulate, std::byte* workspace);
 
+/// Where sums of neighbouring columns go.
+struct SumsOfColumns {
+  float* to;
+  std::int64_t columns;
+};
+
+/// Enqueues the last step of sums over rows that were made piece by piece: sums [pieces, columns of first and second],
+/// of which each column's pieces are added to one number, or overwrite it without `accumulate`.
+void add_sums_of_pieces(Queue& queue, const float* sums, std::int64_t pieces, SumsOfColumns first, SumsOfColumns second,
+                        bool accumulate);
+
 }  // namespace penstock::ops

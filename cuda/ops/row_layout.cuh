@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How the channels of a row lie on the threads that work on it, where each keeps its own in registers.
+// How the channels of a row lie on the threads that work on it, where each keeps its own in registers; and what a norm
+// of such rows may be.
 
 #include "ops/kernel.cuh"
 
 namespace penstock::ops {
+
+/// What a row is divided by: LayerNorm's deviation, with the mean taken off and a bias in the end, or RMSNorm's root of
+/// the mean square.
+enum class NormKind { layer, rms };
 
 /// A row on `warps` warps; each lane has `vectors` groups of 8 neighbours, a row's width of threads apart, so that a
 /// warp reads 512 neighbouring bytes of bfloat16 at once. For rows of up to `most_channels` channels.
@@ -37,5 +42,8 @@ __device__ void load_row(const T* row, int channels, bool aligned, PackedEight<T
       to[v] = load_packed_singly(row + Layout::channel(v), channels - Layout::channel(v));
   }
 }
+
+/// Channels that a warp reads at once where a row is too wide for that.
+inline constexpr std::int64_t channels_at_once = eight * warp_threads;
 
 }  // namespace penstock::ops

@@ -82,20 +82,24 @@ std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan,
   return ranks;
 }
 
-// Without measured times: floating-point operations, in units of one block's forward pass of a microbatch. Each half of
+// Without measured times: floating-point operations, in units of the first block's forward pass of a microbatch. Each half of
 // the backward pass is as much as the forward pass; the head runs with the last stage's input gradient, and so does
 // what is computed again.
 Costs counted_costs(const ModelPlan& plan) {
-  const PartCosts parts = part_costs(plan.config, plan.sequence);
+  const PartCosts parts = part_costs(*plan.model, plan.sequence);
+  const double unit = parts.blocks.front();
   const double again =
-      recompute_cost(plan).flops * plan.cut.tensor / (parts.block * static_cast<double>(plan.micro * plan.sequence));
+      recompute_cost(plan).flops * plan.cut.tensor / (unit * static_cast<double>(plan.micro * plan.sequence));
   Costs costs;
   for (const StagePart& part : plan.parts) {
-    const double embedding = part.embedding ? parts.embedding / parts.block : 0;
-    const double head = part.head ? parts.head / parts.block : 0;
-    costs.stages.push_back({.forward = part.blocks + embedding,
-                            .input_gradient = part.blocks * (1 + again) + embedding + 2 * head,
-                            .weight_gradient = part.blocks + head});
+    const double embedding = part.embedding ? parts.embedding / unit : 0;
+    const double head = part.head ? parts.head / unit : 0;
+    double blocks = 0;
+    for (int b = part.first_block; b < part.first_block + part.blocks; ++b)
+      blocks += parts.blocks[static_cast<std::size_t>(b)] / unit;
+    costs.stages.push_back({.forward = blocks + embedding,
+                            .input_gradient = blocks + part.blocks * again + embedding + 2 * head,
+                            .weight_gradient = blocks + head});
   }
   return costs;
 }

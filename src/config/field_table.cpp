@@ -171,12 +171,13 @@ std::string FieldTable::where(std::string_view key) const {
   return found == given_.end() ? deck_name_ : found->second.place;
 }
 
-std::string FieldTable::echo() const {
+std::string FieldTable::echo(const std::function<bool(std::string_view key)>& belongs) const {
   std::string text;
   for (const std::string& section : sections_) {
     text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", section);
     for (const Field& field : fields_) {
       if (field.section() != section || (field.is_required() && !usable({field.key()}))) continue;
+      if (belongs && !belongs(field.key())) continue;
       text += fmt::format("{} = {}\n", field.name(), toml_text(field.value()));
     }
   }

@@ -10,6 +10,7 @@
 //   };
 
 #include <deque>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -47,8 +48,8 @@ class FieldTable {
   std::string where(std::string_view key) const;
 
   /// The present values as TOML text, in order of declaration; reading it back gives equal values, doubles bit for bit.
-  /// A required key that was not given is left out.
-  std::string echo() const;
+  /// A required key that was not given is left out, and so is a key that `belongs` (to what the deck describes) denies.
+  std::string echo(const std::function<bool(std::string_view key)>& belongs = {}) const;
 
   /// All keys by section, with type, default, unit, meaning and rules, for a terminal of 100 columns.
   std::string explain() const;

@@ -5,7 +5,7 @@
 #include <array>
 #include <span>
 
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace penstock {
 namespace {

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <span>
 
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 #include "data/token_file_header.hpp"
 
 namespace penstock {

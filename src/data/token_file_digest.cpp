@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/random.hpp"
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 #include "data/token_file_header.hpp"
 
 namespace penstock {

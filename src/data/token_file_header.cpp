@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/random.hpp"
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace penstock {
 namespace {

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 #include "data/token_file_header.hpp"
 
 namespace penstock {

@@ -8,7 +8,7 @@
 #include <system_error>
 
 #include "base/error.hpp"
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 #include "data/file_start.hpp"
 #include "data/token_file_header.hpp"
 #include "data/token_file_writer.hpp"

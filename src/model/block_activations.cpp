@@ -1,46 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/block_activations.hpp"
 
+#include "base/error.hpp"
+
 namespace penstock {
 
 namespace {
 
 struct Size {
-  DType type;
-  Shape extents;
+  DType type = DType::float32;
+  Shape extents = {};  ///< none: the branch has no such tensor
 };
-Size stream(const ModelShape& shape) { return {shape.cut.compute, {shape.rows(), shape.width()}}; }
-Size statistic(const ModelShape& shape) { return {DType::float32, {shape.rows()}}; }
-Size all_rows(const ModelShape& shape) { return {shape.cut.compute, {shape.tokens(), shape.width()}}; }
-Size three_heads(const ModelShape& shape) { return {shape.cut.compute, {shape.tokens(), 3 * shape.head_width()}}; }
-Size heads(const ModelShape& shape) { return {shape.cut.compute, {shape.tokens(), shape.head_width()}}; }
-Size head_rows(const ModelShape& shape) { return {DType::float32, {shape.samples, shape.heads(), shape.sequence}}; }
-Size hidden(const ModelShape& shape) { return {shape.cut.compute, {shape.tokens(), shape.hidden()}}; }
+Size stream(const ModelShape& shape, const BranchDescription&) { return {shape.cut.compute, {shape.rows(), shape.width()}}; }
+Size statistic(const ModelShape& shape, const BranchDescription&) { return {DType::float32, {shape.rows()}}; }
+Size mean(const ModelShape& shape, const BranchDescription& branch) {
+  return shape.model->norm == NormKind::layer ? statistic(shape, branch) : Size{};
+}
+Size all_rows(const ModelShape& shape, const BranchDescription&) { return {shape.cut.compute, {shape.tokens(), shape.width()}}; }
+Size inner(const ModelShape& shape, const BranchDescription& branch) {
+  return {shape.cut.compute, {shape.tokens(), shape.inner_channels(branch)}};
+}
+Size core(const ModelShape& shape, const BranchDescription& branch) {
+  return {shape.cut.compute, {shape.tokens(), shape.core_channels(branch)}};
+}
+Size rotated(const ModelShape& shape, const BranchDescription& branch) {
+  return branch.attention() && branch.attention()->rotates_apart() ? inner(shape, branch) : Size{};
+}
+Size head_norms(const ModelShape& shape, const BranchDescription& branch) {
+  const AttentionCore* attention = branch.attention();
+  if (!attention || !attention->query_key_norm) return {};
+  return {DType::float32, {shape.tokens(), shape.heads(*attention) + shape.kv_heads(*attention)}};
+}
+Size head_rows(const ModelShape& shape, const BranchDescription& branch) {
+  if (!branch.attention()) return {};
+  return {DType::float32, {shape.samples, shape.heads(*branch.attention()), shape.sequence}};
+}
 
-/// A tensor of a block: the part it belongs to, its size, and the share of the memory plan it is counted in.
+/// A tensor of a branch: the part it belongs to, its size, and whether the memory plan counts it as the branch's own.
 struct Member {
-  TensorView BlockActivations::*tensor;
-  BlockPart part;
-  Size (*size)(const ModelShape&);
-  std::string_view share;
+  TensorView BranchActivations::*tensor;
+  BranchPart part;
+  Size (*size)(const ModelShape&, const BranchDescription&);
+  bool inside;
 };
-using A = BlockActivations;
+using A = BranchActivations;
 constexpr Member members[] = {
-    {&A::x, BlockPart::input, stream, "outside"},
-    {&A::attention_mean, BlockPart::attention_norm, statistic, "outside"},
-    {&A::attention_rstd, BlockPart::attention_norm, statistic, "outside"},
-    {&A::attention_input, BlockPart::attention_norm, stream, "outside"},
-    {&A::attention_tokens, BlockPart::attention_tokens, all_rows, "outside"},
-    {&A::qkv, BlockPart::qkv, three_heads, "attention"},
-    {&A::attended, BlockPart::attention, heads, "attention"},
-    {&A::log_sum_exp, BlockPart::attention, head_rows, "attention"},
-    {&A::middle, BlockPart::middle, stream, "outside"},
-    {&A::mlp_mean, BlockPart::mlp_norm, statistic, "outside"},
-    {&A::mlp_rstd, BlockPart::mlp_norm, statistic, "outside"},
-    {&A::mlp_input, BlockPart::mlp_norm, stream, "outside"},
-    {&A::mlp_tokens, BlockPart::mlp_tokens, all_rows, "outside"},
-    {&A::pre_activation, BlockPart::pre_activation, hidden, "mlp"},
-    {&A::hidden, BlockPart::hidden, hidden, "mlp"},
+    {&A::x, BranchPart::input, stream, false},       {&A::mean, BranchPart::norm, mean, false},
+    {&A::rstd, BranchPart::norm, statistic, false},  {&A::normalized, BranchPart::norm, stream, false},
+    {&A::tokens, BranchPart::tokens, all_rows, false}, {&A::inner, BranchPart::inner, inner, true},
+    {&A::rotated, BranchPart::core, rotated, true}, {&A::head_rstd, BranchPart::core, head_norms, true},
+    {&A::core, BranchPart::core, core, true},        {&A::statistics, BranchPart::core, head_rows, true},
 };
 
 }  // namespace
@@ -48,18 +57,24 @@ constexpr Member members[] = {
 BlockActivations take_activations(const ModelShape& shape, BlockParts parts, MemoryUse use, Arena& arena,
                                   const BlockActivations& otherwise) {
   BlockActivations taken = otherwise;
-  for (const Member& member : members) {
-    if (!parts.has(member.part)) continue;
-    const Size size = member.size(shape);
-    taken.*member.tensor = arena.take(use, size.type, size.extents, member.share);
-  }
+  const std::vector<BranchDescription>& branches = shape.branches();
+  ensure(branches.size() <= most_branches, "a block has more branches than most_branches");
+  for (std::size_t b = 0; b < branches.size(); ++b)
+    for (const Member& member : members) {
+      if (!parts.has({b, member.part})) continue;
+      const Size size = member.size(shape, branches[b]);
+      if (size.extents.dimensions() == 0) continue;
+      taken[b].*member.tensor =
+          arena.take(use, size.type, size.extents, member.inside ? std::string_view(branches[b].name) : "outside");
+    }
   return taken;
 }
 
 BlockActivations laid_over(const BlockActivations& below, const BlockActivations& above) {
   BlockActivations both = below;
-  for (const Member& member : members)
-    if ((above.*member.tensor).present()) both.*member.tensor = above.*member.tensor;
+  for (std::size_t b = 0; b < most_branches; ++b)
+    for (const Member& member : members)
+      if ((above[b].*member.tensor).present()) both[b].*member.tensor = above[b].*member.tensor;
   return both;
 }
 

@@ -1,29 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a block's forward pass leaves for its backward pass. N tokens of the microbatch, R rows here, C channels,
-// B samples of T positions, F local hidden channels.
+// B samples of T positions.
+
+#include <array>
 
 #include "model/recompute.hpp"
 #include "tensor/arena.hpp"
 
 namespace penstock {
 
-/// Of one microbatch. Where the tensors of a part lie, the policy decides: in a memory of each microbatch's own, or in
-/// one that all blocks fill in turn.
+/// Of one branch and one microbatch. Where the tensors of a part lie, the policy decides: in a memory of each microbatch's
+/// own, or in one that all blocks fill in turn.
+struct BranchActivations {
+  TensorView x;           ///< [R, C] the stream before the branch
+  TensorView mean, rstd;  ///< [R] float32
+  TensorView normalized;  ///< [R, C]
+  TensorView tokens;      ///< [N, C] the same of all tensor ranks; may be absent
+  TensorView inner;       ///< [N, inner channels] of the first product; a split backward may put its gradient there
+  TensorView rotated;     ///< [N, inner channels] what attention reads, where that is not `inner`
+  TensorView head_rstd;   ///< [N, local heads of q and k] float32, of norms of heads; else absent
+  TensorView core;        ///< [N, core channels]
+  TensorView statistics;  ///< [B, local heads, T] float32, log-sum-exp of attention; absent in an MLP
+};
+
 struct BlockActivations {
-  TensorView x;                               ///< [R, C] the block's input
-  TensorView attention_mean, attention_rstd;  ///< [R] float32
-  TensorView attention_input;                 ///< [R, C] normalized
-  TensorView attention_tokens;                ///< [N, C] the same of all tensor ranks; may be absent
-  TensorView qkv;                             ///< [N, 3 * local heads' channels]
-  TensorView attended;                        ///< [N, local heads' channels]
-  TensorView log_sum_exp;                     ///< [B, local heads, T] float32
-  TensorView middle;                          ///< [R, C] after the attention branch joined
-  TensorView mlp_mean, mlp_rstd;              ///< [R] float32
-  TensorView mlp_input;                       ///< [R, C] normalized
-  TensorView mlp_tokens;                      ///< [N, C] the same of all tensor ranks; may be absent
-  TensorView pre_activation;                  ///< [N, F]; a split backward puts its gradient there
-  TensorView hidden;                          ///< [N, F] after GELU
+  std::array<BranchActivations, most_branches> branches;
+
+  BranchActivations& operator[](std::size_t branch) { return branches[branch]; }
+  const BranchActivations& operator[](std::size_t branch) const { return branches[branch]; }
+  /// [R, C] the block's input.
+  const TensorView& input() const { return branches.front().x; }
 };
 
 /// Tensors of `parts` from the arena; those of the other parts are `otherwise`'s.

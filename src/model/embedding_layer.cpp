@@ -2,6 +2,7 @@
 #include "model/embedding_layer.hpp"
 
 #include "ops/embedding.hpp"
+#include "ops/layer_norm.hpp"
 
 namespace penstock {
 
@@ -14,9 +15,9 @@ constexpr std::size_t embedding_use = 0;
 
 EmbeddingLayer::EmbeddingLayer(ModelContext& context, Arena& arena)
     : context_(&context),
-      dropout_(context.dropout("embedding", context.shape().config.dropout_embedding)),
+      dropout_(context.dropout("embedding", context.shape().model->dropout_embedding)),
       token_(context.parameter("embedding.token.weight", embedding_use)),
-      position_(context.parameter("embedding.position.weight")),
+      position_(context.shape().model->learned_positions ? context.parameter("embedding.position.weight") : Parameter{}),
       // One rank holds a token's row and the others add zeros: the sum is exact in any type.
       tokens_(arena.take(MemoryUse::buffers, context.shape().cut.compute,
                          {context.shape().tokens(), context.shape().width()})) {}
@@ -26,22 +27,31 @@ void EmbeddingLayer::forward(const MicrobatchView& microbatch, TensorView out, b
                                      .weight = token_.value,
                                      .first_token = context_->shape().first_token(),
                                      .out = tokens_});
-  ops::position_embedding(context_->queue(), {.token = context_->sum_partials(tokens_),
-                                              .weight = position_.value,
-                                              .out = out,
-                                              .dropout = with_dropout ? dropout_ : ops::Dropout{},
-                                              .rows = context_->token_rows(microbatch)});
+  const TensorView own = context_->sum_partials(tokens_);
+  const ops::Dropout dropout = with_dropout ? dropout_ : ops::Dropout{};
+  const ops::TokenRows rows = context_->token_rows(microbatch);
+  if (position_.value.present())
+    ops::position_embedding(context_->queue(),
+                            {.token = own, .weight = position_.value, .out = out, .dropout = dropout, .rows = rows});
+  else
+    ops::residual(context_->queue(),
+                  {.residual = {}, .branch = own, .bias = {}, .out = out, .dropout = dropout, .rows = rows});
   context_->record({"embedding"}, microbatch, out);
 }
 
 void EmbeddingLayer::gradient(const MicrobatchView& microbatch, TensorView gradient, bool accumulate) const {
   context_->record({"embedding.gradient"}, microbatch, gradient);
-  ops::position_embedding_gradient(context_->queue(), {.dout = gradient,
-                                                       .dtoken = gradient,
-                                                       .dweight = position_.gradient,
-                                                       .dropout = dropout_,
-                                                       .rows = context_->token_rows(microbatch),
-                                                       .accumulate = accumulate});
+  const ops::TokenRows rows = context_->token_rows(microbatch);
+  if (position_.value.present())
+    ops::position_embedding_gradient(context_->queue(), {.dout = gradient,
+                                                         .dtoken = gradient,
+                                                         .dweight = position_.gradient,
+                                                         .dropout = dropout_,
+                                                         .rows = rows,
+                                                         .accumulate = accumulate});
+  else if (dropout_.active())
+    ops::dropout_gradient(context_->queue(),
+                          {.dout = gradient, .dbranch = gradient, .dropout = dropout_, .rows = rows});
   ops::embedding_gradient(context_->queue(),
                           {.tokens = microbatch.tokens,
                            .dout = context_->gather_rows(gradient, context_->scratch().gathered_gradient),

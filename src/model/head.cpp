@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/head.hpp"
 
-#include "ops/layer_norm.hpp"
 #include "ops/softmax_loss.hpp"
 #include "ops/sum.hpp"
 
@@ -12,13 +11,17 @@ namespace {
 // Of the token table's two uses; the embedding is the other.
 constexpr std::size_t head_use = 1;
 
+Parameter weight_of(const ModelContext& context) {
+  return context.shape().model->tied ? context.parameter("embedding.token.weight", head_use)
+                                     : context.parameter("head.weight");
+}
+
 }  // namespace
 
 Head::Head(ModelContext& context, int held, Arena& arena)
     : context_(&context),
-      token_(context.parameter("embedding.token.weight", head_use)),
-      norm_weight_(context.parameter("final_norm.weight")),
-      norm_bias_(context.parameter("final_norm.bias")) {
+      token_(weight_of(context)),
+      norm_(context, "final_norm") {
   const ModelShape& shape = context.shape();
   const auto take = [&](DType type, const Shape& extents) {
     return arena.take(MemoryUse::activations, type, extents, "head");
@@ -29,7 +32,7 @@ Head::Head(ModelContext& context, int held, Arena& arena)
     if (shape.cut_rows()) place.gathered = take(shape.cut.compute, {shape.tokens(), shape.width()});
     place.logits = take(shape.cut.compute, {shape.tokens(), shape.vocabulary_rows()});
   }
-  mean_ = take(DType::float32, {shape.rows()});
+  if (shape.model->norm == NormKind::layer) mean_ = take(DType::float32, {shape.rows()});
   rstd_ = take(DType::float32, {shape.rows()});
   if (shape.cut.tensor > 1) statistics_ = take(DType::float32, {shape.cut.tensor, shape.tokens(), 3});
   loss_ = take(DType::float32, {shape.tokens()});
@@ -44,6 +47,10 @@ ops::LinearShape Head::logits_product(const ModelShape& shape) {
           .dx = shape.partial()};
 }
 
+StreamNorm::Places Head::norm_places(TensorView x, const Held& to) const {
+  return {.x = x, .y = to.normalized, .mean = mean_, .rstd = rstd_};
+}
+
 void Head::evaluate(const MicrobatchView& microbatch, TensorView x, double* loss_sum) const {
   loss(microbatch, x, held(0), 1.0F, false, loss_sum);
 }
@@ -52,12 +59,7 @@ void Head::loss(const MicrobatchView& microbatch, TensorView x, const Held& to, 
                 double* loss_sum) const {
   const ModelShape& shape = context_->shape();
   Queue& queue = context_->queue();
-  ops::layer_norm(queue, {.x = x,
-                          .weight = norm_weight_.value,
-                          .bias = norm_bias_.value,
-                          .y = to.normalized,
-                          .mean = mean_,
-                          .rstd = rstd_});
+  norm_.apply(norm_places(x, to));
   ops::linear(queue, {.x = context_->gather_rows(to.normalized, to.gathered),
                       .weight = token_.value,
                       .bias = {},
@@ -108,16 +110,8 @@ void Head::input_gradient(const MicrobatchView& microbatch, TensorView x, int he
   ops::linear_input_gradient(
       context_->queue(),
       {.dy = to.logits, .weight = token_.value, .dx = context_->scratch().partial, .pre_activation = {}});
-  ops::layer_norm_gradient(context_->queue(), {.dy = context_->sum_partials(context_->scratch().partial),
-                                               .x = x,
-                                               .weight = norm_weight_.value,
-                                               .mean = mean_,
-                                               .rstd = rstd_,
-                                               .residual_gradient = {},
-                                               .dx = gradient,
-                                               .dweight = norm_weight_.gradient,
-                                               .dbias = norm_bias_.gradient,
-                                               .accumulate = accumulate.norms});
+  norm_.gradient(norm_places(x, to), context_->sum_partials(context_->scratch().partial), {}, gradient,
+                 accumulate.norms);
 }
 
 void Head::weight_gradient(int held_index, Accumulate accumulate) const {

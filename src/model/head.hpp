@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The end of the model: final norm, logits by the tied token table (cut by vocabulary), cross-entropy.
+// The end of the model: final norm, logits by the token table or a weight of its own (cut by vocabulary), cross-entropy.
 // It runs with the last stage's input gradient, not with its forward pass, so that logits are kept from there to the
 // weight gradient only: one buffer of them serves any number of microbatches in flight, unless the schedule defers
 // weight gradients. N tokens of the microbatch, R rows here, C channels, V local vocabulary rows.
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "model/backward.hpp"
-#include "model/model_context.hpp"
+#include "model/stream_norm.hpp"
 #include "ops/linear.hpp"
 
 namespace penstock {
@@ -17,7 +17,7 @@ class Head {
  public:
   /// `held`: microbatches that wait for their weight gradient at once.
   Head(ModelContext& context, int held, Arena& arena);
-  /// The product with the token table.
+  /// The product with its weight.
   static ops::LinearShape logits_product(const ModelShape& shape);
 
   /// From x [R, C]: adds the microbatch's losses (nats, one a token) to *loss_sum (device memory).
@@ -37,13 +37,15 @@ class Head {
     TensorView logits;      ///< [N, V], then their gradient
   };
   const Held& held(int index) const { return held_[static_cast<std::size_t>(index)]; }
+  StreamNorm::Places norm_places(TensorView x, const Held& to) const;
   void loss(const MicrobatchView& microbatch, TensorView x, const Held& to, float scale, bool with_gradient,
             double* loss_sum) const;
   /// Where ranks share the vocabulary they exchange what their columns come to.
   void loss_of_cut_logits(const MicrobatchView& microbatch, TensorView logits, float scale, bool with_gradient) const;
 
   ModelContext* context_;
-  Parameter token_, norm_weight_, norm_bias_;
+  Parameter token_;  ///< the token table, or a weight of the head's own
+  StreamNorm norm_;
   std::vector<Held> held_;
   TensorView mean_, rstd_;  ///< [R] float32
   TensorView statistics_;   ///< [tensor ranks, N, 3] float32; absent where the vocabulary is not cut

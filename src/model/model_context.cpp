@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model_context.hpp"
 
+#include <algorithm>
+
 namespace penstock {
 
 ModelScratch::ModelScratch(const ModelShape& shape, Arena& arena) {
@@ -10,7 +12,10 @@ ModelScratch::ModelScratch(const ModelShape& shape, Arena& arena) {
     gathered_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {tokens, width});
   }
   partial = arena.take(MemoryUse::buffers, shape.partial(), {tokens, width});
-  attention_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {tokens, shape.head_width()});
+  std::int64_t widest = 0;
+  for (const BranchDescription& branch : shape.branches())
+    if (!branch.activation_in_products()) widest = std::max(widest, shape.core_channels(branch));
+  core_gradient = arena.take(MemoryUse::buffers, shape.cut.compute, {tokens, widest});
   remade = take_activations(shape, remade_parts(shape), MemoryUse::buffers, arena);
 }
 

@@ -6,6 +6,7 @@
 #include "device/queue.hpp"
 #include "model/block_activations.hpp"
 #include "model/model_shape.hpp"
+#include "model/rotary_tables.hpp"
 #include "model/taps.hpp"
 #include "ops/dropout.hpp"
 #include "parameter/block_watch.hpp"
@@ -21,7 +22,7 @@ struct ModelScratch {
   TensorView gathered;            ///< [N, C] rows of all tensor ranks; absent where rows are not cut
   TensorView gathered_gradient;   ///< [N, C] likewise
   TensorView partial;             ///< [N, C] a product that still has to be added across the tensor axis
-  TensorView attention_gradient;  ///< [N, local heads' channels]
+  TensorView core_gradient;       ///< [N, channels of the widest core that has a gradient of its own]
   BlockActivations remade;        ///< the parts of one block that are computed again
 };
 
@@ -51,12 +52,13 @@ class ModelContext {
  public:
   /// `queue` and `tensor_axis` may be null where nothing will be computed (a planning arena).
   ModelContext(const ModelShape& shape, std::uint64_t seed, Queue* queue, Communicator* tensor_axis,
-               ParameterSet& parameters, ModelScratch& scratch)
+               ParameterSet& parameters, const RotaryTables& rotary, ModelScratch& scratch)
       : shape_(shape),
         seed_(seed),
         queue_(queue),
         tensor_axis_(tensor_axis),
         parameters_(&parameters),
+        rotary_(&rotary),
         scratch_(&scratch) {}
 
   const ModelShape& shape() const { return shape_; }
@@ -79,6 +81,9 @@ class ModelContext {
   TensorView sum_partials(TensorView partial) const;
   /// All tensor ranks' pieces, in coordinate order; `all` [ranks, ...], own part filled.
   void exchange(TensorView own_part, TensorView all) const;
+
+  /// [T, D] float32, of an attention that rotates.
+  TensorView rotary_table(const AttentionCore& attention) const { return rotary_->of(attention); }
 
   ops::Dropout dropout(const std::string& site, double probability) const {
     return {.probability = probability, .key = random_key(seed_, site)};
@@ -104,6 +109,7 @@ class ModelContext {
   Queue* queue_;
   Communicator* tensor_axis_;
   ParameterSet* parameters_;
+  const RotaryTables* rotary_;
   ModelScratch* scratch_;
   BlockWatch* watch_ = nullptr;
   TapSink* taps_ = nullptr;

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "model/model_config.hpp"
+#include "model/description.hpp"
 #include "tensor/dtype.hpp"
 
 namespace penstock {
@@ -28,7 +28,7 @@ enum class Recompute {
 };
 
 struct ModelShape {
-  ModelConfig config;
+  const ModelDescription* model;  ///< outlives the shape
   ModelCut cut;
   Recompute recompute = Recompute::none;
   int tensor_coordinate = 0;
@@ -41,19 +41,25 @@ struct ModelShape {
     return cut_rows() ? tokens() / cut.tensor : tokens();
   }  ///< R, of the residual stream here
   std::int64_t first_row() const { return cut_rows() ? rows() * tensor_coordinate : 0; }
-  std::int64_t width() const { return config.width; }                           ///< C
-  std::int64_t heads() const { return config.heads / cut.tensor; }              ///< local
-  std::int64_t head_width() const { return heads() * config.head_channels(); }  ///< local heads' channels
-  std::int64_t hidden() const { return config.hidden() / cut.tensor; }          ///< local
+  std::int64_t width() const { return model->width; }  ///< C
+  /// Of a block's memory: all kinds of blocks are alike in that.
+  const std::vector<BranchDescription>& branches() const { return model->kinds.front().branches; }
+  /// Channels on this rank, of the product that a branch begins with, and of the core.
+  std::int64_t inner_channels(const BranchDescription& branch) const { return branch.in.outputs(cut.tensor); }
+  std::int64_t core_channels(const BranchDescription& branch) const { return branch.core_channels() / cut.tensor; }
+  std::int64_t heads(const AttentionCore& attention) const { return attention.heads / cut.tensor; }  ///< local
+  std::int64_t kv_heads(const AttentionCore& attention) const {                                     ///< local
+    return attention.kv_heads < cut.tensor ? 1 : attention.kv_heads / cut.tensor;
+  }
   /// Rows of the token table here, padding included: the table is padded to a multiple of 128, whatever the mesh.
   std::int64_t vocabulary_rows() const { return (padded_vocabulary() + cut.tensor - 1) / cut.tensor; }
   std::int64_t first_token() const { return vocabulary_rows() * tensor_coordinate; }
   /// Real tokens among the local rows.
   std::int64_t vocabulary_columns() const {
-    const std::int64_t left = config.vocabulary - first_token();
+    const std::int64_t left = model->vocabulary - first_token();
     return left < 0 ? 0 : left < vocabulary_rows() ? left : vocabulary_rows();
   }
-  std::int64_t padded_vocabulary() const { return (config.vocabulary + 127) / 128 * 128; }
+  std::int64_t padded_vocabulary() const { return (model->vocabulary + 127) / 128 * 128; }
   /// Partial sums go across ranks in float32; with nobody to add to, a product is written as what it is.
   DType partial() const { return cut.tensor > 1 ? DType::float32 : cut.compute; }
 };

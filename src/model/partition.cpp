@@ -35,14 +35,8 @@ void refuse_more_stages_than_blocks(int blocks, int stages) {
 
 }  // namespace
 
-PartCosts part_costs(const ModelConfig& model, std::int64_t sequence) {
-  const auto width = static_cast<double>(model.width);
-  return {.embedding = 8 * width,
-          .block = 24 * width * width + 2 * static_cast<double>(sequence + 1) * width,
-          .head = 2 * width * static_cast<double>(model.vocabulary)};
-}
-
-std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCosts& costs) {
+std::vector<StagePart> balanced_partition(int stages, const PartCosts& costs) {
+  const int blocks = static_cast<int>(costs.blocks.size());
   refuse_more_stages_than_blocks(blocks, stages);
   struct Best {
     double largest = std::numeric_limits<double>::infinity();
@@ -52,6 +46,11 @@ std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCost
       return largest < other.largest || (largest == other.largest && squares < other.squares);
     }
   };
+  std::vector<double> sums{0};  // of the first b blocks
+  for (const double cost : costs.blocks) sums.push_back(sums.back() + cost);
+  const auto cost_of_run = [&](int begin, int end) {
+    return sums[static_cast<std::size_t>(end)] - sums[static_cast<std::size_t>(begin)];
+  };
   // best[s][b]: the first s + 1 stages hold b blocks.
   std::vector<std::vector<Best>> best(static_cast<std::size_t>(stages),
                                       std::vector<Best>(static_cast<std::size_t>(blocks) + 1));
@@ -59,7 +58,7 @@ std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCost
     for (int b = s + 1; b <= blocks - (stages - 1 - s); ++b)
       for (int own = 1; own <= b - s; ++own) {
         if (s == 0 && own != b) continue;
-        const double cost = own * costs.block + (s == 0 ? costs.embedding : 0) + (s == stages - 1 ? costs.head : 0);
+        const double cost = cost_of_run(b - own, b) + (s == 0 ? costs.embedding : 0) + (s == stages - 1 ? costs.head : 0);
         Best& known = best[static_cast<std::size_t>(s)][static_cast<std::size_t>(b)];
         if (cost > known.largest) break;  // and so are those of more blocks
         const Best before =

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/model_config.hpp"
+#include "model/description.hpp"
 
 namespace penstock {
 
@@ -19,19 +19,9 @@ struct StagePart {
   bool operator==(const StagePart&) const = default;
 };
 
-/// Floating-point operations of the forward pass, per token, of the parts a stage is made of.
-struct PartCosts {
-  double embedding = 0;
-  double block = 0;
-  double head = 0;
-};
-/// Block: 24 C^2 of the products and 2 (T + 1) C of causal attention; head: 2 C V; embedding: reading and adding rows,
-/// counted as 8 C. (Narayanan et al., arXiv 2104.04473, appendix; causal attention counted at half.)
-PartCosts part_costs(const ModelConfig& model, std::int64_t sequence);
-
 /// The partition whose costliest stage is cheapest; among equals the one whose stages are most even (least sum of
 /// squared costs). Every stage holds at least one block. Throws InputError when there are more stages than blocks.
-std::vector<StagePart> balanced_partition(int blocks, int stages, const PartCosts& costs);
+std::vector<StagePart> balanced_partition(int stages, const PartCosts& costs);
 
 /// The partition a deck spells out: blocks of each stage. Throws InputError when it does not fit.
 std::vector<StagePart> given_partition(int blocks, int stages, const std::vector<std::int64_t>& blocks_of_stage);

@@ -6,7 +6,7 @@
 // Collectives of the tensor axis in a block's forward pass, where rows are cut: gather, sum, gather, sum. The second
 // sum is never needed again. Every policy's backward pass needs both gathers once: `none` for the weight gradients (it
 // keeps own rows only), `block` before it computes again, and its weight gradients find them gathered. So what is left
-// is the first sum: `block` takes it again, `block_local` keeps it, as the `middle` that it joined, and sends what
+// is the first sum: `block` takes it again, `block_local` keeps it, as the stream that it joined, and sends what
 // `none` sends.
 
 #include <cstdint>
@@ -17,22 +17,22 @@
 
 namespace penstock {
 
-/// What a block's backward pass reads of its forward pass, in the order of computing. (The product behind the MLP's
-/// hidden layer is none of it: nothing reads its result but the next block.)
-enum class BlockPart : unsigned {
-  input,             ///< of the block
-  attention_norm,    ///< normalized rows, mean, reciprocal deviation (8 bytes a row, and made with the rows again)
-  attention_tokens,  ///< normalized rows of all tensor ranks: a gather, where rows are cut
-  qkv,
-  attention,       ///< out, log-sum-exp
-  middle,          ///< the attention branch, summed over the tensor ranks, has joined the stream
-  mlp_norm,        ///< as attention_norm
-  mlp_tokens,      ///< as attention_tokens
-  pre_activation,  ///< the MLP before GELU
-  hidden,          ///< and after it
+/// What a block's backward pass reads of a branch's forward pass, in the order of computing. (The product that ends the last
+/// branch is none of it: nothing reads its result but the next block.)
+enum class BranchPart : unsigned {
+  input,   ///< the stream before the branch: the block's input, or where an earlier branch has joined it
+  norm,    ///< normalized rows and their statistics (at most 8 bytes a row, and made with the rows again)
+  tokens,  ///< normalized rows of all tensor ranks: a gather, where rows are cut
+  inner,   ///< what the branch's first product makes: q, k and v, or the MLP before its activation
+  core,    ///< attention's output and log-sum-exp, or the MLP after its activation
 };
 
-/// A set of them.
+struct BlockPart {
+  std::size_t branch = 0;
+  BranchPart part = BranchPart::input;
+};
+
+/// A set of parts of a block.
 class BlockParts {
  public:
   constexpr BlockParts(std::initializer_list<BlockPart> parts) {
@@ -46,7 +46,10 @@ class BlockParts {
 
  private:
   constexpr explicit BlockParts(unsigned bits) : bits_(bits) {}
-  static constexpr unsigned bit(BlockPart part) { return 1U << static_cast<unsigned>(part); }
+  static constexpr unsigned bit(BlockPart part) {
+    constexpr unsigned parts_of_a_branch = 5;
+    return 1U << (static_cast<unsigned>(part.branch) * parts_of_a_branch + static_cast<unsigned>(part.part));
+  }
   unsigned bits_ = 0;
 };
 
@@ -60,15 +63,15 @@ BlockParts remade_parts(const ModelShape& shape);
 /// What the weight gradient reads of them: a split backward holds it from I to W, so that nothing is computed thrice.
 BlockParts held_parts(const ModelShape& shape);
 
-/// Whether GELU is an operation of its own, so that it can be computed again without its product. Then it is one in the
-/// forward pass, too: a product that has GELU in it need not have the same bits.
-bool has_gelu_apart(const ModelShape& shape);
+/// Whether a branch's activation is an operation of its own. Where it could be part of a product, it is one if it is
+/// computed again without its product, and then in the forward pass, too: the product need not have the same bits.
+bool has_activation_apart(const ModelShape& shape, std::size_t branch);
 
 /// What the policy adds to one block's passes of one microbatch on this rank, against `none`.
 struct RecomputeCost {
   double flops = 0;  ///< of products and attention, counted as in part_costs
-  /// That norms, the sum before one, and a GELU apart read and write, each tensor once; what products and attention
-  /// move is in their time. A GELU apart also reads its input in the forward pass.
+  /// That norms, the sum before one, and an activation apart read and write, each tensor once; what products and attention
+  /// move is in their time. An activation that was taken out of its product also reads its input in the forward pass.
   std::int64_t bytes_moved = 0;
   std::int64_t bytes_sent = 0;  ///< on the tensor axis
 };

@@ -22,7 +22,7 @@ void Stage::forward(const MicrobatchView& microbatch, const StagePlaces& at, Ten
   if (embedding_) embedding_->forward(microbatch, input(at), training);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (BlockWatch* watch = context_->watch()) watch->before_weights(number(i));
-    blocks_[i].forward(microbatch, kept(at, i), i + 1 < blocks_.size() ? kept(at, i + 1).x : last,
+    blocks_[i].forward(microbatch, kept(at, i), i + 1 < blocks_.size() ? kept(at, i + 1).input() : last,
                        training ? Pass::training : Pass::evaluation);
   }
   if (head_ && purpose == Purpose::evaluation) head_->evaluate(microbatch, last, loss_sum);

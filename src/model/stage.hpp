@@ -46,7 +46,7 @@ class Stage {
   const StagePart& part() const { return part_; }
 
   /// [R, C] where the stage before puts this stage's input; not used on the first stage.
-  TensorView input(const StagePlaces& at) const { return kept(at, 0).x; }
+  TensorView input(const StagePlaces& at) const { return kept(at, 0).input(); }
 
   /// Computes the blocks; the stage's output goes to `output` [R, C] (kept by the stage itself on the last).
   /// For evaluation the last stage adds the losses to *loss_sum.

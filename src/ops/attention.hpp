@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Causal self-attention on packed q, k, v (Vaswani et al., arXiv 1706.03762; backward from the kept log-sum-exp as in
-// Dao et al., arXiv 2205.14135). B samples, T positions, H local heads of D channels.
-// For head h and query t: p = softmax over keys s <= t of (q_t . k_s / sqrt(D)); out_t = sum_s dropout(p)_s v_s.
+// Dao et al., arXiv 2205.14135). B samples, T positions, H local heads of D channels; k and v have K heads of their
+// own, each of which serves H / K neighbouring heads of q (grouped queries: Ainslie et al., arXiv 2305.13245). For head
+// h and query t: p = softmax over the keys s that t sees of (q_t . k_s / sqrt(D)); out_t = sum_s dropout(p)_s v_s with
+// k and v of head h / (H / K). Query t sees s <= t, with a window W only s > t - W: itself and the W - 1 positions
+// before (as Hugging Face's Mistral: sliding_window_overlay).
 
 #include "device/queue.hpp"
 #include "ops/dropout.hpp"
@@ -17,12 +20,22 @@ struct AttentionShape {
   std::int64_t channels = 1;    ///< D, of a head; any positive number
   std::int64_t first_head = 0;  ///< global index of local head 0, for the dropout masks
   bool repeatable = true;       ///< the gradient's bits repeat; false lets a library add in the order that comes
+  std::int64_t kv_heads = 0;    ///< K, local, a divisor of H; 0: H
+  std::int64_t window = 0;      ///< W; 0: none
+
+  constexpr std::int64_t key_heads() const { return kv_heads > 0 ? kv_heads : heads; }          ///< K
+  constexpr std::int64_t heads_of_a_key() const { return heads / key_heads(); }                 ///< H / K
+  constexpr std::int64_t packed_width() const { return (heads + 2 * key_heads()) * channels; }  ///< of a row of q, k, v
+  /// The first position that a query sees.
+  constexpr std::int64_t first_key(std::int64_t query) const {
+    return window > 0 && query >= window ? query - window + 1 : 0;
+  }
 };
 
 struct Attention {
   AttentionShape shape;
-  TensorView qkv;          ///< [B * T, 3 * H * D]: a row holds q of all heads, then k, then v; float32 or bfloat16
-  TensorView out;          ///< [B * T, H * D], type of qkv
+  TensorView qkv;  ///< [B * T, (H + 2 * K) * D]: a row holds q of all heads, then k, then v; float32 or bfloat16
+  TensorView out;  ///< [B * T, H * D], type of qkv
   TensorView log_sum_exp;  ///< [B, H, T] float32, of the scaled scores, kept for the backward pass
   Dropout dropout;
   const std::uint64_t* first_sample = nullptr;  ///< device memory: sample number of sample 0
@@ -31,11 +44,11 @@ void attention(Queue& queue, const Attention& arguments);
 
 struct AttentionGradient {
   AttentionShape shape;
-  TensorView qkv;          ///< [B * T, 3 * H * D]
+  TensorView qkv;          ///< [B * T, (H + 2 * K) * D]
   TensorView out;          ///< [B * T, H * D], of the forward pass
   TensorView log_sum_exp;  ///< [B, H, T] float32
   TensorView dout;         ///< [B * T, H * D], type of qkv
-  TensorView dqkv;         ///< [B * T, 3 * H * D], type of qkv, overwritten; may not be qkv
+  TensorView dqkv;         ///< [B * T, (H + 2 * K) * D], type of qkv, overwritten; may not be qkv
   Dropout dropout;
   const std::uint64_t* first_sample = nullptr;
 };

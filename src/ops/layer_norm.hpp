@@ -27,7 +27,7 @@ void layer_norm(Queue& queue, const LayerNorm& arguments);
 struct Residual {
   TensorView residual;  ///< [R, C]; absent: out = dropout(branch + bias), the branch alone
   TensorView branch;    ///< [R, C], also float32 when the rest is bfloat16
-  TensorView bias;      ///< [C] float32
+  TensorView bias;      ///< [C] float32; absent: none
   TensorView out;       ///< [R, C]; may be branch or residual
   Dropout dropout;
   TokenRows rows;

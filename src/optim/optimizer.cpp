@@ -40,6 +40,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
     for (const BucketEntry& entry : bucket.entries)
       if (const int block = parameters.specs()[entry.parameter].block; !contains(traffic.blocks, block))
         traffic.blocks.push_back(block);
+    traffic.copied = parameters.layout().copied_ranges(parameters.specs(), bucket);
     traffic.blocks_left = traffic.blocks.size();
     traffic.summed.reserve(static_cast<std::size_t>(bucket.uses));
   }
@@ -149,9 +150,12 @@ void Optimizer::begin_sums(std::size_t bucket) {
   const bool shard = parameters_->layout().place().shard;
   Communicator& data = communicators_->data;
   Communicator& tensor = communicators_->tensor;
+  Communicator& copies = communicators_->copies;
   for (const TensorView gradient : parameters_->memory(bucket).gradients) {
     if (b.gradient == GradientOnTensorAxis::partial && !planted(Fault::unsummed_gradient))
       tensor.wait(tensor.all_reduce(gradient));
+    for (const BucketRange& copied : traffic_[bucket].copied)
+      copies.wait(copies.all_reduce(gradient.range(copied.begin, copied.elements)));
     const Event sum = shard ? data.reduce_scatter(gradient, gradient.range(b.own_begin, b.own_end - b.own_begin))
                             : data.all_reduce(gradient);
     traffic_[bucket].summed.push_back(sum);

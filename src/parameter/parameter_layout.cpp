@@ -20,20 +20,27 @@ int uses_here(const ParameterSpec& spec, const ParameterPlace& place) {
       std::count_if(spec.stages.begin(), spec.stages.end(), [&](int stage) { return contains(place.stages, stage); }));
 }
 
+int copies_of(const ParameterSpec& spec) {
+  int copies = 1;
+  for (const Section& section : spec.split.sections)
+    if (section.parts > 0) copies = std::max(copies, spec.split.parts / section.parts);
+  return copies;
+}
+
 // Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges. So do those
 // outside the blocks: the first to be read and the last to have their gradients, they would hold up the others.
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
   const ParameterSpec& other = specs[bucket.entries.front().parameter];
   const bool tied = spec.stages.size() > 1;
-  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient &&
+  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient && bucket.copies == copies_of(spec) &&
          (other.block == outside_blocks) == (spec.block == outside_blocks) && bucket.tied == tied &&
          (!tied || other.stages == spec.stages);
 }
 
 // One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.
-bool is_counted(const ParameterSpec& spec, const ParameterPlace& place) {
-  return (spec.split.parts > 1 || place.tensor_coordinate == 0) && (place.shard || place.data_coordinate == 0) &&
-         contains(place.stages, spec.stages.front());
+bool is_counted(const ParameterSpec& spec, const LocalBox& held, const ParameterPlace& place) {
+  return (spec.split.parts > 1 ? held.first : place.tensor_coordinate == 0) &&
+         (place.shard || place.data_coordinate == 0) && contains(place.stages, spec.stages.front());
 }
 
 }  // namespace
@@ -46,19 +53,25 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
     const int uses = uses_here(spec, place_);
     if (uses == 0) continue;
     auto bucket = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) {
-      return b.elements < elements_of_a_full_bucket && belongs(b, specs, spec);
+      return spec.follows ? b.entries.back().parameter + 1 == p
+                          : b.elements < elements_of_a_full_bucket && belongs(b, specs, spec);
     });
+    ensure(!spec.follows || (bucket != buckets_.end() && belongs(*bucket, specs, spec)),
+           "a parameter that follows another is not like it");
     if (bucket == buckets_.end()) {
       buckets_.push_back({.type = spec.type,
                           .gradient_type = spec.gradient_type,
                           .gradient = spec.gradient,
+                          .copies = copies_of(spec),
                           .tied = spec.stages.size() > 1,
                           .uses = uses});
       bucket = buckets_.end() - 1;
     }
     const std::int64_t elements = local_shape(spec).elements();
-    bucket->entries.push_back({p, bucket->elements, elements});
-    bucket->elements += padded(elements, line);
+    const std::int64_t begin =
+        spec.follows ? bucket->entries.back().begin + bucket->entries.back().elements : bucket->elements;
+    bucket->entries.push_back({p, begin, elements});
+    bucket->elements = padded(begin + elements, line);
     for (const Box& box : local_boxes(spec, place_.tensor_coordinate)) parameters_held_ += box.elements();
   }
   for (Bucket& bucket : buckets_) {
@@ -70,17 +83,32 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
   for (std::size_t b = 0; b < buckets_.size(); ++b)
     for (const BucketEntry& entry : buckets_[b].entries) {
       const ParameterSpec& spec = specs[entry.parameter];
-      for (const Box& held : local_boxes(spec, place_.tensor_coordinate)) {
-        const std::int64_t first = entry.begin + held.local_begin;  // of this box in the bucket
+      for (const LocalBox& held : sections_held(spec, place_.tensor_coordinate)) {
+        const std::int64_t first = entry.begin + held.box.local_begin;  // of this box in the bucket
         const std::int64_t begin = std::max(buckets_[b].own_begin - first, std::int64_t{0});
-        for (Box box : boxes_of_range(held, begin, buckets_[b].own_end - first)) {
+        for (Box box : boxes_of_range(held.box, begin, buckets_[b].own_end - first)) {
           box.local_begin += first + begin - buckets_[b].own_begin;
-          owned_.push_back({entry.parameter, b, box, is_counted(spec, place_)});
+          owned_.push_back({entry.parameter, b, box, is_counted(spec, held, place_)});
         }
       }
     }
   std::stable_sort(owned_.begin(), owned_.end(),
                    [](const OwnedBox& a, const OwnedBox& b) { return a.parameter < b.parameter; });
+}
+
+std::vector<BucketRange> ParameterLayout::copied_ranges(const std::vector<ParameterSpec>& specs,
+                                                        const Bucket& bucket) const {
+  std::vector<BucketRange> ranges;
+  for (const BucketEntry& entry : bucket.entries)
+    for (const LocalBox& held : sections_held(specs[entry.parameter], place_.tensor_coordinate)) {
+      if (held.copies == 1) continue;
+      const std::int64_t begin = entry.begin + held.box.local_begin, elements = held.box.elements();
+      if (!ranges.empty() && ranges.back().begin + ranges.back().elements == begin)
+        ranges.back().elements += elements;
+      else
+        ranges.push_back({begin, elements});
+    }
+  return ranges;
 }
 
 bool ParameterLayout::holds(std::size_t parameter) const {

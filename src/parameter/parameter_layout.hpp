@@ -20,6 +20,12 @@ struct ParameterPlace {
   bool shard = true;  ///< ZeRO-1: master weights and moments are cut over the data ranks
 };
 
+/// A run of a bucket's elements.
+struct BucketRange {
+  std::int64_t begin = 0;
+  std::int64_t elements = 0;
+};
+
 /// One parameter inside a bucket.
 struct BucketEntry {
   std::size_t parameter = 0;  ///< index into the specs
@@ -33,6 +39,7 @@ struct Bucket {
   DType type = DType::float32;
   DType gradient_type = DType::float32;
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
+  int copies = 1;  ///< ranks that hold each of the copied sections (Section::parts), whose gradients they sum
   bool tied = false;
   std::vector<BucketEntry> entries = {};
   std::int64_t elements = 0;                ///< padded
@@ -67,6 +74,8 @@ class ParameterLayout {
   const std::vector<Bucket>& buckets() const { return buckets_; }
   /// All owned boxes, in order of parameters.
   const std::vector<OwnedBox>& owned() const { return owned_; }
+  /// Where the copied sections of a bucket's parameters stand, neighbours joined.
+  std::vector<BucketRange> copied_ranges(const std::vector<ParameterSpec>& specs, const Bucket& bucket) const;
   /// Whether a stage here uses the parameter.
   bool holds(std::size_t parameter) const;
   /// Elements of parameters that this rank holds for computing, padding left out.

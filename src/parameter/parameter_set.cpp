@@ -32,17 +32,28 @@ ParameterSet::ParameterSet(const std::vector<ParameterSpec>& specs, ParameterLay
 }
 
 ParameterSet::Place ParameterSet::find(std::string_view name) const {
-  for (std::size_t b = 0; b < layout_.buckets().size(); ++b)
-    for (const BucketEntry& entry : layout_.buckets()[b].entries)
-      if (specs()[entry.parameter].name == name) return {b, &entry, &specs()[entry.parameter]};
+  for (std::size_t b = 0; b < layout_.buckets().size(); ++b) {
+    const std::vector<BucketEntry>& entries = layout_.buckets()[b].entries;
+    for (std::size_t e = 0; e < entries.size(); ++e) {
+      const ParameterSpec& spec = specs()[entries[e].parameter];
+      if (spec.name != name) continue;
+      Place place{b, &entries[e], &spec, entries[e].elements, local_shape(spec)};
+      for (++e; e < entries.size() && specs()[entries[e].parameter].follows; ++e) {
+        place.elements += entries[e].elements;
+        const std::int64_t rows = place.shape[0] + local_shape(specs()[entries[e].parameter])[0];
+        place.shape = place.shape.dimensions() == 2 ? Shape{rows, place.shape[1]} : Shape{rows};
+      }
+      return place;
+    }
+  }
   throw LogicError(fmt::format("parameter {} is not on this rank", name));
 }
 
 TensorView ParameterSet::weight(std::string_view name) const {
   const Place place = find(name);
   return memory_[place.bucket]
-      .weights.range(place.entry->begin, place.entry->elements)
-      .reshaped(local_shape(*place.spec));
+      .weights.range(place.entry->begin, place.elements)
+      .reshaped(place.shape);
 }
 
 TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const {
@@ -55,8 +66,8 @@ TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const 
   const auto earlier = std::count_if(uses.begin(), uses.begin() + static_cast<std::ptrdiff_t>(use), is_here);
   return memory_[place.bucket]
       .gradients.at(static_cast<std::size_t>(earlier))
-      .range(place.entry->begin, place.entry->elements)
-      .reshaped(local_shape(*place.spec));
+      .range(place.entry->begin, place.elements)
+      .reshaped(place.shape);
 }
 
 float* ParameterSet::master(const OwnedBox& owned) const {

@@ -31,7 +31,8 @@ class ParameterSet {
   const ParameterLayout& layout() const { return layout_; }
   const BucketMemory& memory(std::size_t bucket) const { return memory_[bucket]; }
 
-  /// The local tensor for computing. Throws LogicError for a parameter that is not here.
+  /// The local tensor for computing, with the rows of the parameters that follow it (ParameterSpec::follows). Throws
+  /// LogicError for a parameter that is not here.
   TensorView weight(std::string_view name) const;
   /// The local gradient tensor of one use (an index into the spec's stages; 0 unless the parameter is tied).
   /// Throws LogicError where the stage of that use is not on this rank.
@@ -65,6 +66,8 @@ class ParameterSet {
     std::size_t bucket;
     const BucketEntry* entry;
     const ParameterSpec* spec;
+    std::int64_t elements;  ///< with those of the parameters that follow
+    Shape shape;            ///< likewise
   };
   Place find(std::string_view name) const;
 

@@ -13,54 +13,81 @@ std::int64_t extent_in_memory(const ParameterSpec& spec) {
   return spec.split.padded_extent > 0 ? spec.split.padded_extent : spec.shape[spec.split.dimension];
 }
 
+/// One of the runs that a dimension is cut in: its elements over all ranks (padding included), and on each.
+struct Run {
+  std::int64_t extent;
+  int parts;
+  std::int64_t local() const { return (extent + parts - 1) / parts; }
+};
+
+std::vector<Run> runs_of(const ParameterSpec& spec) {
+  const Split& split = spec.split;
+  if (split.sections.empty()) return {{extent_in_memory(spec), split.parts}};
+  std::vector<Run> runs;
+  for (const Section& section : split.sections)
+    runs.push_back({section.extent, section.parts > 0 ? section.parts : split.parts});
+  return runs;
+}
+
 // A box must be dense in the memory of its rank: only the first dimension may leave rows of padding behind.
 void ensure_cuttable(const ParameterSpec& spec) {
   const Split& split = spec.split;
   const std::int64_t extent = extent_in_memory(spec);
   ensure(extent >= spec.shape[split.dimension], "a padded extent below the global one");
-  ensure(extent % split.sections == 0, "the sections of a dimension are not equal");
-  ensure(split.sections == 1 || split.padded_extent == 0, "sections are not padded");
-  ensure(split.dimension == 0 || (split.sections == 1 && split.padded_extent == 0 && extent % split.parts == 0),
+  ensure(split.dimension == 0 || (split.sections.empty() && split.padded_extent == 0 && extent % split.parts == 0),
          "the second dimension is cut in equal parts, without sections and padding");
-}
-
-// Of one section, on one rank; the last ranks may hold padding only.
-std::int64_t part_of_section(const ParameterSpec& spec) {
-  const std::int64_t section = extent_in_memory(spec) / spec.split.sections;
-  return (section + spec.split.parts - 1) / spec.split.parts;
+  if (split.sections.empty()) return;
+  ensure(split.padded_extent == 0, "sections are not padded");
+  std::int64_t covered = 0;
+  for (const Run& run : runs_of(spec)) {
+    ensure(split.parts % run.parts == 0, "the parts of a section do not divide the ranks");
+    covered += run.extent;
+  }
+  ensure(covered == extent, "the sections of a dimension do not cover it");
 }
 
 }  // namespace
 
 Shape local_shape(const ParameterSpec& spec) {
   ensure_cuttable(spec);
-  const std::int64_t cut = part_of_section(spec) * spec.split.sections;
+  std::int64_t cut = 0;
+  for (const Run& run : runs_of(spec)) cut += run.local();
   if (spec.shape.dimensions() == 1) return {cut};
   return spec.split.dimension == 0 ? Shape{cut, spec.shape[1]} : Shape{spec.shape[0], cut};
 }
 
-std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate) {
+std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate) {
   const int dimension = spec.split.dimension;
   ensure_cuttable(spec);
   const std::int64_t global = spec.shape[dimension];
-  const std::int64_t section = extent_in_memory(spec) / spec.split.sections;
-  const std::int64_t part = part_of_section(spec);
   const std::int64_t width = spec.shape.dimensions() == 2 && dimension == 0 ? spec.shape[1] : 1;
   const int place = spec.split.parts == 1 ? 0 : coordinate;  // copies are all alike
-  std::vector<Box> boxes;
-  for (int s = 0; s < spec.split.sections; ++s) {
-    const std::int64_t begin = section * s + part * place;
-    const std::int64_t end = std::min({begin + part, section * (s + 1), global});
-    if (begin >= end) continue;
-    Box box;
-    box.offset[static_cast<std::size_t>(dimension)] = begin;
-    if (spec.shape.dimensions() == 1)
-      box.extent = {end - begin};
-    else
-      box.extent = dimension == 0 ? Shape{end - begin, spec.shape[1]} : Shape{spec.shape[0], end - begin};
-    box.local_begin = part * s * width;
-    boxes.push_back(box);
+  std::vector<LocalBox> held;
+  std::int64_t before = 0, local_before = 0;
+  for (const Run& run : runs_of(spec)) {
+    const int copies = spec.split.parts / run.parts;
+    const std::int64_t begin = before + run.local() * (place / copies);
+    const std::int64_t end = std::min({begin + run.local(), before + run.extent, global});
+    if (begin < end) {
+      LocalBox& local = held.emplace_back();
+      local.copies = copies;
+      local.first = place % copies == 0;
+      local.box.offset[static_cast<std::size_t>(dimension)] = begin;
+      if (spec.shape.dimensions() == 1)
+        local.box.extent = {end - begin};
+      else
+        local.box.extent = dimension == 0 ? Shape{end - begin, spec.shape[1]} : Shape{spec.shape[0], end - begin};
+      local.box.local_begin = local_before * width;
+    }
+    before += run.extent;
+    local_before += run.local();
   }
+  return held;
+}
+
+std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate) {
+  std::vector<Box> boxes;
+  for (const LocalBox& held : sections_held(spec, coordinate)) boxes.push_back(held.box);
   return boxes;
 }
 

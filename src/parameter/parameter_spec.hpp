@@ -13,15 +13,22 @@
 
 namespace penstock {
 
-/// How a parameter is cut along the tensor axis: one dimension in `parts` equal parts. With `sections` > 1 the
-/// dimension is that many equal blocks (q, k, v), each cut by itself: a rank holds its part of every block. parts = 1:
-/// every tensor rank holds a copy. Padding, and parts that do not divide the extent, are for the first dimension only
-/// (LogicError).
+/// A run of a dimension's elements that is cut by itself (the rows of q, of k, of v), in `parts` equal parts; 0: as many as
+/// the axis has ranks. Fewer parts than ranks: neighbours on the axis hold copies, rank r of n has part r * parts / n.
+struct Section {
+  std::int64_t extent = 0;
+  int parts = 0;
+  bool operator==(const Section&) const = default;
+};
+
+/// How a parameter is cut along the tensor axis: one dimension for `parts` ranks. With `sections`, which then cover the
+/// dimension, a rank holds its part of every section. parts = 1: every tensor rank holds a copy. Padding, sections, and
+/// parts that do not divide the extent are for the first dimension only (LogicError).
 struct Split {
   int dimension = 0;
   int parts = 1;
-  int sections = 1;
-  std::int64_t padded_extent = 0;  ///< of the dimension in memory, over all parts; 0: the global extent, no padding
+  std::vector<Section> sections = {};  ///< empty: the dimension is one
+  std::int64_t padded_extent = 0;      ///< of the dimension in memory, over all parts; 0: the global extent, no padding
 };
 
 enum class Init { zeros, ones, normal };
@@ -45,13 +52,22 @@ struct ParameterSpec {
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
   int block = outside_blocks;
+  /// It stands in memory right after the parameter before it, without padding: both are rows of one matrix (or bias), which
+  /// ParameterSet gives under the first one's name.
+  bool follows = false;
 };
 
 /// The shape of the part that one tensor rank holds, padding included.
 Shape local_shape(const ParameterSpec& spec);
 
-/// The boxes of the global array that tensor coordinate `coordinate` holds (one a section; none where all is padding);
-/// local_begin counts in the local tensor.
+/// A section as one tensor rank holds it: a box of the global array, local_begin counts in the local tensor.
+struct LocalBox {
+  Box box;
+  int copies = 1;      ///< ranks that hold this box: neighbours on the tensor axis
+  bool first = true;   ///< of those ranks
+};
+/// The boxes of the global array that tensor coordinate `coordinate` holds (one a section; none where all is padding).
+std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate);
 std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate);
 
 /// Fills elements of `box` with the initial weights: pure in (seed, name, global element index).

@@ -197,7 +197,7 @@ void Executor::execute(const PlannedAction& planned) {
 }
 
 TensorView Executor::output(const PlannedAction& planned) const {
-  if (planned.handed_on >= 0) return model_->blocks().activations[static_cast<std::size_t>(planned.handed_on)].x;
+  if (planned.handed_on >= 0) return model_->blocks().activations[static_cast<std::size_t>(planned.handed_on)].input();
   if (planned.output < 0) return {};
   return model_->stage(planned.action.stage).outputs[static_cast<std::size_t>(planned.output)];
 }

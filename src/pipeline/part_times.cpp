@@ -2,6 +2,7 @@
 #include "pipeline/part_times.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -25,9 +26,10 @@ StageCosts mean_block(const std::vector<const StagePart*>& parts, const Costs& m
 }
 
 StageCosts block_of_one_stage(const StagePart& part, const PartCosts& operations, const StageCosts& measured) {
-  const double whole = operations.embedding + part.blocks * operations.block + operations.head;
+  const double blocks = std::accumulate(operations.blocks.begin(), operations.blocks.end(), 0.0);
+  const double whole = operations.embedding + blocks + operations.head;
   StageCosts block;
-  for (const auto cost : all_costs) block.*cost = measured.*cost * operations.block / whole;
+  for (const auto cost : all_costs) block.*cost = measured.*cost * (blocks / part.blocks) / whole;
   return block;
 }
 

@@ -6,13 +6,15 @@
 #include "base/fault.hpp"
 #include "model/linear_shapes.hpp"
 #include "ops/layer_norm.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/rotate.hpp"
 
 namespace penstock {
 
 namespace {
 
 ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
-  return {.config = plan.config,
+  return {.model = plan.model.get(),
           .cut = plan.cut,
           .recompute = plan.recompute,
           .tensor_coordinate = place.tensor,
@@ -59,20 +61,27 @@ RankDuties duties_of(const ModelPlan& plan, int pipeline_rank) {
   return duties;
 }
 
-ops::AttentionShape attention_shape(const ModelShape& shape) {
-  return {.samples = shape.samples,
-          .sequence = shape.sequence,
-          .heads = shape.heads(),
-          .channels = shape.config.head_channels(),
-          .repeatable = shape.cut.repeatable_attention};
+/// Calls visit(core) for each attention of a block.
+template <typename Visit>
+void for_each_attention(const ModelDescription& model, const Visit& visit) {
+  for (const BlockDescription& kind : model.kinds)
+    for (const BranchDescription& branch : kind.branches)
+      if (const AttentionCore* attention = branch.attention()) visit(*attention);
 }
 
 }  // namespace
 
 // The one workspace of a rank's queue: what the operation that asks for most asks for.
 std::size_t RankModel::workspace_bytes(int threads) const {
-  std::size_t most = ops::attention_workspace(attention_shape(shape()), shape().cut.compute, threads);
-  most = std::max(most, ops::layer_norm_workspace(shape().rows(), shape().width(), threads));
+  std::size_t most = shape().model->norm == NormKind::rms
+                         ? ops::rms_norm_workspace(shape().rows(), shape().width(), threads)
+                         : ops::layer_norm_workspace(shape().rows(), shape().width(), threads);
+  for_each_attention(*shape().model, [&](const AttentionCore& attention) {
+    const ops::AttentionShape sizes = attention_shape(shape(), attention);
+    most = std::max(most, ops::attention_workspace(sizes, shape().cut.compute, threads));
+    if (attention.query_key_norm)
+      most = std::max(most, ops::rotate_workspace(shape().tokens(), attention.head_channels, threads));
+  });
   for (const ops::LinearShape& linear : linear_shapes(shape(), duties_of(*plan_, row_.rank())))
     most = std::max(most, ops::linear_workspace(linear, threads));
   return std::max(most, optimizer_.workspace_bytes());
@@ -84,11 +93,13 @@ void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communica
   const ParameterLayout& layout = parameters_.layout();
   std::size_t on_tensor_axis =
       static_cast<std::size_t>(shape().tokens() * shape().width()) * bytes_of(shape().partial());
-  std::size_t on_data_axis = 0;
+  std::size_t on_data_axis = 0, of_copies = 0;
   for (const Bucket& bucket : layout.buckets()) {
     const auto bytes = static_cast<std::size_t>(bucket.elements) * bytes_of(bucket.type_of_gradient(0));
     if (bucket.gradient == GradientOnTensorAxis::partial) on_tensor_axis = std::max(on_tensor_axis, bytes);
     on_data_axis = std::max(on_data_axis, bytes);
+    for (const BucketRange& range : layout.copied_ranges(plan_->parameters, bucket))
+      of_copies = std::max(of_copies, static_cast<std::size_t>(range.elements) * bytes_of(bucket.type_of_gradient(0)));
   }
   const auto take = [&](MemoryUse use, std::size_t bytes) {
     return arena.take(use, DType::uint8, {static_cast<std::int64_t>(bytes)});
@@ -99,6 +110,7 @@ void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communica
   };
   const int tensor = shape().cut.tensor, data = layout.place().data_ranks;
   lend(&Communicators::tensor, on_tensor_axis, tensor);
+  lend(&Communicators::copies, of_copies, copies_on_tensor_axis(*plan_->model, tensor));
   lend(&Communicators::data, planted(Fault::short_plan) ? 0 : on_data_axis, data);
   lend(&Communicators::all, Optimizer::norm_bytes(plan_->parameters.size()), plan_->schedule.pipeline * data * tensor);
   const TensorView workspace = take(MemoryUse::workspace, workspace_bytes(threads));
@@ -110,10 +122,11 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, int threads,
     : plan_(&plan),
       parameters_(plan.parameters, parameter_layout(plan, place), arena),
       optimizer_(plan.optimizer, parameters_, communicators, tied_peers(plan), arena),
+      rotary_(shape_of(plan, place), queue, arena),
       idle_begin_(arena.bytes_taken()),
       scratch_(shape_of(plan, place), arena),
       context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_,
-               scratch_),
+               rotary_, scratch_),
       row_(queue ? RowPlan(plan.schedule, place.pipeline, plan.parts)
                  : RowPlan::of_needs(plan.schedule, place.pipeline, plan.parts)),
       blocks_(take_blocks(shape(), row_.needs(), scratch_.remade, arena)),
@@ -170,8 +183,10 @@ std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
 
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place) {
   const ModelShape shape = shape_of(plan, place);
-  ops::prepare_attention(queue, attention_shape(shape), plan.cut.compute,
-                         {.probability = plan.config.dropout_attention, .key = {}});
+  for_each_attention(*plan.model, [&](const AttentionCore& attention) {
+    ops::prepare_attention(queue, attention_shape(shape, attention), plan.cut.compute,
+                           {.probability = attention.dropout, .key = {}});
+  });
   ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place.pipeline)));
 }
 

@@ -5,9 +5,10 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <vector>
 
-#include "model/gpt2_parameters.hpp"
+#include "model/model_parameters.hpp"
 #include "model/stage.hpp"
 #include "ops/linear.hpp"
 #include "optim/optimizer.hpp"
@@ -18,7 +19,7 @@ namespace penstock {
 
 /// What the plan says of every rank alike.
 struct ModelPlan {
-  ModelConfig config;
+  std::shared_ptr<const ModelDescription> model;
   ModelCut cut;
   Recompute recompute = Recompute::none;
   OptimizerConfig optimizer;
@@ -102,6 +103,7 @@ class RankModel {
   const ModelPlan* plan_;
   ParameterSet parameters_;
   Optimizer optimizer_;
+  RotaryTables rotary_;
   std::size_t idle_begin_;  ///< bytes of the arena that were taken before
   ModelScratch scratch_;
   ModelContext context_;

@@ -44,7 +44,7 @@ CaptureRecorder::CaptureRecorder(const ModelPlan& plan, const Mesh& mesh, int ra
 }
 
 ModelShape CaptureRecorder::shape_at(const MeshPlace& place) const {
-  return {.config = plan_->config,
+  return {.model = plan_->model.get(),
           .cut = plan_->cut,
           .tensor_coordinate = place.tensor,
           .samples = plan_->micro,
@@ -86,7 +86,7 @@ void CaptureRecorder::add_tokens() {
 
 void CaptureRecorder::add_tap(const std::string& tap) {
   const std::int64_t samples = plan_->micro * plan_->microbatches() * mesh_.size_of("data");
-  Shape shape{samples, plan_->sequence, is_logits(tap) ? plan_->config.vocabulary : plan_->config.width};
+  Shape shape{samples, plan_->sequence, is_logits(tap) ? plan_->model->vocabulary : plan_->model->width};
   std::vector<std::string> names{"sample", "position", is_logits(tap) ? "vocabulary" : "channel"};
   if (tap == "loss") {
     shape = {samples, plan_->sequence};

@@ -23,14 +23,15 @@ struct TapPlace {
   int turn = 0;
 };
 
-TapPlace place_of(std::string_view tap, int layers) {
+TapPlace place_of(std::string_view tap, int layers, const std::vector<std::string>& branches) {
   constexpr std::string_view blocks = "blocks.";
   if (tap.starts_with("embedding")) return {0, 0};
   if (!tap.starts_with(blocks)) return {layers + 1, tap.starts_with("loss") ? 1 : 0};
   int block = 0;
   std::from_chars(tap.data() + blocks.size(), tap.data() + tap.size(), block);
-  const bool attention = tap.find(".attention") != tap.npos, mlp = tap.find(".mlp") != tap.npos;
-  return {block + 1, attention ? 0 : mlp ? 1 : 2};
+  const auto named = std::find_if(branches.begin(), branches.end(),
+                                  [&](const std::string& branch) { return tap.find("." + branch) != tap.npos; });
+  return {block + 1, static_cast<int>(named - branches.begin())};
 }
 
 }  // namespace
@@ -51,11 +52,11 @@ void FiniteCheck::record(Queue& queue, std::string_view tap, int microbatch, Ten
   const bool part_found = std::exchange(part_found_, false);
   if (!part_found && !finds(queue, values)) return;
   const bool backward = tap.ends_with(gradient);
-  const TapPlace place = place_of(tap, layers_);
+  const TapPlace place = place_of(tap, layers_, branches_);
   note({.microbatch = microbatch,
         .backward = backward,
         .depth = backward ? layers_ + 1 - place.layer : place.layer,
-        .order = backward ? 2 - place.turn : place.turn,
+        .order = backward ? static_cast<int>(branches_.size()) - place.turn : place.turn,
         .summed = !part_found,
         .tap = std::string(tap)});
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "device/memory.hpp"
+#include "model/description.hpp"
 #include "model/taps.hpp"
 
 namespace penstock {
@@ -33,7 +34,8 @@ bool is_finite(TensorView values);
 
 class FiniteCheck : public TapSink {
  public:
-  explicit FiniteCheck(std::int64_t layers) : layers_(static_cast<int>(layers)) {}
+  explicit FiniteCheck(const ModelDescription& model)
+      : layers_(static_cast<int>(model.layers())), branches_(model.branch_names()) {}
 
   bool wants(std::string_view) const override { return true; }
   void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) override;
@@ -46,6 +48,7 @@ class FiniteCheck : public TapSink {
   void note(NonfiniteTap tap);
 
   int layers_;
+  std::vector<std::string> branches_;
   bool part_found_ = false;  ///< since the last tap
   std::optional<NonfiniteTap> first_;
   HostMemory landing_;

@@ -68,7 +68,7 @@ Schedule computing_table(const RunConfig& config) {
 
 ModelPlan make_plan(const RunConfig& config) {
   ModelPlan plan;
-  plan.config = config.model;
+  plan.model = std::make_shared<const ModelDescription>(describe_model(config.model));
   plan.cut = {.tensor = static_cast<int>(config.mesh.tensor),
               .sequence_parallel = config.mesh.sequence_parallel,
               .compute = config.compute_type(),
@@ -80,13 +80,12 @@ ModelPlan make_plan(const RunConfig& config) {
   plan.micro = config.batch.micro;
   plan.sequence = config.data.sequence;
   const Schedule computing = computing_table(config);
-  const int blocks = static_cast<int>(config.model.layers);
   plan.parts = config.schedule.partition.empty()
-                   ? balanced_partition(blocks, computing.stages, part_costs(config.model, config.data.sequence))
-                   : given_partition(blocks, computing.stages, config.schedule.partition);
-  plan.schedule = lower(computing, {.tied = true});
+                   ? balanced_partition(computing.stages, part_costs(*plan.model, config.data.sequence))
+                   : given_partition(static_cast<int>(config.model.layers), computing.stages, config.schedule.partition);
+  plan.schedule = lower(computing, {.tied = plan.model->tied});
   validate(plan.schedule);
-  plan.parameters = gpt2_parameters(config.model, plan.cut, plan.parts);
+  plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
 }
 

@@ -93,7 +93,7 @@ std::string NonfiniteSearch::element(const ParameterSpec& spec, std::int64_t loc
 
 std::string NonfiniteSearch::first_tap(const StepTokens& tokens, const std::function<StepResult()>& again,
                                        StepResult& result) {
-  FiniteCheck check(plan_->config.layers);
+  FiniteCheck check(*plan_->model);
   model_->context().set_taps(&check);
   result = again();
   model_->context().set_taps(nullptr);

@@ -37,12 +37,11 @@ std::size_t bytes_of(const Product& product) {
   return counted.bytes_taken();
 }
 
-// The MLP's first product, as this deck's ranks make it; of half the rows or outputs, and so on, where memory is short.
+// The product that the last branch of a block begins with, the MLP's, as this deck's ranks make it; of half the rows or outputs, and so on, where memory is short.
 Product product_of(const ModelPlan& plan, std::size_t bytes) {
-  const std::int64_t width = plan.config.width;
   Product product{.rows = plan.micro * plan.sequence,
-                  .inputs = width,
-                  .outputs = 4 * width / plan.cut.tensor,
+                  .inputs = plan.model->width,
+                  .outputs = plan.model->block(0).branches.back().in.outputs(plan.cut.tensor),
                   .type = plan.cut.compute};
   while (bytes_of(product) > bytes && std::max(product.rows, product.outputs) > 1)
     (product.rows > product.outputs ? product.rows : product.outputs) /= 2;

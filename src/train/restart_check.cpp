@@ -7,6 +7,7 @@
 #include <array>
 
 #include "base/error.hpp"
+#include "model/families/families.hpp"
 #include "train/run_config.hpp"
 
 namespace penstock {
@@ -40,9 +41,6 @@ constexpr std::array keys_of_data{
     KeyOfData{"data.sequence", "samples are counted on, of another length: tokens that were seen may come again"},
     KeyOfData{"batch.global", "steps are of another size from here on, with the next samples that were not drawn yet"},
 };
-
-// Those that change no shape: all else of the model is compared with what the file holds.
-constexpr std::array keys_of_function{std::string_view("model.family"), std::string_view("model.heads")};
 
 // All that the learning rate of a step follows from.
 struct RatePlan {
@@ -84,7 +82,11 @@ RestartCheck::RestartCheck(std::filesystem::path checkpoint, const RunRecord& be
 }
 
 void RestartCheck::ensure_same_function() const {
-  for (const std::string_view key : keys_of_function) {
+  // What changes no shape: all else of the model is compared with what the file holds.
+  std::vector<std::string_view> keys{"model.family"};
+  for (const Family& family : families())
+    keys.insert(keys.end(), family.keys_of_function.begin(), family.keys_of_function.end());
+  for (const std::string_view key : keys) {
     const DeckValue *before = value_of(before_, key), *now = value_of(now_, key);
     if (before && now && *before != *now)
       throw_input_error(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_config.hpp"
 
+#include "model/families/families.hpp"
 #include "schedule/generate.hpp"
 
 namespace penstock {
@@ -91,7 +92,7 @@ void RunConfig::Recompute::describe(FieldTable& table) {
       .one_of({"none", "elementwise", "attention", "block", "block-local"})
       .advanced(
           "none: nothing; all activations are kept from the forward pass of a microbatch to its backward pass. "
-          "elementwise: normalized rows and the MLP after GELU (six sixteenths of the bytes); no product is made "
+          "elementwise: normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes); no product is made "
           "again, "
           "so that it costs least for what it saves. attention: the attention core alone (its output and log-sum-exp, "
           "a "
@@ -101,7 +102,7 @@ void RunConfig::Recompute::describe(FieldTable& table) {
           "across tensor ranks is kept (14 sixteenths are not), so that as many bytes are sent as with none; with "
           "mesh.tensor = 1 it is block. Losses and gradients have the same bits with all of them (on a GPU with "
           "elementwise only where the product in "
-          "front of GELU does not have it in its epilogue: GELU is then an operation of its own, and may round another "
+          "front of the activation does not have it in its epilogue: it is then an operation of its own, and may round another "
           "way). What is computed again "
           "lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients read of it is "
           "held until they come, in buffers of every block: where memory is short, choose \"fused\". penstock check "
@@ -267,14 +268,18 @@ RunDeck read_run_deck(const Deck& deck) {
   table.read(deck, mistakes);
   check_together(config, table, mistakes);
   mistakes.throw_if_any();
-  result.effective = table.echo();
+  result.effective = table.echo([&](std::string_view key) { return has_key(config.model, key); });
   return result;
 }
 
 std::string times_subject(const RunConfig& config) {
-  return fmt::format("width {}, {} heads, vocabulary {}, {} x {} tokens a microbatch, {}, tensor {}, recomputation {}",
-                     config.model.width, config.model.heads, config.model.vocabulary, config.batch.micro,
-                     config.data.sequence, config.precision.compute, config.mesh.tensor, config.recompute.policy);
+  const ModelConfig& model = config.model;
+  return fmt::format(
+      "{}, width {}, {} heads, {} of keys, {} channels a head, {} hidden, window {}, vocabulary {}, {} x {} tokens a "
+      "microbatch, {}, tensor {}, recomputation {}",
+      model.family, model.width, model.heads, model.heads_of_keys(), model.channels_of_a_head(), model.hidden_channels(),
+      model.window, model.vocabulary, config.batch.micro, config.data.sequence, config.precision.compute,
+      config.mesh.tensor, config.recompute.policy);
 }
 
 }  // namespace penstock

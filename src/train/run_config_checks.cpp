@@ -7,6 +7,7 @@
 #include "base/suggest.hpp"
 #include "checkpoint/stripes.hpp"
 #include "checkpoint/writers.hpp"
+#include "model/families/families.hpp"
 #include "schedule/generate.hpp"
 #include "train/run_config.hpp"
 #include "train/taps.hpp"
@@ -21,15 +22,68 @@ constexpr std::int64_t most_layers = RunConfig::most_layers;
 constexpr std::int64_t most_extent = 1 << 30;
 constexpr std::int64_t most_width = 1 << 24;
 
+bool has_sizes_of_heads(const RunConfig& c, const FieldTable& table) {
+  return table.usable({"model.width", "model.heads", "model.kv_heads", "model.head_channels", "model.hidden"}) &&
+         std::max({c.model.width, c.model.heads, c.model.kv_heads, c.model.head_channels, c.model.hidden}) <= most_width;
+}
+
+void check_family(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"model.family"})) return;
+  for (const Field& field : table.fields()) {
+    if (!table.given(field.key()) || has_key(c.model, field.key())) continue;
+    std::string owners;
+    for (const Family& family : families())
+      if (std::find(family.keys.begin(), family.keys.end(), field.key()) != family.keys.end())
+        owners += fmt::format("{}{}", owners.empty() ? "" : ", ", family.name);
+    mistakes.add("{}: {} is a key of the families {}, and model.family = \"{}\"; leave it out, or change the family",
+                 table.where(field.key()), field.key(), owners, c.model.family);
+  }
+}
+
 void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
-  if (!table.usable({"model.heads"})) return;
-  if (c.model.heads > most_width || c.model.width > most_width) return;  // check_sizes reports it
-  if (table.usable({"model.width"}) && c.model.width % c.model.heads != 0)
+  if (!has_sizes_of_heads(c, table)) return;  // check_sizes reports what is too large
+  if (c.model.head_channels == 0 && c.model.width % c.model.heads != 0)
     mistakes.add("{}: model.heads = {} does not divide model.width = {}; use {}, or change model.width",
                  table.where("model.heads"), c.model.heads, c.model.width, divisors_text(c.model.width));
-  if (table.usable({"mesh.tensor"}) && c.model.heads % c.mesh.tensor != 0)
-    mistakes.add("{}: mesh.tensor = {} does not divide model.heads = {}; use {}, or change model.heads",
-                 table.where("mesh.tensor"), c.mesh.tensor, c.model.heads, divisors_text(c.model.heads));
+  if (c.model.heads % c.model.heads_of_keys() != 0)
+    mistakes.add("{}: model.kv_heads = {} does not divide model.heads = {}; use {}, or change model.heads",
+                 table.where("model.kv_heads"), c.model.kv_heads, c.model.heads, divisors_text(c.model.heads));
+  const ModelDescription model = describe_model(c.model);
+  for (const BranchDescription& branch : model.kinds.front().branches)
+    if (const AttentionCore* attention = branch.attention();
+        attention && attention->rotation && attention->head_channels % 2 != 0)
+      mistakes.add("{}: a head has {} channels, but rotary positions turn pairs of them; use an even number of channels",
+                   table.where(c.model.head_channels > 0 ? "model.head_channels" : "model.heads"),
+                   attention->head_channels);
+}
+
+// Ranks of the tensor axis share out whole units: heads, or hidden channels. Where there are fewer heads of keys than ranks,
+// neighbours hold copies.
+void check_tensor_axis(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!has_sizes_of_heads(c, table) || !table.usable({"mesh.tensor"})) return;
+  std::vector<std::string_view> seen;
+  const ModelDescription model = describe_model(c.model);
+  for (const BranchDescription& branch : model.kinds.front().branches)
+    for (const InWeight& weight : branch.in.weights)
+      for (const OutputSection& section : weight.sections) {
+        const bool shared = section.units % c.mesh.tensor == 0 || (section.copied && c.mesh.tensor % section.units == 0);
+        if (shared || section.key.empty() || std::find(seen.begin(), seen.end(), section.key) != seen.end()) continue;
+        seen.push_back(section.key);
+        mistakes.add("{}: mesh.tensor = {} does not divide {} = {}{}; use {}{}, or change {}", table.where("mesh.tensor"),
+                     c.mesh.tensor, section.key, section.units, section.copied ? ", nor is it a multiple" : "",
+                     divisors_text(section.units), section.copied ? ", or a multiple of all" : "", section.key);
+      }
+}
+
+void check_rotation(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!has_key(c.model, "model.rope_scaling")) return;
+  if (!table.usable({"model.rope_scaling", "model.rope_low", "model.rope_high", "model.rope_factor"})) return;
+  if (c.model.rope_scaling == "llama3" && c.model.rope_high <= c.model.rope_low)
+    mistakes.add("{}: model.rope_high = {} is not above model.rope_low = {}; name the two factors in their order",
+                 table.where("model.rope_high"), c.model.rope_high, c.model.rope_low);
+  if (c.model.rope_scaling == "none" && c.model.rope_factor != 1)
+    mistakes.add("{}: model.rope_factor = {}, but model.rope_scaling = \"none\"; name the scaling, or leave the factor out",
+                 table.where("model.rope_factor"), c.model.rope_factor);
 }
 
 void check_batch(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
@@ -139,6 +193,11 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
   at_most("model.layers", c.model.layers, most_layers);
   at_most("model.width", c.model.width, most_width);
   at_most("model.heads", c.model.heads, most_width);
+  at_most("model.kv_heads", c.model.kv_heads, most_width);
+  at_most("model.head_channels", c.model.head_channels, most_width);
+  at_most("model.hidden", c.model.hidden, most_width);
+  at_most("model.window", c.model.window, most_extent);
+  at_most("model.rope_original", c.model.rope_original, most_extent);
   at_most("model.positions", c.model.positions, most_extent);
   at_most("batch.global", c.batch.global, most_extent);
   at_most("batch.micro", c.batch.micro, most_extent);
@@ -161,16 +220,17 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
             number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
                 number(std::max(c.schedule.chunks, std::int64_t{c.schedule.name == "zb-v" ? 2 : 1})),
             1 << 20, "batch.global");
-  if (!table.usable({"model.width", "model.layers", "model.vocabulary", "model.positions"})) return;
-  const double width = number(c.model.width);
-  at_most("the number of parameters",
-          12 * width * width * number(c.model.layers) + width * number(c.model.vocabulary + c.model.positions), 1e13,
-          "model.width");
+  if (!table.usable({"model.width", "model.heads", "model.layers", "model.vocabulary", "model.positions"})) return;
+  if (c.model.layers > most_layers || !has_sizes_of_heads(c, table)) return;
+  const ModelDescription model = describe_model(c.model);
+  at_most("the number of parameters", matrix_elements(model), 1e13, "model.width");
   if (!table.usable({"batch.micro", "data.sequence"})) return;
   const double tokens = number(c.batch.micro) * number(c.data.sequence);
   at_most("batch.micro * data.sequence", tokens, 1 << 30, "batch.micro");
-  at_most("elements of a microbatch's largest activation", tokens * std::max(12 * width, number(c.model.vocabulary)),
-          1e13, "batch.micro");
+  double widest = number(model.vocabulary);  // of what a token has of one tensor, and of its gradients
+  for (const BranchDescription& branch : model.kinds.front().branches)
+    widest = std::max({widest, 3 * number(branch.in.outputs()), 3 * number(branch.core_channels())});
+  at_most("elements of a microbatch's largest activation", tokens * widest, 1e13, "batch.micro");
 }
 
 void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t>& steps, const RunConfig& c,
@@ -209,10 +269,11 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
     mistakes.add("{}: capture.steps names steps, but capture.taps is empty; name taps such as \"blocks.*\" or \"loss\"",
                  table.where("capture.steps"));
   refuse_steps_beyond_the_end("capture.steps", c.capture.steps, c, table, mistakes);
-  if (!table.usable({"model.layers"})) return;
-  for (const std::string& pattern : unknown_taps(c.capture.taps, c.model.layers))
+  if (!table.usable({"model.layers"}) || c.model.layers > most_layers) return;
+  const ModelDescription model = describe_model(c.model);
+  for (const std::string& pattern : unknown_taps(c.capture.taps, model))
     mistakes.add("{}: capture.taps names \"{}\", which the model does not have; {}", table.where("capture.taps"),
-                 pattern, taps_text(c.model.layers));
+                 pattern, taps_text(model));
 }
 
 // Masks compare 16 random bits: a probability is used as a multiple of 1/65536 (ops/dropout.hpp).
@@ -242,7 +303,10 @@ bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistake
 }  // namespace
 
 void check_together(const RunConfig& config, const FieldTable& table, Mistakes& mistakes) {
+  check_family(config, table, mistakes);
   check_heads(config, table, mistakes);
+  check_tensor_axis(config, table, mistakes);
+  check_rotation(config, table, mistakes);
   check_batch(config, table, mistakes);
   check_sequence(config, table, mistakes);
   check_stages(config, table, mistakes);

@@ -2,24 +2,25 @@
 #pragma once
 // The names of taps: places of the model whose values a capture keeps.
 
-#include <cstdint>
 #include <string>
 #include <vector>
+
+#include "model/description.hpp"
 
 namespace penstock {
 
 /// All taps of a model, gradients included: "embedding", "blocks.0.attention", ..., "logits", "loss" and each with
 /// ".gradient" behind (but for the loss).
-std::vector<std::string> all_taps(std::int64_t layers);
+std::vector<std::string> all_taps(const ModelDescription& model);
 
 /// The taps that the patterns name, each once, in the model's order. `*` stands for every block's number. A pattern
 /// that names nothing adds nothing.
-std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, std::int64_t layers);
+std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, const ModelDescription& model);
 
 /// The patterns that name nothing.
-std::vector<std::string> unknown_taps(const std::vector<std::string>& patterns, std::int64_t layers);
+std::vector<std::string> unknown_taps(const std::vector<std::string>& patterns, const ModelDescription& model);
 
 /// For messages: what a pattern may be.
-std::string taps_text(std::int64_t layers);
+std::string taps_text(const ModelDescription& model);
 
 }  // namespace penstock

@@ -64,7 +64,7 @@ MetricsRow Trainer::step() {
   const double waited_before = world_->waited_seconds();
   std::optional<CaptureRecorder> recorder;
   if (agenda_.captures(step_ + 1)) {
-    recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, config_.model.layers));
+    recorder.emplace(setup_.plan, setup_.mesh, world_->rank(), expand_taps(config_.capture.taps, *setup_.plan.model));
     model_->context().set_taps(&*recorder);
   }
   if (launched_.empty()) launch_next();
@@ -150,7 +150,7 @@ void Trainer::write_costs() const {
   const ModelPlan& plan = setup_.plan;
   try {
     folder_.write_costs(part_times_json(
-        part_times(plan.parts, part_costs(plan.config, plan.sequence), forecast_.costs()), times_subject(config_)));
+        part_times(plan.parts, part_costs(*plan.model, plan.sequence), forecast_.costs()), times_subject(config_)));
   } catch (const std::exception& error) {
     log_warning("{}", error.what());
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory-bound operations at the shapes of three models, each beside its ceiling: a copy of as many bytes on the same
+// Memory-bound operations at the shapes of five models, each beside its ceiling: a copy of as many bytes on the same
 // device, half of them read and half written. Timed by the queue's marks, over so many sets of tensors that no cache
 // holds one until its next turn. The table's columns: MB that must be read or written, GB/s, the copy's GB/s, and the
 // share of the copy's rate.
@@ -23,9 +23,12 @@
 #include "ops/elementwise.hpp"
 #include "ops/embedding.hpp"
 #include "ops/layer_norm.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/rotate.hpp"
 #include "ops/softmax_loss.hpp"
 #include "ops/squared_norm.hpp"
 #include "ops/sum.hpp"
+#include "ops/swiglu.hpp"
 #include "tensor/arena.hpp"
 
 namespace penstock::ops {
@@ -39,6 +42,19 @@ std::vector<Model> models() {
   return {{"124M/32768x768", 32768, 768, 1024},
           {"1.3B/16384x2048", 16384, 2048, 2048},
           {"1.56B/16384x1600", 16384, 1600, 1024}};
+}
+/// A model of the Llama family: width, heads of q and of k and v, channels of a head, hidden channels.
+struct LlamaModel {
+  const char* name;
+  std::int64_t tokens, width, sequence, heads, kv_heads, channels, hidden;
+
+  AttentionShape attention() const {
+    return {.sequence = sequence, .heads = heads, .channels = channels, .kv_heads = kv_heads};
+  }
+};
+std::vector<LlamaModel> llama_models() {
+  return {{"llama-1B/16384x2048", 16384, 2048, 2048, 32, 8, 64, 8192},
+          {"llama-8B/8192x4096", 8192, 4096, 2048, 32, 8, 128, 14336}};
 }
 constexpr std::int64_t vocabulary = 50257, padded_vocabulary = 50304;
 constexpr std::int64_t parameters = 124 << 20;
@@ -220,6 +236,110 @@ void add_norms(const Model& model, DType type, const std::string& suffix) {
   });
 }
 
+void add_rms_norms(const LlamaModel& model, DType type, const std::string& suffix) {
+  const Shape stream{model.tokens, model.width}, rows{model.tokens}, channels{model.width};
+  const auto rms_norm_of = [=](Tensors& tensors, const TensorView& x) {
+    return RmsNorm{.x = x,
+                   .weight = tensors.make(DType::float32, channels),
+                   .y = tensors.make(type, stream),
+                   .rstd = tensors.make(DType::float32, rows, Numbers::positive)};
+  };
+  add("rms_norm/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const RmsNorm norm = rms_norm_of(tensors, tensors.make(type, stream));
+    return Work{[=, &queue] { rms_norm(queue, norm); }, bytes_of_all({norm.x, norm.y, norm.rstd})};
+  });
+  add("residual_rms_norm/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const ResidualRmsNorm both{{.residual = tensors.make(type, stream),
+                                .branch = tensors.make(type, stream),
+                                .bias = {},
+                                .out = tensors.make(type, stream),
+                                .dropout = {},
+                                .rows = {}},
+                               rms_norm_of(tensors, {})};
+    return Work{
+        [=, &queue] { residual_rms_norm(queue, both); },
+        bytes_of_all({both.residual.residual, both.residual.branch, both.residual.out, both.norm.y, both.norm.rstd})};
+  });
+  add("rms_norm_gradient/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const RmsNorm norm = rms_norm_of(tensors, tensors.make(type, stream));
+    const TensorView gradient = tensors.make(type, stream);
+    const RmsNormGradient back{.dy = norm.y,
+                               .x = norm.x,
+                               .weight = norm.weight,
+                               .rstd = norm.rstd,
+                               .residual_gradient = gradient,
+                               .dx = gradient,
+                               .dweight = tensors.make(DType::float32, channels),
+                               .accumulate = false};
+    return Work{[=, &queue] { rms_norm_gradient(queue, back); },
+                bytes_of_all({back.dy, back.x, gradient, gradient, back.rstd})};
+  });
+}
+
+/// Rotation in place, as without norms; with norms to another tensor, for the gradient reads the first.
+void add_rotations(const LlamaModel& model, DType type, const std::string& suffix) {
+  const AttentionShape shape = model.attention();
+  const Shape packed{model.tokens, shape.packed_width()}, weights{model.channels};
+  const double turned =
+      static_cast<double>(model.heads + model.kv_heads) / static_cast<double>(model.heads + 2 * model.kv_heads);
+  const auto table_of = [=](Tensors& tensors) {
+    return tensors.make(DType::float32, {model.sequence, model.channels});
+  };
+  add("rotate/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const TensorView qkv = tensors.make(type, packed);
+    const Rotate forward{.shape = shape,
+                         .qkv = qkv,
+                         .table = table_of(tensors),
+                         .query_norm = {},
+                         .key_norm = {},
+                         .rstd = {},
+                         .out = qkv};
+    return Work{[=, &queue] { rotate(queue, forward); }, turned * bytes_of_all({qkv, qkv})};
+  });
+  const auto normed = [=](Tensors& tensors) {
+    return Rotate{.shape = shape,
+                  .qkv = tensors.make(type, packed),
+                  .table = table_of(tensors),
+                  .query_norm = tensors.make(DType::float32, weights),
+                  .key_norm = tensors.make(DType::float32, weights),
+                  .rstd = tensors.make(DType::float32, {model.tokens, model.heads + model.kv_heads}, Numbers::positive),
+                  .out = tensors.make(type, packed)};
+  };
+  add("rotate_with_norms/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const Rotate forward = normed(tensors);
+    return Work{[=, &queue] { rotate(queue, forward); }, bytes_of_all({forward.qkv, forward.out, forward.rstd})};
+  });
+  add("rotate_gradient_with_norms/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const Rotate forward = normed(tensors);
+    const RotateGradient back{.shape = shape,
+                              .dout = forward.out,
+                              .table = forward.table,
+                              .qkv = forward.qkv,
+                              .query_norm = forward.query_norm,
+                              .key_norm = forward.key_norm,
+                              .rstd = forward.rstd,
+                              .dquery_norm = tensors.make(DType::float32, weights),
+                              .dkey_norm = tensors.make(DType::float32, weights),
+                              .dqkv = forward.out,
+                              .accumulate = false};
+    return Work{[=, &queue] { rotate_gradient(queue, back); },
+                turned * bytes_of_all({back.qkv, back.dout, back.dqkv}) + bytes_of_all({back.rstd})};
+  });
+}
+
+void add_swiglus(const LlamaModel& model, DType type, const std::string& suffix) {
+  const Shape hidden{model.tokens, model.hidden}, both{model.tokens, 2 * model.hidden};
+  add("swiglu/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const Swiglu forward{.gate_up = tensors.make(type, both), .y = tensors.make(type, hidden)};
+    return Work{[=, &queue] { swiglu(queue, forward); }, bytes_of_all({forward.gate_up, forward.y})};
+  });
+  add("swiglu_gradient/" + suffix, [=](Queue& queue, Tensors& tensors) {
+    const TensorView gate_up = tensors.make(type, both);
+    const SwigluGradient back{.gate_up = gate_up, .dy = tensors.make(type, hidden), .dgate_up = gate_up};
+    return Work{[=, &queue] { swiglu_gradient(queue, back); }, bytes_of_all({gate_up, back.dy, gate_up})};
+  });
+}
+
 void add_losses(const Model& model, DType type, const std::string& suffix) {
   const auto whole = [=](Tensors& tensors, bool gradient) {
     return WholeSoftmaxLoss{.logits = tensors.make(type, {model.tokens, padded_vocabulary}),
@@ -347,6 +467,15 @@ void add_all(std::int64_t tokens) {
       add_norms(model, type, suffix);
       add_losses(model, type, suffix);
       add_embeddings(model, type, suffix);
+    }
+  }
+  for (LlamaModel model : llama_models()) {
+    if (tokens > 0) model.tokens = tokens;
+    for (const DType type : {DType::bfloat16, DType::float32}) {
+      const std::string suffix = std::string(model.name) + "/" + std::string(name_of(type));
+      add_rms_norms(model, type, suffix);
+      add_rotations(model, type, suffix);
+      add_swiglus(model, type, suffix);
     }
   }
   add_parameter_operations();

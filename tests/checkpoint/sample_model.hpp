@@ -33,14 +33,14 @@ inline std::vector<ParameterSpec> sample_specs(const SampleMesh& mesh) {
                          .stages = std::move(stages)};
   };
   return {
-      normal("embedding.token.weight", {50, 24}, {0, t, 1, 64}, both),
+      normal("embedding.token.weight", {50, 24}, {0, t, {}, 64}, both),
       normal("embedding.position.weight", {16, 24}, {}, {0}),
-      normal("blocks.0.attention.qkv.weight", {72, 24}, {0, t, 3, 0}, {0}),
-      normal("blocks.0.attention.qkv.bias", {72}, {0, t, 3, 0}, {0}),
-      normal("blocks.0.attention.output.weight", {24, 24}, {1, t, 1, 0}, {0}),
+      normal("blocks.0.attention.qkv.weight", {72, 24}, {0, t, {{24}, {24}, {24}}, 0}, {0}),
+      normal("blocks.0.attention.qkv.bias", {72}, {0, t, {{24}, {24}, {24}}, 0}, {0}),
+      normal("blocks.0.attention.output.weight", {24, 24}, {1, t, {}, 0}, {0}),
       normal("blocks.0.attention.output.bias", {24}, {}, {0}),
-      normal("blocks.1.mlp.up.weight", {1100, 257}, {0, t, 1, 0}, {last}),  // 1.1 MB: two chunks
-      normal("blocks.1.mlp.down.weight", {33, 600}, {1, t, 1, 0}, {last}),
+      normal("blocks.1.mlp.up.weight", {1100, 257}, {0, t, {}, 0}, {last}),  // 1.1 MB: two chunks
+      normal("blocks.1.mlp.down.weight", {33, 600}, {1, t, {}, 0}, {last}),
       normal("final_norm.weight", {24}, {}, {last}),
   };
 }

@@ -14,8 +14,10 @@ void feed_costs(std::string_view bytes);
 void feed_deck(std::string_view bytes);
 void feed_end(std::string_view bytes);
 void feed_guard(std::string_view bytes);
+void feed_huggingface_config(std::string_view bytes);
 void feed_metrics(std::string_view bytes);
 void feed_products(std::string_view bytes);
+void feed_safetensors(std::string_view bytes);
 void feed_schedule(std::string_view bytes);
 void feed_status(std::string_view bytes);
 void feed_tokens(std::string_view bytes);
@@ -38,8 +40,10 @@ inline constexpr Harness harnesses[] = {
     {"deck", feed_deck, 8192},
     {"end", feed_end, 4096},
     {"guard", feed_guard, 4096},
+    {"huggingface_config", feed_huggingface_config, 4096},
     {"metrics", feed_metrics, 4096},
     {"products", feed_products, 8192},
+    {"safetensors", feed_safetensors, 4096},
     {"schedule", feed_schedule, 4096},
     {"status", feed_status, 4096},
     {"tokens", feed_tokens, 4096},

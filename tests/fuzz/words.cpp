@@ -12,7 +12,8 @@ namespace penstock::fuzz {
 void feed_words(std::string_view bytes) {
   accepts([&] { promise(parse_bytes(bytes) < std::size_t{1} << 63, "a memory has a size that there can be"); });
   const std::vector<std::string> tap{std::string(bytes)};
-  promise(expand_taps(tap, 2).empty() == !unknown_taps(tap, 2).empty(), "a tap is known or not");
+  const ModelDescription model = describe_model({.layers = 2, .width = 8, .heads = 2});
+  promise(expand_taps(tap, model).empty() == !unknown_taps(tap, model).empty(), "a tap is known or not");
   job_end_in(bytes, "4711");
 }
 

@@ -10,7 +10,9 @@ namespace {
 
 // 3 samples of 10 tokens, 16 channels, 4 heads, 300 tokens in the vocabulary (384 with padding).
 ModelShape shape_on(int tensor, DType compute) {
-  return {.config = {.layers = 2, .width = 16, .heads = 4, .vocabulary = 300, .positions = 10},
+  static const ModelDescription model =
+      describe_model({.layers = 2, .width = 16, .heads = 4, .vocabulary = 300, .positions = 10});
+  return {.model = &model,
           .cut = {.tensor = tensor, .sequence_parallel = true, .compute = compute},
           .tensor_coordinate = tensor - 1,
           .samples = 3,

@@ -3,17 +3,31 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <vector>
+
 namespace penstock::model_shape_test {
 namespace {
 
 const ModelConfig gpt2{.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024};
 
 ModelShape shape_at(int tensor, int coordinate, bool sequence_parallel, const ModelConfig& config = gpt2) {
-  return {.config = config,
+  static std::vector<std::unique_ptr<const ModelDescription>> described;  // outlive the shapes
+  described.push_back(std::make_unique<const ModelDescription>(describe_model(config)));
+  return {.model = described.back().get(),
           .cut = {.tensor = tensor, .sequence_parallel = sequence_parallel},
           .tensor_coordinate = coordinate,
           .samples = 4,
           .sequence = 512};
+}
+
+void expect_channels(const ModelShape& shape, std::int64_t heads, std::int64_t of_heads, std::int64_t hidden) {
+  const BranchDescription &attention = shape.branches()[0], &mlp = shape.branches()[1];
+  EXPECT_EQ(shape.heads(*attention.attention()), heads);
+  EXPECT_EQ(shape.core_channels(attention), of_heads);
+  EXPECT_EQ(shape.inner_channels(attention), 3 * of_heads);
+  EXPECT_EQ(shape.core_channels(mlp), hidden);
+  EXPECT_EQ(shape.inner_channels(mlp), hidden);
 }
 
 TEST(ModelShape, OnOneRankIsTheWholeModel) {
@@ -22,9 +36,7 @@ TEST(ModelShape, OnOneRankIsTheWholeModel) {
   EXPECT_EQ(shape.rows(), 2048);
   EXPECT_FALSE(shape.cut_rows()) << "one rank has nobody to cut with";
   EXPECT_EQ(shape.first_row(), 0);
-  EXPECT_EQ(shape.heads(), 12);
-  EXPECT_EQ(shape.head_width(), 768);
-  EXPECT_EQ(shape.hidden(), 3072);
+  expect_channels(shape, 12, 768, 3072);
   EXPECT_EQ(shape.padded_vocabulary(), 50304);
   EXPECT_EQ(shape.vocabulary_rows(), 50304);
   EXPECT_EQ(shape.vocabulary_columns(), 50257);
@@ -35,9 +47,7 @@ TEST(ModelShape, IsCutAlongTheTensorAxis) {
   const ModelShape shape = shape_at(4, 3, true);
   EXPECT_EQ(shape.rows(), 512);
   EXPECT_EQ(shape.first_row(), 1536);
-  EXPECT_EQ(shape.heads(), 3);
-  EXPECT_EQ(shape.head_width(), 192);
-  EXPECT_EQ(shape.hidden(), 768);
+  expect_channels(shape, 3, 192, 768);
   EXPECT_EQ(shape.vocabulary_rows(), 12576);
   EXPECT_EQ(shape.first_token(), 37728);
   EXPECT_EQ(shape.vocabulary_columns(), 50257 - 37728);
@@ -48,7 +58,7 @@ TEST(ModelShape, WithoutSequenceParallelismRowsAreWhole) {
   EXPECT_FALSE(shape.cut_rows());
   EXPECT_EQ(shape.rows(), shape.tokens());
   EXPECT_EQ(shape.first_row(), 0);
-  EXPECT_EQ(shape.heads(), 3) << "heads are cut all the same";
+  expect_channels(shape, 3, 192, 768);  // heads are cut all the same
 }
 
 TEST(ModelShape, VocabularyIsDealtOnceWhateverTheMesh) {

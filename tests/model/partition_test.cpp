@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <utility>
 
@@ -23,11 +25,18 @@ std::string message_of(const std::function<void()>& act) {
   return {};
 }
 
+/// Of `blocks` blocks that cost 1 each.
+PartCosts even_costs(int blocks, double embedding, double head) {
+  return {.embedding = embedding, .blocks = std::vector<double>(static_cast<std::size_t>(blocks), 1.0), .head = head};
+}
+
 /// (the costliest stage, sum of squared costs) of a partition.
 std::pair<double, double> quality(const std::vector<int>& blocks_of_stage, const PartCosts& costs) {
   double largest = 0, squares = 0;
+  auto next = costs.blocks.begin();
   for (std::size_t s = 0; s < blocks_of_stage.size(); ++s) {
-    const double cost = blocks_of_stage[s] * costs.block + (s == 0 ? costs.embedding : 0) +
+    const auto first = std::exchange(next, next + blocks_of_stage[s]);
+    const double cost = std::accumulate(first, next, 0.0) + (s == 0 ? costs.embedding : 0) +
                         (s + 1 == blocks_of_stage.size() ? costs.head : 0);
     largest = std::max(largest, cost);
     squares += cost * cost;
@@ -77,11 +86,13 @@ TEST(BalancedPartition, IsTheBestOfAllPartitions) {
   for (int blocks = 1; blocks <= 9; ++blocks)
     for (int stages = 1; stages <= blocks; ++stages)
       for (int repetition = 0; repetition < 10; ++repetition) {
-        const PartCosts costs{.embedding = cost(generator), .block = 1, .head = cost(generator)};
+        PartCosts costs = even_costs(blocks, cost(generator), cost(generator));
+        if (repetition % 2 == 1)  // blocks of several kinds, in quarters so that their sums are exact
+          for (double& block : costs.blocks) block = 0.25 * std::ceil(4 * cost(generator));
         std::pair<double, double> best{1e300, 1e300};
         std::vector<int> tried;
         for_each_partition(blocks, stages, tried, [&] { best = std::min(best, quality(tried, costs)); });
-        const std::vector<StagePart> parts = balanced_partition(blocks, stages, costs);
+        const std::vector<StagePart> parts = balanced_partition(stages, costs);
         expect_contiguous(parts, blocks, stages);
         const auto [largest, squares] = quality(blocks_of(parts), costs);
         EXPECT_EQ(largest, best.first) << blocks << " blocks, " << stages << " stages";
@@ -91,13 +102,13 @@ TEST(BalancedPartition, IsTheBestOfAllPartitions) {
 }
 
 TEST(BalancedPartition, TakesBlocksFromTheStageOfACostlyHead) {
-  EXPECT_EQ(blocks_of(balanced_partition(8, 2, {.embedding = 0, .block = 1, .head = 2})), (std::vector<int>{5, 3}));
-  EXPECT_EQ(blocks_of(balanced_partition(8, 4, {.embedding = 0, .block = 1, .head = 0})),
+  EXPECT_EQ(blocks_of(balanced_partition(2, even_costs(8, 0, 2))), (std::vector<int>{5, 3}));
+  EXPECT_EQ(blocks_of(balanced_partition(4, even_costs(8, 0, 0))),
             (std::vector<int>{2, 2, 2, 2}));
 }
 
 TEST(BalancedPartition, RefusesMoreStagesThanBlocks) {
-  const std::string message = message_of([] { balanced_partition(3, 4, {.embedding = 1, .block = 1, .head = 1}); });
+  const std::string message = message_of([] { balanced_partition(4, even_costs(3, 1, 1)); });
   EXPECT_NE(message.find("4 stages"), std::string::npos) << message;
   EXPECT_NE(message.find("model.layers = 3"), std::string::npos) << message;
 }
@@ -121,9 +132,11 @@ TEST(GivenPartition, RefusesWhatDoesNotFitAndShowsIt) {
 }
 
 TEST(PartCosts, AreTheFormulas) {
-  const ModelConfig gpt2{.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024};
+  const ModelDescription gpt2 =
+      describe_model({.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024});
   const PartCosts costs = part_costs(gpt2, 1024);
-  EXPECT_DOUBLE_EQ(costs.block, 24.0 * 768 * 768 + 2.0 * 1025 * 768);
+  EXPECT_EQ(costs.blocks.size(), 12U);
+  for (const double block : costs.blocks) EXPECT_DOUBLE_EQ(block, 24.0 * 768 * 768 + 2.0 * 1025 * 768);
   EXPECT_DOUBLE_EQ(costs.head, 2.0 * 768 * 50257);
   EXPECT_DOUBLE_EQ(costs.embedding, 8.0 * 768);
 }

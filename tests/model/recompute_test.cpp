@@ -9,12 +9,16 @@
 namespace penstock::recompute_test {
 namespace {
 
+constexpr std::size_t attention = 0, mlp = 1;
+
 constexpr Recompute policies[] = {Recompute::none, Recompute::elementwise, Recompute::attention, Recompute::block,
                                   Recompute::block_local};
 
 // 2 samples of 64 tokens, 128 channels, 4 heads.
 ModelShape shape_of(Recompute policy, int tensor = 1, bool sequence_parallel = true) {
-  return {.config = {.layers = 2, .width = 128, .heads = 4, .vocabulary = 256, .positions = 64},
+  static const ModelDescription model =
+      describe_model({.layers = 2, .width = 128, .heads = 4, .vocabulary = 256, .positions = 64});
+  return {.model = &model,
           .cut = {.tensor = tensor, .sequence_parallel = sequence_parallel, .compute = DType::bfloat16},
           .recompute = policy,
           .samples = 2,
@@ -41,12 +45,12 @@ TEST(Recompute, APartIsKeptOrMadeAgain) {
         EXPECT_EQ(kept_parts(shape) | remade_parts(shape), all_parts(shape)) << text(policy);
         EXPECT_EQ(kept_parts(shape) & remade_parts(shape), BlockParts{}) << text(policy);
         EXPECT_EQ(held_parts(shape) & remade_parts(shape), held_parts(shape)) << text(policy);
-        EXPECT_TRUE(kept_parts(shape).has(BlockPart::input)) << "from nothing nothing comes";
+        EXPECT_TRUE(kept_parts(shape).has({attention, BranchPart::input})) << "from nothing nothing comes";
       }
   EXPECT_EQ(remade_parts(shape_of(Recompute::none, 2)), BlockParts{});
-  EXPECT_EQ(remade_parts(shape_of(Recompute::attention, 2)), BlockParts{BlockPart::attention});
+  EXPECT_EQ(remade_parts(shape_of(Recompute::attention, 2)), (BlockParts{{attention, BranchPart::core}}));
   EXPECT_EQ(remade_parts(shape_of(Recompute::elementwise, 2)),
-            (BlockParts{BlockPart::attention_norm, BlockPart::mlp_norm, BlockPart::hidden}));
+            (BlockParts{{attention, BranchPart::norm}, {mlp, BranchPart::norm}, {mlp, BranchPart::core}}));
 }
 
 TEST(Recompute, ElementwiseHoldsAllThatItMakes) {
@@ -55,9 +59,9 @@ TEST(Recompute, ElementwiseHoldsAllThatItMakes) {
               remade_parts(shape_of(Recompute::elementwise, tensor)));
 }
 
-TEST(Recompute, GeluIsApartWhereItAloneOfTheMlpIsMadeAgain) {
+TEST(Recompute, TheActivationIsApartWhereItAloneOfTheMlpIsMadeAgain) {
   for (const Recompute policy : policies)
-    EXPECT_EQ(has_gelu_apart(shape_of(policy)), policy == Recompute::elementwise) << text(policy);
+    EXPECT_EQ(has_activation_apart(shape_of(policy), mlp), policy == Recompute::elementwise) << text(policy);
 }
 
 TEST(Recompute, BlockLocalKeepsWhatWasSummed) {
@@ -65,8 +69,8 @@ TEST(Recompute, BlockLocalKeepsWhatWasSummed) {
     return kept_parts(shape_of(Recompute::block_local, tensor, sequence_parallel));
   };
   EXPECT_EQ(kept(1, true), kept_parts(shape_of(Recompute::block))) << "nothing was";
-  EXPECT_EQ(kept(2, true), (BlockParts{BlockPart::input, BlockPart::middle}));
-  EXPECT_EQ(kept(2, false), (BlockParts{BlockPart::input, BlockPart::middle}));
+  EXPECT_EQ(kept(2, true), (BlockParts{{attention, BranchPart::input}, {mlp, BranchPart::input}}));
+  EXPECT_EQ(kept(2, false), (BlockParts{{attention, BranchPart::input}, {mlp, BranchPart::input}}));
 }
 
 TEST(Recompute, BytesKeptAreTheFormula) {
@@ -92,18 +96,18 @@ TEST(Recompute, BytesKeptAreTheFormula) {
 TEST(Recompute, LaidOverReplacesWhatIsThere) {
   float below = 0, above = 0;
   BlockActivations low, high;
-  low.x = {&below, DType::float32, {1}};
-  low.qkv = {&below, DType::float32, {1}};
-  high.qkv = {&above, DType::float32, {1}};
+  low[attention].x = {&below, DType::float32, {1}};
+  low[attention].inner = {&below, DType::float32, {1}};
+  high[attention].inner = {&above, DType::float32, {1}};
   const BlockActivations both = laid_over(low, high);
-  EXPECT_EQ(both.x.raw(), &below);
-  EXPECT_EQ(both.qkv.raw(), &above);
-  EXPECT_FALSE(both.hidden.present());
+  EXPECT_EQ(both[attention].x.raw(), &below);
+  EXPECT_EQ(both[attention].inner.raw(), &above);
+  EXPECT_FALSE(both[mlp].core.present());
 }
 
 TEST(Recompute, OperationsAreTheForwardPassWithoutItsLastProduct) {
   const ModelShape whole = shape_of(Recompute::block);
-  const double tokens = 128, width = 128, block = part_costs(whole.config, whole.sequence).block;
+  const double tokens = 128, width = 128, block = part_costs(*whole.model, whole.sequence).blocks.front();
   EXPECT_DOUBLE_EQ(recompute_cost(whole).flops, tokens * (block - 8 * width * width));
   EXPECT_DOUBLE_EQ(recompute_cost(shape_of(Recompute::none)).flops, 0);
   EXPECT_DOUBLE_EQ(recompute_cost(shape_of(Recompute::elementwise)).flops, 0);

@@ -30,7 +30,7 @@ struct Tensors {
 
   Tensors(RandomTensors& random, const AttentionShape& of, DType type, double probability)
       : shape(of),
-        qkv(random.normal(type, {of.samples * of.sequence, 3 * of.heads * of.channels}, 1.5)),  // scores of size 2
+        qkv(random.normal(type, {of.samples * of.sequence, of.packed_width()}, 1.5)),  // scores of size 2
         out(type, {of.samples * of.sequence, of.heads * of.channels}),
         log_sum_exp(type == DType::float64 ? type : DType::float32, {of.samples, of.heads, of.sequence}),
         dout(random.normal(type, out.view().shape())),
@@ -60,11 +60,13 @@ struct Tensors {
 };
 
 std::string describe(const AttentionShape& shape, DType type, double probability) {
-  return fmt::format("B {} T {} H {} D {} first head {} {} dropout {}", shape.samples, shape.sequence, shape.heads,
-                     shape.channels, shape.first_head, name_of(type), probability);
+  return fmt::format("B {} T {} H {} K {} D {} window {} first head {} {} dropout {}", shape.samples, shape.sequence,
+                     shape.heads, shape.key_heads(), shape.channels, shape.window, shape.first_head, name_of(type),
+                     probability);
 }
 
-// Sequences of 1, of an odd number, of less and more than a block of 64, and of whole blocks; channels of all sorts.
+// Sequences of 1, of an odd number, of less and more than a block of 64, and of whole blocks; channels of all sorts;
+// fewer heads of k and v; windows of one position, within a block, over block borders, and wider than the sequence.
 constexpr AttentionShape shapes[] = {
     {.samples = 1, .sequence = 1, .heads = 1, .channels = 1},
     {.samples = 3, .sequence = 1, .heads = 2, .channels = 16},
@@ -75,6 +77,15 @@ constexpr AttentionShape shapes[] = {
     {.samples = 1, .sequence = 128, .heads = 2, .channels = 64},
     {.samples = 1, .sequence = 200, .heads = 2, .channels = 64},
     {.samples = 1, .sequence = 200, .heads = 1, .channels = 7},
+    {.samples = 2, .sequence = 7, .heads = 6, .channels = 20, .first_head = 6, .kv_heads = 3},
+    {.samples = 2, .sequence = 100, .heads = 4, .channels = 16, .kv_heads = 1},
+    {.samples = 1, .sequence = 130, .heads = 9, .channels = 64, .kv_heads = 3},
+    {.samples = 2, .sequence = 40, .heads = 1, .channels = 16, .window = 1},
+    {.samples = 1, .sequence = 200, .heads = 2, .channels = 12, .window = 5},
+    {.samples = 1, .sequence = 300, .heads = 2, .channels = 16, .window = 64},
+    {.samples = 1, .sequence = 330, .heads = 4, .channels = 32, .kv_heads = 2, .window = 65},
+    {.samples = 2, .sequence = 150, .heads = 2, .channels = 24, .kv_heads = 1, .window = 149},
+    {.samples = 1, .sequence = 90, .heads = 2, .channels = 16, .kv_heads = 2, .window = 4096},
 };
 
 // What a backend may leave to a library's fused attention: bfloat16 without dropout, in heads of 8 to 128 channels.
@@ -91,6 +102,10 @@ constexpr AttentionShape fused_shapes[] = {
     {.samples = 2, .sequence = 257, .heads = 3, .channels = 64},
     {.samples = 1, .sequence = 256, .heads = 2, .channels = 128},
     {.samples = 1, .sequence = 192, .heads = 5, .channels = 8},
+    {.samples = 2, .sequence = 100, .heads = 6, .channels = 64, .kv_heads = 2},
+    {.samples = 1, .sequence = 257, .heads = 8, .channels = 128, .kv_heads = 1},
+    {.samples = 2, .sequence = 256, .heads = 4, .channels = 64, .window = 100},
+    {.samples = 1, .sequence = 384, .heads = 4, .channels = 128, .kv_heads = 2, .window = 128},
 };
 
 TEST(Attention, IsTheReference) {
@@ -110,10 +125,11 @@ TEST(Attention, IsTheReference) {
 }
 
 // The gradient of a score is p (dp - dout . out), of which a backend takes the last from the rounded `out` of the
-// forward pass. With one key the two are equal and the gradients of q and k are nothing: what is left is the rounding
-// of a bfloat16, 0.004 |dp| times |k| or |q|, which may be 5, beside the gradient of v.
+// forward pass. With one key in sight the two are equal and the gradients of q and k are nothing: what is left is the
+// rounding of a bfloat16, 0.004 |dp| times |k| or |q|, which may be 5, beside the gradient of v.
 double gradient_tolerance(const AttentionShape& shape, DType type) {
-  return shape.sequence == 1 && type == DType::bfloat16 ? 5e-2 : tolerance_of(type);
+  const bool one_key = shape.sequence == 1 || shape.window == 1;
+  return one_key && type == DType::bfloat16 ? 5e-2 : tolerance_of(type);
 }
 
 TEST(AttentionGradient, IsTheReference) {
@@ -302,6 +318,90 @@ TEST(Attention, CutByHeadsIsTheWhole) {
   }
 }
 
+// q, k and v of the shape's heads as those of a shape in which each head of q has k and v of its own.
+TestTensor repeated_keys(const TensorView& packed, const AttentionShape& shape) {
+  const std::int64_t rows = packed.shape()[0], D = shape.channels, H = shape.heads, K = shape.key_heads();
+  const reference::Values from = reference::read(packed);
+  reference::Values to;
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t head = 0; head < 3 * H; ++head) {
+      const std::int64_t part = head / H, source = part == 0 ? head : H + (part - 1) * K + head % H / (H / K);
+      for (std::int64_t c = 0; c < D; ++c)
+        to.push_back(from[static_cast<std::size_t>(row * shape.packed_width() + source * D + c)]);
+    }
+  TestTensor repeated(packed.type(), {rows, 3 * H * D});
+  reference::write(repeated, to);
+  return repeated;
+}
+
+// What grouped queries mean: k and v repeated for each head of q give the same output, and their gradients are summed.
+TEST(Attention, OfGroupedQueriesIsThatOfRepeatedKeys) {
+  RandomTensors random;
+  Queue queue;
+  const AttentionShape shape{.samples = 2, .sequence = 75, .heads = 6, .channels = 20, .first_head = 8, .kv_heads = 2};
+  const Tensors grouped(random, shape, DType::float32, 0.2);
+  ops::attention(queue, grouped.forward());
+  ops::attention_gradient(queue, grouped.backward());
+  AttentionShape plain = shape;
+  plain.kv_heads = 6;
+  Tensors repeated(random, plain, DType::float32, 0.2);
+  repeated.qkv = repeated_keys(grouped.qkv, shape);
+  repeated.dout = grouped.dout, repeated.dropout = grouped.dropout;
+  ops::attention(queue, repeated.forward());
+  ops::attention_gradient(queue, repeated.backward());
+  // A backend may add in another order for another shape.
+  EXPECT_TRUE(is_close(grouped.out, repeated.out, 1e-5));
+  EXPECT_TRUE(is_close(grouped.log_sum_exp, repeated.log_sum_exp, 1e-5));
+  reference::Values summed(static_cast<std::size_t>(grouped.dqkv.view().elements()));
+  const reference::Values from = reference::read(repeated.dqkv);
+  for (std::size_t row = 0; row < 150; ++row)
+    for (std::size_t head = 0; head < 18; ++head) {
+      const std::size_t part = head / 6, to = part == 0 ? head : 6 + (part - 1) * 2 + head % 6 / 3;
+      for (std::size_t c = 0; c < 20; ++c) summed[(row * 10 + to) * 20 + c] += from[(row * 18 + head) * 20 + c];
+    }
+  const TestTensor expected(DType::float32, grouped.dqkv.view().shape());
+  reference::write(expected, summed);
+  EXPECT_TRUE(is_close(grouped.dqkv, expected, 1e-5));
+}
+
+TEST(Attention, WithAWindowIgnoresEarlierPositions) {
+  RandomTensors random;
+  Queue queue;
+  const AttentionShape shape{.samples = 1, .sequence = 150, .heads = 2, .channels = 16, .kv_heads = 1, .window = 20};
+  Tensors tensors(random, shape, DType::float32, 0.1);
+  ops::attention(queue, tensors.forward());
+  const TestTensor before = tensors.out;
+  const TestTensor other = random.normal(DType::float32, {1, 64});
+  std::memcpy(tensors.qkv.view().rows(70, 1).raw(), other.view().raw(), other.view().bytes());
+  ops::attention(queue, tensors.forward());
+  // Position 70 is seen by 70 to 89.
+  EXPECT_TRUE(test::same_bits(tensors.out.view().rows(0, 70), before.view().rows(0, 70)));
+  for (std::int64_t t = 70; t < 90; ++t)
+    EXPECT_FALSE(test::same_bits(tensors.out.view().rows(t, 1), before.view().rows(t, 1))) << t;
+  EXPECT_TRUE(test::same_bits(tensors.out.view().rows(90, 60), before.view().rows(90, 60)));
+}
+
+TEST(Attention, OfFewerKeyHeadsHasTheSameBitsOnAnyNumberOfThreads) {
+  RandomTensors random;
+  const AttentionShape shape{.samples = 2, .sequence = 200, .heads = 6, .channels = 24, .kv_heads = 2, .window = 90};
+  for (const DType type : {DType::float32, DType::bfloat16}) {
+    const Tensors first(random, shape, type, 0.1);
+    Queue one({.threads = 1});
+    ops::attention(one, first.forward());
+    ops::attention_gradient(one, first.backward());
+    for (const int threads : {2, 3, 7}) {
+      const Tensors again = first;
+      std::memset(again.out.view().raw(), 0xff, again.out.view().bytes());
+      std::memset(again.dqkv.view().raw(), 0xff, again.dqkv.view().bytes());
+      Queue queue({.threads = threads});
+      ops::attention(queue, again.forward());
+      ops::attention_gradient(queue, again.backward());
+      EXPECT_TRUE(test::same_bits(again.out, first.out)) << threads;
+      EXPECT_TRUE(test::same_bits(again.dqkv, first.dqkv)) << threads;
+    }
+  }
+}
+
 TEST(Attention, OfASampleByItselfIsThatOfTheMicrobatch) {
   RandomTensors random;
   Queue queue;
@@ -374,19 +474,34 @@ TEST(AttentionReference, IsTheFormulaForTwoPositions) {
   EXPECT_DOUBLE_EQ(reference::read(log_sum_exp)[1], std::log(a + b));
 }
 
+TEST(AttentionReference, WithAWindowOfTwoIsTheFormula) {
+  // D = 1, two heads share k = (1, 3, 2) and v = (5, 7, 9); with q = 1 position 2 weighs keys 1 and 2 only.
+  const AttentionShape shape{.samples = 1, .sequence = 3, .heads = 2, .channels = 1, .kv_heads = 1, .window = 2};
+  const TestTensor qkv(DType::float64, {3, 4}), out(DType::float64, {3, 2}), log_sum_exp(DType::float64, {1, 2, 3});
+  reference::write(qkv, {1, 0, 1, 5, 1, 0, 3, 7, 1, 0, 2, 9});
+  reference::attention({.shape = shape, .qkv = qkv, .out = out, .log_sum_exp = log_sum_exp, .dropout = {}});
+  const double a = std::exp(3.0), b = std::exp(2.0);
+  EXPECT_DOUBLE_EQ(reference::read(out)[4], (7 * a + 9 * b) / (a + b));
+  EXPECT_DOUBLE_EQ(reference::read(out)[5], 8);  // q = 0 weighs both alike
+  EXPECT_DOUBLE_EQ(reference::read(log_sum_exp)[2], std::log(a + b));
+  EXPECT_DOUBLE_EQ(reference::read(log_sum_exp)[5], std::log(2.0));
+}
+
 TEST(AttentionReference, GradientIsThatOfFiniteDifferences) {
   RandomTensors random;
-  for (const double probability : {0.0, 0.3}) {
-    const AttentionShape shape{.samples = 2, .sequence = 5, .heads = 2, .channels = 3, .first_head = 1};
-    const Tensors tensors(random, shape, DType::float64, probability);
-    const auto value = [&] {
-      reference::attention(tensors.forward());
-      return test::inner_product(tensors.out, tensors.dout);
-    };
-    value();
-    reference::attention_gradient(tensors.backward());
-    EXPECT_LT(relative_difference(tensors.dqkv, central_differences(tensors.qkv, value)), test::difference_tolerance);
-  }
+  for (const double probability : {0.0, 0.3})
+    for (const AttentionShape& shape :
+         {AttentionShape{.samples = 2, .sequence = 5, .heads = 2, .channels = 3, .first_head = 1},
+          AttentionShape{.samples = 2, .sequence = 6, .heads = 4, .channels = 3, .kv_heads = 2, .window = 3}}) {
+      const Tensors tensors(random, shape, DType::float64, probability);
+      const auto value = [&] {
+        reference::attention(tensors.forward());
+        return test::inner_product(tensors.out, tensors.dout);
+      };
+      value();
+      reference::attention_gradient(tensors.backward());
+      EXPECT_LT(relative_difference(tensors.dqkv, central_differences(tensors.qkv, value)), test::difference_tolerance);
+    }
 }
 
 }  // namespace

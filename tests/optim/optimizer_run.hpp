@@ -48,7 +48,7 @@ inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
   };
   constexpr auto whole = GradientOnTensorAxis::whole, partial = GradientOnTensorAxis::partial;
   const Split padded{.dimension = 0, .parts = t, .padded_extent = 128}, rows{.dimension = 0, .parts = t};
-  const Split columns{.dimension = 1, .parts = t}, sections{.dimension = 0, .parts = t, .sections = 3};
+  const Split columns{.dimension = 1, .parts = t}, sections{.dimension = 0, .parts = t, .sections = {{12}, {12}, {12}}};
   return {
       spec("table", {70, 12}, padded, DType::bfloat16, whole, {0, last}),
       spec("positions", {19, 12}, {}, DType::float32, partial, {0}),

@@ -40,13 +40,31 @@ TEST(ParameterSpec, RowsAndColumnsAreCutInEqualParts) {
 
 TEST(ParameterSpec, SectionsAreCutEachByItself) {
   // q, k and v of 8 rows each on two ranks: four rows of each, one after the other.
-  const ParameterSpec spec = matrix(24, 5, {.dimension = 0, .parts = 2, .sections = 3});
+  const std::vector<Section> thirds{{8}, {8}, {8}};
+  const ParameterSpec spec = matrix(24, 5, {.dimension = 0, .parts = 2, .sections = thirds});
   EXPECT_EQ(local_shape(spec), (Shape{12, 5}));
   EXPECT_EQ(local_boxes(spec, 1), (std::vector<Box>{box(4, 0, 4, 5, 0), box(12, 0, 4, 5, 20), box(20, 0, 4, 5, 40)}));
-  const ParameterSpec bias{.name = "bias", .shape = {24}, .split = {.parts = 2, .sections = 3}, .stages = {0}};
+  const ParameterSpec bias{.name = "bias", .shape = {24}, .split = {.parts = 2, .sections = thirds}, .stages = {0}};
   EXPECT_EQ(local_shape(bias), (Shape{12}));
   ASSERT_EQ(local_boxes(bias, 0).size(), 3U);
   EXPECT_EQ(local_boxes(bias, 0)[2], (Box{.offset = {16}, .extent = {4}, .local_begin = 8}));
+}
+
+TEST(ParameterSpec, SectionsOfAnySizeMayBeCopied) {
+  // Eight query heads, and two of keys and of values, two rows each, on four ranks: two neighbours share a key head.
+  const ParameterSpec spec = matrix(24, 5, {.dimension = 0, .parts = 4, .sections = {{16}, {4, 2}, {4, 2}}});
+  EXPECT_EQ(local_shape(spec), (Shape{8, 5}));
+  EXPECT_EQ(local_boxes(spec, 0), (std::vector<Box>{box(0, 0, 4, 5, 0), box(16, 0, 2, 5, 20), box(20, 0, 2, 5, 30)}));
+  EXPECT_EQ(local_boxes(spec, 1), (std::vector<Box>{box(4, 0, 4, 5, 0), box(16, 0, 2, 5, 20), box(20, 0, 2, 5, 30)}));
+  EXPECT_EQ(local_boxes(spec, 3), (std::vector<Box>{box(12, 0, 4, 5, 0), box(18, 0, 2, 5, 20), box(22, 0, 2, 5, 30)}));
+  for (const int coordinate : {0, 1, 2, 3}) {
+    const std::vector<LocalBox> held = sections_held(spec, coordinate);
+    ASSERT_EQ(held.size(), 3U);
+    EXPECT_EQ(held[0].copies, 1);
+    EXPECT_TRUE(held[0].first);
+    EXPECT_EQ(held[1].copies, 2);
+    EXPECT_EQ(held[2].first, coordinate % 2 == 0);
+  }
 }
 
 TEST(ParameterSpec, PaddingIsInMemoryOnly) {
@@ -60,11 +78,13 @@ TEST(ParameterSpec, PaddingIsInMemoryOnly) {
 }
 
 TEST(ParameterSpec, CutsThatCannotBeHeldAreRefused) {
-  EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .sections = 3}), 0), LogicError);
+  EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .sections = {{3}, {3}}}), 0), LogicError);
   EXPECT_THROW(local_boxes(matrix(4, 7, {.dimension = 1, .parts = 2}), 0), LogicError) << "its columns are not dense";
   EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .padded_extent = 8}), 0), LogicError);
-  EXPECT_THROW(local_boxes(matrix(10, 4, {.dimension = 0, .parts = 1, .sections = 3}), 0), LogicError)
-      << "three equal sections of ten rows";
+  EXPECT_THROW(local_boxes(matrix(10, 4, {.dimension = 0, .parts = 1, .sections = {{3}, {3}}}), 0), LogicError)
+      << "two sections that leave four rows out";
+  EXPECT_THROW(local_boxes(matrix(8, 4, {.dimension = 0, .parts = 3, .sections = {{4}, {4, 2}}}), 0), LogicError)
+      << "three ranks cannot share two parts evenly";
   EXPECT_THROW(local_boxes(matrix(130, 4, {.dimension = 0, .parts = 1, .padded_extent = 128}), 0), LogicError);
 }
 

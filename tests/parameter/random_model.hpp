@@ -70,8 +70,9 @@ class RandomModels {
         split.parts = mesh.tensor;
         break;  // rows, perhaps uneven
       case 2:
-        split = {.dimension = 0, .parts = mesh.tensor, .sections = 3};
         rows = 3 * (below(60) + 1);
+        split = {.dimension = 0, .parts = mesh.tensor, .sections = {{rows / 3}, {rows / 3}, {rows / 3}}};
+        if (coin()) split.sections = {{rows / 3 + 1}, {rows / 3 - 1, 1}, {rows / 3, 1}};
         break;
       case 3:
         split = {.dimension = 0, .parts = mesh.tensor, .padded_extent = (rows + 127) / 128 * 128};

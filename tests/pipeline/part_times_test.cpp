@@ -8,7 +8,7 @@
 namespace penstock::part_times_test {
 namespace {
 
-constexpr PartCosts operations{.embedding = 0, .block = 10, .head = 20};
+const PartCosts operations{.embedding = 0, .blocks = {10, 10}, .head = 20};
 
 std::vector<StagePart> parts_of(const std::vector<std::int64_t>& blocks) {
   std::int64_t all = 0;

@@ -35,10 +35,11 @@ std::vector<TinySetup> setups() {
 /// Sizes that are multiples of 128 bytes however they are cut, so that padding does not blur what they are.
 ModelPlan round_plan(int tensor, bool sequence_parallel, std::int64_t micro = 4) {
   ModelPlan plan = test::tiny_plan({.tensor = tensor, .sequence_parallel = sequence_parallel});
-  plan.config = {.layers = 4, .width = 128, .heads = 4, .vocabulary = 256, .positions = 64};
+  plan.model = std::make_shared<const ModelDescription>(
+      describe_model({.layers = 4, .width = 128, .heads = 4, .vocabulary = 256, .positions = 64}));
   plan.micro = micro;
   plan.sequence = 64;
-  plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
+  plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
 }
 

@@ -92,6 +92,25 @@ TEST(Recompute, EveryPolicyHasTheBitsOfNone) {
   }
 }
 
+TEST(Recompute, EveryPolicyHasTheBitsOfNoneInEveryFamily) {
+  for (const std::string& family : test::rotary_families)
+    for (const Backward backward : {Backward::fused, Backward::split}) {
+      TinySetup setup{.pipeline = test_world().size() > 2 ? 2 : 1,
+                      .tensor = std::min(test_world().size(), 2),
+                      .dropout = 0.1,
+                      .microbatches = microbatches,
+                      .compute = backward == Backward::fused ? DType::float32 : DType::bfloat16,
+                      .backward = backward,
+                      .family = family};
+      const Outcome none = train(setup);
+      EXPECT_GT(none.results.front().gradient_norm, 0);
+      for (const Recompute policy : policies) {
+        setup.recompute = policy;
+        expect_same_bits(train(setup), none, setup.text());
+      }
+    }
+}
+
 TEST(Recompute, DeferredWeightGradientsReadWhatIsHeld) {
   if (test_world().size() == 1) GTEST_SKIP() << "two stages";
   // Input gradients of several microbatches before the first weight gradient; a stage that does both I and B.

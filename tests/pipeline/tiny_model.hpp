@@ -31,6 +31,7 @@ struct TinySetup {
   Recompute recompute = Recompute::none;
   int chunks = 0;  ///< of the schedule; 0: its own number
   int layers = 4;
+  std::string family = "gpt2";
   int pattern = 0;  ///< what the bytes of the arena hold before the model is built
 
   ScheduleRequest request() const {
@@ -42,31 +43,49 @@ struct TinySetup {
   }
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {
-    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} chunks {} recompute {}", data,
+    return fmt::format("data {} pipeline {} tensor {} stages {} {} shard {} {} {} {} chunks {} recompute {} {}", data,
                        pipeline, tensor, stages, sequence_parallel ? "sequence-parallel" : "whole rows", shard,
                        name_of(compute), penstock::text(schedule), penstock::text(backward), chunks,
-                       penstock::text(recompute));
+                       penstock::text(recompute), family);
   }
 };
 
 inline constexpr std::int64_t tiny_micro = 2, tiny_sequence = 8;
 
-inline ModelConfig tiny_config(double dropout, int layers = 4) {
-  return {.layers = layers,
-          .width = 16,
-          .heads = 4,
-          .vocabulary = 40,
-          .positions = 10,
-          .dropout_embedding = dropout,
-          .dropout_residual = dropout,
-          .dropout_attention = dropout};
+/// Beyond GPT-2 every family has something of its own: copied heads of keys from so many tensor ranks on, heads whose channels
+/// are not the width's, ties, rotations, a window.
+inline ModelConfig tiny_config(double dropout, int layers = 4, const std::string& family = "gpt2") {
+  ModelConfig config{.family = family,
+                     .layers = layers,
+                     .width = 16,
+                     .heads = 4,
+                     .vocabulary = 40,
+                     .positions = 10,
+                     .dropout_embedding = dropout,
+                     .dropout_residual = dropout,
+                     .dropout_attention = dropout};
+  if (family == "gpt2") return config;
+  config.hidden = 20;
+  config.kv_heads = family == "qwen2" ? 1 : 2;
+  config.tied = family == "qwen2" || family == "mistral";
+  if (family == "qwen3") config.head_channels = 6;
+  if (family == "mistral") config.window = 5;
+  if (family == "llama") {
+    config.attention_bias = config.mlp_bias = true;
+    config.rope_scaling = "llama3";
+    config.rope_factor = 4;
+    config.rope_original = 4;
+  }
+  return config;
 }
+
+inline const std::vector<std::string> rotary_families{"llama", "mistral", "qwen2", "qwen3"};
 
 /// With `computing` instead of a generated schedule, or `lowered` as it is, when there is one.
 inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr,
                            const Schedule* lowered = nullptr) {
   ModelPlan plan;
-  plan.config = tiny_config(setup.dropout, setup.layers);
+  plan.model = std::make_shared<const ModelDescription>(describe_model(tiny_config(setup.dropout, setup.layers, setup.family)));
   plan.cut = {.tensor = setup.tensor,
               .sequence_parallel = setup.sequence_parallel,
               .compute = setup.compute,
@@ -79,9 +98,9 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.micro = tiny_micro;
   plan.sequence = tiny_sequence;
   const int stages = setup.stages > 0 ? setup.stages : setup.pipeline * chunks_of(setup.request());
-  plan.parts = balanced_partition(static_cast<int>(plan.config.layers), stages, part_costs(plan.config, plan.sequence));
-  plan.schedule = lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = true});
-  plan.parameters = gpt2_parameters(plan.config, plan.cut, plan.parts);
+  plan.parts = balanced_partition(stages, part_costs(*plan.model, plan.sequence));
+  plan.schedule = lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = plan.model->tied});
+  plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
 }
 
@@ -189,7 +208,8 @@ class TinyRank {
   TinyRank(World& world, ModelPlan plan, const Mesh& mesh, int pattern)
       : plan_(std::move(plan)),
         place_(place_on(mesh, world.rank())),
-        communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
+        communicators_(std::make_unique<Communicators>(world, queue_, mesh,
+                                                        copies_on_tensor_axis(*plan_.model, plan_.cut.tensor))) {
     DeviceMemory memory(plan_memory(plan_, place_, queue_.threads()).total());
     memory_ = {memory.data(), memory.bytes()};
     if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());

@@ -45,7 +45,7 @@ std::vector<std::int64_t> elements_of(const Box& box, const Shape& shape) {
 }
 
 TEST(CaptureRecorder, PiecesCoverEveryArrayExactlyOnce) {
-  const std::vector<std::string> taps = all_taps(4);
+  const std::vector<std::string> taps = all_taps(*test::tiny_plan({}).model);
   for (const TinySetup& setup : setups()) {
     const ModelPlan plan = test::tiny_plan(setup);
     const Mesh mesh = test::tiny_mesh(setup);
@@ -73,9 +73,9 @@ TEST(CaptureRecorder, ArraysAreTheSameOnEveryRank) {
   const TinySetup setup{.data = 2, .pipeline = 2, .tensor = 2, .microbatches = global_microbatches};
   const ModelPlan plan = test::tiny_plan(setup);
   const Mesh mesh = test::tiny_mesh(setup);
-  const CaptureRecorder first(plan, mesh, 0, all_taps(4));
+  const CaptureRecorder first(plan, mesh, 0, all_taps(*plan.model));
   for (int rank = 1; rank < mesh.size(); ++rank) {
-    const CaptureRecorder recorder(plan, mesh, rank, all_taps(4));
+    const CaptureRecorder recorder(plan, mesh, rank, all_taps(*plan.model));
     for (std::size_t a = 0; a < first.arrays().size(); ++a) {
       EXPECT_EQ(recorder.arrays()[a].path, first.arrays()[a].path);
       ASSERT_EQ(recorder.arrays()[a].pieces.size(), first.arrays()[a].pieces.size());
@@ -136,14 +136,14 @@ Tensor recorded_values(const ModelShape& shape, std::int64_t tap_number, const s
 }
 
 void expect_values_in_global_order(const TinySetup& setup) {
-  const std::vector<std::string> taps = all_taps(4);
+  const std::vector<std::string> taps = all_taps(*test::tiny_plan({}).model);
   const ModelPlan plan = test::tiny_plan(setup);
   const Mesh mesh = test::tiny_mesh(setup);
   std::vector<std::vector<int>> brought;  // of each array's elements
   for (int rank = 0; rank < mesh.size(); ++rank) {
     const MeshPlace place = place_of(mesh, rank);
     CaptureRecorder recorder(plan, mesh, rank, taps);
-    const ModelShape shape{.config = plan.config,
+    const ModelShape shape{.model = plan.model.get(),
                            .cut = plan.cut,
                            .tensor_coordinate = place.tensor,
                            .samples = plan.micro,

@@ -23,7 +23,8 @@ class FiniteCheckTest : public ::testing::Test {
   void record(std::string_view tap, int microbatch, float last) { check.record(queue, tap, microbatch, tensor(last)); }
 
   Queue queue;
-  FiniteCheck check{8};
+  static ModelDescription model() { return describe_model({.layers = 8, .width = 8, .heads = 2}); }
+  FiniteCheck check{model()};
 
  private:
   std::vector<float> values_;
@@ -58,7 +59,7 @@ TEST_F(FiniteCheckTest, BackwardGoesFromTheHeadToTheEmbedding) {
 }
 
 TEST_F(FiniteCheckTest, APartOfASumComesBeforeTheTapItIsOnTheWayTo) {
-  FiniteCheck other(8);
+  FiniteCheck other(model());
   check.record_part(queue, tensor(nan));
   record("blocks.4.mlp", 0, nan);
   other.record_part(queue, tensor(1));  // another tensor rank: its part is finite, the sum is not

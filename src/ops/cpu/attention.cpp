@@ -13,20 +13,23 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// Greatest of a row's scores within reach.
-float greatest_score(const float* scores, std::int64_t reach) {
+/// Greatest of a row's scores from `begin` up to its reach; -infinity where there is none.
+float greatest_score(const float* scores, std::int64_t begin, std::int64_t reach) {
   Floats greatest = splat(-infinity);
   for_vectors(reach, [&](std::int64_t c, auto part) {
-    greatest = greater_of(fill_behind(load(scores + c, All{}), part, -infinity), greatest);
+    Floats score = fill_behind(load(scores + c, All{}), part, -infinity);
+    if (c < begin) score = lane_numbers(static_cast<std::int32_t>(c - begin)) < 0 ? splat(-infinity) : score;
+    greatest = greater_of(score, greatest);
   });
   return greatest_of(greatest);
 }
 
-/// p = exp(score - greatest) of one row within reach, zero up to `held`; returns the sum. With dropout p is multiplied
-/// after.
+/// p = exp(score - greatest) of one row from `begin` up to its reach, zero before and up to `held`; returns the sum.
+/// With dropout p is multiplied after.
 template <typename Units, bool dropout>
-float exponentials(const float* scores, typename Units::Unit* p, std::int64_t reach, std::int64_t held,
-                   float log2_scale, float greatest, const std::uint16_t* bits, const Dropout& options) {
+float exponentials(const float* scores, typename Units::Unit* p, std::int64_t begin, std::int64_t reach,
+                   std::int64_t held, float log2_scale, float greatest, const std::uint16_t* bits,
+                   const Dropout& options) {
   const Floats offset = splat(-greatest * log2_scale);
   const std::uint32_t threshold = options.threshold();
   const float scale = options.scale();
@@ -37,6 +40,12 @@ float exponentials(const float* scores, typename Units::Unit* p, std::int64_t re
     if constexpr (dropout) value *= dropout_factors(bits + c, threshold, scale);
     Units::store_row(p + c / Units::depth, value);
   };
+  for (; c < std::min(begin, held); c += lanes) {
+    const Ints key = lane_numbers(static_cast<std::int32_t>(c));
+    const Floats value = exp2_of(load(scores + c, All{}) * log2_scale + offset);
+    const Floats reached = key < static_cast<std::int32_t>(reach) ? value : Floats{};
+    one(key < static_cast<std::int32_t>(begin) ? Floats{} : reached);
+  }
   for (; c + lanes <= reach; c += lanes) one(exp2_of(load(scores + c, All{}) * log2_scale + offset));
   for (; c < held; c += lanes) {
     const Floats value = exp2_of(load(scores + c, All{}) * log2_scale + offset);
@@ -51,8 +60,11 @@ void softmax_block(const Head<T>& head, const HeadExtents<Units>& extents, const
                    std::int64_t rows, const CausalReach& reach) {
   for (std::int64_t row = 0; row < rows; ++row) {
     const float before = scratch.greatest[row];
-    scratch.greatest[row] = std::max(before, greatest_score(scratch.scores + row * key_block, reach.reach(row)));
-    scratch.rescale[row] = (before - scratch.greatest[row]) * head.log2_scale;
+    const float now =
+        std::max(before, greatest_score(scratch.scores + row * key_block, reach.begin(row), reach.reach(row)));
+    scratch.greatest[row] = now;
+    // A window's row may see none of these keys, and none so far: -infinity twice.
+    scratch.rescale[row] = now == -infinity ? 0.0F : (before - now) * head.log2_scale;
   }
   for (std::int64_t row = 0; row < rows; row += lanes)
     store(scratch.rescale + row, exp2_of(load(scratch.rescale + row, All{})), All{});
@@ -60,10 +72,10 @@ void softmax_block(const Head<T>& head, const HeadExtents<Units>& extents, const
   for (std::int64_t row = 0; row < rows; ++row) {
     if constexpr (dropout) head.dropout.bits(reach.first_query + row, reach.first_key, bits);
     const float sum = exponentials<Units, dropout>(
-        scratch.scores + row * key_block, scratch.p + row * key_block / Units::depth, reach.reach(row), reach.held(row),
-        head.log2_scale, scratch.greatest[row], bits, *head.dropout.dropout);
+        scratch.scores + row * key_block, scratch.p + row * key_block / Units::depth, reach.begin(row),
+        reach.reach(row), reach.held(row), head.log2_scale, scratch.greatest[row], bits, *head.dropout.dropout);
     scratch.sum[row] = scratch.sum[row] * scratch.rescale[row] + sum;
-    if (reach.first_key == 0) continue;
+    if (reach.first_block) continue;
     float* out = scratch.out + row * extents.width;
     for (std::int64_t c = 0; c < extents.columns; c += lanes)
       store(out + c, load(out + c, All{}) * scratch.rescale[row], All{});
@@ -107,12 +119,11 @@ void attend(const Head<T>& head, std::byte* memory, std::int64_t first, std::int
               padded_rows);
     std::fill_n(scratch.greatest, query_block, -infinity);
     std::fill_n(scratch.sum, query_block, 0.0F);
-    for (std::int64_t key = 0; key < first_query + rows; key += key_block) {
-      const CausalReach reach{first_query, key, rounded_up(std::min(key_block, first_query + rows - key), lanes)};
+    for_key_blocks(*head.shape, first_query, rows, [&](const CausalReach& reach) {
       multiply_by_columns(extents, scratch.q, padded_rows, scratch.k_columns, reach, scratch.scores);
       softmax_block<Units, dropout>(head, extents, scratch, padded_rows, reach);
       multiply_rows(extents, scratch.p, padded_rows, v_units, reach, scratch.out);
-    }
+    });
     finish_queries(head, extents, scratch, first_query, rows);
   }
 }

@@ -19,9 +19,12 @@ struct HeadGradient {
 
   HeadGradient(const AttentionGradient& arguments, const Head<T>& head) {
     dout = arguments.dout.data<T>() + (head.out - arguments.out.data<T>());
-    dq = arguments.dqkv.data<T>() + (head.q - arguments.qkv.data<T>());
-    dk = dq + head.out_stride;
-    dv = dk + head.out_stride;
+    const auto place_of = [&](const T* in_qkv) {
+      return arguments.dqkv.data<T>() + (in_qkv - arguments.qkv.data<T>());
+    };
+    dq = place_of(head.q);
+    dk = place_of(head.k);
+    dv = place_of(head.v);
   }
 };
 
@@ -43,6 +46,12 @@ void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::i
   }
 }
 
+/// The keys of a block that a query sees.
+struct KeyRange {
+  std::int32_t begin;
+  std::int32_t end;
+};
+
 /// p and ds of a vector of keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout
 /// factor.
 struct ScoreGradient {
@@ -51,15 +60,16 @@ struct ScoreGradient {
 };
 
 PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta,
-                                             Ints key, std::int64_t reach) {
+                                             Ints key, KeyRange range) {
   const Floats p = exp2_of(score * log2_scale - log2_sum);
-  const Floats seen = key < static_cast<std::int32_t>(reach) ? p : Floats{};
+  const Floats reached = key < range.end ? p : Floats{};
+  const Floats seen = key < range.begin ? Floats{} : reached;
   return {seen, seen * (dp - delta)};
 }
 
 PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2_scale, float log2_sum, float delta,
-                                             Ints key, std::int64_t reach, Floats factor) {
-  ScoreGradient gradient = score_gradient(score, dp * factor, log2_scale, log2_sum, delta, key, reach);
+                                             Ints key, KeyRange range, Floats factor) {
+  ScoreGradient gradient = score_gradient(score, dp * factor, log2_scale, log2_sum, delta, key, range);
   gradient.p *= factor;
   return gradient;
 }
@@ -85,7 +95,8 @@ void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& s
         const Ints key = lane_numbers(static_cast<std::int32_t>(c));
         const float log2_sum = scratch.log2_sum[row + r];
         const float delta = scratch.delta[row + r];
-        const std::int64_t seen = reach.reach(row + r);
+        const KeyRange seen{static_cast<std::int32_t>(reach.begin(row + r)),
+                            static_cast<std::int32_t>(reach.reach(row + r))};
         if constexpr (dropout)
           gradients[r] = score_gradient(score, dp, head.log2_scale, log2_sum, delta, key, seen,
                                         dropout_factors(bits[r] + c, threshold, scale));
@@ -126,14 +137,45 @@ void pack_queries(const Head<T>& head, const HeadGradient<T>& gradient, const He
   }
 }
 
+/// dq of one head, and its share of dk and dv, which is added to the sums in `scratch`.
 template <typename Units, bool dropout, typename T>
-void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, std::byte* memory) {
-  const HeadExtents<Units> extents(*head.shape);
-  Carver carver(memory);
-  const BackwardScratch<Units> scratch(carver, extents);
+void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents<Units>& extents,
+                     const BackwardScratch<Units>& scratch, const typename Units::Unit* k_units) {
   const std::int64_t sequence = head.shape->sequence;
   const std::int64_t channels = head.shape->channels;
   const float score_scale = head.log2_scale * std::numbers::ln2_v<float>;
+  for (std::int64_t first_query = 0; first_query < sequence; first_query += query_block) {
+    const std::int64_t rows = std::min(query_block, sequence - first_query);
+    const std::int64_t padded_rows = rounded_up(rows, tile_rows);
+    pack_queries(head, gradient, extents, scratch, first_query, rows, padded_rows);
+    const auto* q_units = pack_steps(scratch.q, padded_rows, extents.width, scratch.q_units);
+    const auto* dout_units = pack_steps(scratch.dout, padded_rows, extents.width, scratch.dout_units);
+    for_key_blocks(*head.shape, first_query, rows, [&](const CausalReach& reach) {
+      multiply_by_columns(extents, scratch.q, padded_rows, scratch.k_columns, reach, scratch.scores);
+      multiply_by_columns(extents, scratch.dout, padded_rows, scratch.v_columns, reach, scratch.dp);
+      softmax_gradient_block<Units, dropout>(head, scratch, padded_rows, reach);
+      multiply_columns(extents, scratch.p_columns, padded_rows, dout_units, reach, scratch.dv);
+      multiply_columns(extents, scratch.ds_columns, padded_rows, q_units, reach, scratch.dk);
+      multiply_rows(extents, scratch.ds_rows, padded_rows, k_units, reach, scratch.dq);
+    });
+    store_rows(scratch.dq, extents.width, rows, channels, score_scale, gradient.dq + first_query * head.qkv_stride,
+               head.qkv_stride);
+  }
+}
+
+/// The heads of q that share one of k and v, one after the other.
+template <typename Units, bool dropout, typename T>
+void attend_backward_to_keys(const AttentionGradient& arguments, std::int64_t sample, std::int64_t key_head,
+                             std::byte* memory) {
+  const AttentionShape& shape = arguments.shape;
+  const HeadExtents<Units> extents(shape);
+  Carver carver(memory);
+  const BackwardScratch<Units> scratch(carver, extents);
+  const std::int64_t sequence = shape.sequence;
+  const std::int64_t channels = shape.channels;
+  const std::int64_t sharing = shape.heads_of_a_key();
+  const Head<T> head(arguments, sample, key_head * sharing);
+  const HeadGradient<T> gradient(arguments, head);
 
   pack_rows(head.v, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
   pack_columns(scratch.rows, extents.sequence, extents.units, scratch.v_columns);
@@ -143,24 +185,11 @@ void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, std::
   std::fill_n(scratch.dk, extents.sequence * extents.width, 0.0F);
   std::fill_n(scratch.dv, extents.sequence * extents.width, 0.0F);
 
-  for (std::int64_t first_query = 0; first_query < sequence; first_query += query_block) {
-    const std::int64_t rows = std::min(query_block, sequence - first_query);
-    const std::int64_t padded_rows = rounded_up(rows, tile_rows);
-    pack_queries(head, gradient, extents, scratch, first_query, rows, padded_rows);
-    const auto* q_units = pack_steps(scratch.q, padded_rows, extents.width, scratch.q_units);
-    const auto* dout_units = pack_steps(scratch.dout, padded_rows, extents.width, scratch.dout_units);
-    for (std::int64_t key = 0; key < first_query + rows; key += key_block) {
-      const CausalReach reach{first_query, key, rounded_up(std::min(key_block, first_query + rows - key), lanes)};
-      multiply_by_columns(extents, scratch.q, padded_rows, scratch.k_columns, reach, scratch.scores);
-      multiply_by_columns(extents, scratch.dout, padded_rows, scratch.v_columns, reach, scratch.dp);
-      softmax_gradient_block<Units, dropout>(head, scratch, padded_rows, reach);
-      multiply_columns(extents, scratch.p_columns, padded_rows, dout_units, reach, scratch.dv);
-      multiply_columns(extents, scratch.ds_columns, padded_rows, q_units, reach, scratch.dk);
-      multiply_rows(extents, scratch.ds_rows, padded_rows, k_units, reach, scratch.dq);
-    }
-    store_rows(scratch.dq, extents.width, rows, channels, score_scale, gradient.dq + first_query * head.qkv_stride,
-               head.qkv_stride);
+  for (std::int64_t shared = 0; shared < sharing; ++shared) {
+    const Head<T> own(arguments, sample, key_head * sharing + shared);
+    attend_backward<Units, dropout>(own, HeadGradient<T>(arguments, own), extents, scratch, k_units);
   }
+  const float score_scale = head.log2_scale * std::numbers::ln2_v<float>;
   store_rows(scratch.dk, extents.width, sequence, channels, score_scale, gradient.dk, head.qkv_stride);
   store_rows(scratch.dv, extents.width, sequence, channels, 1.0F, gradient.dv, head.qkv_stride);
 }
@@ -173,14 +202,13 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
     using Units = UnitsOf<T>;
     const std::int64_t bytes = scratch_bytes<BackwardScratch, Units>(shape);
     std::byte* memory = queue.workspace(static_cast<std::size_t>(bytes * queue.threads()));
-    for_pieces(queue, shape.samples * shape.heads, 1, [&](std::int64_t number, Piece) {
-      const Head<T> head(arguments, number / shape.heads, number % shape.heads);
-      const HeadGradient<T> gradient(arguments, head);
+    const std::int64_t key_heads = shape.key_heads();
+    for_pieces(queue, shape.samples * key_heads, 1, [&](std::int64_t number, Piece) {
       std::byte* own = memory + omp_get_thread_num() * bytes;
       if (arguments.dropout.active())
-        attend_backward<Units, true>(head, gradient, own);
+        attend_backward_to_keys<Units, true, T>(arguments, number / key_heads, number % key_heads, own);
       else
-        attend_backward<Units, false>(head, gradient, own);
+        attend_backward_to_keys<Units, false, T>(arguments, number / key_heads, number % key_heads, own);
     });
   });
 }

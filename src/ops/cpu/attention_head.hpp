@@ -29,10 +29,11 @@ struct Head {
   Head(const Arguments& arguments, std::int64_t sample, std::int64_t head) : shape(&arguments.shape) {
     const std::int64_t channels = shape->channels;
     out_stride = shape->heads * channels;
-    qkv_stride = 3 * out_stride;
-    q = arguments.qkv.template data<T>() + sample * shape->sequence * qkv_stride + head * channels;
-    k = q + out_stride;
-    v = k + out_stride;
+    qkv_stride = shape->packed_width();
+    const T* row = arguments.qkv.template data<T>() + sample * shape->sequence * qkv_stride;
+    q = row + head * channels;
+    k = row + out_stride + head / shape->heads_of_a_key() * channels;
+    v = k + shape->key_heads() * channels;
     out = arguments.out.template data<T>() + sample * shape->sequence * out_stride + head * channels;
     log_sum_exp = arguments.log_sum_exp.template data<float>() + (sample * shape->heads + head) * shape->sequence;
     log2_scale = std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(channels));
@@ -68,9 +69,9 @@ void multiply_rows(const HeadExtents<Units>& extents, const typename Units::Unit
   const typename Units::Unit* first = values + reach.first_key / Units::depth * extents.width;
   multiply<Units>(
       {p, key_block / Units::depth, 1}, {first, extents.width}, panel_columns, {result, extents.width}, rows,
-      extents.columns, reach.first_key > 0,
+      extents.columns, !reach.first_block,
       [&](std::int64_t row) {
-        return Steps{0, pieces_of(reach.reach(row + tile_rows - 1), Units::depth)};
+        return Steps{reach.begin(row) / Units::depth, pieces_of(reach.reach(row + tile_rows - 1), Units::depth)};
       },
       [&](std::int64_t) { return extents.columns; });
 }

@@ -144,18 +144,33 @@ std::int64_t scratch_bytes(const AttentionShape& shape) {
   return rounded_up(static_cast<std::int64_t>(carver.taken()), 4096);
 }
 
-/// Which keys of a key block the queries of a query block see: query `row` of the block sees the first reach(row).
+/// Which keys of a key block the queries of a query block see: query `row` of the block sees those from begin(row) up
+/// to reach(row).
 struct CausalReach {
   std::int64_t first_query;
   std::int64_t first_key;
   std::int64_t columns;  ///< of the scores held, a multiple of the lanes
+  std::int64_t window;   ///< of the attention; 0: none
+  bool first_block;      ///< of those that the queries see: what sums over keys held before is overwritten
 
+  std::int64_t begin(std::int64_t row) const {
+    return window > 0 ? std::clamp<std::int64_t>(first_query + row + 1 - window - first_key, 0, columns) : 0;
+  }
   std::int64_t reach(std::int64_t row) const { return std::min(first_query + row + 1 - first_key, columns); }
   /// Columns that the 8 rows from `row` on hold: what is beyond a row's own reach is zero.
   std::int64_t held(std::int64_t row) const {
     return rounded_up(reach(row / tile_rows * tile_rows + tile_rows - 1), lanes);
   }
 };
+
+/// Calls f(reach) for the blocks of keys that `rows` queries from `first_query` on see, in their order.
+template <typename F>
+void for_key_blocks(const AttentionShape& shape, std::int64_t first_query, std::int64_t rows, F&& f) {
+  const std::int64_t first_block = shape.first_key(first_query) / key_block * key_block;
+  for (std::int64_t key = first_block; key < first_query + rows; key += key_block)
+    f(CausalReach{first_query, key, rounded_up(std::min(key_block, first_query + rows - key), lanes), shape.window,
+                  key == first_block});
+}
 
 /// The dropout of the attention of one head.
 struct HeadDropout {

@@ -3,18 +3,11 @@
 
 #include <cmath>
 
-#include "ops/cpu/dropout_mask.hpp"
-#include "ops/cpu/parallel.hpp"
+#include "ops/cpu/residual_row.hpp"
 #include "ops/cpu/width.hpp"
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
-
-/// Row r of a [R, C] view, or null where the view is absent.
-template <typename T>
-T* row_of(const TensorView& view, std::int64_t r, std::int64_t channels) {
-  return view.present() ? view.data<T>() + r * channels : nullptr;
-}
 
 template <typename T>
 void normalize_row(const LayerNorm& norm, const T* x, std::int64_t r, std::int64_t channels) {
@@ -36,31 +29,6 @@ void normalize_row(const LayerNorm& norm, const T* x, std::int64_t r, std::int64
   });
   norm.mean.data<float>()[r] = mean;
   norm.rstd.data<float>()[r] = rstd;
-}
-
-template <typename Row, typename T, typename Branch>
-void join_row(Row factors, const T* residual, const Branch* branch, const float* bias, T* out, std::int64_t channels) {
-  for_vectors(channels, [&](std::int64_t c, auto part) {
-    Floats value = load(branch + c, part);
-    if (bias) value += load(bias + c, part);
-    value *= factors.at(c);
-    if (residual) value += load(residual + c, part);
-    store(out + c, value, part);
-  });
-}
-
-/// Row r of out = residual + dropout(branch + bias).
-template <typename T, typename Branch>
-void residual_row(const Residual& arguments, std::int64_t r, std::int64_t channels) {
-  const T* residual = row_of<T>(arguments.residual, r, channels);
-  const Branch* branch = row_of<Branch>(arguments.branch, r, channels);
-  const float* bias = arguments.bias.present() ? arguments.bias.data<float>() : nullptr;
-  T* out = row_of<T>(arguments.out, r, channels);
-  if (arguments.dropout.active())
-    join_row(DropoutRow(arguments.dropout, arguments.rows.sample(r), arguments.rows.position(r)), residual, branch,
-             bias, out, channels);
-  else
-    join_row(NoDropoutRow{}, residual, branch, bias, out, channels);
 }
 
 /// What a row's gradient needs of the whole row: the means over its channels of g = dy * weight and of g * x_hat.
@@ -99,8 +67,6 @@ void input_gradient(const Gradient* dy, const T* x, const float* weight, float m
     store(dx + c, value, part);
   });
 }
-
-constexpr std::int64_t rows_of_a_column_sum = 64;
 
 template <typename T, typename Gradient>
 void gradient_rows(Queue& queue, const LayerNormGradient& arguments) {

@@ -11,13 +11,15 @@
 namespace penstock::reference {
 namespace {
 
-// Where the channels of a head start: in a packed row (part 0: q, 1: k, 2: v), in a row of the output, in log_sum_exp.
+// Where the channels of a head of q start: in a packed row (part 0: its q, 1 and 2: the k and v that serve it), in a
+// row of the output, in log_sum_exp.
 struct Layout {
   ops::AttentionShape shape;
 
   std::int64_t packed(int part, std::int64_t sample, std::int64_t position, std::int64_t head) const {
     const std::int64_t row = sample * shape.sequence + position;
-    return ((row * 3 + part) * shape.heads + head) * shape.channels;
+    const std::int64_t key_head = shape.heads + (part - 1) * shape.key_heads() + head / shape.heads_of_a_key();
+    return row * shape.packed_width() + (part == 0 ? head : key_head) * shape.channels;
   }
   std::int64_t out(std::int64_t sample, std::int64_t position, std::int64_t head) const {
     return ((sample * shape.sequence + position) * shape.heads + head) * shape.channels;
@@ -63,15 +65,16 @@ void attention(const ops::Attention& arguments) {
   const Values qkv = read(arguments.qkv);
   Values out(at(arguments.out.elements())), log_sum_exp(at(arguments.log_sum_exp.elements()));
   for_each_query(arguments.shape, [&](std::int64_t b, std::int64_t h, std::int64_t t) {
+    const std::int64_t first = arguments.shape.first_key(t);
     Values score(at(t + 1));
-    for (std::int64_t s = 0; s <= t; ++s)
+    for (std::int64_t s = first; s <= t; ++s)
       score[at(s)] = layout.score_scale() * dot(qkv, layout.packed(0, b, t, h), qkv, layout.packed(1, b, s, h), D);
-    const double largest = *std::max_element(score.begin(), score.end());
+    const double largest = *std::max_element(score.begin() + first, score.end());
     double sum = 0;
-    for (const double value : score) sum += std::exp(value - largest);
+    for (std::int64_t s = first; s <= t; ++s) sum += std::exp(score[at(s)] - largest);
     const double lse = largest + std::log(sum);
     log_sum_exp[at(layout.log_sum_exp(b, h, t))] = lse;
-    for (std::int64_t s = 0; s <= t; ++s) {
+    for (std::int64_t s = first; s <= t; ++s) {
       const double factor = mask_factor(arguments, b, h, t, s);
       add_scaled(out, layout.out(b, t, h), factor * std::exp(score[at(s)] - lse), qkv, layout.packed(2, b, s, h), D);
     }
@@ -87,9 +90,10 @@ void attention_gradient(const ops::AttentionGradient& arguments) {
   Values dqkv(at(arguments.dqkv.elements()));
   for_each_query(arguments.shape, [&](std::int64_t b, std::int64_t h, std::int64_t t) {
     const std::int64_t q = layout.packed(0, b, t, h), gradient = layout.out(b, t, h);
+    const std::int64_t first = arguments.shape.first_key(t);
     Values p(at(t + 1)), dp(at(t + 1));
     double average = 0;  // of dp under p; equals dout . out, from which the fast backends take it
-    for (std::int64_t s = 0; s <= t; ++s) {
+    for (std::int64_t s = first; s <= t; ++s) {
       const std::int64_t k = layout.packed(1, b, s, h), v = layout.packed(2, b, s, h);
       const double factor = mask_factor(arguments, b, h, t, s);
       p[at(s)] = std::exp(layout.score_scale() * dot(qkv, q, qkv, k, D) - log_sum_exp[at(layout.log_sum_exp(b, h, t))]);
@@ -97,7 +101,7 @@ void attention_gradient(const ops::AttentionGradient& arguments) {
       average += p[at(s)] * dp[at(s)];
       add_scaled(dqkv, v, factor * p[at(s)], dout, gradient, D);
     }
-    for (std::int64_t s = 0; s <= t; ++s) {
+    for (std::int64_t s = first; s <= t; ++s) {
       const std::int64_t k = layout.packed(1, b, s, h);
       const double dscore = p[at(s)] * (dp[at(s)] - average) * layout.score_scale();
       add_scaled(dqkv, q, dscore, qkv, k, D);

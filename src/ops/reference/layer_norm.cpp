@@ -30,7 +30,7 @@ void layer_norm(const ops::LayerNorm& arguments) {
 void residual(const ops::Residual& arguments) {
   const std::int64_t R = arguments.branch.shape()[0], C = arguments.branch.shape()[1];
   const Values stream = read_or_zeros(arguments.residual, R * C);
-  const Values branch = read(arguments.branch), bias = read(arguments.bias);
+  const Values branch = read(arguments.branch), bias = read_or_zeros(arguments.bias, C);
   Values out(at(R * C));
   for (std::int64_t r = 0; r < R; ++r)
     for (std::int64_t c = 0; c < C; ++c)

@@ -13,9 +13,12 @@
 #include "ops/gelu.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linear.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/rotate.hpp"
 #include "ops/softmax_loss.hpp"
 #include "ops/squared_norm.hpp"
 #include "ops/step_scalars.hpp"
+#include "ops/swiglu.hpp"
 
 namespace penstock::reference {
 
@@ -28,6 +31,13 @@ void residual(const ops::Residual& arguments);
 void residual_layer_norm(const ops::ResidualLayerNorm& arguments);
 void layer_norm_gradient(const ops::LayerNormGradient& arguments);
 void dropout_gradient(const ops::DropoutGradient& arguments);
+
+void rms_norm(const ops::RmsNorm& arguments);
+void residual_rms_norm(const ops::ResidualRmsNorm& arguments);
+void rms_norm_gradient(const ops::RmsNormGradient& arguments);
+
+void rotate(const ops::Rotate& arguments);
+void rotate_gradient(const ops::RotateGradient& arguments);
 
 void attention(const ops::Attention& arguments);
 void attention_gradient(const ops::AttentionGradient& arguments);
@@ -44,6 +54,9 @@ void whole_softmax_loss(const ops::WholeSoftmaxLoss& arguments);
 void adamw(const ops::AdamWConstants& constants, const ops::AdamWStep* step, std::span<const ops::AdamWPiece> pieces);
 
 void gelu(const ops::Gelu& arguments);
+
+void swiglu(const ops::Swiglu& arguments);
+void swiglu_gradient(const ops::SwigluGradient& arguments);
 
 void cast(TensorView from, TensorView to);
 void zero(TensorView tensor);

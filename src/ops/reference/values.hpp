@@ -60,6 +60,11 @@ inline void write(const TensorView& view, const Values& values) {
   }
 }
 
+/// What is left of a number that is stored in bfloat16; elsewhere the number itself.
+inline double rounded_to(DType type, double value) {
+  return type == DType::bfloat16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(value)))) : value;
+}
+
 /// Index of an element of a row-major [rows, columns] array.
 inline std::size_t at(std::int64_t row, std::int64_t column, std::int64_t columns) {
   return static_cast<std::size_t>(row * columns + column);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/gpt2_parameters.hpp"
+#include "model/model_parameters.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,18 +7,18 @@
 #include <numeric>
 #include <stdexcept>
 
-namespace penstock::gpt2_parameters_test {
+namespace penstock::model_parameters_test {
 namespace {
 
 const ModelConfig gpt2{.layers = 12, .width = 768, .heads = 12, .vocabulary = 50257, .positions = 1024};
 const ModelConfig small{.layers = 3, .width = 24, .heads = 6, .vocabulary = 70, .positions = 32};
 
 std::vector<StagePart> parts_of(const ModelConfig& config, int stages) {
-  return balanced_partition(static_cast<int>(config.layers), stages, part_costs(config, config.positions));
+  return balanced_partition(stages, part_costs(describe_model(config), config.positions));
 }
 
 std::vector<ParameterSpec> parameters_of(const ModelConfig& config, const ModelCut& cut = {}, int stages = 1) {
-  return gpt2_parameters(config, cut, parts_of(config, stages));
+  return model_parameters(describe_model(config), cut, parts_of(config, stages));
 }
 
 const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
@@ -32,7 +32,7 @@ std::int64_t elements(const std::vector<ParameterSpec>& specs) {
                          [](std::int64_t sum, const ParameterSpec& spec) { return sum + spec.shape.elements(); });
 }
 
-TEST(Gpt2Parameters, NamesAndShapesAreTheCheckpoints) {
+TEST(ModelParameters, NamesAndShapesAreTheCheckpoints) {
   const std::int64_t c = 24;
   std::vector<std::pair<std::string, Shape>> expected{{"embedding.token.weight", {70, c}},
                                                       {"embedding.position.weight", {32, c}}};
@@ -57,7 +57,7 @@ TEST(Gpt2Parameters, NamesAndShapesAreTheCheckpoints) {
   EXPECT_EQ(found, expected);
 }
 
-TEST(Gpt2Parameters, CountIsTheFormula) {
+TEST(ModelParameters, CountIsTheFormula) {
   for (const ModelConfig& config : {small, gpt2}) {
     const std::int64_t c = config.width;
     EXPECT_EQ(elements(parameters_of(config)),
@@ -66,7 +66,7 @@ TEST(Gpt2Parameters, CountIsTheFormula) {
   EXPECT_EQ(elements(parameters_of(gpt2)), 124439808) << "GPT-2 small, as published with tied embeddings";
 }
 
-TEST(Gpt2Parameters, AreTheSameWhateverTheMesh) {
+TEST(ModelParameters, AreTheSameWhateverTheMesh) {
   const std::vector<ParameterSpec> one = parameters_of(small);
   for (const int tensor : {2, 3, 6})
     for (const int stages : {1, 2, 3}) {
@@ -82,7 +82,7 @@ TEST(Gpt2Parameters, AreTheSameWhateverTheMesh) {
     }
 }
 
-TEST(Gpt2Parameters, InitialWeightsAreGpt2s) {
+TEST(ModelParameters, InitialWeightsAreGpt2s) {
   for (const ParameterSpec& spec : parameters_of(small)) {
     const bool residual = spec.name.ends_with("attention.output.weight") || spec.name.ends_with("mlp.down.weight");
     if (spec.shape.dimensions() == 2) {
@@ -94,12 +94,12 @@ TEST(Gpt2Parameters, InitialWeightsAreGpt2s) {
   }
 }
 
-TEST(Gpt2Parameters, DecayIsForEveryMatrixAndNothingElse) {
+TEST(ModelParameters, DecayIsForEveryMatrixAndNothingElse) {
   for (const ParameterSpec& spec : parameters_of(small))
     EXPECT_EQ(spec.decay, spec.shape.dimensions() == 2) << spec.name;
 }
 
-TEST(Gpt2Parameters, AreCutAsTheLayersNeedThem) {
+TEST(ModelParameters, AreCutAsTheLayersNeedThem) {
   const std::vector<ParameterSpec> specs = parameters_of(small, {.tensor = 2});
   const auto local = [&](const std::string& name) { return local_shape(find(specs, name)); };
   EXPECT_EQ(local("blocks.1.attention.qkv.weight"), (Shape{36, 24}));
@@ -115,7 +115,7 @@ TEST(Gpt2Parameters, AreCutAsTheLayersNeedThem) {
   EXPECT_EQ(local("final_norm.weight"), (Shape{24}));
 }
 
-TEST(Gpt2Parameters, EveryRankHoldsItsHeadsOfQKAndV) {
+TEST(ModelParameters, EveryRankHoldsItsHeadsOfQKAndV) {
   const std::vector<ParameterSpec> specs = parameters_of(small, {.tensor = 2});
   const std::vector<Box> boxes = local_boxes(find(specs, "blocks.0.attention.qkv.weight"), 1);
   ASSERT_EQ(boxes.size(), 3U);
@@ -125,7 +125,7 @@ TEST(Gpt2Parameters, EveryRankHoldsItsHeadsOfQKAndV) {
   }
 }
 
-TEST(Gpt2Parameters, CopiesUnderSequenceParallelismHavePartialGradients) {
+TEST(ModelParameters, CopiesUnderSequenceParallelismHavePartialGradients) {
   const auto is_copy = [](const ParameterSpec& spec) {
     return spec.name.find("norm.") != std::string::npos || spec.name == "embedding.position.weight";
   };
@@ -136,7 +136,7 @@ TEST(Gpt2Parameters, CopiesUnderSequenceParallelismHavePartialGradients) {
       EXPECT_EQ(spec.gradient, GradientOnTensorAxis::whole) << spec.name;
 }
 
-TEST(Gpt2Parameters, BelongToTheStagesThatUseThem) {
+TEST(ModelParameters, BelongToTheStagesThatUseThem) {
   const std::vector<ParameterSpec> specs = parameters_of(small, {}, 3);
   EXPECT_EQ(find(specs, "embedding.token.weight").stages, (std::vector<int>{0, 2}));
   EXPECT_EQ(find(specs, "embedding.position.weight").stages, (std::vector<int>{0}));
@@ -147,7 +147,7 @@ TEST(Gpt2Parameters, BelongToTheStagesThatUseThem) {
       << "two uses on one stage";
 }
 
-TEST(Gpt2Parameters, OnlyMatricesAndTheTokenTableAreComputedInTheChosenType) {
+TEST(ModelParameters, OnlyMatricesAndTheTokenTableAreComputedInTheChosenType) {
   for (const ParameterSpec& spec : parameters_of(small, {.compute = DType::bfloat16})) {
     const bool in_products = spec.shape.dimensions() == 2 && spec.name != "embedding.position.weight";
     EXPECT_EQ(spec.type, in_products ? DType::bfloat16 : DType::float32) << spec.name;
@@ -155,4 +155,4 @@ TEST(Gpt2Parameters, OnlyMatricesAndTheTokenTableAreComputedInTheChosenType) {
 }
 
 }  // namespace
-}  // namespace penstock::gpt2_parameters_test
+}  // namespace penstock::model_parameters_test

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "data/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -70,6 +70,15 @@ std::optional<FileDescriptor> FileDescriptor::create(const std::filesystem::path
   throw SystemError(fmt::format("{}: cannot be created: {}", path.string(), reason(errno)));
 }
 
+FileDescriptor FileDescriptor::open_to_write(const std::filesystem::path& path) {
+  int descriptor = closed;
+  do descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  while (descriptor < 0 && errno == EINTR);
+  if (descriptor < 0)
+    throw SystemError(fmt::format("{}: cannot be opened to be written: {}", path.string(), reason(errno)));
+  return {descriptor, path};
+}
+
 FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, closed)), path_(std::move(other.path_)) {}
 
@@ -116,6 +125,13 @@ void FileDescriptor::write_at(std::uint64_t offset, std::span<const std::byte> b
     return ::pwrite(descriptor_, bytes.data() + from, bytes.size() - from, static_cast<off_t>(offset + from));
   });
   if (!done || *done < bytes.size()) fail("writing failed");
+}
+
+void FileDescriptor::resize(std::uint64_t bytes) {
+  int result = 0;
+  do result = ::ftruncate(descriptor_, static_cast<off_t>(bytes));
+  while (result != 0 && errno == EINTR);
+  if (result != 0) fail("setting its size failed");
 }
 
 void FileDescriptor::sync() {

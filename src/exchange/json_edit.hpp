@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Changing a JSON object as text, so that all that is not changed keeps its bytes.
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace penstock {
+
+using JsonMembers = std::vector<std::pair<std::string, nlohmann::ordered_json>>;
+
+/// `object` (a JSON object, as parse_json_object takes it) with these members of its own: the value of a key that is
+/// there is replaced, other keys follow the last one, laid out as that is.
+std::string with_members(std::string_view object, const JsonMembers& members);
+
+}  // namespace penstock

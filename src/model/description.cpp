@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/description.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.hpp"
+#include "model/families/families.hpp"
+
+namespace penstock {
+
+std::int64_t InProduct::outputs() const { return outputs(1); }
+
+std::int64_t InProduct::outputs(int ranks) const {
+  std::int64_t sum = 0;
+  for (const InWeight& weight : weights)
+    for (const OutputSection& section : weight.sections) sum += section.extent() / section.parts(ranks);
+  return sum;
+}
+
+std::int64_t InWeight::outputs() const {
+  std::int64_t sum = 0;
+  for (const OutputSection& section : sections) sum += section.extent();
+  return sum;
+}
+
+std::int64_t BranchDescription::core_channels() const {
+  return std::visit([](const auto& any) { return any.channels(); }, core);
+}
+
+bool BranchDescription::activation_in_products() const { return mlp() && mlp()->activation == Activation::gelu; }
+
+std::vector<std::string> ModelDescription::branch_names() const {
+  std::vector<std::string> names;
+  for (const BlockDescription& kind : kinds)
+    for (const BranchDescription& branch : kind.branches)
+      if (std::find(names.begin(), names.end(), branch.name) == names.end()) names.push_back(branch.name);
+  return names;
+}
+
+ModelDescription describe_model(const ModelConfig& config) {
+  for (const Family& family : families())
+    if (family.name == config.family) return family.describe(config);
+  throw LogicError("no model family " + config.family);
+}
+
+namespace {
+
+double number(std::int64_t value) { return static_cast<double>(value); }
+
+double product_elements(const ModelDescription& model, const BranchDescription& branch) {
+  return number(model.width) * number(branch.in.outputs()) + number(branch.core_channels()) * number(model.width);
+}
+
+double cost_of(const ModelDescription& model, const BranchDescription& branch, std::int64_t sequence) {
+  const double attention = branch.attention() ? 2 * number(sequence + 1) * number(branch.core_channels()) : 0;
+  return 2 * product_elements(model, branch) + attention;
+}
+
+}  // namespace
+
+PartCosts part_costs(const ModelDescription& model, std::int64_t sequence) {
+  const double width = number(model.width);
+  PartCosts costs{.embedding = 8 * width, .blocks = {}, .head = 2 * width * number(model.vocabulary)};
+  for (const std::size_t kind : model.blocks) {
+    double& cost = costs.blocks.emplace_back(0);
+    for (const BranchDescription& branch : model.kinds[kind].branches) cost += cost_of(model, branch, sequence);
+  }
+  return costs;
+}
+
+namespace {
+
+template <typename Visit>
+void for_each_section(const ModelDescription& model, const Visit& visit) {
+  for (const BlockDescription& kind : model.kinds)
+    for (const BranchDescription& branch : kind.branches)
+      for (const InWeight& weight : branch.in.weights)
+        for (const OutputSection& section : weight.sections) visit(section);
+}
+
+}  // namespace
+
+std::int64_t most_tensor_ranks(const ModelDescription& model) {
+  std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for_each_section(model, [&](const OutputSection& section) {
+    if (!section.copied) most = std::min(most, section.units);
+  });
+  return most;
+}
+
+int copies_on_tensor_axis(const ModelDescription& model, int tensor) {
+  int copies = 1;
+  for_each_section(model, [&](const OutputSection& section) { copies = std::max(copies, tensor / section.parts(tensor)); });
+  return copies;
+}
+
+double matrix_elements(const ModelDescription& model) {
+  const std::int64_t rows =
+      (model.tied ? 1 : 2) * model.vocabulary + (model.learned_positions ? model.positions : 0);
+  double elements = number(model.width) * number(rows);
+  for (const std::size_t kind : model.blocks)
+    for (const BranchDescription& branch : model.kinds[kind].branches) elements += product_elements(model, branch);
+  return elements;
+}
+
+}  // namespace penstock

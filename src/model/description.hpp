@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// ModelDescription: a transformer as a value. A family (families/) makes it from the deck. Parameters, activations, what a
+// policy recomputes, products, operations, the partition, taps and the deck's checks follow from it.
+//
+// A block is a row of pre-norm residual branches, x <- x + dropout(out(core(in(norm(x))))). `in` is cut by its outputs along
+// the tensor axis and `out` by its inputs (Shoeybi et al., arXiv 1909.08053); a core needs no other rank.
+// C is the width of the residual stream. Extents are those of the whole model.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "model/model_config.hpp"
+#include "ops/rotary_table.hpp"
+
+namespace penstock {
+
+enum class NormKind {
+  layer,  ///< LayerNorm, with a bias
+  rms,    ///< RMSNorm
+};
+
+/// Outputs of a product that are shared out by themselves along the tensor axis: the heads of q, or hidden channels.
+struct OutputSection {
+  std::string_view key;       ///< of the deck, for messages: "model.heads"
+  std::int64_t units = 0;     ///< that ranks share out whole: heads
+  std::int64_t channels = 1;  ///< of a unit
+  bool copied = false;        ///< several ranks may hold one unit, where there are fewer units than ranks
+
+  std::int64_t extent() const { return units * channels; }
+  /// In how many parts `ranks` ranks share the section: as many as units where these are fewer.
+  int parts(int ranks) const { return copied && units < ranks ? static_cast<int>(units) : ranks; }
+};
+
+/// A weight (and a bias) by the name that it has in checkpoints; below the branch's: "qkv".
+struct InWeight {
+  std::string name;
+  std::vector<OutputSection> sections;
+
+  std::int64_t outputs() const;
+};
+
+/// The product a branch begins with: [C] -> the outputs of its weights, which are one matrix in memory, one after the other.
+struct InProduct {
+  std::vector<InWeight> weights;
+  bool bias = false;
+
+  std::int64_t outputs() const;
+  /// On one of `ranks` ranks.
+  std::int64_t outputs(int ranks) const;
+};
+
+/// The product a branch ends with: the core's channels -> [C].
+struct OutProduct {
+  std::string name;
+  bool bias = false;
+};
+
+/// Causal self-attention; its sections are the heads of q, k and v.
+struct AttentionCore {
+  std::int64_t heads = 1;
+  std::int64_t kv_heads = 1;  ///< of k and v, a divisor of `heads`
+  std::int64_t head_channels = 1;
+  std::int64_t window = 0;                            ///< positions that a query sees, itself included; 0: all before it
+  std::optional<ops::RotaryAngles> rotation = {};     ///< of q and k; none: positions are learned
+  bool query_key_norm = false;                        ///< an RMSNorm of each head of q and k, before the rotation
+  double dropout = 0;                                 ///< share of the probabilities set to zero
+
+  std::int64_t channels() const { return heads * head_channels; }
+  /// Whether what attention reads needs a place of its own: the gradient of the norms needs what the product made.
+  bool rotates_apart() const { return query_key_norm; }
+};
+
+/// What follows the MLP's first product, element by element.
+enum class Activation {
+  gelu,    ///< tanh form
+  swiglu,  ///< silu(gate) * up: its product makes both, gate first
+};
+
+struct MlpCore {
+  Activation activation = Activation::gelu;
+  std::int64_t hidden = 0;
+
+  std::int64_t channels() const { return hidden; }
+};
+
+struct BranchDescription {
+  std::string name;  ///< "attention": prefix of its parameters, tap, share of the memory plan
+  InProduct in;
+  std::variant<AttentionCore, MlpCore> core;
+  OutProduct out;
+  double dropout = 0;  ///< share of its outputs set to zero
+
+  /// Channels between core and `out`.
+  std::int64_t core_channels() const;
+  /// nullptr where the core is another.
+  const AttentionCore* attention() const { return std::get_if<AttentionCore>(&core); }
+  const MlpCore* mlp() const { return std::get_if<MlpCore>(&core); }
+  /// Whether the activation can be part of the products around it: its input stays for the backward pass.
+  bool activation_in_products() const;
+};
+
+/// Branches a block has at most: a constant, since a step copies tables of them.
+inline constexpr std::size_t most_branches = 2;
+
+struct BlockDescription {
+  std::vector<BranchDescription> branches;
+};
+
+struct ModelDescription {
+  std::int64_t width = 0;  ///< C
+  std::int64_t vocabulary = 0;
+  std::int64_t positions = 0;      ///< longest sequence
+  bool learned_positions = false;  ///< a table of them is added to the embedding
+  bool tied = false;               ///< the token table is the head's weight, too
+  NormKind norm = NormKind::layer;
+  double norm_epsilon = 1e-5;
+  double deviation = 0.02;           ///< of initial weights, normal
+  double residual_deviation = 0.02;  ///< of the products that branches end with
+  double dropout_embedding = 0;
+  std::vector<BlockDescription> kinds;  ///< of blocks; alike in the extents of their activations
+  std::vector<std::size_t> blocks;      ///< the kind of each block
+
+  std::int64_t layers() const { return static_cast<std::int64_t>(blocks.size()); }
+  const BlockDescription& block(int index) const { return kinds[blocks[static_cast<std::size_t>(index)]]; }
+  /// Names of the branches of all kinds, each once, in order.
+  std::vector<std::string> branch_names() const;
+};
+
+/// The model that a deck describes: `config.family` chooses the file in families/. Nothing is checked: a deck's mistakes are
+/// found in what it gives. Throws LogicError for a family that the deck's table does not admit.
+ModelDescription describe_model(const ModelConfig& config);
+
+/// Floating-point operations of the forward pass per token.
+struct PartCosts {
+  double embedding = 0;
+  std::vector<double> blocks;  ///< by block
+  double head = 0;
+};
+/// Block: 2 for each element of its products' weights, and 2 (T + 1) for each channel of causal attention; head: 2 C V;
+/// embedding: reading and adding rows, counted as 8 C. (Narayanan et al., arXiv 2104.04473, appendix; causal attention
+/// counted at half.)
+PartCosts part_costs(const ModelDescription& model, std::int64_t sequence);
+
+/// The most tensor ranks that can share the model: no axis is longer than what it cuts.
+std::int64_t most_tensor_ranks(const ModelDescription& model);
+
+/// How many neighbouring tensor ranks hold copies of the same heads of k and v, where these are fewer than ranks.
+int copies_on_tensor_axis(const ModelDescription& model, int tensor);
+
+/// Elements of all matrices and tables.
+double matrix_elements(const ModelDescription& model);
+
+}  // namespace penstock

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// RMSNorm (Zhang and Sennrich, arXiv 1910.07467), as the Llama family has it. R rows (tokens), C channels. Tensors are
+// float32 or bfloat16 (all of one call the same); weights and statistics are float32. Sums are taken in float32 or
+// better.
+
+#include "ops/layer_norm.hpp"
+
+namespace penstock::ops {
+
+/// y = (x * rstd, rounded to the type of y) * weight, rstd = 1 / sqrt(mean of x^2 + epsilon), over the C channels of a
+/// row. Rounded before the weight is what Hugging Face's LlamaRMSNorm does; it matters in bfloat16 only.
+struct RmsNorm {
+  TensorView x;       ///< [R, C]
+  TensorView weight;  ///< [C] float32
+  TensorView y;       ///< [R, C]
+  TensorView rstd;    ///< [R] float32, kept for the backward pass
+  float epsilon = 1e-6F;
+};
+void rms_norm(Queue& queue, const RmsNorm& arguments);
+
+/// Residual, then RmsNorm of its output (norm.x is not read: it is residual.out), with the bits of the two one after
+/// the other: recomputation relies on it.
+struct ResidualRmsNorm {
+  Residual residual;
+  RmsNorm norm;
+};
+void residual_rms_norm(Queue& queue, const ResidualRmsNorm& arguments);
+
+/// With z = x * rstd and g = dy * weight: dx = residual_gradient + rstd * (g - z * mean of g z);
+/// dweight: the sum over rows of dy * z, added to what stands there, or overwriting it. The rounding of z is taken as
+/// none.
+struct RmsNormGradient {
+  TensorView dy;                 ///< [R, C], also float32 when the rest is bfloat16
+  TensorView x;                  ///< [R, C]
+  TensorView weight;             ///< [C] float32
+  TensorView rstd;               ///< [R] float32
+  TensorView residual_gradient;  ///< [R, C], or absent (zero); may be dx
+  TensorView dx;                 ///< [R, C]
+  TensorView dweight;            ///< [C] float32
+  bool accumulate = true;        ///< of dweight
+};
+void rms_norm_gradient(Queue& queue, const RmsNormGradient& arguments);
+
+/// Bytes of the queue's workspace that the gradient needs, with `threads` threads; the other operations here need none.
+std::size_t rms_norm_workspace(std::int64_t rows, std::int64_t channels, int threads);
+
+}  // namespace penstock::ops
