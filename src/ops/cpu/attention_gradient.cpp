@@ -103,17 +103,9 @@ void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& s
         else
           gradients[r] = score_gradient(score, dp, head.log2_scale, log2_sum, delta, key, seen);
       }
-      if constexpr (Units::depth == 1) {
-        for (std::int64_t r = 0; r < 2; ++r) {
-          store(scratch.p_columns + (row + r) * key_block + c, gradients[r].p, All{});
-          store(scratch.ds_columns + (row + r) * key_block + c, gradients[r].ds, All{});
-        }
-      } else {
-        const std::int64_t pair = row / 2 * key_block + c;
-        Units::store_two_rows(scratch.p_columns + pair, gradients[0].p, gradients[1].p);
-        Units::store_two_rows(scratch.ds_columns + pair, gradients[0].ds, gradients[1].ds);
-        for (std::int64_t r = 0; r < 2; ++r)
-          Units::store_row(scratch.ds_rows + ((row + r) * key_block + c) / 2, gradients[r].ds);
+      for (std::int64_t r = 0; r < 2; ++r) {
+        store(scratch.p_columns + (row + r) * key_block + c, gradients[r].p, All{});
+        store(scratch.ds_columns + (row + r) * key_block + c, gradients[r].ds, All{});
       }
     }
   }

@@ -3,6 +3,7 @@
 // How one head's rows are laid out for the tile products of attention.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "ops/cpu/tile_product.hpp"
 
@@ -73,24 +74,7 @@ inline void pack_columns(const void* rows, std::int64_t row_count, std::int64_t 
                      panel_columns);
 }
 
-/// Units along the rows' numbers: element (row, c) of packed rows goes to unit row / depth, column c. For float units
-/// the packed rows are that already, and are what is returned.
+/// Units along the rows' numbers: element (row, c) of packed rows goes to unit row, column c. The packed rows are that.
 inline const float* pack_steps(const float* rows, std::int64_t, std::int64_t, float*) { return rows; }
-inline const std::uint32_t* pack_steps(const bfloat16* rows, std::int64_t row_count, std::int64_t width,
-                                       std::uint32_t* units) {
-  for (std::int64_t row = 0; row < row_count; row += 2) {
-    const bfloat16* even = rows + row * width;
-    std::uint32_t* to = units + row / 2 * width;
-    for (std::int64_t c = 0; c < width; c += lanes) {
-      HalfWords lower;
-      HalfWords upper;
-      std::memcpy(&lower, even + c, sizeof lower);
-      std::memcpy(&upper, even + width + c, sizeof upper);
-      const Words pairs = __builtin_convertvector(lower, Words) | __builtin_convertvector(upper, Words) << 16;
-      std::memcpy(to + c, &pairs, sizeof pairs);
-    }
-  }
-  return units;
-}
 
 }  // namespace penstock::ops::PENSTOCK_WIDTH
