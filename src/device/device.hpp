@@ -57,7 +57,7 @@ MemoryBesidePlan memory_beside_plan();
 /// 1.2 GiB".
 std::string memory_in_use_text();
 
-/// "CPU", or the card's name: for the introduction of a run.
+/// "CPU with vectors of 16 floats", or the card's name: for the introduction of a run.
 std::string device_text();
 
 }  // namespace penstock

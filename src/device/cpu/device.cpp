@@ -4,13 +4,14 @@
 #include <sys/resource.h>
 
 #include "base/error.hpp"
+#include "device/cpu/vector_lanes.hpp"
 #include "device/node_memory.hpp"
 
 namespace penstock {
 
 std::vector<std::string> visible_devices() { return {}; }
 
-void open_device(const DeviceChoice&) {}
+void open_device(const DeviceChoice&) { vector_lanes(); }
 
 std::string memory_in_use_text() {
   struct rusage usage {};
@@ -28,6 +29,6 @@ MemoryBesidePlan memory_beside_plan() {
       .bytes = std::size_t{50} << 20, .what = "the program and its libraries", .host_copies = true, .shown_by = "ps"};
 }
 
-std::string device_text() { return "CPU"; }
+std::string device_text() { return fmt::format("CPU with vectors of {} floats", vector_lanes()); }
 
 }  // namespace penstock

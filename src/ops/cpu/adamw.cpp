@@ -2,8 +2,9 @@
 #include "ops/adamw.hpp"
 
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// beta * moment + (1 - beta) * news
@@ -55,4 +56,9 @@ void adamw(Queue& queue, const AdamWConstants& constants, const AdamWStep* step,
   }
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_FUNCTION(void, adamw,
+                  (Queue & queue, const AdamWConstants& constants, const AdamWStep* step,
+                   std::span<const AdamWPiece> pieces),
+                  (queue, constants, step, pieces))

@@ -6,8 +6,9 @@
 #include <limits>
 
 #include "ops/cpu/attention_head.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -88,6 +89,7 @@ void finish_queries(const Head<T>& head, const HeadExtents<Units>& extents, cons
     const float factor = 1.0F / scratch.sum[row];
     const float* from = scratch.out + row * extents.width;
     T* to = head.out + (first_query + row) * head.out_stride;
+    ask_for_row<true>(to, head.out_stride, head.shape->channels);
     for_vectors(head.shape->channels,
                 [&](std::int64_t c, auto part) { store(to + c, load(from + c, part) * factor, part); });
     head.log_sum_exp[first_query + row] =
@@ -160,4 +162,11 @@ std::size_t attention_workspace(const AttentionShape& shape, DType type, int thr
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(attention, Attention)
+PENSTOCK_FUNCTION(void, prepare_attention,
+                  (Queue & queue, const AttentionShape& shape, DType type, const Dropout& dropout),
+                  (queue, shape, type, dropout))
+PENSTOCK_FUNCTION(std::size_t, attention_workspace, (const AttentionShape& shape, DType type, int threads),
+                  (shape, type, threads))

@@ -4,8 +4,9 @@
 
 #include "ops/attention.hpp"
 #include "ops/cpu/attention_head.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// Places of the gradients of one head.
@@ -37,10 +38,12 @@ float dot(const T* a, const T* b, std::int64_t n) {
 template <typename T>
 void store_rows(const float* from, std::int64_t width, std::int64_t rows, std::int64_t channels, float scale, T* to,
                 std::int64_t stride) {
-  for (std::int64_t row = 0; row < rows; ++row)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    ask_for_row<true>(to + row * stride, stride, channels);
     for_vectors(channels, [&](std::int64_t c, auto part) {
       store(to + row * stride + c, load(from + row * width + c, part) * scale, part);
     });
+  }
 }
 
 /// The keys of a block that a query sees.
@@ -49,7 +52,8 @@ struct KeyRange {
   std::int32_t end;
 };
 
-/// p and ds of 16 keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout factor.
+/// p and ds of a vector of keys: p = exp(score - log sum exp), ds = p (dp * factor - delta), and p times the dropout
+/// factor.
 struct ScoreGradient {
   Floats p;
   Floats ds;
@@ -99,17 +103,9 @@ void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& s
         else
           gradients[r] = score_gradient(score, dp, head.log2_scale, log2_sum, delta, key, seen);
       }
-      if constexpr (Units::depth == 1) {
-        for (std::int64_t r = 0; r < 2; ++r) {
-          store(scratch.p_columns + (row + r) * key_block + c, gradients[r].p, All{});
-          store(scratch.ds_columns + (row + r) * key_block + c, gradients[r].ds, All{});
-        }
-      } else {
-        const std::int64_t pair = row / 2 * key_block + c;
-        Units::store_two_rows(scratch.p_columns + pair, gradients[0].p, gradients[1].p);
-        Units::store_two_rows(scratch.ds_columns + pair, gradients[0].ds, gradients[1].ds);
-        for (std::int64_t r = 0; r < 2; ++r)
-          Units::store_row(scratch.ds_rows + ((row + r) * key_block + c) / 2, gradients[r].ds);
+      for (std::int64_t r = 0; r < 2; ++r) {
+        store(scratch.p_columns + (row + r) * key_block + c, gradients[r].p, All{});
+        store(scratch.ds_columns + (row + r) * key_block + c, gradients[r].ds, All{});
       }
     }
   }
@@ -209,4 +205,6 @@ void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(attention_gradient, AttentionGradient)

@@ -8,7 +8,7 @@
 
 #include "ops/cpu/attention_scratch.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 /// One head of one sample, in the forward or the backward pass: where its rows begin, and what its scores are
 /// multiplied with.
@@ -90,4 +90,4 @@ void multiply_columns(const HeadExtents<Units>& extents, const typename Units::U
       [&](std::int64_t) { return extents.columns; });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH

@@ -10,7 +10,7 @@
 #include "ops/cpu/head_packing.hpp"
 #include "ops/cpu/parallel.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 inline constexpr std::int64_t query_block = 64;  ///< queries that are worked on together
 inline constexpr std::int64_t key_block = 128;   ///< keys whose scores are held at once
@@ -38,10 +38,10 @@ class Carver {
 template <typename Units>
 struct HeadExtents {
   std::int64_t sequence;  ///< T, up to a multiple of 64
-  std::int64_t width;     ///< D, up to a multiple of 16 units
+  std::int64_t width;     ///< D, up to a multiple of the lanes, in units
   std::int64_t units;     ///< units in `width` elements
   std::int64_t steps;     ///< units that hold the D channels
-  std::int64_t columns;   ///< D, up to a multiple of 16
+  std::int64_t columns;   ///< D, up to a multiple of the lanes
 
   explicit HeadExtents(const AttentionShape& shape)
       : sequence(rounded_up(shape.sequence, panel_columns)),
@@ -149,7 +149,7 @@ std::int64_t scratch_bytes(const AttentionShape& shape) {
 struct CausalReach {
   std::int64_t first_query;
   std::int64_t first_key;
-  std::int64_t columns;  ///< of the scores held, a multiple of 16
+  std::int64_t columns;  ///< of the scores held, a multiple of the lanes
   std::int64_t window;   ///< of the attention; 0: none
   bool first_block;      ///< of those that the queries see: what sums over keys held before is overwritten
 
@@ -185,4 +185,4 @@ struct HeadDropout {
   }
 };
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH

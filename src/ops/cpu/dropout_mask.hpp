@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Dropout's random bits for many neighbours at once: Philox4x32-10 (base/random.hpp) over 16 counters, which differ in
-// their first word only, in 16 lanes. The bits are those of dropout_bits and attention_dropout_bits in dropout.hpp.
+// their first word only, a lane each. The bits are those of dropout_bits and attention_dropout_bits in dropout.hpp.
 
 #include <array>
 #include <cstdint>
@@ -9,21 +9,33 @@
 #include "ops/cpu/vector_math.hpp"
 #include "ops/dropout.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 struct LongProducts {
   Words low;
   Words high;
 };
 
+/// The products of the lanes whose number is even: an instruction of its own, which GCC does not find.
+PENSTOCK_INLINE Words even_products(Words a, std::uint32_t factor) {
+#if defined __AVX512F__
+  return std::bit_cast<Words>(_mm512_maskz_mul_epu32(0xff, std::bit_cast<__m512i>(a), _mm512_set1_epi64(factor)));
+#elif defined __AVX2__
+  return std::bit_cast<Words>(_mm256_mul_epu32(std::bit_cast<__m256i>(a), _mm256_set1_epi64x(factor)));
+#else
+  using Longs [[gnu::vector_size(sizeof(Words))]] = std::uint64_t;
+  return std::bit_cast<Words>((std::bit_cast<Longs>(a) & 0xffffffffULL) * std::uint64_t{factor});
+#endif
+}
+
 PENSTOCK_INLINE LongProducts long_products(Words a, std::uint32_t factor) {
-  using Longs [[gnu::vector_size(64)]] = std::uint64_t;
-  constexpr std::uint64_t low_half = 0xffffffffULL;
-  const Longs pairs = std::bit_cast<Longs>(a);
-  const Longs even = (pairs & low_half) * std::uint64_t{factor};
-  const Longs odd = (pairs >> 32) * std::uint64_t{factor};
-  return {std::bit_cast<Words>((even & low_half) | (odd << 32)),
-          std::bit_cast<Words>((even >> 32) | (odd & ~low_half))};
+  constexpr int n = static_cast<int>(lanes);
+  constexpr Ints low = lanes_from([](int lane) { return lane % 2 == 0 ? lane : n + lane - 1; });
+  constexpr Ints high = lanes_from([](int lane) { return lane % 2 == 0 ? lane + 1 : n + lane; });
+  constexpr Ints neighbour = lanes_from([](int lane) { return lane ^ 1; });
+  const Words even = even_products(a, factor);
+  const Words odd = even_products(__builtin_shuffle(a, neighbour), factor);
+  return {__builtin_shuffle(even, odd, low), __builtin_shuffle(even, odd, high)};
 }
 
 /// Neighbours that one call of `random_bits` covers: 16 counters of 8.
@@ -32,44 +44,53 @@ inline constexpr std::int64_t neighbours_at_once = 128;
 /// Bits of neighbours 8 * first_block ... in order, 16 each.
 inline void random_bits(RandomKey key, std::uint32_t first_block, std::array<std::uint32_t, 3> rest,
                         std::uint16_t* bits) {
-  Words counter0 = std::bit_cast<Words>(lane_numbers(0)) + first_block;
-  Words counter1 = Words{} + rest[0];
-  Words counter2 = Words{} + rest[1];
-  Words counter3 = Words{} + rest[2];
+  constexpr std::int64_t vectors = neighbours_at_once / 8 / lanes;
+  Words counters[vectors][4];
+  for (std::int64_t v = 0; v < vectors; ++v) {
+    counters[v][0] = std::bit_cast<Words>(lane_numbers(static_cast<std::int32_t>(v * lanes))) + first_block;
+    for (std::size_t word = 0; word < 3; ++word) counters[v][word + 1] = Words{} + rest[word];
+  }
   for (int round = 0; round < 10; ++round) {
-    const LongProducts a = long_products(counter0, 0xD2511F53U);
-    const LongProducts b = long_products(counter2, 0xCD9E8D57U);
-    counter0 = b.high ^ counter1 ^ key.low;
-    counter1 = b.low;
-    counter2 = a.high ^ counter3 ^ key.high;
-    counter3 = a.low;
+#pragma GCC unroll 2
+    for (auto& counter : counters) {
+      const LongProducts a = long_products(counter[0], 0xD2511F53U);
+      const LongProducts b = long_products(counter[2], 0xCD9E8D57U);
+      counter[0] = b.high ^ counter[1] ^ key.low;
+      counter[1] = b.low;
+      counter[2] = a.high ^ counter[3] ^ key.high;
+      counter[3] = a.low;
+    }
     key.low += 0x9E3779B9U;
     key.high += 0xBB67AE85U;
   }
   // From one vector a word to one group of four words a counter.
-  using Pairs [[gnu::vector_size(64)]] = std::uint64_t;
-  const Ints low{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  const Ints high = low + 8;
-  const Pairs first_low = std::bit_cast<Pairs>(__builtin_shuffle(counter0, counter1, low));
-  const Pairs first_high = std::bit_cast<Pairs>(__builtin_shuffle(counter0, counter1, high));
-  const Pairs second_low = std::bit_cast<Pairs>(__builtin_shuffle(counter2, counter3, low));
-  const Pairs second_high = std::bit_cast<Pairs>(__builtin_shuffle(counter2, counter3, high));
-  using PairNumbers [[gnu::vector_size(64)]] = std::int64_t;
-  const PairNumbers low_pairs{0, 8, 1, 9, 2, 10, 3, 11};
-  const PairNumbers high_pairs = low_pairs + 4;
-  const Pairs out[4] = {
-      __builtin_shuffle(first_low, second_low, low_pairs), __builtin_shuffle(first_low, second_low, high_pairs),
-      __builtin_shuffle(first_high, second_high, low_pairs), __builtin_shuffle(first_high, second_high, high_pairs)};
-  static_assert(std::endian::native == std::endian::little, "the lower 16 bits of a word come first");
-  std::memcpy(bits, out, sizeof out);
+  using Pairs [[gnu::vector_size(sizeof(Words))]] = std::uint64_t;
+  using PairNumbers [[gnu::vector_size(sizeof(Words))]] = std::int64_t;
+  constexpr int n = static_cast<int>(lanes);
+  constexpr Ints low = lanes_from([](int lane) { return lane / 2 + lane % 2 * n; });
+  constexpr Ints high = low + n / 2;
+  constexpr auto low_pairs = lanes_from<PairNumbers>([](int pair) { return pair / 2 + pair % 2 * n / 2; });
+  constexpr PairNumbers high_pairs = low_pairs + n / 4;
+  for (const auto& counter : counters) {
+    const Pairs first_low = std::bit_cast<Pairs>(__builtin_shuffle(counter[0], counter[1], low));
+    const Pairs first_high = std::bit_cast<Pairs>(__builtin_shuffle(counter[0], counter[1], high));
+    const Pairs second_low = std::bit_cast<Pairs>(__builtin_shuffle(counter[2], counter[3], low));
+    const Pairs second_high = std::bit_cast<Pairs>(__builtin_shuffle(counter[2], counter[3], high));
+    const Pairs out[4] = {
+        __builtin_shuffle(first_low, second_low, low_pairs), __builtin_shuffle(first_low, second_low, high_pairs),
+        __builtin_shuffle(first_high, second_high, low_pairs), __builtin_shuffle(first_high, second_high, high_pairs)};
+    static_assert(std::endian::native == std::endian::little, "the lower 16 bits of a word come first");
+    std::memcpy(bits, out, sizeof out);
+    bits += 8 * lanes;
+  }
 }
 
-/// What 16 neighbours are multiplied with: 0 or the scale.
+/// What a vector of neighbours is multiplied with: 0 or the scale.
 PENSTOCK_INLINE Floats dropout_factors(const std::uint16_t* bits, std::uint32_t threshold, float scale) {
   HalfWords drawn;
   std::memcpy(&drawn, bits, sizeof drawn);
-  const Words words = __builtin_convertvector(drawn, Words);
-  return words >= threshold ? splat(scale) : Floats{};
+  const Ints words = std::bit_cast<Ints>(widened_words(drawn));  // signed: AVX2 compares only these
+  return words >= static_cast<std::int32_t>(threshold) ? splat(scale) : Floats{};
 }
 
 /// The factors along the channels of a token, made as they are asked for.
@@ -82,7 +103,7 @@ class DropoutRow {
         threshold_(dropout.threshold()),
         scale_(dropout.scale()) {}
 
-  /// Factors of channels [channel, channel + 16); channels are asked for in steps of 16 from 0 on.
+  /// Factors of a vector of channels from `channel` on; channels are asked for in steps of `lanes` from 0 on.
   PENSTOCK_INLINE Floats at(std::int64_t channel) {
     const std::int64_t offset = channel % neighbours_at_once;
     if (offset == 0) random_bits(key_, static_cast<std::uint32_t>(channel / 8), rest_, bits_.data());
@@ -103,4 +124,4 @@ class NoDropoutRow {
   PENSTOCK_INLINE Floats at(std::int64_t) const { return splat(1.0F); }
 };
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH

@@ -4,8 +4,9 @@
 #include <cstring>
 
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr std::int64_t elements_of_a_piece = 16384;
@@ -37,4 +38,7 @@ void zero(Queue& queue, TensorView tensor) {
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_FUNCTION(void, cast, (Queue & queue, TensorView from, TensorView to), (queue, from, to))
+PENSTOCK_FUNCTION(void, zero, (Queue & queue, TensorView tensor), (queue, tensor))

@@ -5,9 +5,10 @@
 
 #include "ops/cpu/dropout_mask.hpp"
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 #include "ops/elementwise.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// Channels that one thread adds up for all tokens, so that a table's row is added to in the order of the tokens.
@@ -116,4 +117,9 @@ void position_embedding_gradient(Queue& queue, const PositionEmbeddingGradient& 
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(embedding, Embedding)
+PENSTOCK_OPERATION(embedding_gradient, EmbeddingGradient)
+PENSTOCK_OPERATION(position_embedding, PositionEmbedding)
+PENSTOCK_OPERATION(position_embedding_gradient, PositionEmbeddingGradient)

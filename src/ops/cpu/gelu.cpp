@@ -2,8 +2,9 @@
 #include "ops/gelu.hpp"
 
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 void gelu(Queue& queue, const Gelu& arguments) {
   constexpr std::int64_t elements_of_a_piece = 16384;
@@ -19,4 +20,6 @@ void gelu(Queue& queue, const Gelu& arguments) {
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(gelu, Gelu)

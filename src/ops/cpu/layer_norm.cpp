@@ -4,8 +4,9 @@
 #include <cmath>
 
 #include "ops/cpu/residual_row.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 template <typename T>
@@ -155,4 +156,12 @@ std::size_t layer_norm_workspace(std::int64_t rows, std::int64_t channels, int) 
   return static_cast<std::size_t>(pieces_of(rows, rows_of_a_column_sum) * 2 * channels) * sizeof(float);
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(layer_norm, LayerNorm)
+PENSTOCK_OPERATION(residual, Residual)
+PENSTOCK_OPERATION(residual_layer_norm, ResidualLayerNorm)
+PENSTOCK_OPERATION(layer_norm_gradient, LayerNormGradient)
+PENSTOCK_OPERATION(dropout_gradient, DropoutGradient)
+PENSTOCK_FUNCTION(std::size_t, layer_norm_workspace, (std::int64_t rows, std::int64_t channels, int threads),
+                  (rows, channels, threads))

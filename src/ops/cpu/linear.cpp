@@ -3,8 +3,9 @@
 
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/products.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// With fewer rows a thread the weight is not packed, which would cost more than it saves, and oneDNN cuts the product
@@ -226,4 +227,10 @@ std::size_t linear_workspace(const LinearShape& shape, int threads) {
   return bytes;
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(linear, Linear)
+PENSTOCK_OPERATION(linear_input_gradient, LinearInputGradient)
+PENSTOCK_OPERATION(linear_weight_gradient, LinearWeightGradient)
+PENSTOCK_FUNCTION(void, prepare_linears, (Queue & queue, std::span<const LinearShape> shapes), (queue, shapes))
+PENSTOCK_FUNCTION(std::size_t, linear_workspace, (const LinearShape& shape, int threads), (shape, threads))

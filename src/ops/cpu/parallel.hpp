@@ -13,7 +13,7 @@
 #include "ops/cpu/vector_math.hpp"
 #include "tensor/tensor_view.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 /// Calls f(float{}) or f(bfloat16{}), as the type says.
 template <typename F>
@@ -67,4 +67,4 @@ inline void add_partial_sums(const Queue& queue, const float* partial, std::int6
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH

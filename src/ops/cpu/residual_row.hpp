@@ -6,7 +6,7 @@
 #include "ops/cpu/parallel.hpp"
 #include "ops/layer_norm.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 /// Row r of a [R, C] view, or null where the view is absent.
 template <typename T>
@@ -42,4 +42,4 @@ void residual_row(const Residual& arguments, std::int64_t r, std::int64_t channe
 /// Rows whose share of a norm's column sums (dweight, dbias) is added up by one thread, in one piece of the workspace.
 inline constexpr std::int64_t rows_of_a_column_sum = 64;
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH

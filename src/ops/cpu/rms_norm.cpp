@@ -6,8 +6,9 @@
 
 #include "ops/cpu/residual_row.hpp"
 #include "ops/cpu/rounded.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 template <typename T>
@@ -103,4 +104,10 @@ std::size_t rms_norm_workspace(std::int64_t rows, std::int64_t channels, int) {
   return static_cast<std::size_t>(pieces_of(rows, rows_of_a_column_sum) * channels) * sizeof(float);
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(rms_norm, RmsNorm)
+PENSTOCK_OPERATION(residual_rms_norm, ResidualRmsNorm)
+PENSTOCK_OPERATION(rms_norm_gradient, RmsNormGradient)
+PENSTOCK_FUNCTION(std::size_t, rms_norm_workspace, (std::int64_t rows, std::int64_t channels, int threads),
+                  (rows, channels, threads))

@@ -7,8 +7,9 @@
 
 #include "ops/cpu/parallel.hpp"
 #include "ops/cpu/rounded.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// Two halves of a head, or of its gradient: some neighbours of each.
@@ -177,4 +178,9 @@ std::size_t rotate_workspace(std::int64_t rows, std::int64_t channels, int) {
   return static_cast<std::size_t>(pieces_of(rows, rows_of_a_weight_sum) * 2 * channels) * sizeof(float);
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(rotate, Rotate)
+PENSTOCK_OPERATION(rotate_gradient, RotateGradient)
+PENSTOCK_FUNCTION(std::size_t, rotate_workspace, (std::int64_t rows, std::int64_t channels, int threads),
+                  (rows, channels, threads))

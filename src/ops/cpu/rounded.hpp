@@ -6,7 +6,7 @@
 
 #include "ops/cpu/vector_math.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 
 template <typename T>
 PENSTOCK_INLINE Floats rounded(Floats values) {
@@ -19,4 +19,4 @@ PENSTOCK_INLINE Floats rounded(Floats values) {
   }
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH

@@ -6,8 +6,9 @@
 
 #include "base/fault.hpp"
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -132,4 +133,8 @@ void whole_softmax_loss(Queue& queue, const WholeSoftmaxLoss& arguments) {
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(softmax_statistics, SoftmaxStatistics)
+PENSTOCK_OPERATION(softmax_loss, SoftmaxLoss)
+PENSTOCK_OPERATION(whole_softmax_loss, WholeSoftmaxLoss)

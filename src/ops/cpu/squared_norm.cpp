@@ -4,8 +4,9 @@
 #include <cstring>
 
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 constexpr std::int64_t block_elements = 4096;
@@ -13,19 +14,21 @@ constexpr std::int64_t block_elements = 4096;
 std::int64_t blocks_of(const NormPiece& piece) { return pieces_of(piece.tensor.elements(), block_elements); }
 
 double sum_of_squares(const float* from, std::int64_t n) {
-  using Doubles [[gnu::vector_size(64)]] = double;
-  using HalfFloats [[gnu::vector_size(32)]] = float;
+  using Doubles [[gnu::vector_size(4 * lanes)]] = double;
+  using HalfFloats [[gnu::vector_size(2 * lanes)]] = float;
   Doubles sums[2] = {};
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes)
     for (std::int64_t half = 0; half < 2; ++half) {
       HalfFloats values;
-      std::memcpy(&values, from + i + 8 * half, sizeof values);
+      std::memcpy(&values, from + i + lanes / 2 * half, sizeof values);
       const Doubles wide = __builtin_convertvector(values, Doubles);
       sums[half] += wide * wide;
     }
-  const Doubles both = sums[0] + sums[1];
-  double sum = ((both[0] + both[4]) + (both[2] + both[6])) + ((both[1] + both[5]) + (both[3] + both[7]));
+  Doubles both = sums[0] + sums[1];
+  for (std::int64_t half = lanes / 4; half > 0; half /= 2)
+    for (std::int64_t lane = 0; lane < half; ++lane) both[lane] += both[lane + half];
+  double sum = both[0];
   for (; i < n; ++i) sum += static_cast<double>(from[i]) * static_cast<double>(from[i]);
   return sum;
 }
@@ -81,4 +84,7 @@ std::size_t squared_norms_workspace(std::span<const NormPiece> pieces) {
   return static_cast<std::size_t>(blocks) * sizeof(double);
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_FUNCTION(void, add_squared_norms, (Queue & queue, std::span<const NormPiece> pieces), (queue, pieces))
+PENSTOCK_FUNCTION(std::size_t, squared_norms_workspace, (std::span<const NormPiece> pieces), (pieces))

@@ -4,8 +4,9 @@
 #include <numbers>
 
 #include "ops/cpu/parallel.hpp"
+#include "ops/cpu/width.hpp"
 
-namespace penstock::ops {
+namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// 1 / (1 + e^-x); 0 and 1 far from zero, where the exponential is infinite or nothing.
@@ -54,4 +55,7 @@ void swiglu_gradient(Queue& queue, const SwigluGradient& arguments) {
   });
 }
 
-}  // namespace penstock::ops
+}  // namespace penstock::ops::PENSTOCK_WIDTH
+
+PENSTOCK_OPERATION(swiglu, Swiglu)
+PENSTOCK_OPERATION(swiglu_gradient, SwigluGradient)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Sixteen float32 lanes, written with GCC's vector extensions: one AVX-512 register where there is one, several
-// narrower ones elsewhere. Loads and stores convert from and to the type in memory; exp2 and GELU are polynomials, for
-// the C++ library's functions take one number at a time.
+// Float32 lanes of one register, written with GCC's vector extensions: 16 where the file is compiled for AVX-512,
+// else 8. Loads and stores convert from and to the type in memory; exp2 and GELU are polynomials, for the C++ library's
+// functions take one number at a time.
 
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -13,19 +13,33 @@
 #include <cstdint>
 #include <cstring>
 #include <numbers>
+#include <utility>
 
 #include "tensor/dtype.hpp"
 
 // Vectors are passed between inlined functions only, so how a call would pass them does not matter.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-namespace penstock::ops {
+// One program may hold both widths of an operation. What depends on the width is in a namespace that says so: two
+// definitions of one name would be one too many for the linker, which keeps any of them.
+#ifdef __AVX512F__
+#define PENSTOCK_WIDTH lanes_16
+#else
+#define PENSTOCK_WIDTH lanes_8
+#endif
 
+namespace penstock::ops {
+inline namespace PENSTOCK_WIDTH {
+
+#ifdef __AVX512F__
 inline constexpr std::int64_t lanes = 16;
-using Floats [[gnu::vector_size(64)]] = float;
-using Words [[gnu::vector_size(64)]] = std::uint32_t;
-using Ints [[gnu::vector_size(64)]] = std::int32_t;
-using HalfWords [[gnu::vector_size(32)]] = std::uint16_t;
+#else
+inline constexpr std::int64_t lanes = 8;
+#endif
+using Floats [[gnu::vector_size(4 * lanes)]] = float;
+using Words [[gnu::vector_size(4 * lanes)]] = std::uint32_t;
+using Ints [[gnu::vector_size(4 * lanes)]] = std::int32_t;
+using HalfWords [[gnu::vector_size(2 * lanes)]] = std::uint16_t;
 
 #define PENSTOCK_INLINE [[gnu::always_inline]] inline
 
@@ -37,18 +51,38 @@ PENSTOCK_INLINE Floats splat(float value) { return value - Floats{}; }  // x - 0
 inline constexpr __mmask16 every_lane = 0xffff;
 #endif
 
-/// The greater number of each lane; b where a is not a number.
+/// The greater number of each lane; b where one of them is not a number.
 PENSTOCK_INLINE Floats greater_of(Floats a, Floats b) {
-#ifdef __AVX512F__
+#if defined __AVX512F__
   return std::bit_cast<Floats>(_mm512_maskz_max_ps(every_lane, std::bit_cast<__m512>(a), std::bit_cast<__m512>(b)));
+#elif defined __AVX2__
+  return std::bit_cast<Floats>(_mm256_max_ps(std::bit_cast<__m256>(a), std::bit_cast<__m256>(b)));
 #else
   return a > b ? a : b;
 #endif
 }
+/// The lesser number of each lane; b where one of them is not a number.
+PENSTOCK_INLINE Floats lesser_of(Floats a, Floats b) {
+#if defined __AVX512F__
+  return std::bit_cast<Floats>(_mm512_maskz_min_ps(every_lane, std::bit_cast<__m512>(a), std::bit_cast<__m512>(b)));
+#elif defined __AVX2__
+  return std::bit_cast<Floats>(_mm256_min_ps(std::bit_cast<__m256>(a), std::bit_cast<__m256>(b)));
+#else
+  return a < b ? a : b;
+#endif
+}
 
-/// The 16 lanes' numbers, counted from `first`.
+/// number_of(0), number_of(1), ... in the lanes of a vector; for constants, such as the masks of a shuffle.
+template <typename Vector = Ints, typename F>
+constexpr Vector lanes_from(F number_of) {
+  return [number_of]<int... lane>(std::integer_sequence<int, lane...>) { return Vector{number_of(lane)...}; }
+  (std::make_integer_sequence<int, static_cast<int>(sizeof(Vector) / sizeof(Vector{}[0]))>{});
+}
+
+/// The lanes' numbers, counted from `first`.
 PENSTOCK_INLINE Ints lane_numbers(std::int32_t first) {
-  return Ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + first;
+  constexpr Ints numbers = lanes_from([](int lane) { return lane; });
+  return numbers + first;
 }
 
 /// All lanes of a vector are elements, or only the first `count`.
@@ -57,7 +91,7 @@ struct Some {
   std::int64_t count;
 };
 
-/// Calls f(c, lanes) for c = 0, 16, 32, ... below n; the last call may hold fewer lanes.
+/// Calls f(c, All or Some) for c = 0, lanes, 2 * lanes, ... below n; the last call may hold fewer lanes.
 template <typename F>
 PENSTOCK_INLINE void for_vectors(std::int64_t n, F&& f) {
   std::int64_t c = 0;
@@ -65,14 +99,16 @@ PENSTOCK_INLINE void for_vectors(std::int64_t n, F&& f) {
   if (c < n) f(c, Some{n - c});
 }
 
-PENSTOCK_INLINE Floats widen(HalfWords bits) {
-#ifdef __AVX512F__
-  const __m512i words = _mm512_maskz_cvtepu16_epi32(every_lane, std::bit_cast<__m256i>(bits));
-  return std::bit_cast<Floats>(std::bit_cast<Words>(words) << 16);
+PENSTOCK_INLINE Words widened_words(HalfWords halves) {
+#if defined __AVX512F__
+  return std::bit_cast<Words>(_mm512_maskz_cvtepu16_epi32(every_lane, std::bit_cast<__m256i>(halves)));
+#elif defined __AVX2__
+  return std::bit_cast<Words>(_mm256_cvtepu16_epi32(std::bit_cast<__m128i>(halves)));
 #else
-  return std::bit_cast<Floats>(__builtin_convertvector(bits, Words) << 16);
+  return __builtin_convertvector(halves, Words);
 #endif
 }
+PENSTOCK_INLINE Floats widen(HalfWords bits) { return std::bit_cast<Floats>(widened_words(bits) << 16); }
 /// Rounds to nearest even, as penstock::bfloat16 does.
 PENSTOCK_INLINE HalfWords narrow(Floats values) {
 #if defined __AVX512BF16__ && defined __AVX512DQ__
@@ -83,7 +119,13 @@ PENSTOCK_INLINE HalfWords narrow(Floats values) {
   const Words bits = std::bit_cast<Words>(values);
   const Words rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
   const Words quiet_nan = (bits >> 16) | 0x40U;
-  return __builtin_convertvector((bits & 0x7fffffffU) > 0x7f800000U ? quiet_nan : rounded, HalfWords);
+  const Words halves = values == values ? rounded : quiet_nan;
+#if defined __AVX2__ && !defined __AVX512F__
+  const __m256i words = std::bit_cast<__m256i>(halves);
+  return std::bit_cast<HalfWords>(_mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+#else
+  return __builtin_convertvector(halves, HalfWords);
+#endif
 }
 
 PENSTOCK_INLINE Floats load(const float* from, All) {
@@ -120,19 +162,25 @@ PENSTOCK_INLINE Floats fill_behind(Floats values, Some some, float filler) {
   return lane_numbers(0) < static_cast<std::int32_t>(some.count) ? values : splat(filler);
 }
 
+/// Each lane meets the one `half` further on.
+template <int half>
+PENSTOCK_INLINE Floats rotated(Floats v) {
+  constexpr Ints from = lanes_from([](int lane) { return (lane + half) % static_cast<int>(lanes); });
+  return __builtin_shuffle(v, from);
+}
 /// The sum of the lanes: halves, quarters and so on, always in this order.
 PENSTOCK_INLINE float sum_of(Floats v) {
-  v += __builtin_shuffle(v, Ints{8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
-  v += __builtin_shuffle(v, Ints{4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3});
-  v += __builtin_shuffle(v, Ints{2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1});
-  v += __builtin_shuffle(v, Ints{1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0});
+  if constexpr (lanes == 16) v += rotated<8>(v);
+  v += rotated<4>(v);
+  v += rotated<2>(v);
+  v += rotated<1>(v);
   return v[0];
 }
 PENSTOCK_INLINE float greatest_of(Floats v) {
-  v = greater_of(v, __builtin_shuffle(v, Ints{8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7}));
-  v = greater_of(v, __builtin_shuffle(v, Ints{4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3}));
-  v = greater_of(v, __builtin_shuffle(v, Ints{2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1}));
-  v = greater_of(v, __builtin_shuffle(v, Ints{1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0}));
+  if constexpr (lanes == 16) v = greater_of(v, rotated<8>(v));
+  v = greater_of(v, rotated<4>(v));
+  v = greater_of(v, rotated<2>(v));
+  v = greater_of(v, rotated<1>(v));
   return v[0];
 }
 
@@ -146,22 +194,20 @@ PENSTOCK_INLINE Floats exp2_of_fraction(Floats f) {
   return power * f + 1.0F;
 }
 
-/// 2^x; relative error below 3e-7 from 2^-126 to 2^128, infinity above, and 0 at -infinity. NaN stays NaN.
-/// 2^x = 2^n 2^f with n the integer nearest to x.
+/// 2^x; relative error below 3e-7 from 2^-126 to 2^128, infinity above, something from 0 to 2^-126 below, and 0 at
+/// -infinity. NaN stays NaN. 2^x = 2^n 2^f with n the integer nearest to x.
 PENSTOCK_INLINE Floats exp2_of(Floats x) {
 #ifdef __AVX512F__
-  const __m512 bounded =
-      _mm512_maskz_min_ps(every_lane, _mm512_set1_ps(200.0F),
-                          _mm512_maskz_max_ps(every_lane, _mm512_set1_ps(-200.0F), std::bit_cast<__m512>(x)));
-  const __m512 n = _mm512_maskz_roundscale_ps(every_lane, bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const Floats power = exp2_of_fraction(std::bit_cast<Floats>(bounded) - std::bit_cast<Floats>(n));
+  const Floats bounded = lesser_of(splat(200.0F), greater_of(splat(-200.0F), x));
+  const __m512 n = _mm512_maskz_roundscale_ps(every_lane, std::bit_cast<__m512>(bounded),
+                                              _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const Floats power = exp2_of_fraction(bounded - std::bit_cast<Floats>(n));
   return std::bit_cast<Floats>(_mm512_maskz_scalef_ps(every_lane, std::bit_cast<__m512>(power), n));
 #else
-  const Floats bounded = x > 128.0F ? splat(128.0F) : x < -126.0F ? splat(-126.0F) : x;
+  const Floats bounded = lesser_of(splat(128.0F), greater_of(splat(-127.0F), x));
   const Floats shifted = bounded + 12582912.0F;  // 1.5 * 2^23: the lowest bits of the sum are n
   const Floats power = exp2_of_fraction(bounded - (shifted - 12582912.0F));
-  const Floats result = std::bit_cast<Floats>(std::bit_cast<Words>(power) + (std::bit_cast<Words>(shifted) << 23));
-  return x < -126.0F ? Floats{} : result;
+  return std::bit_cast<Floats>(std::bit_cast<Words>(power) + (std::bit_cast<Words>(shifted) << 23));
 #endif
 }
 
@@ -170,8 +216,10 @@ PENSTOCK_INLINE Floats exp_of(Floats x) { return exp2_of(x * std::numbers::log2e
 
 /// The square roots of the lanes. (GCC makes no vector instruction of std::sqrt, which might have to set errno.)
 PENSTOCK_INLINE Floats square_root(Floats values) {
-#ifdef __AVX512F__
+#if defined __AVX512F__
   return std::bit_cast<Floats>(_mm512_maskz_sqrt_ps(every_lane, std::bit_cast<__m512>(values)));
+#elif defined __AVX2__
+  return std::bit_cast<Floats>(_mm256_sqrt_ps(std::bit_cast<__m256>(values)));
 #else
   Floats roots{};
   for (int i = 0; i < lanes; ++i) roots[i] = std::sqrt(values[i]);
@@ -193,4 +241,5 @@ PENSTOCK_INLINE Floats gelu_slope(Floats u) {
   return gate + u * gate * (1.0F - gate) * (slope + slope * 3 * 0.044715F * (u * u));
 }
 
+}  // namespace PENSTOCK_WIDTH
 }  // namespace penstock::ops
