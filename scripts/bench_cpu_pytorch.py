@@ -65,13 +65,32 @@ class Training:
         return time.perf_counter() - start
 
 
-def fastest(arguments):
-    """The best of all ways by the medians of a few steps, taken in turns; says on stderr how the others did."""
-    kinds = ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]
-    ways = [Training(arguments, weights, compiled) for weights in kinds for compiled in (False, True)]
+def warmed_up(ways, left_out):
+    """The ways that run, after their warm-up, in which torch.compile compiles; those that take over three times the fastest's
+    time are not tried further. `left_out` gets the names of the others, with the reason."""
+    seconds = {}
     for training in ways:
-        for _ in range(2):  # warm-up; torch.compile compiles here
+        try:
             training.step()
+            seconds[training] = training.step()
+        except Exception as error:  # no compiler on this machine, say: the other ways are compared
+            left_out[training.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    for training, time_taken in seconds.items():
+        if time_taken > 3 * min(seconds.values()):
+            left_out[training.name] = f"{time_taken / min(seconds.values()):.1f} times as slow"
+    return [training for training in seconds if training.name not in left_out]
+
+
+def fastest(arguments):
+    """(the best of all ways by the medians of a few steps, taken in turns; {name: why} of those that were not compared); says
+    on stderr how the others did."""
+    kinds = ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]
+    left_out = {}
+    ways = warmed_up([Training(arguments, weights, compiled) for weights in kinds for compiled in (False, True)], left_out)
+    for name, why in left_out.items():
+        print(f"  PyTorch {torch.__version__}, {name}: left out, {why}", file=sys.stderr, flush=True)
+    if not ways:
+        sys.exit("PyTorch can train this model in no way")
     seconds = {training: [] for training in ways}
     for _ in range(arguments.trial_steps):
         for training in ways:
@@ -80,7 +99,7 @@ def fastest(arguments):
     for training, median in medians.items():
         rate = arguments.batch * arguments.sequence / median
         print(f"  PyTorch {torch.__version__}, {training.name}: {rate:.0f} tokens/s", file=sys.stderr, flush=True)
-    return min(medians, key=medians.get)
+    return min(medians, key=medians.get), left_out
 
 
 def main():
@@ -93,8 +112,10 @@ def main():
     parser.add_argument("--type", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    training = fastest(arguments)
-    print(json.dumps({"version": torch.__version__, "way": training.name}), flush=True)
+    training, left_out = fastest(arguments)
+    about = {"version": torch.__version__, "way": training.name, "capability": torch.backends.cpu.get_cpu_capability(),
+             "left_out": left_out}  # fmt: skip
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         print(json.dumps([training.step() for _ in range(int(line))]), flush=True)
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Speed of every operation at the shapes of two small models (L6 C384 H6 T256 B16, and L4 C256 H8 T256 B8), in float32
 // and bfloat16. Counters: `flops` for products (a second), `bytes` for what a memory-bound operation must read and
-// write at least. Bounds to hold them against: `product`, the model's own products with nothing beside them, and
-// `copy`. Threads: OMP_NUM_THREADS. scripts/bench_cpu_kernels makes a table of it.
+// write at least; `shortest_ms` for the shortest call. Bounds to hold them against: `product`, the model's own products
+// with nothing beside them, and `copy`. Threads: OMP_NUM_THREADS. scripts/bench_cpu_kernels makes a table of it.
 //   OMP_NUM_THREADS=2 bench.ops --benchmark_filter=attention
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -61,10 +63,18 @@ class Tensors {
 
 enum class Bound { flops, bytes };
 
-/// Runs `work` and says how much of the bounding thing it does a second.
+/// Runs `work` and says how much of the bounding thing it does a second, and how long the shortest call took: on a
+/// machine that does something else, too, that one is nearest to what the work takes by itself.
 void measure(benchmark::State& state, Bound bound, double amount, const std::function<void()>& work) {
+  using Clock = std::chrono::steady_clock;
   work();
-  for (auto _ : state) work();
+  std::chrono::duration<double, std::milli> shortest = std::chrono::hours(1);
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    work();
+    shortest = std::min<std::chrono::duration<double, std::milli>>(shortest, Clock::now() - start);
+  }
+  state.counters["shortest_ms"] = shortest.count();
   state.counters[bound == Bound::flops ? "flops" : "bytes"] =
       benchmark::Counter(amount, benchmark::Counter::kIsIterationInvariantRate);
 }
