@@ -204,6 +204,6 @@ def make_pack(builds, path):
         except packing.Refused as error:
             sys.exit(str(error))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(path, kind) as archive:
+        with tarfile.open(path, kind, **({"preset": 2} if kind == "w:xz" else {})) as archive:
             archive.add(folder, FOLDER)
     return path.stat().st_size

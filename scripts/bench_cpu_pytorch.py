@@ -66,7 +66,7 @@ class Training:
 
 
 def warmed_up(ways, left_out):
-    """The ways that run, after their warm-up, in which torch.compile compiles; those that take over three times the fastest's
+    """The ways that run, after their warm-up, in which torch.compile compiles; those that take over ten times the fastest's
     time are not tried further. `left_out` gets the names of the others, with the reason."""
     seconds = {}
     for training in ways:
@@ -76,7 +76,7 @@ def warmed_up(ways, left_out):
         except Exception as error:  # no compiler on this machine, say: the other ways are compared
             left_out[training.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     for training, time_taken in seconds.items():
-        if time_taken > 3 * min(seconds.values()):
+        if time_taken > 10 * min(seconds.values()):
             left_out[training.name] = f"{time_taken / min(seconds.values()):.1f} times as slow"
     return [training for training in seconds if training.name not in left_out]
 
