@@ -4,7 +4,8 @@
 
 It tries every way of running the step that PyTorch users take (eager and torch.compile; in bfloat16 with autocast, or with
 bfloat16 weights beside float32 master weights), keeps the fastest, and then answers each line of stdin, a number of steps, with
-a line of JSON: the seconds of each step. Between answers it sleeps. Fused AdamW, clipping, scaled_dot_product_attention.
+a line of JSON: the seconds of each step (fewer steps where they would take over --longest-turn). Between answers it sleeps.
+Fused AdamW, clipping, scaled_dot_product_attention.
 
     scripts/bench_cpu_pytorch.py --layers 6 --width 384 --heads 6 --sequence 256 --batch 16 --type float32 --threads 2
 """
@@ -21,13 +22,17 @@ from pytorch_gpt2 import GPT2
 from torch import nn
 
 
+# Seconds of a step from which on it is not repeated more than it must be: bfloat16 without AVX-512 can take minutes a step.
+SLOW = 10
+
+
 class Training:
     """One way of running the step. `weights`: float32, autocast (bfloat16 products), or bfloat16 (with float32 masters)."""
 
     def __init__(self, arguments, weights, compiled):
         torch.manual_seed(1)
         self.name = f"{'torch.compile' if compiled else 'eager'}, {weights}"
-        self.arguments, self.weights = arguments, weights
+        self.arguments, self.weights, self.compiled = arguments, weights, compiled
         self.model = GPT2(arguments)
         self.masters = list(self.model.parameters())
         if weights == "bfloat16":
@@ -65,22 +70,44 @@ class Training:
         return time.perf_counter() - start
 
 
-def fastest(arguments):
-    """The best of all ways by the medians of a few steps, taken in turns; says on stderr how the others did."""
-    kinds = ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]
-    ways = [Training(arguments, weights, compiled) for weights in kinds for compiled in (False, True)]
+def warmed_up(ways, left_out):
+    """{way: seconds of its last step} of the ways that run, after their warm-up, in which torch.compile compiles; those that
+    take over ten times the fastest's time are not tried further. `left_out` gets their names and those of ways that do not run,
+    with the reason."""
+    seconds = {}
     for training in ways:
-        for _ in range(2):  # warm-up; torch.compile compiles here
-            training.step()
+        try:
+            seconds[training] = training.step()
+            if seconds[training] < SLOW or training.compiled:
+                seconds[training] = training.step()
+        except Exception as error:  # no compiler on this machine, say: the other ways are compared
+            left_out[training.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    for training, time_taken in seconds.items():
+        if time_taken > 10 * min(seconds.values()):
+            left_out[training.name] = f"{time_taken / min(seconds.values()):.1f} times as slow"
+    return {training: time_taken for training, time_taken in seconds.items() if training.name not in left_out}
+
+
+def fastest(arguments):
+    """(the best of all ways by the medians of a few steps, taken in turns; {name: why} of those that were not compared); says
+    on stderr how the others did."""
+    kinds = ["float32"] if arguments.type == "float32" else ["autocast", "bfloat16"]
+    left_out = {}
+    ways = warmed_up([Training(arguments, weights, compiled) for weights in kinds for compiled in (False, True)], left_out)
+    for name, why in left_out.items():
+        print(f"  PyTorch {torch.__version__}, {name}: left out, {why}", file=sys.stderr, flush=True)
+    if not ways:
+        sys.exit("PyTorch can train this model in no way")
     seconds = {training: [] for training in ways}
-    for _ in range(arguments.trial_steps):
+    trial_steps = arguments.trial_steps if min(ways.values()) < SLOW else 1
+    for _ in range(trial_steps):
         for training in ways:
             seconds[training].append(training.step())
     medians = {training: statistics.median(times) for training, times in seconds.items()}
     for training, median in medians.items():
         rate = arguments.batch * arguments.sequence / median
         print(f"  PyTorch {torch.__version__}, {training.name}: {rate:.0f} tokens/s", file=sys.stderr, flush=True)
-    return min(medians, key=medians.get)
+    return min(medians, key=medians.get), left_out
 
 
 def main():
@@ -90,13 +117,19 @@ def main():
     parser.add_argument("--vocabulary", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--trial-steps", type=int, default=5)
+    parser.add_argument("--longest-turn", type=float, default=60, help="seconds; of a turn's steps at least one is taken")
     parser.add_argument("--type", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    training = fastest(arguments)
-    print(json.dumps({"version": torch.__version__, "way": training.name}), flush=True)
+    training, left_out = fastest(arguments)
+    about = {"version": torch.__version__, "way": training.name, "capability": torch.backends.cpu.get_cpu_capability(),
+             "left_out": left_out}  # fmt: skip
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
-        print(json.dumps([training.step() for _ in range(int(line))]), flush=True)
+        times = [training.step()]
+        while len(times) < int(line) and sum(times) + times[-1] < arguments.longest_turn:
+            times.append(training.step())
+        print(json.dumps(times), flush=True)
 
 
 if __name__ == "__main__":

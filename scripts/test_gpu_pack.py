@@ -131,11 +131,11 @@ def versions_of(build):
     return found
 
 
-def commit():
-    """Of the source tree; "-changed" where it has changes that no commit holds."""
+def commit(source=ROOT):
+    """Of a source tree; "-changed" where it has changes that no commit holds."""
     try:
-        head = said_by(["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"]).strip()
-        return head + ("-changed" if said_by(["git", "-C", ROOT, "status", "--porcelain", "-uno"]).strip() else "")
+        head = said_by(["git", "-C", source, "rev-parse", "--short=12", "HEAD"]).strip()
+        return head + ("-changed" if said_by(["git", "-C", source, "status", "--porcelain", "-uno"]).strip() else "")
     except Refused:
         return "unknown"
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 if(NOT PENSTOCK_CUDA)
   # Where oneDNN multiplies no bfloat16: on every machine, also on one where it does.
-  penstock_read_test(${CMAKE_CURRENT_LIST_DIR}/linear_test.cpp)
-  penstock_ctest(ops.linear_test.without_avx512 test.ops ENVIRONMENT ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2)
+  foreach(name linear_test odd_sizes_test)
+    penstock_read_test(${CMAKE_CURRENT_LIST_DIR}/${name}.cpp)
+    penstock_ctest(ops.${name}.without_avx512 test.ops ENVIRONMENT ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2)
+  endforeach()
 endif()
 if(PENSTOCK_BOTH_WIDTHS_HERE)
   # As on a CPU without AVX-512. The references' own tests have no vectors.
