@@ -49,9 +49,11 @@ void transpose(const float* from, std::int64_t from_stride, std::int64_t rows, s
   for (std::int64_t c = 0; c < whole_columns; c += side)
     for (std::int64_t r = 0; r < whole_rows; r += side) {
       // Lines of many pages are written in turn, which no core foresees: asked for a block ahead they are there.
-      const float* const ahead = r + side < whole_rows ? to + c * to_stride + r + side : to + (c + side) * to_stride;
-      for (int i = 0; i < side && (r + side < whole_rows || c + side < whole_columns); ++i)
-        __builtin_prefetch(ahead + i * to_stride, 1);
+      const bool down = r + side < whole_rows;
+      if (down || c + side < whole_columns) {
+        const float* const ahead = down ? to + c * to_stride + r + side : to + (c + side) * to_stride;
+        for (int i = 0; i < side; ++i) __builtin_prefetch(ahead + i * to_stride, 1);
+      }
       transpose_block(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
     }
   for (std::int64_t c = 0; c < columns; ++c)
