@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "base/error.hpp"
-#include "base/random.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/random.hpp"
 #include "data/token_file_header.hpp"
 
 namespace penstock {

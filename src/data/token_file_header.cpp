@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "base/error.hpp"
-#include "base/random.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/random.hpp"
 
 namespace penstock {
 namespace {

@@ -46,7 +46,8 @@ void make_folder(const std::filesystem::path& folder) {
   if (std::filesystem::exists(status) && !std::filesystem::is_directory(status))
     throw_input_error("{}: is a file, and a model is written as a folder; {}", folder.string(), name_a_new_folder);
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  const bool is_new = std::filesystem::create_directories(folder, error);
+  if (is_new) sync_folder(folder.parent_path());
   if (error) throw_input_error("{}: cannot be made: {}; {}", folder.string(), error.message(), name_a_new_folder);
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();

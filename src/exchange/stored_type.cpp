@@ -20,17 +20,21 @@ Stored stored_at(const std::byte* stored, std::int64_t index) {
   return value;
 }
 
+/// All bits where a < b, none elsewhere; no comparison, of which the compiler would make a branch.
+std::uint32_t bits_if_less(std::int32_t a, std::int32_t b) { return static_cast<std::uint32_t>((a - b) >> 31); }
+
+// All three cases are computed and one is chosen by its bits: a loop over this becomes one of vectors.
 float half_to_float(std::uint16_t half) {
-  constexpr std::uint32_t exponent_mask = 0x1fU, bias_difference = 112U << 23;
+  constexpr std::uint32_t bias_difference = 112U << 23;
   constexpr float smallest = 0x1p-24F;  // the unit of subnormal halves
-  const std::uint32_t magnitude = half & 0x7fffU, exponent = magnitude >> 10;
-  const std::uint32_t normal = (magnitude << 13) + bias_difference;
-  const std::uint32_t not_finite = normal + bias_difference;
+  const std::int32_t magnitude = half & 0x7fff;
   // By way of an integer: a float32 below its normal range could be flushed to zero.
-  const auto subnormal =
-      std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<std::int32_t>(magnitude)) * smallest);
-  const std::uint32_t bits = exponent == 0 ? subnormal : exponent == exponent_mask ? not_finite : normal;
-  return std::bit_cast<float>(bits | static_cast<std::uint32_t>(half & 0x8000U) << 16);
+  const auto subnormal = std::bit_cast<std::uint32_t>(static_cast<float>(magnitude) * smallest);
+  const std::uint32_t is_subnormal = bits_if_less(magnitude, 0x400), is_finite = bits_if_less(magnitude, 0x7c00);
+  const std::uint32_t larger =
+      (static_cast<std::uint32_t>(magnitude) << 13) + bias_difference + (bias_difference & ~is_finite);
+  return std::bit_cast<float>((subnormal & is_subnormal) | (larger & ~is_subnormal) |
+                              static_cast<std::uint32_t>(half & 0x8000) << 16);
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ namespace penstock {
 void transpose(const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t columns, float* to,
                std::int64_t to_stride);
 
-/// Rows and columns of a tile: its rows become whole cache lines of the transposed matrix, its columns long runs of a
+/// Rows and columns of a tile: its rows become runs of cache lines of the transposed matrix, its columns long runs of a
 /// file, and it fits a core's second cache.
-inline constexpr std::int64_t tile_rows = 64, tile_columns = 4096;
+inline constexpr std::int64_t tile_rows = 128, tile_columns = 1024;
 
 /// Calls use(tile, memory, stride) for every tile of `part`; memory has room for the tile, its rows at distances of
 /// `stride`.

@@ -31,6 +31,29 @@ TEST_F(SafetensorsWriterTest, WritesTheReferenceLibrarysFile) {
             header + std::string(reinterpret_cast<const char*>(data), sizeof data));
 }
 
+TEST_F(SafetensorsWriterTest, LargeTensorsComeInPieces) {
+  // More than is narrowed at once, and more than a tile has rows and columns.
+  constexpr std::int64_t rows = 270, columns = 1100;
+  const SafetensorsPlan plan({{"plain", {rows, columns}}, {"turned", {rows, columns}}}, DType::bfloat16, 1U << 30);
+  std::vector<float> values, turned(rows * columns);
+  for (std::int64_t i = 0; i < rows * columns; ++i) {
+    values.push_back(test::sample_value("t", i, "BF16"));
+    turned[static_cast<std::size_t>(i % columns * rows + i / columns)] = values.back();
+  }
+  prepare_safetensors(folder_.path(), plan, "m");
+  SafetensorsWriter writer(folder_.path(), plan, "m");
+  writer.write("plain", {.rows = rows, .columns = columns}, values.data(), columns);
+  writer.write_transposed("turned", {.rows = rows, .columns = columns}, turned.data(), rows);
+  writer.finish();
+  publish_safetensors(folder_.path(), plan, "m", {});
+  const SafetensorsFile file(folder_ / "model.safetensors");
+  for (const StoredTensor& tensor : file.tensors()) {
+    std::vector<float> read(values.size());
+    file.read(tensor, {.rows = rows, .columns = columns}, read.data(), columns);
+    EXPECT_TRUE(read == values) << tensor.name;
+  }
+}
+
 TEST_F(SafetensorsWriterTest, ADiscardedExportLeavesNothing) {
   prepare_safetensors(folder_.path(), plan_, "m");
   EXPECT_EQ(folder_.entries(), 1U);
