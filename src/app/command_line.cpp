@@ -22,21 +22,27 @@ namespace penstock {
 
 namespace {
 
+constexpr const char* weights_of_step_0 =
+    "begin at step 0 with these weights: a Hugging Face directory, a checkpoint, or a run folder (its newest whole "
+    "one); without [model] in the deck the model is theirs";
+
 void add_train(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand(
       "train", "train the model of a deck; under mpiexec or srun with as many ranks as its mesh has");
   auto request = std::make_shared<TrainRequest>();
   auto deck = std::make_shared<std::string>(), run = std::make_shared<std::string>(),
-       restart = std::make_shared<std::string>();
+       restart = std::make_shared<std::string>(), weights = std::make_shared<std::string>();
   command->add_option("DECK", *deck, "TOML file; `penstock explain` tells its keys")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
   auto* run_option = command->add_option("--run", *run, "run folder (default: runs/<the deck's stem>)");
   auto* restart_option =
       command->add_option("--restart", *restart, "go on from this checkpoint, or from the run folder's `latest`");
+  auto* weights_option = command->add_option("--weights", *weights, weights_of_step_0);
   command->callback([=, &chosen] {
     request->deck = *deck;
     if (run_option->count()) request->run = *run;
     if (restart_option->count()) request->restart = *restart;
+    if (weights_option->count()) request->weights = *weights;
     chosen = [request] { return train_command(*request); };
   });
 }
@@ -47,6 +53,7 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
   auto request = std::make_shared<CheckRequest>();
   command->add_option("DECK", request->deck, "TOML file")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
+  command->add_option("--weights", request->weights, weights_of_step_0);
   command->add_option("--costs", request->costs, "costs.json of a run: price the schedule in seconds");
   command->add_option("--memory", request->memory,
                       "say 80GiB, of each rank's device: does the deck fit, and with which change would it");

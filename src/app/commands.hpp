@@ -17,9 +17,10 @@ int train_command(const TrainRequest& request);
 struct CheckRequest {
   std::string deck;
   std::vector<std::string> settings;
-  std::optional<std::string> costs;   ///< costs.json of a run, for times in seconds
-  std::optional<std::string> memory;  ///< "80GiB": of each rank's device, whether the deck fits
-  int ranks = 0;                      ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
+  std::optional<std::string> weights;  ///< that step 0 would begin with
+  std::optional<std::string> costs;    ///< costs.json of a run, for times in seconds
+  std::optional<std::string> memory;   ///< "80GiB": of each rank's device, whether the deck fits
+  int ranks = 0;                       ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
   bool json = false;
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
