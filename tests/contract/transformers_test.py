@@ -48,7 +48,7 @@ class WithTransformers(ContractTest):
         run = subprocess.run([*map(str, words), *options], capture_output=True, text=True, check=False,
                              env={**os.environ, **ENVIRONMENT})
         self.assertEqual(run.returncode, expect, run.stdout + run.stderr)
-        return run.stdout
+        return run
 
 
 class TransformersTest(WithTransformers):
@@ -60,9 +60,13 @@ class TransformersTest(WithTransformers):
             with self.subTest(variant=variant):
                 self.compare(variant, ["1x1x1", "1x2x2"])
 
+    def test_what_is_not_built_is_refused(self):
+        run = self.compare("qwen2-window", ["1x1x1"], expect=2)
+        self.assertRegex(run.stderr, "qwen2 models have no sliding window")
+
     def test_a_difference_is_found(self):
-        out = self.compare("llama", ["1x1x1"], "--logits", "1e-12", "--loss-tokens", "0", "--steps", "1", expect=1)
-        self.assertIn("<-- differs", out)
+        run = self.compare("llama", ["1x1x1"], "--logits", "1e-12", "--loss-tokens", "0", "--steps", "1", expect=1)
+        self.assertIn("<-- differs", run.stdout)
 
 
 class AllTransformersTest(WithTransformers):
@@ -76,7 +80,7 @@ class AllTransformersTest(WithTransformers):
                 continue
             with self.subTest(variant=variant):
                 kv_heads = heads["kv_heads"]
-                print(self.compare(variant, MESHES[kv_heads]), flush=True)
+                print(self.compare(variant, MESHES[kv_heads]).stdout, flush=True)
 
 
 if __name__ == "__main__":
