@@ -66,6 +66,8 @@ def make(folder, variant, dtype="float32", seed=1, shard="200KB"):
     import torch
     import transformers
 
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(make_config(variant))
     with torch.no_grad():
