@@ -113,6 +113,34 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
   command->callback([=, &chosen] { chosen = [request] { return checkpoint_command(*request); }; });
 }
 
+void add_import(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("import", "make a checkpoint, with parameters only, of a Hugging Face directory");
+  auto request = std::make_shared<ImportRequest>();
+  auto deck = std::make_shared<std::string>();
+  command->add_option("HF_DIR", request->directory, "a directory with config.json and safetensors files")->required();
+  command->add_option("-o,--output", request->output, "the checkpoint")->required();
+  auto* deck_option = command->add_option("--deck", *deck, "write a [model] section for decks to this file");
+  command->callback([=, &chosen] {
+    if (deck_option->count()) request->deck = *deck;
+    chosen = [request] { return import_command(*request); };
+  });
+}
+
+void add_export(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("export", "make a Hugging Face directory of weights");
+  auto request = std::make_shared<ExportCommand>();
+  command
+      ->add_option("PATH", request->source, "a checkpoint, a run folder (its newest whole one), or another directory")
+      ->required();
+  command->add_option("-o,--output", request->target, "the directory; empty or not there yet")->required();
+  command->add_option("--dtype", request->type, "float32 or bfloat16; default: float32, or as a directory has it")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  command->add_option("--shard-size", request->shard_size, "most bytes of a file, such as 5GB, which is the default");
+  command->add_option("--like", request->like,
+                      "a Hugging Face directory whose tokenizer and further keys of config.json are taken over");
+  command->callback([=, &chosen] { chosen = [request] { return export_command(*request); }; });
+}
+
 void add_status(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand(
       "status", "where a run stands, from any node, also while it runs: step, loss, time left, checkpoint, last end");
@@ -172,6 +200,8 @@ int run_command_line(int argc, char** argv) {
   add_schedule(app, chosen);
   add_tokenize(app, chosen);
   add_checkpoint(app, chosen);
+  add_import(app, chosen);
+  add_export(app, chosen);
   add_status(app, chosen);
   add_explain(app, chosen);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "data/tokenize.hpp"
+#include "train/model_export.hpp"
+#include "train/model_import.hpp"
 #include "train/train_request.hpp"
 
 namespace penstock {
@@ -67,6 +69,18 @@ struct StatusCommand {
 };
 /// `penstock status`: where a run stands, from any node and without MPI.
 void status_command(const StatusCommand& command);
+
+/// `penstock import`, under any number of ranks; the exit code.
+int import_command(const ImportRequest& request);
+
+struct ExportCommand {
+  std::string source, target;
+  std::optional<std::string> type;        ///< float32 or bfloat16
+  std::optional<std::string> shard_size;  ///< "5GB"
+  std::optional<std::string> like;
+};
+/// `penstock export`, under any number of ranks; the exit code.
+int export_command(const ExportCommand& command);
 
 /// `penstock explain`.
 void explain_command(const std::string& key);

@@ -11,11 +11,11 @@ FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 TOKENIZER = {"tokenizer.json": '{"version": "1.0"}\n', "LICENSE": "none\n"}
 
 
-def gpt2():
+def gpt2(positions):
     """config.json, and the shapes of all tensors by name."""
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS,
-              "n_positions": POSITIONS, "n_inner": HIDDEN, "vocab_size": VOCABULARY, "resid_pdrop": 0.1, "bos_token_id": 96}
-    shapes = {"wte.weight": (VOCABULARY, WIDTH), "wpe.weight": (POSITIONS, WIDTH), "ln_f.weight": (WIDTH,), "ln_f.bias": (WIDTH,)}
+              "n_positions": positions, "n_inner": HIDDEN, "vocab_size": VOCABULARY, "resid_pdrop": 0.1, "bos_token_id": 96}
+    shapes = {"wte.weight": (VOCABULARY, WIDTH), "wpe.weight": (positions, WIDTH), "ln_f.weight": (WIDTH,), "ln_f.bias": (WIDTH,)}
     for layer in range(LAYERS):
         for norm in ("ln_1", "ln_2"):
             shapes |= {f"h.{layer}.{norm}.{end}": (WIDTH,) for end in ("weight", "bias")}
@@ -25,10 +25,10 @@ def gpt2():
     return config, {"transformer." + name: shape for name, shape in shapes.items()}
 
 
-def llama_like(family, tied):
+def llama_like(family, positions, tied):
     config = {"model_type": family, "num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS,
               "num_key_value_heads": KV_HEADS, "head_dim": HEAD_CHANNELS, "intermediate_size": HIDDEN,
-              "max_position_embeddings": POSITIONS, "vocab_size": VOCABULARY, "rms_norm_eps": 1e-05, "rope_theta": 50000.0,
+              "max_position_embeddings": positions, "vocab_size": VOCABULARY, "rms_norm_eps": 1e-05, "rope_theta": 50000.0,
               "tie_word_embeddings": tied, "bos_token_id": 1, "eos_token_id": [2, 3], "use_cache": True}
     qkv_bias, output_bias, mlp_bias = family != "mistral", family in ("llama", "qwen3"), family == "llama"
     if family == "llama":
@@ -59,9 +59,10 @@ def llama_like(family, tied):
     return config, shapes
 
 
-def made_up(family, tied=None, dtype="float32", seed=1):
+def made_up(family, tied=None, dtype="float32", positions=POSITIONS, seed=1):
     """config.json and tensors (float32 arrays, for bfloat16 of numbers that it has) of a small model."""
-    config, shapes = gpt2() if family == "gpt2" else llama_like(family, tied=family in ("qwen2", "qwen3") if tied is None else tied)
+    tied = family in ("qwen2", "qwen3") if tied is None else tied
+    config, shapes = gpt2(positions) if family == "gpt2" else llama_like(family, positions, tied)
     config["torch_dtype"] = dtype
     source = numpy.random.default_rng(seed)
     tensors = {}
