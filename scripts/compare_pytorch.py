@@ -24,7 +24,7 @@ from pathlib import Path
 
 def leave(message):
     """Nothing can be compared: says why, with exit code 2."""
-    print(f"compare_pytorch.py: {message}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -35,7 +35,7 @@ try:
 
     MISSING = None
 except ModuleNotFoundError as missing:
-    MISSING = missing.name  # told once the command line was read: --help needs none of them
+    MISSING = missing.name  # reported once the command line was read: --help needs none of them
 
 STEPS = 5
 LAYER_NORM_EPSILON = 1e-5
@@ -124,14 +124,14 @@ def global_norm(weights):
 class Table:
     """Rows of (what, Penstock, PyTorch, difference, limit); remembers whether one went wrong."""
 
-    def __init__(self):
-        self.good = True
-        print(f"{'what':<44}{'Penstock':>14}{'PyTorch':>14}{'difference':>12}{'limit':>9}")
+    def __init__(self, other="PyTorch", width=44):
+        self.good, self.width = True, width
+        print(f"{'what':<{width}}{'Penstock':>14}{other:>14}{'difference':>12}{'limit':>9}")
 
     def row(self, what, ours, theirs, difference, limit):
         good = difference <= limit  # false for NaN
         self.good &= good
-        print(f"{what:<44}{ours:>14.8g}{theirs:>14.8g}{difference:>12.1e}{limit:>9.0e}{'' if good else '   <-- differs'}")
+        print(f"{what:<{self.width}}{ours:>14.8g}{theirs:>14.8g}{difference:>12.1e}{limit:>9.0e}{'' if good else '   <-- differs'}")
 
     def numbers(self, what, ours, theirs, limit):
         self.row(what, ours, theirs, abs(ours - theirs) / abs(theirs), limit)

@@ -17,8 +17,10 @@
 #include "train/make_plan.hpp"
 #include "train/memory_text.hpp"
 #include "train/mesh_choice.hpp"
+#include "train/model_section.hpp"
 #include "train/run_folder.hpp"
 #include "train/step_forecast.hpp"
+#include "train/weights_source.hpp"
 
 namespace penstock {
 
@@ -82,9 +84,9 @@ std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan,
   return ranks;
 }
 
-// Without measured times: floating-point operations, in units of the first block's forward pass of a microbatch. Each half of
-// the backward pass is as much as the forward pass; the head runs with the last stage's input gradient, and so does
-// what is computed again.
+// Without measured times: floating-point operations, in units of the first block's forward pass of a microbatch. Each
+// half of the backward pass is as much as the forward pass; the head runs with the last stage's input gradient, and so
+// does what is computed again.
 Costs counted_costs(const ModelPlan& plan) {
   const PartCosts parts = part_costs(*plan.model, plan.sequence);
   const double unit = parts.blocks.front();
@@ -253,6 +255,11 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
 void check_command(const CheckRequest& request) {
   Deck deck = Deck::load(request.deck);
   for (const std::string& setting : request.settings) deck.set(setting);
+  if (request.weights) {
+    IoThread io;
+    const WeightsSource weights = find_weights(io, wait_by_sleeping(), *request.weights);
+    take_model_of_weights(deck, weights.model, weights.model_place);
+  }
   const bool names_text = deck.says("data.train");
   if (!names_text) deck.set("data.train=FILE");  // no plan depends on it, and nothing opens it here
   RunDeck read = request.ranks > 0 ? fit_mesh(deck, request.ranks, false) : read_run_deck(deck);

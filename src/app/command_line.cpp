@@ -22,21 +22,27 @@ namespace penstock {
 
 namespace {
 
+constexpr const char* weights_of_step_0 =
+    "begin at step 0 with these weights: a Hugging Face directory, a checkpoint, or a run folder (its newest whole "
+    "one); without [model] in the deck the model is theirs";
+
 void add_train(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand(
       "train", "train the model of a deck; under mpiexec or srun with as many ranks as its mesh has");
   auto request = std::make_shared<TrainRequest>();
   auto deck = std::make_shared<std::string>(), run = std::make_shared<std::string>(),
-       restart = std::make_shared<std::string>();
+       restart = std::make_shared<std::string>(), weights = std::make_shared<std::string>();
   command->add_option("DECK", *deck, "TOML file; `penstock explain` tells its keys")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
   auto* run_option = command->add_option("--run", *run, "run folder (default: runs/<the deck's stem>)");
   auto* restart_option =
       command->add_option("--restart", *restart, "go on from this checkpoint, or from the run folder's `latest`");
+  auto* weights_option = command->add_option("--weights", *weights, weights_of_step_0);
   command->callback([=, &chosen] {
     request->deck = *deck;
     if (run_option->count()) request->run = *run;
     if (restart_option->count()) request->restart = *restart;
+    if (weights_option->count()) request->weights = *weights;
     chosen = [request] { return train_command(*request); };
   });
 }
@@ -47,6 +53,7 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
   auto request = std::make_shared<CheckRequest>();
   command->add_option("DECK", request->deck, "TOML file")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
+  command->add_option("--weights", request->weights, weights_of_step_0);
   command->add_option("--costs", request->costs, "costs.json of a run: price the schedule in seconds");
   command->add_option("--memory", request->memory,
                       "say 80GiB, of each rank's device: does the deck fit, and with which change would it");
@@ -104,6 +111,34 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
   command->add_flag("--all", request->all, "diff: list all datasets that differ, not the 20 that differ most");
   command->add_flag("--json", request->json, "the same facts as JSON");
   command->callback([=, &chosen] { chosen = [request] { return checkpoint_command(*request); }; });
+}
+
+void add_import(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("import", "make a checkpoint, with parameters only, of a Hugging Face directory");
+  auto request = std::make_shared<ImportRequest>();
+  auto deck = std::make_shared<std::string>();
+  command->add_option("HF_DIR", request->directory, "a directory with config.json and safetensors files")->required();
+  command->add_option("-o,--output", request->output, "the checkpoint")->required();
+  auto* deck_option = command->add_option("--deck", *deck, "write a [model] section for decks to this file");
+  command->callback([=, &chosen] {
+    if (deck_option->count()) request->deck = *deck;
+    chosen = [request] { return import_command(*request); };
+  });
+}
+
+void add_export(CLI::App& app, std::function<int()>& chosen) {
+  auto* command = app.add_subcommand("export", "make a Hugging Face directory of weights");
+  auto request = std::make_shared<ExportCommand>();
+  command
+      ->add_option("PATH", request->source, "a checkpoint, a run folder (its newest whole one), or another directory")
+      ->required();
+  command->add_option("-o,--output", request->target, "the directory; empty or not there yet")->required();
+  command->add_option("--dtype", request->type, "float32 or bfloat16; default: float32, or as a directory has it")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  command->add_option("--shard-size", request->shard_size, "most bytes of a file, such as 5GB, which is the default");
+  command->add_option("--like", request->like,
+                      "a Hugging Face directory whose tokenizer and further keys of config.json are taken over");
+  command->callback([=, &chosen] { chosen = [request] { return export_command(*request); }; });
 }
 
 void add_status(CLI::App& app, std::function<int()>& chosen) {
@@ -165,6 +200,8 @@ int run_command_line(int argc, char** argv) {
   add_schedule(app, chosen);
   add_tokenize(app, chosen);
   add_checkpoint(app, chosen);
+  add_import(app, chosen);
+  add_export(app, chosen);
   add_status(app, chosen);
   add_explain(app, chosen);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))

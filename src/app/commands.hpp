@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "data/tokenize.hpp"
+#include "train/model_export.hpp"
+#include "train/model_import.hpp"
 #include "train/train_request.hpp"
 
 namespace penstock {
@@ -17,9 +19,10 @@ int train_command(const TrainRequest& request);
 struct CheckRequest {
   std::string deck;
   std::vector<std::string> settings;
-  std::optional<std::string> costs;   ///< costs.json of a run, for times in seconds
-  std::optional<std::string> memory;  ///< "80GiB": of each rank's device, whether the deck fits
-  int ranks = 0;                      ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
+  std::optional<std::string> weights;  ///< that step 0 would begin with
+  std::optional<std::string> costs;    ///< costs.json of a run, for times in seconds
+  std::optional<std::string> memory;   ///< "80GiB": of each rank's device, whether the deck fits
+  int ranks = 0;                       ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
   bool json = false;
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
@@ -66,6 +69,18 @@ struct StatusCommand {
 };
 /// `penstock status`: where a run stands, from any node and without MPI.
 void status_command(const StatusCommand& command);
+
+/// `penstock import`, under any number of ranks; the exit code.
+int import_command(const ImportRequest& request);
+
+struct ExportCommand {
+  std::string source, target;
+  std::optional<std::string> type;        ///< float32 or bfloat16
+  std::optional<std::string> shard_size;  ///< "5GB"
+  std::optional<std::string> like;
+};
+/// `penstock export`, under any number of ranks; the exit code.
+int export_command(const ExportCommand& command);
 
 /// `penstock explain`.
 void explain_command(const std::string& key);

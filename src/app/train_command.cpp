@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstdio>
-#include <memory>
-
+#include "app/collective_command.hpp"
 #include "app/commands.hpp"
-#include "base/log.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
 
 namespace {
-
-// Errors before MPI runs, and errors that all ranks share, come once; rank 0 alone returns the code, because mpiexec
-// ORs and srun takes the highest (and may see 137 when a rank ends while others finalize).
-int end(const World& world, const Failure& failure) {
-  if (world.rank() == 0) std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
-  return world.rank() == 0 ? failure.exit_code : 0;
-}
 
 int train(World& world, StopRequest& stop, const TrainRequest& request) {
   Trainer trainer(world, stop, set_up_run(world, request), request.restart);
@@ -28,15 +18,7 @@ int train(World& world, StopRequest& stop, const TrainRequest& request) {
 
 int train_command(const TrainRequest& request) {
   StopRequest stop;  // first: MPI and all threads inherit its blocked signals
-  World world;
-  start_log(world.rank(), world.size());
-  try {
-    return train(world, stop, request);
-  } catch (const CollectiveFailure& failure) {
-    return end(world, {failure.exit_code(), failure.what()});
-  } catch (const std::exception& error) {
-    world.abort(failure_of(error).message);  // one rank's own trouble, in the middle of a step: the others wait for it
-  }
+  return run_collectively([&](World& world) { return train(world, stop, request); });
 }
 
 }  // namespace penstock

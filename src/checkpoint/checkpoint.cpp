@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 namespace penstock {
 
 namespace {
+
+// An attribute that only files without moments have.
+constexpr const char *holds = "holds", *parameters_only = "parameters";
 
 std::string_view group_of(State state) {
   switch (state) {
@@ -36,15 +40,8 @@ std::vector<std::vector<CountedBox>> counted_boxes(std::size_t parameters,
   return boxes;
 }
 
-std::vector<Attribute> attributes_of(const CheckpointMeta& meta) {
-  std::vector<Attribute> attributes = format_attributes(checkpoint_format);
-  attributes.push_back({"step", meta.step});
-  attributes.push_back({"samples", meta.samples});
-  attributes.push_back({"seed", meta.seed});
-  attributes.push_back({"deck", meta.deck});
-  if (!meta.data.empty()) attributes.push_back({"data", meta.data});
-  if (!meta.products.empty()) attributes.push_back({"products", meta.products});
-  return attributes;
+std::span<const State> states_of(const CheckpointMeta& meta) {
+  return std::span(states).first(meta.has_moments ? std::size(states) : 1);
 }
 
 // A digest can be right of a file that another program made.
@@ -145,11 +142,12 @@ SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesyste
                             const std::vector<ParameterLayout>& layouts, const StateSource& memory,
                             const SaveOptions& options) {
   ensure(layouts.size() == static_cast<std::size_t>(world.size()), "save_checkpoint: a layout for every rank");
+  ensure(meta.has_moments, "save_checkpoint: it writes moments");
   const auto boxes = counted_boxes(specs.size(), layouts);
   const ParameterLayout& mine = layouts[static_cast<std::size_t>(world.rank())];
   ArrayFile file;
   file.path = folder / checkpoint_name(meta.step);
-  file.attributes = attributes_of(meta);
+  file.attributes = checkpoint_attributes(meta);
   file.arrays = checkpoint_arrays(specs, layouts);
   file.local_data = [&](std::size_t array, std::size_t piece) {
     const OwnedBox& owned = mine.owned()[boxes[array % specs.size()][piece].owned];
@@ -160,6 +158,18 @@ SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesyste
   file.round_bytes = options.round_bytes;
   file.progress = options.progress;
   return save_arrays(world, writers, file);
+}
+
+std::vector<Attribute> checkpoint_attributes(const CheckpointMeta& meta) {
+  std::vector<Attribute> attributes = format_attributes(checkpoint_format);
+  attributes.push_back({"step", meta.step});
+  attributes.push_back({"samples", meta.samples});
+  attributes.push_back({"seed", meta.seed});
+  attributes.push_back({"deck", meta.deck});
+  if (!meta.data.empty()) attributes.push_back({"data", meta.data});
+  if (!meta.products.empty()) attributes.push_back({"products", meta.products});
+  if (!meta.has_moments) attributes.push_back({holds, std::string(parameters_only)});
+  return attributes;
 }
 
 CheckpointInfo info_of(const ArrayReader& reader) {
@@ -173,6 +183,7 @@ CheckpointInfo info_of(const ArrayReader& reader) {
                integer_attribute(contents, "seed"), text_attribute(contents, "deck")};
   info.meta.data = optional_text(contents, "data");
   info.meta.products = optional_text(contents, "products");
+  info.meta.has_moments = optional_text(contents, holds) != parameters_only;
   info.complete = true;  // or the reader would not have opened it
   info.datasets = contents.arrays;
   info.file_bytes = reader.file_bytes();
@@ -184,7 +195,7 @@ void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& 
   constexpr std::string_view cure =
       "use the deck that this checkpoint was written with (`penstock checkpoint show` prints it)";
   std::set<std::string> wanted;
-  for (const State state : states)
+  for (const State state : states_of(info.meta))
     for (const ParameterSpec& spec : specs) {
       const std::string name = *wanted.insert(path_of(state, spec.name)).first;
       const auto found =
@@ -220,10 +231,15 @@ CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem
                                                : verify_checkpoint(world, io, path, options.quiet_seconds);
   world.together([&] { ensure_same_model(path, info, specs); });
 
+  const bool moments = info.meta.has_moments && !options.parameters_only;
   std::vector<BoxRequest> requests;
   for (const State state : states)
-    for (const OwnedBox& owned : layout.owned())
-      requests.push_back({path_of(state, specs[owned.parameter].name), owned.box, memory(state, owned)});
+    for (const OwnedBox& owned : layout.owned()) {
+      if (state == State::parameters || moments)
+        requests.push_back({path_of(state, specs[owned.parameter].name), owned.box, memory(state, owned)});
+      else
+        std::fill_n(memory(state, owned), owned.box.elements(), 0.0F);
+    }
   read_together(world, io, path, options.quiet_seconds, [path, requests](Progress& progress) {
     ArrayReader reader(path, {checkpoint_format});
     read_boxes(reader, requests, progress);

@@ -23,6 +23,7 @@ struct CheckpointMeta {
   std::string deck;           ///< the effective deck, TOML
   std::string data = {};      ///< what identifies the data, JSON; empty: the file does not record it
   std::string products = {};  ///< how products are made (ops/linear_choices.hpp); empty: not in the file
+  bool has_moments = true;    ///< false: the file holds parameters only, and says so
 };
 
 /// What a checkpoint file says about itself.
@@ -88,22 +89,27 @@ CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesyst
                                  double quiet_seconds = default_quiet_seconds);
 
 struct LoadOptions {
-  bool verified = false;  ///< the file was just verified: no second time
+  bool verified = false;         ///< the file was just verified: no second time
+  bool parameters_only = false;  ///< moments begin at zero, whatever the file holds
   double quiet_seconds = default_quiet_seconds;
 };
 
 /// Collective: verifies the checkpoint, then fills this rank's master weights and both moments of all its boxes, on
-/// whatever mesh. What a rank computes with, if it is more than it owns, is to be gathered afterwards, as at the start
-/// of every step. Throws CollectiveFailure (exit code 2), before anything is changed, when the file is damaged or holds
-/// another model: the message names the first difference.
+/// whatever mesh; moments with zeros where the file has none. What a rank computes with, if it is more than it owns, is
+/// to be gathered afterwards, as at the start of every step. Throws CollectiveFailure (exit code 2), before anything is
+/// changed, when the file is damaged or holds another model: the message names the first difference.
 CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
                                const std::vector<ParameterSpec>& specs, const ParameterLayout& layout,
                                const StateMemory& memory, const LoadOptions& options = {});
 
+/// The attributes of a checkpoint file.
+std::vector<Attribute> checkpoint_attributes(const CheckpointMeta& meta);
+
 /// What an open checkpoint says about itself.
 CheckpointInfo info_of(const ArrayReader& reader);
 
-/// Throws InputError that names the first difference between the model and what the file holds.
+/// Throws InputError that names the first difference between the model and what the file holds: parameters, and their
+/// moments unless it says that it has none.
 void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info,
                        const std::vector<ParameterSpec>& specs);
 

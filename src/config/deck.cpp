@@ -192,6 +192,11 @@ void Deck::set(std::string_view key_and_value) {
   entries_.push_back({key, std::move(value), "--set " + shortened(std::string(key_and_value)), true});
 }
 
+void Deck::add(std::string key, DeckValue value, std::string place) {
+  ensure(!says(key), key + ": the deck says it");
+  entries_.push_back({std::move(key), std::move(value), std::move(place), false});
+}
+
 bool Deck::says(std::string_view key) const {
   return std::any_of(entries_.begin(), entries_.end(),
                      [&](const DeckEntry& entry) { return entry.key == key && entry.value; });

@@ -34,6 +34,9 @@ class Deck {
   /// section.key=value.
   void set(std::string_view key_and_value);
 
+  /// Takes what another file says of a key, with the place to name in messages. LogicError where the deck says the key.
+  void add(std::string key, DeckValue value, std::string place);
+
   /// Whether the file or an override says the key.
   bool says(std::string_view key) const;
 

@@ -26,6 +26,11 @@ class Collector {
                       .stages = std::move(stages),
                       .block = block_});
   }
+  // Its gradient is added up row by row, in float32; the layout knows that of a table that is the head, too.
+  void token_table(const Split& split, std::vector<int> stages) {
+    matrix("embedding.token.weight", {model_.vocabulary, model_.width}, split, model_.deviation, std::move(stages));
+    if (!model_.tied) specs_.back().gradient_type = DType::float32;
+  }
   void bias(const std::string& name, std::int64_t length, const Split& split, int stage) {
     specs_.push_back({.name = name, .shape = {length}, .split = split, .stages = {stage}, .block = block_});
   }
@@ -56,14 +61,16 @@ class Collector {
     const std::string out = prefix + "." + branch.out.name;
     norm(prefix + "_norm", stage);
     for_each_weight(branch.in, [&](const InWeight& weight, const Split& split) {
-      matrix(prefix + "." + weight.name + ".weight", {weight.outputs(), model_.width}, split, model_.deviation, {stage});
+      matrix(prefix + "." + weight.name + ".weight", {weight.outputs(), model_.width}, split, model_.deviation,
+             {stage});
     });
     if (branch.in.bias)
       for_each_weight(branch.in, [&](const InWeight& weight, const Split& split) {
         bias(prefix + "." + weight.name + ".bias", weight.outputs(), split, stage);
       });
     if (branch.attention() && branch.attention()->query_key_norm)
-      for (const char* of : {".query_norm.weight", ".key_norm.weight"}) head_norm(prefix + of, *branch.attention(), stage);
+      for (const char* of : {".query_norm.weight", ".key_norm.weight"})
+        head_norm(prefix + of, *branch.attention(), stage);
     matrix(out + ".weight", {model_.width, branch.core_channels()}, inputs, model_.residual_deviation, {stage});
     if (branch.out.bias) bias(out + ".bias", model_.width, {}, stage);
   }
@@ -112,8 +119,7 @@ std::vector<ParameterSpec> model_parameters(const ModelDescription& model, const
   const Split vocabulary{.dimension = 0, .parts = cut.tensor, .padded_extent = shape.vocabulary_rows() * cut.tensor};
 
   Collector collect(model, cut);
-  collect.matrix("embedding.token.weight", {model.vocabulary, model.width}, vocabulary, model.deviation,
-                 model.tied ? std::vector<int>{first, last} : std::vector<int>{first});
+  collect.token_table(vocabulary, model.tied ? std::vector<int>{first, last} : std::vector<int>{first});
   if (model.learned_positions) collect.positions(first);
   for (const StagePart& part : parts)
     for (int i = part.first_block; i < part.first_block + part.blocks; ++i) {
@@ -123,8 +129,7 @@ std::vector<ParameterSpec> model_parameters(const ModelDescription& model, const
     }
   collect.enter(outside_blocks);
   collect.norm("final_norm", last);
-  if (!model.tied)
-    collect.matrix("head.weight", {model.vocabulary, model.width}, vocabulary, model.deviation, {last});
+  if (!model.tied) collect.matrix("head.weight", {model.vocabulary, model.width}, vocabulary, model.deviation, {last});
   return collect.take();
 }
 

@@ -45,4 +45,17 @@ std::vector<Box> boxes_of_range(const Box& whole, std::int64_t begin, std::int64
   return boxes;
 }
 
+std::vector<Box> row_blocks(const Box& whole, std::int64_t elements) {
+  ensure(elements >= 1, "row_blocks: a block has elements");
+  const std::int64_t width = whole.extent.dimensions() == 2 ? whole.extent[1] : 1, all = whole.elements();
+  const std::int64_t block = width > 0 ? std::max<std::int64_t>(1, elements / width) * width : 1;
+  std::vector<Box> blocks;
+  for (std::int64_t begin = 0; begin < all; begin += block)
+    for (Box& box : boxes_of_range(whole, begin, begin + block)) {
+      box.local_begin += begin;
+      blocks.push_back(box);
+    }
+  return blocks;
+}
+
 }  // namespace penstock

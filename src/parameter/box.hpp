@@ -24,4 +24,8 @@ struct Box {
 /// part of a row, whole rows, part of a row. local_begin of the results counts from `begin` = 0.
 std::vector<Box> boxes_of_range(const Box& whole, std::int64_t begin, std::int64_t end);
 
+/// Cuts a box (at most two dimensions) into blocks of whole rows, of at most `elements` >= 1 each or one row.
+/// local_begin of the results counts from the box's first element.
+std::vector<Box> row_blocks(const Box& whole, std::int64_t elements);
+
 }  // namespace penstock

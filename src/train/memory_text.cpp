@@ -4,12 +4,31 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "base/error.hpp"
 
 namespace penstock {
+
+namespace {
+
+// A number above 0 and a unit, with or without a blank.
+std::optional<double> bytes_said(std::string_view text) {
+  constexpr std::pair<std::string_view, double> units[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+                                                           {"TiB", 0x1p40},  {"kB", 1e3},      {"MB", 1e6},
+                                                           {"GB", 1e9},      {"TB", 1e12}};
+  double number = 0;
+  const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view word = text.substr(static_cast<std::size_t>(behind - text.data()));
+  word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
+  for (const auto& [unit, bytes] : units)
+    if (error == std::errc() && word == unit && number > 0 && number * bytes < 0x1p63) return number * bytes;
+  return std::nullopt;
+}
+
+}  // namespace
 
 std::int64_t total_parameters(const ModelPlan& plan) {
   std::int64_t total = 0;
@@ -41,24 +60,27 @@ std::string bytes_text(std::size_t bytes) {
 }
 
 std::size_t parse_bytes(std::string_view text) {
-  constexpr std::pair<std::string_view, double> units[] = {{"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 0x1p40},
-                                                           {"MB", 1e6},      {"GB", 1e9},      {"TB", 1e12}};
-  double number = 0;
-  const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string_view word = text.substr(static_cast<std::size_t>(behind - text.data()));
-  word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
-  for (const auto& [unit, bytes] : units) {
-    if (error != std::errc() || word != unit || !(number > 0 && number * bytes < 0x1p63)) continue;
-    if (number * bytes < 1 << 20)
-      throw_input_error(
-          "\"{}\" is {:.6g} bytes, less than 1 MiB: no rank fits into that; write what a device has, such as 80GiB",
-          text, number * bytes);
-    return static_cast<std::size_t>(number * bytes);
-  }
-  throw_input_error(
-      "\"{}\" is no size of a memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
-      "such as 80GiB",
-      text);
+  const std::optional<double> bytes = bytes_said(text);
+  if (!bytes)
+    throw_input_error(
+        "\"{}\" is no size of a memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
+        "such as 80GiB",
+        text);
+  if (*bytes < 1 << 20)
+    throw_input_error(
+        "\"{}\" is {:.6g} bytes, less than 1 MiB: no rank fits into that; write what a device has, such as 80GiB", text,
+        *bytes);
+  return static_cast<std::size_t>(*bytes);
+}
+
+std::uint64_t parse_file_bytes(std::string_view text) {
+  const std::optional<double> bytes = bytes_said(text);
+  if (!bytes || *bytes < 1)
+    throw_input_error(
+        "\"{}\" is no size of a file; write a number above 0 and its unit, kB, KiB, MB, MiB, GB, GiB, TB or TiB, "
+        "such as 5GB",
+        text);
+  return static_cast<std::uint64_t>(*bytes);
 }
 
 std::string memory_text(const MemoryPlan& memory) {

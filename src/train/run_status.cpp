@@ -29,13 +29,13 @@ double age_of(const std::filesystem::path& file) {
 
 // The last whole lines: files of long runs are not read from their beginning.
 std::vector<std::string> last_lines(const std::filesystem::path& path) {
-  constexpr std::streamoff most_bytes = 16 << 10;
+  constexpr std::streamoff tail_bytes = 16 << 10;
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return {};  // opening a pipe would wait
   std::ifstream file(path, std::ios::binary);
   file.seekg(0, std::ios::end);
   const std::streamoff size = file.tellg();
-  const std::streamoff begin = std::max<std::streamoff>(0, size - most_bytes);
+  const std::streamoff begin = std::max<std::streamoff>(0, size - tail_bytes);
   file.seekg(begin);
   std::vector<std::string> lines;
   std::string line;

@@ -15,6 +15,7 @@
 #include "train/make_plan.hpp"
 #include "train/memory_check.hpp"
 #include "train/mesh_choice.hpp"
+#include "train/model_section.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
@@ -42,8 +43,21 @@ RunDeck fitted(const Deck& deck, const RunDeck& own, int ranks) {
   return fit;
 }
 
+// A restart from the run folder may name weights, too: the command line that began the run goes on with it.
+std::optional<WeightsSource> look_for_weights(World& world, const TrainRequest& request) {
+  if (!request.weights) return std::nullopt;
+  world.together([&] {
+    if (request.restart && *request.restart != "latest")
+      throw_input_error(
+          "--weights {} and --restart {}: a run begins with the weights of the one, or goes on from the other; leave "
+          "one of them out (--restart latest may stay)",
+          *request.weights, *request.restart);
+  });
+  return find_weights(world, *request.weights);
+}
+
 // Rank 0 reads and hands round: thousands of ranks do not open one small file.
-RunDeck read_deck(World& world, const TrainRequest& request) {
+RunDeck read_deck(World& world, const TrainRequest& request, const std::optional<WeightsSource>& weights) {
   std::string text;
   world.together([&] {
     if (world.rank() == 0) text = read_deck_text(request.deck);
@@ -53,6 +67,7 @@ RunDeck read_deck(World& world, const TrainRequest& request) {
   world.together([&] {
     Deck deck = Deck::parse(text, request.deck.string());
     for (const std::string& setting : request.settings) deck.set(setting);
+    if (weights) take_model_of_weights(deck, weights->model, weights->model_place);
     result = read_run_deck(deck);
     if (result.config.mesh.fitted) result = fitted(deck, result, world.size());
   });
@@ -144,7 +159,8 @@ void check_validation(const RunConfig& config, const TokenFileHeader& header) {
 
 RunSetup set_up_run(World& world, const TrainRequest& request) {
   RunSetup setup;
-  setup.deck = read_deck(world, request);
+  setup.weights = look_for_weights(world, request);
+  setup.deck = read_deck(world, request, setup.weights);
   const RunConfig& config = setup.deck.config;
   world.together([&] {
     check_world_size(config, world.size());

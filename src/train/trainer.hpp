@@ -32,6 +32,7 @@
 #include "train/step_tracer.hpp"
 #include "train/stop_check.hpp"
 #include "train/train_request.hpp"
+#include "train/weights_source.hpp"
 
 namespace penstock {
 
@@ -46,6 +47,7 @@ struct RunSetup {
   std::optional<TokenFileHeader> validation_header;
   std::filesystem::path train_file, validation_file;  ///< where tokens are read: data.stage puts them on the node
   std::filesystem::path run;
+  std::optional<WeightsSource> weights;  ///< that step 0 begins with; none: drawn from run.seed
 };
 
 /// Collective. Throws CollectiveFailure with one message.
@@ -77,6 +79,8 @@ class Trainer {
   std::unique_ptr<RunGuard> guard_run_folder(const std::optional<std::string>& restart);
   std::unique_ptr<RunGuard> take_guard();
   void start_state(const std::optional<std::string>& restart);
+  void go_on_from(const std::filesystem::path& checkpoint, bool verified);
+  void begin_with_weights();
   void warn_of_changes(const RestartCheck& check) const;
   void stage_data();
   void open_reader();

@@ -66,8 +66,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       guard_(guard_run_folder(restart)),
       stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
       queue_({.threads = setup_.threads, .wait = wait_of(world), .records = config_.device.graphs}),
-      communicators_(world, queue_, setup_.mesh,
-                     copies_on_tensor_axis(*setup_.plan.model, setup_.plan.cut.tensor)),
+      communicators_(world, queue_, setup_.mesh, copies_on_tensor_axis(*setup_.plan.model, setup_.plan.cut.tensor)),
       writers_(world, io_, writer_options(config_, setup_.plan)),
       product_choices_(choose_products(restart)),
       arena_(world.make_together([this] { return Arena(plan_memory(setup_.plan, place_, queue_.threads()).total()); })),
@@ -192,34 +191,47 @@ void Trainer::refuse_steps_of_another_run(const std::optional<std::string>& rest
 
 void Trainer::start_state(const std::optional<std::string>& restart) {
   const std::optional<std::filesystem::path> file = restart ? checkpoint_to_load(*restart) : std::nullopt;
-  if (file) {
-    const CheckpointInfo info =
-        load_checkpoint(*world_, io_, *file, setup_.plan.parameters, model_->parameters().layout(),
-                        memory_of(model_->parameters()), {.verified = *restart == "latest"});
-    if (product_choices_.text.empty()) product_choices_.text = info.meta.products;  // for a later life that needs them
-    step_ = info.meta.step;
-    samples_ = static_cast<std::uint64_t>(info.meta.samples);
-    saver_->take_as_saved(step_);
-    std::optional<RestartCheck> check;
-    world_->together([&] {
-      check.emplace(*file, RunRecord{info.meta.deck, info.meta.data}, RunRecord{setup_.deck.effective, setup_.data});
-      check->ensure_same_function();
-      check->ensure_same_data();
-      refuse_an_end_before(step_);
-    });
-    tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);
-    log_info("restarting from {}: step {}, {} samples drawn", file->string(), step_, samples_);
-    if (world_->rank() == 0) warn_of_changes(*check);
-  } else {
-    model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
-  }
+  if (file)
+    go_on_from(*file, *restart == "latest");
+  else
+    begin_with_weights();
   model_->optimizer().publish(queue_);
+}
+
+void Trainer::begin_with_weights() {
+  if (setup_.weights)
+    load_weights(*world_, io_, *setup_.weights, model_->parameters());
+  else
+    model_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), queue_.threads());
+}
+
+void Trainer::go_on_from(const std::filesystem::path& checkpoint, bool verified) {
+  const CheckpointInfo info =
+      load_checkpoint(*world_, io_, checkpoint, setup_.plan.parameters, model_->parameters().layout(),
+                      memory_of(model_->parameters()), {.verified = verified});
+  if (product_choices_.text.empty()) product_choices_.text = info.meta.products;  // for a later life that needs them
+  step_ = info.meta.step;
+  samples_ = static_cast<std::uint64_t>(info.meta.samples);
+  saver_->take_as_saved(step_);
+  std::optional<RestartCheck> check;
+  world_->together([&] {
+    check.emplace(checkpoint, RunRecord{info.meta.deck, info.meta.data}, RunRecord{setup_.deck.effective, setup_.data});
+    check->ensure_same_function();
+    check->ensure_same_data();
+    refuse_an_end_before(step_);
+  });
+  tokens_ = info.meta.samples * check->earlier_sequence().value_or(config_.data.sequence);
+  log_info("restarting from {}: step {}, {} samples drawn", checkpoint.string(), step_, samples_);
+  if (!info.meta.has_moments) log_info("  it holds parameters only: AdamW's moments begin at zero");
+  if (setup_.weights) log_info("  --weights {} is not read: that is for step 0", setup_.weights->path.string());
+  if (world_->rank() == 0) warn_of_changes(*check);
 }
 
 // Of what this deck says otherwise than the one before. A step that is past and was named there, too, was written, or
 // its failure was told, when the run came to it: it is not warned of at every restart.
 void Trainer::warn_of_changes(const RestartCheck& check) const {
-  for (const std::string& change : check.changes_of_data()) log_warning("{}", change);
+  if (samples_ > 0)  // or none come again
+    for (const std::string& change : check.changes_of_data()) log_warning("{}", change);
   if (const auto change = check.change_of_rate(step_)) log_warning("{}", *change);
   const auto warn_of_past = [&](const char* key, const std::vector<std::int64_t>& steps) {
     const std::vector<std::int64_t> named = check.steps_before(key);

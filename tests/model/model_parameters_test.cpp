@@ -154,5 +154,15 @@ TEST(ModelParameters, OnlyMatricesAndTheTokenTableAreComputedInTheChosenType) {
   }
 }
 
+// Where the head is another matrix, no layout makes an exception for the table: adding a row needs float32.
+TEST(ModelParameters, ATokenTableThatIsNotTheHeadKeepsItsGradientInFloat32) {
+  ModelConfig untied = small;
+  untied.family = "llama";
+  const auto specs = parameters_of(untied, {.compute = DType::bfloat16, .gradient = DType::bfloat16});
+  EXPECT_EQ(find(specs, "embedding.token.weight").gradient_type, DType::float32);
+  EXPECT_EQ(find(specs, "head.weight").gradient_type, DType::bfloat16);
+  EXPECT_EQ(find(specs, "blocks.0.mlp.up.weight").gradient_type, DType::bfloat16);
+}
+
 }  // namespace
 }  // namespace penstock::model_parameters_test

@@ -85,7 +85,7 @@ class Plots(unittest.TestCase):
         self.assertFalse(with_matplotlib.has_matplotlib("/nowhere/python3"))
 
     def test_help_needs_no_package(self):
-        for script in ("plot_run.py", "plot_timeline.py", "compare_pytorch.py"):
+        for script in ("plot_run.py", "plot_timeline.py", "compare_pytorch.py", "compare_transformers.py"):
             with self.subTest(script=script):
                 end = subprocess.run([sys.executable, "-S", SCRIPTS / script, "--help"], capture_output=True, text=True,
                                      check=False)

@@ -131,10 +131,16 @@ class Submit(unittest.TestCase):
         self.assertEqual(self.submitted(), f"--time=9 jobs/cpu.sbatch {self.deck}")
         self.assertIn(f"PENSTOCK_SET='{settings}' sbatch --time=9", said)
 
+    def test_weights_are_handed_to_the_job(self):
+        self.submit("--set", "data.train=a.tok", "--weights", "models/m", "jobs/cpu.sbatch", self.deck)
+        self.assertEqual(self.written("settings"), "--set data.train=a.tok --weights models/m")
+
     def test_settings_that_are_none(self):
         self.refuse(["--set data.train", "KEY=VALUE"], "--set", "data.train", "jobs/cpu.sbatch")
         self.refuse(["KEY=VALUE"], "jobs/cpu.sbatch", "--set")
         self.refuse(["spaces"], "--set", "trace.steps=[1, 2]", "jobs/cpu.sbatch", self.deck)
+        self.refuse(["--weights", "spaces"], "--weights=a b", "jobs/cpu.sbatch", self.deck)
+        self.refuse(["--weights (nothing)"], "jobs/cpu.sbatch", self.deck, "--weights")
         self.refuse(["--time=9", "behind --"], "jobs/cpu.sbatch", self.deck, "--time=9")
 
     def test_the_job_comes_first(self):

@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "data/temporary_folder.hpp"
 #include "support/test_world.hpp"
-#include "train/temporary_folder.hpp"
 
 namespace penstock::data_stage_test {
 namespace {

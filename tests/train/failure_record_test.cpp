@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/run_guard.hpp"
-#include "train/temporary_folder.hpp"
+#include "data/temporary_folder.hpp"
 
 namespace penstock::failure_record_test {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "train/temporary_folder.hpp"
+#include "data/temporary_folder.hpp"
 
 namespace penstock::job_end_test {
 namespace {

@@ -26,6 +26,14 @@ TEST(ParseBytes, TakesANumberAndItsUnit) {
   EXPECT_EQ(parse_bytes("1MiB"), std::size_t{1} << 20) << "the least";
 }
 
+TEST(ParseFileBytes, TakesSmallOnesToo) {
+  EXPECT_EQ(parse_file_bytes("20kB"), 20'000U);
+  EXPECT_EQ(parse_file_bytes("1.5 KiB"), 1536U);
+  EXPECT_EQ(parse_file_bytes("5GB"), 5'000'000'000U);
+  for (const char* text : {"", "5", "GB", "0GB", "-1GB", "5 gb", "1e-9kB"})
+    EXPECT_THROW(parse_file_bytes(text), InputError) << text;
+}
+
 TEST(MemoryText, NamesEveryUseAndTheirSum) {
   MemoryPlan plan;
   for (std::size_t use = 0; use < plan.bytes.size(); ++use) plan.bytes[use] = (use + 1) << 20;

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "data/temporary_folder.hpp"
 #include "train/file_size_limit.hpp"
-#include "train/temporary_folder.hpp"
 
 namespace penstock::metrics_test {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/log.hpp"
-#include "train/temporary_folder.hpp"
+#include "data/temporary_folder.hpp"
 
 namespace penstock::product_cache_test {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "train/temporary_folder.hpp"
+#include "data/temporary_folder.hpp"
 
 namespace penstock::product_choices_test {
 namespace {

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "checkpoint/checkpoint.hpp"
-#include "train/temporary_folder.hpp"
+#include "data/temporary_folder.hpp"
 
 namespace penstock::restart_advice_test {
 namespace {

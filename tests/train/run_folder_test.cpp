@@ -11,8 +11,8 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "data/temporary_folder.hpp"
 #include "train/file_size_limit.hpp"
-#include "train/temporary_folder.hpp"
 
 namespace penstock::run_folder_test {
 namespace {

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "data/temporary_folder.hpp"
 #include "train/run_folder.hpp"
-#include "train/temporary_folder.hpp"
 
 namespace penstock::run_status_test {
 namespace {

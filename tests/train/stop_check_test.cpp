@@ -6,7 +6,7 @@
 #include <csignal>
 #include <fstream>
 
-#include "train/temporary_folder.hpp"
+#include "data/temporary_folder.hpp"
 
 namespace penstock::stop_check_test {
 namespace {
