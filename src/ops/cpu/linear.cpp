@@ -9,8 +9,9 @@ namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
 /// With fewer rows a thread the weight is not packed, which would cost more than it saves, and oneDNN cuts the product
-/// for the threads as it likes.
+/// for the threads as it likes. Where its sums would depend on that, rows are few on any number of threads or on none.
 constexpr std::int64_t few_rows_a_thread = 128;
+constexpr std::int64_t few_rows_on_any_threads = 512;
 
 std::byte* at_row(const TensorView& matrix, std::int64_t row) {
   return static_cast<std::byte*>(matrix.raw()) +
@@ -80,7 +81,9 @@ SumProduct weight_gradient_product(const LinearShape& shape) {
 }
 
 bool has_few_rows(const Queue& queue, const RowProduct& product) {
-  return product.rows < few_rows_a_thread * queue.threads() && !is_widened(product);
+  const std::int64_t few =
+      library_cuts_sums_for_threads() ? few_rows_on_any_threads : few_rows_a_thread * queue.threads();
+  return product.rows < few && !is_widened(product);
 }
 
 /// With few rows, the bytes of the product in float32 before GELU's slope is applied.

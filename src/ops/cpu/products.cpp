@@ -290,8 +290,55 @@ void BlockedProduct::multiply(const void* x, void* y, std::int64_t rows) const {
   if (rounds) convert(wide_y, static_cast<bfloat16*>(y), rows * product_.outputs);
 }
 
+bool library_cuts_sums_for_threads() {
+  static const bool cuts = [] {
+    const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+    const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+    return (has & needed) != needed;
+  }();
+  return cuts;
+}
+
+namespace {
+
+/// c [m, n] (+)= a b, by the thread that calls.
+void multiply_on_this_thread(char transpose_a, char transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                             const float* a, std::int64_t row_of_a, const float* b, std::int64_t row_of_b,
+                             bool accumulate, float* c, std::int64_t row_of_c) {
+  const ThreadsOfOneDnn one_thread(1);
+  const dnnl_status_t status = dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1.0F, a, row_of_a, b, row_of_b,
+                                          accumulate ? 1.0F : 0.0F, c, row_of_c);
+  if (status != dnnl_success)
+    throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
+}
+
+/// In pieces of the outputs.
+void multiply_few_rows_in_pieces(Queue& queue, const RowProduct& product, const float* x, const float* weight,
+                                 const float* bias, float* y) {
+  constexpr std::int64_t outputs_of_a_piece = 96;
+  const bool transposed = product.use == WeightUse::transposed;
+  for_pieces(queue, product.outputs, outputs_of_a_piece, [&](std::int64_t, Piece piece) {
+    const std::int64_t outputs = piece.end - piece.begin;
+    multiply_on_this_thread('N', transposed ? 'T' : 'N', product.rows, outputs, product.inputs, x, product.inputs,
+                            weight + piece.begin * (transposed ? product.inputs : 1),
+                            transposed ? product.inputs : product.outputs, false, y + piece.begin, product.outputs);
+    if (!bias) return;
+    for (std::int64_t row = 0; row < product.rows; ++row) {
+      float* to = y + row * product.outputs + piece.begin;
+      for_vectors(outputs, [&](std::int64_t c, auto part) {
+        store(to + c, load(to + c, part) + load(bias + piece.begin + c, part), part);
+      });
+    }
+  });
+}
+
+}  // namespace
+
 void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, const void* weight, const float* bias,
                        void* y) {
+  if (library_cuts_sums_for_threads())
+    return multiply_few_rows_in_pieces(queue, product, static_cast<const float*>(x), static_cast<const float*>(weight),
+                                       bias, static_cast<float*>(y));
   const ThreadsOfOneDnn all_threads(queue.threads());
   cached<WholeProduct>(queue, key_of(plain_product, product, product.rows), [&] {
     return WholeProduct{.product = dnnl::matmul(
@@ -305,7 +352,24 @@ void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, c
 
 namespace {
 
-void multiply_transposed_floats(const SumProduct& product, const float* a, const float* b, float* c) {
+/// In tiles of c: large enough that one thread multiplies as fast as it can, and at least 6 of them where c has that
+/// many of 48 rows.
+void multiply_transposed_in_tiles(Queue& queue, const SumProduct& product, const float* a, const float* b, float* c) {
+  constexpr std::int64_t columns = 384, fewest_rows = 48, wanted = 6;
+  const std::int64_t across = pieces_of(product.n, columns);
+  std::int64_t rows = 192;
+  while (rows > fewest_rows && pieces_of(product.m, rows) * across < wanted) rows /= 2;
+  for_pieces(queue, pieces_of(product.m, rows) * across, 1, [&](std::int64_t tile, Piece) {
+    const std::int64_t row = tile / across * rows, column = tile % across * columns;
+    multiply_on_this_thread('T', 'N', std::min(rows, product.m - row), std::min(columns, product.n - column), product.k,
+                            a + row, product.m, b + column, product.n, product.accumulate, c + row * product.n + column,
+                            product.n);
+  });
+}
+
+void multiply_transposed_floats(Queue& queue, const SumProduct& product, const float* a, const float* b, float* c) {
+  if (library_cuts_sums_for_threads()) return multiply_transposed_in_tiles(queue, product, a, b, c);
+  const ThreadsOfOneDnn all_threads(queue.threads());
   const dnnl_status_t status = dnnl_sgemm('T', 'N', product.m, product.n, product.k, 1.0F, a, product.m, b, product.n,
                                           product.accumulate ? 1.0F : 0.0F, c, product.n);
   if (status != dnnl_success)
@@ -332,7 +396,7 @@ void multiply_transposed_widened(Queue& queue, SumProduct product, const bfloat1
     product.k = std::min(widened_rows, all_rows - row);
     convert_on_all_threads(queue, a + row * product.m, wide_a, product.k * product.m);
     convert_on_all_threads(queue, b + row * product.n, wide_b, product.k * product.n);
-    multiply_transposed_floats(product, wide_a, wide_b, sum);
+    multiply_transposed_floats(queue, product, wide_a, wide_b, sum);
     product.accumulate = true;
   }
   if (rounds) convert_on_all_threads(queue, sum, static_cast<bfloat16*>(c), product.m * product.n);
@@ -350,13 +414,14 @@ std::size_t workspace_bytes(const SumProduct& product) {
 // slower in float32 than sgemm.
 void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
                          std::byte* workspace) {
-  const ThreadsOfOneDnn all_threads(queue.threads());
-  if (product.type == DType::float32)  // 5 % faster than the matmul primitive with a transposed source
-    return multiply_transposed_floats(product, static_cast<const float*>(a), static_cast<const float*>(b),
+  // As fast as the matmul primitive with a transposed source, or faster, whose bits depend on the number of threads.
+  if (product.type == DType::float32)
+    return multiply_transposed_floats(queue, product, static_cast<const float*>(a), static_cast<const float*>(b),
                                       static_cast<float*>(c));
   if (is_widened(product.type))
     return multiply_transposed_widened(queue, product, static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b),
                                        c, workspace);
+  const ThreadsOfOneDnn all_threads(queue.threads());
   const PrimitiveKey key{transposed_product,
                          product.m,
                          product.n,

@@ -66,6 +66,11 @@ class BlockedProduct {
   std::byte* widened_;  ///< likewise, behind the widened weight
 };
 
+/// Whether oneDNN takes a float32 product with bits that depend on the number of threads: where there is no AVX-512 it
+/// cuts the sums of small products for them (2.6.3, `gemm:jit`). Such products are cut here, by their shapes, into
+/// pieces that one thread makes.
+bool library_cuts_sums_for_threads();
+
 /// c [m, n] (+)= a^T b with a [k, m], b [k, n], on all threads of the queue; c float32.
 struct SumProduct {
   std::int64_t m = 0;
