@@ -136,6 +136,16 @@ TEST(ThreadNumbers, DoNotChangeProducts) {
     }
 }
 
+TEST(ThreadNumbers, DoNotChangeLongSums) {
+  RandomTensors random;
+  const std::int64_t rows = 4100, C = 64;
+  const TestTensor x = random.normal(DType::bfloat16, {rows, C}), dy = random.normal(DType::bfloat16, {rows, C});
+  for (const DType type : types)
+    expect_same_bits({TestTensor(type, {C, C})}, [&](Queue& queue, const std::vector<TestTensor>& outputs) {
+      ops::linear_weight_gradient(queue, {.dy = dy, .x = x, .dweight = outputs[0], .dbias = {}, .accumulate = false});
+    });
+}
+
 TEST(ThreadNumbers, DoNotChangeEmbeddings) {
   RandomTensors random;
   const Shared<std::uint64_t> sample(far_sample);

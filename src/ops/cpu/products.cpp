@@ -402,25 +402,12 @@ void multiply_transposed_widened(Queue& queue, SumProduct product, const bfloat1
   if (rounds) convert_on_all_threads(queue, sum, static_cast<bfloat16*>(c), product.m * product.n);
 }
 
-}  // namespace
+/// The rows of both sides that the matmul primitive gets at once. Of 2048 and more it cuts the sum for its threads
+/// where there is AMX (2.6.3; without it, for 8 threads and more, of 4096).
+constexpr std::int64_t summed_at_once = 1024;
 
-std::size_t workspace_bytes(const SumProduct& product) {
-  if (!is_widened(product.type)) return 0;
-  const std::int64_t sum = product.output_type == DType::bfloat16 ? page_bytes(product.m * product.n) : 0;
-  return static_cast<std::size_t>(widened_bytes(product) + sum);
-}
-
-// Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth
-// slower in float32 than sgemm.
-void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
-                         std::byte* workspace) {
-  // As fast as the matmul primitive with a transposed source, or faster, whose bits depend on the number of threads.
-  if (product.type == DType::float32)
-    return multiply_transposed_floats(queue, product, static_cast<const float*>(a), static_cast<const float*>(b),
-                                      static_cast<float*>(c));
-  if (is_widened(product.type))
-    return multiply_transposed_widened(queue, product, static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b),
-                                       c, workspace);
+void multiply_transposed_halves(Queue& queue, const SumProduct& product, const bfloat16* a, const bfloat16* b,
+                                void* c) {
   const ThreadsOfOneDnn all_threads(queue.threads());
   const PrimitiveKey key{transposed_product,
                          product.m,
@@ -445,6 +432,40 @@ void multiply_transposed(Queue& queue, const SumProduct& product, const void* a,
         .out = unbound(queue, out),
         .bias = {}};
   }).multiply(queue, a, b, nullptr, c);
+}
+
+}  // namespace
+
+std::size_t workspace_bytes(const SumProduct& product) {
+  const std::int64_t sum = product.output_type == DType::bfloat16 ? page_bytes(product.m * product.n) : 0;
+  if (is_widened(product.type)) return static_cast<std::size_t>(widened_bytes(product) + sum);
+  return static_cast<std::size_t>(product.k > summed_at_once ? sum : 0);
+}
+
+// Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth
+// slower in float32 than sgemm.
+void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
+                         std::byte* workspace) {
+  // As fast as the matmul primitive with a transposed source, or faster, whose bits depend on the number of threads.
+  if (product.type == DType::float32)
+    return multiply_transposed_floats(queue, product, static_cast<const float*>(a), static_cast<const float*>(b),
+                                      static_cast<float*>(c));
+  if (is_widened(product.type))
+    return multiply_transposed_widened(queue, product, static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b),
+                                       c, workspace);
+  const bool rounds = product.output_type == DType::bfloat16 && product.k > summed_at_once;
+  void* const sum = rounds ? workspace : c;
+  SumProduct piece = product;
+  if (rounds) piece.output_type = DType::float32;
+  const auto* const rows_of_a = static_cast<const bfloat16*>(a);
+  const auto* const rows_of_b = static_cast<const bfloat16*>(b);
+  for (std::int64_t row = 0; row < product.k; row += summed_at_once) {
+    piece.k = std::min(summed_at_once, product.k - row);
+    multiply_transposed_halves(queue, piece, rows_of_a + row * product.m, rows_of_b + row * product.n, sum);
+    piece.accumulate = true;
+  }
+  if (rounds)
+    convert_on_all_threads(queue, static_cast<const float*>(sum), static_cast<bfloat16*>(c), product.m * product.n);
 }
 
 }  // namespace penstock::ops
