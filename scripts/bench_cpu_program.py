@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = "manifest.json"
 FOLDER = "penstock-cpu"
 # A CPU with AVX-512 does what one without it does when programs are compiled for, and their libraries told, AVX2.
-PENSTOCK_HELD_TO_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+PENSTOCK_HELD_TO_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "PENSTOCK_LANES": "8"}
 PYTORCH_HELD_TO_AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 WITHOUT_AVX512 = re.compile(r"x86-64(-v[23])?|haswell|broadwell|skylake|core-avx2|znver[123]|alderlake")
 

@@ -24,7 +24,7 @@ inline Product forward_product(const LinearShape& shape) {
           .type = shape.type,
           .result = shape.y,
           .epilogue = shape.activated ? (shape.bias ? Epilogue::bias_gelu : Epilogue::gelu)
-                                 : (shape.bias ? Epilogue::bias : Epilogue::none)};
+                                      : (shape.bias ? Epilogue::bias : Epilogue::none)};
 }
 
 /// Rows of the input gradient that are made at once. Where GELU's slope is taken in place, the product or the

@@ -7,8 +7,8 @@
 namespace penstock {
 
 struct Communicators {
-  /// `holders_of_a_part`: neighbours on the tensor axis that hold copies of the same part (ParameterSpec's Section), a divisor of its
-  /// size.
+  /// `holders_of_a_part`: neighbours on the tensor axis that hold copies of the same part (ParameterSpec's Section), a
+  /// divisor of its size.
   Communicators(World& world, Queue& queue, const Mesh& mesh, int holders_of_a_part = 1)
       : all(world, queue, mesh, {"pipeline", "data", "tensor"}),
         data(all.split(mesh, {"data"})),

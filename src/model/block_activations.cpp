@@ -11,12 +11,16 @@ struct Size {
   DType type = DType::float32;
   Shape extents = {};  ///< none: the branch has no such tensor
 };
-Size stream(const ModelShape& shape, const BranchDescription&) { return {shape.cut.compute, {shape.rows(), shape.width()}}; }
+Size stream(const ModelShape& shape, const BranchDescription&) {
+  return {shape.cut.compute, {shape.rows(), shape.width()}};
+}
 Size statistic(const ModelShape& shape, const BranchDescription&) { return {DType::float32, {shape.rows()}}; }
 Size mean(const ModelShape& shape, const BranchDescription& branch) {
   return shape.model->norm == NormKind::layer ? statistic(shape, branch) : Size{};
 }
-Size all_rows(const ModelShape& shape, const BranchDescription&) { return {shape.cut.compute, {shape.tokens(), shape.width()}}; }
+Size all_rows(const ModelShape& shape, const BranchDescription&) {
+  return {shape.cut.compute, {shape.tokens(), shape.width()}};
+}
 Size inner(const ModelShape& shape, const BranchDescription& branch) {
   return {shape.cut.compute, {shape.tokens(), shape.inner_channels(branch)}};
 }
@@ -45,11 +49,11 @@ struct Member {
 };
 using A = BranchActivations;
 constexpr Member members[] = {
-    {&A::x, BranchPart::input, stream, false},       {&A::mean, BranchPart::norm, mean, false},
-    {&A::rstd, BranchPart::norm, statistic, false},  {&A::normalized, BranchPart::norm, stream, false},
+    {&A::x, BranchPart::input, stream, false},         {&A::mean, BranchPart::norm, mean, false},
+    {&A::rstd, BranchPart::norm, statistic, false},    {&A::normalized, BranchPart::norm, stream, false},
     {&A::tokens, BranchPart::tokens, all_rows, false}, {&A::inner, BranchPart::inner, inner, true},
-    {&A::rotated, BranchPart::core, rotated, true}, {&A::head_rstd, BranchPart::core, head_norms, true},
-    {&A::core, BranchPart::core, core, true},        {&A::statistics, BranchPart::core, head_rows, true},
+    {&A::rotated, BranchPart::core, rotated, true},    {&A::head_rstd, BranchPart::core, head_norms, true},
+    {&A::core, BranchPart::core, core, true},          {&A::statistics, BranchPart::core, head_rows, true},
 };
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 namespace penstock {
 
-/// Of one branch and one microbatch. Where the tensors of a part lie, the policy decides: in a memory of each microbatch's
-/// own, or in one that all blocks fill in turn.
+/// Of one branch and one microbatch. Where the tensors of a part lie, the policy decides: in a memory of each
+/// microbatch's own, or in one that all blocks fill in turn.
 struct BranchActivations {
   TensorView x;           ///< [R, C] the stream before the branch
   TensorView mean, rstd;  ///< [R] float32

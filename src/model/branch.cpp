@@ -67,7 +67,8 @@ ops::AttentionShape attention_shape(const ModelShape& shape, const AttentionCore
           .window = attention.window < shape.sequence ? attention.window : 0};
 }
 
-Branch::Branch(ModelContext& context, const BranchDescription& description, std::size_t number, const std::string& block)
+Branch::Branch(ModelContext& context, const BranchDescription& description, std::size_t number,
+               const std::string& block)
     : context_(&context),
       description_(&description),
       number_(number),
@@ -96,16 +97,14 @@ void Branch::normalize_after(const ops::Residual& sum, const BranchActivations& 
 }
 
 void Branch::project(const BranchActivations& kept) const {
-  const bool fused =
-      description_->activation_in_products() && !has_activation_apart(context_->shape(), number_);
+  const bool fused = description_->activation_in_products() && !has_activation_apart(context_->shape(), number_);
   ops::linear(context_->queue(), {.x = context_->tokens_of(kept.normalized, kept.tokens),
                                   .weight = in_weight_.value,
                                   .bias = in_bias_.value,
                                   .y = fused ? kept.core : kept.inner,
                                   .pre_activation = fused ? kept.inner : TensorView()});
   const AttentionCore* attention = description_->attention();
-  if (attention && attention->rotation && !attention->rotates_apart())
-    ops::rotate(context_->queue(), rotation(kept));
+  if (attention && attention->rotation && !attention->rotates_apart()) ops::rotate(context_->queue(), rotation(kept));
 }
 
 void Branch::compute_core(const MicrobatchView& microbatch, const BranchActivations& kept, bool with_dropout) const {
@@ -219,7 +218,8 @@ TensorView Branch::input_gradient(const MicrobatchView& microbatch, const Branch
                               .pre_activation = slope ? kept.inner : TensorView()});
   if (!slope) core_gradient(microbatch, kept, inner_gradient, accumulate_norms);
   ops::linear_input_gradient(
-      context_->queue(), {.dy = inner_gradient, .weight = in_weight_.value, .dx = scratch.partial, .pre_activation = {}});
+      context_->queue(),
+      {.dy = inner_gradient, .weight = in_weight_.value, .dx = scratch.partial, .pre_activation = {}});
   return context_->sum_partials(scratch.partial);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A pre-norm residual branch between its norm and the sum it joins: a product cut by its outputs, a core (attention, or an
-// MLP's activation), a product cut by its inputs. N tokens of the microbatch, R rows here, C channels.
+// A pre-norm residual branch between its norm and the sum it joins: a product cut by its outputs, a core (attention, or
+// an MLP's activation), a product cut by its inputs. N tokens of the microbatch, R rows here, C channels.
 
 #include <string>
 
@@ -41,10 +41,11 @@ class Branch {
   void compute_core(const MicrobatchView& microbatch, const BranchActivations& kept, bool with_dropout) const;
   TensorView output(const BranchActivations& kept) const;
   /// The sum that the branch joins with `output`, from its own x to `out` [R, C].
-  ops::Residual joined(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView output, TensorView out,
-                       bool with_dropout) const;
+  ops::Residual joined(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView output,
+                       TensorView out, bool with_dropout) const;
 
-  /// The gradient of the branch's outputs [R, C] from that of the sum: in `own_place` where that is there, else the same.
+  /// The gradient of the branch's outputs [R, C] from that of the sum: in `own_place` where that is there, else the
+  /// same.
   TensorView through_dropout(const MicrobatchView& microbatch, TensorView gradient, TensorView own_place) const;
   /// The gradient of the normalized rows [R, C], from held.branch_gradient; lives in scratch. Fills the inner gradient.
   TensorView input_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, const Held& held,

@@ -91,13 +91,13 @@ std::int64_t most_tensor_ranks(const ModelDescription& model) {
 
 int copies_on_tensor_axis(const ModelDescription& model, int tensor) {
   int copies = 1;
-  for_each_section(model, [&](const OutputSection& section) { copies = std::max(copies, tensor / section.parts(tensor)); });
+  for_each_section(model,
+                   [&](const OutputSection& section) { copies = std::max(copies, tensor / section.parts(tensor)); });
   return copies;
 }
 
 double matrix_elements(const ModelDescription& model) {
-  const std::int64_t rows =
-      (model.tied ? 1 : 2) * model.vocabulary + (model.learned_positions ? model.positions : 0);
+  const std::int64_t rows = (model.tied ? 1 : 2) * model.vocabulary + (model.learned_positions ? model.positions : 0);
   double elements = number(model.width) * number(rows);
   for (const std::size_t kind : model.blocks)
     for (const BranchDescription& branch : model.kinds[kind].branches) elements += product_elements(model, branch);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// ModelDescription: a transformer as a value. A family (families/) makes it from the deck. Parameters, activations, what a
-// policy recomputes, products, operations, the partition, taps and the deck's checks follow from it.
+// ModelDescription: a transformer as a value. A family (families/) makes it from the deck. Parameters, activations,
+// what a policy recomputes, products, operations, the partition, taps and the deck's checks follow from it.
 //
-// A block is a row of pre-norm residual branches, x <- x + dropout(out(core(in(norm(x))))). `in` is cut by its outputs along
-// the tensor axis and `out` by its inputs (Shoeybi et al., arXiv 1909.08053); a core needs no other rank.
-// C is the width of the residual stream. Extents are those of the whole model.
+// A block is a row of pre-norm residual branches, x <- x + dropout(out(core(in(norm(x))))). `in` is cut by its outputs
+// along the tensor axis and `out` by its inputs (Shoeybi et al., arXiv 1909.08053); a core needs no other rank. C is
+// the width of the residual stream. Extents are those of the whole model.
 
 #include <cstdint>
 #include <optional>
@@ -45,7 +45,8 @@ struct InWeight {
   std::int64_t outputs() const;
 };
 
-/// The product a branch begins with: [C] -> the outputs of its weights, which are one matrix in memory, one after the other.
+/// The product a branch begins with: [C] -> the outputs of its weights, which are one matrix in memory, one after the
+/// other.
 struct InProduct {
   std::vector<InWeight> weights;
   bool bias = false;
@@ -66,10 +67,10 @@ struct AttentionCore {
   std::int64_t heads = 1;
   std::int64_t kv_heads = 1;  ///< of k and v, a divisor of `heads`
   std::int64_t head_channels = 1;
-  std::int64_t window = 0;                            ///< positions that a query sees, itself included; 0: all before it
-  std::optional<ops::RotaryAngles> rotation = {};     ///< of q and k; none: positions are learned
-  bool query_key_norm = false;                        ///< an RMSNorm of each head of q and k, before the rotation
-  double dropout = 0;                                 ///< share of the probabilities set to zero
+  std::int64_t window = 0;                         ///< positions that a query sees, itself included; 0: all before it
+  std::optional<ops::RotaryAngles> rotation = {};  ///< of q and k; none: positions are learned
+  bool query_key_norm = false;                     ///< an RMSNorm of each head of q and k, before the rotation
+  double dropout = 0;                              ///< share of the probabilities set to zero
 
   std::int64_t channels() const { return heads * head_channels; }
   /// Whether what attention reads needs a place of its own: the gradient of the norms needs what the product made.
@@ -126,8 +127,8 @@ struct ModelDescription {
   std::vector<std::string> branch_names() const;
 };
 
-/// The model that a deck describes: `config.family` chooses the file in families/. Nothing is checked: a deck's mistakes are
-/// found in what it gives. Throws LogicError for a family that the deck's table does not admit.
+/// The model that a deck describes: `config.family` chooses the file in families/. Nothing is checked: a deck's
+/// mistakes are found in what it gives. Throws LogicError for a family that the deck's table does not admit.
 ModelDescription describe_model(const ModelConfig& config);
 
 /// Floating-point operations of the forward pass per token.

@@ -17,7 +17,8 @@ EmbeddingLayer::EmbeddingLayer(ModelContext& context, Arena& arena)
     : context_(&context),
       dropout_(context.dropout("embedding", context.shape().model->dropout_embedding)),
       token_(context.parameter("embedding.token.weight", embedding_use)),
-      position_(context.shape().model->learned_positions ? context.parameter("embedding.position.weight") : Parameter{}),
+      position_(context.shape().model->learned_positions ? context.parameter("embedding.position.weight")
+                                                         : Parameter{}),
       // One rank holds a token's row and the others add zeros: the sum is exact in any type.
       tokens_(arena.take(MemoryUse::buffers, context.shape().cut.compute,
                          {context.shape().tokens(), context.shape().width()})) {}

@@ -19,9 +19,7 @@ Parameter weight_of(const ModelContext& context) {
 }  // namespace
 
 Head::Head(ModelContext& context, int held, Arena& arena)
-    : context_(&context),
-      token_(weight_of(context)),
-      norm_(context, "final_norm") {
+    : context_(&context), token_(weight_of(context)), norm_(context, "final_norm") {
   const ModelShape& shape = context.shape();
   const auto take = [&](DType type, const Shape& extents) {
     return arena.take(MemoryUse::activations, type, extents, "head");

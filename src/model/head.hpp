@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The end of the model: final norm, logits by the token table or a weight of its own (cut by vocabulary), cross-entropy.
-// It runs with the last stage's input gradient, not with its forward pass, so that logits are kept from there to the
-// weight gradient only: one buffer of them serves any number of microbatches in flight, unless the schedule defers
-// weight gradients. N tokens of the microbatch, R rows here, C channels, V local vocabulary rows.
+// The end of the model: final norm, logits by the token table or a weight of its own (cut by vocabulary),
+// cross-entropy. It runs with the last stage's input gradient, not with its forward pass, so that logits are kept from
+// there to the weight gradient only: one buffer of them serves any number of microbatches in flight, unless the
+// schedule defers weight gradients. N tokens of the microbatch, R rows here, C channels, V local vocabulary rows.
 
 #include <vector>
 

@@ -10,37 +10,46 @@ void ModelConfig::describe(FieldTable& table) {
   table.add("model.layers", layers, "transformer blocks").required().at_least(1);
   table.add("model.width", width, "channels of the residual stream").required().at_least(1);
   table.add("model.heads", heads, "attention heads of a block").required().at_least(1);
-  table.add("model.kv_heads", kv_heads, "heads of keys and values, each for as many neighbouring heads; 0: one for each head")
+  table
+      .add("model.kv_heads", kv_heads,
+           "heads of keys and values, each for as many neighbouring heads; 0: one for each head")
       .at_least(0);
   table.add("model.head_channels", head_channels, "channels of a head; 0: width / heads").unit("channels").at_least(0);
   table.add("model.hidden", hidden, "channels inside the MLP; 0: 4 * width").unit("channels").at_least(0);
   table.add("model.vocabulary", vocabulary, "different tokens; 256 is byte level").at_least(2).at_most(1 << 30);
-  table.add("model.positions", positions, "the longest sequence")
-      .unit("tokens")
-      .required()
-      .at_least(1);
+  table.add("model.positions", positions, "the longest sequence").unit("tokens").required().at_least(1);
   table.add("model.norm_epsilon", norm_epsilon, "added to the mean square under RMSNorm's root")
       .above(0)
       .at_most(1)
       .used_as_float32();
-  table.add("model.rope_theta", rope_theta, "base of the rotary angles: pair i of D channels turns by theta^(-2i/D) a position")
+  table
+      .add("model.rope_theta", rope_theta,
+           "base of the rotary angles: pair i of D channels turns by theta^(-2i/D) a position")
       .at_least(1);
   table.add("model.rope_scaling", rope_scaling, "how the rotary angles were changed for longer sequences")
       .one_of({"none", "linear", "llama3", "yarn"})
-      .advanced("linear divides all angles by model.rope_factor. llama3 divides those of wavelengths above model.rope_original / "
-                "model.rope_low positions, keeps those below model.rope_original / model.rope_high, and goes over from one to the "
-                "other in between. yarn mixes both by pairs, and scales cosine and sine (arXiv 2309.00071), with the factors of "
-                "its paper.");
+      .advanced(
+          "linear divides all angles by model.rope_factor. llama3 divides those of wavelengths above "
+          "model.rope_original / "
+          "model.rope_low positions, keeps those below model.rope_original / model.rope_high, and goes over from one "
+          "to the "
+          "other in between. yarn mixes both by pairs, and scales cosine and sine (arXiv 2309.00071), with the factors "
+          "of "
+          "its paper.");
   table.add("model.rope_factor", rope_factor, "of the scaling: how many times as long sequences became").at_least(1);
-  table.add("model.rope_low", rope_low, "of llama3: turns within rope_original below which an angle is divided").above(0);
-  table.add("model.rope_high", rope_high, "of llama3: turns within rope_original above which an angle is kept").above(0);
+  table.add("model.rope_low", rope_low, "of llama3: turns within rope_original below which an angle is divided")
+      .above(0);
+  table.add("model.rope_high", rope_high, "of llama3: turns within rope_original above which an angle is kept")
+      .above(0);
   table.add("model.rope_original", rope_original, "of llama3 and yarn: the longest sequence before the scaling")
       .unit("tokens")
       .at_least(1);
   table.add("model.tied", tied, "whether the token table is the head's weight, too");
   table.add("model.attention_bias", attention_bias, "whether the products of attention have biases");
   table.add("model.mlp_bias", mlp_bias, "whether the products of the MLP have biases");
-  table.add("model.window", window, "positions that a query sees, itself included; 0: all before it").unit("tokens").at_least(0);
+  table.add("model.window", window, "positions that a query sees, itself included; 0: all before it")
+      .unit("tokens")
+      .at_least(0);
   table.add("model.dropout_embedding", dropout_embedding, "share of the embedding's outputs set to zero")
       .at_least(0)
       .below(1);

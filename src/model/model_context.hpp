@@ -19,11 +19,11 @@ namespace penstock {
 struct ModelScratch {
   ModelScratch(const ModelShape& shape, Arena& arena);
 
-  TensorView gathered;            ///< [N, C] rows of all tensor ranks; absent where rows are not cut
-  TensorView gathered_gradient;   ///< [N, C] likewise
-  TensorView partial;             ///< [N, C] a product that still has to be added across the tensor axis
-  TensorView core_gradient;       ///< [N, channels of the widest core that has a gradient of its own]
-  BlockActivations remade;        ///< the parts of one block that are computed again
+  TensorView gathered;           ///< [N, C] rows of all tensor ranks; absent where rows are not cut
+  TensorView gathered_gradient;  ///< [N, C] likewise
+  TensorView partial;            ///< [N, C] a product that still has to be added across the tensor axis
+  TensorView core_gradient;      ///< [N, channels of the widest core that has a gradient of its own]
+  BlockActivations remade;       ///< the parts of one block that are computed again
 };
 
 /// One microbatch as the model sees it; tensors are on the device.

@@ -11,8 +11,8 @@
 
 namespace penstock {
 
-/// All parameters in global order: the tables, the blocks, the end. Names and shapes are those of the checkpoint, whatever
-/// the cut and the partition.
+/// All parameters in global order: the tables, the blocks, the end. Names and shapes are those of the checkpoint,
+/// whatever the cut and the partition.
 std::vector<ParameterSpec> model_parameters(const ModelDescription& model, const ModelCut& cut,
                                             const std::vector<StagePart>& parts);
 

@@ -48,7 +48,7 @@ struct ModelShape {
   std::int64_t inner_channels(const BranchDescription& branch) const { return branch.in.outputs(cut.tensor); }
   std::int64_t core_channels(const BranchDescription& branch) const { return branch.core_channels() / cut.tensor; }
   std::int64_t heads(const AttentionCore& attention) const { return attention.heads / cut.tensor; }  ///< local
-  std::int64_t kv_heads(const AttentionCore& attention) const {                                     ///< local
+  std::int64_t kv_heads(const AttentionCore& attention) const {                                      ///< local
     return attention.kv_heads < cut.tensor ? 1 : attention.kv_heads / cut.tensor;
   }
   /// Rows of the token table here, padding included: the table is padded to a multiple of 128, whatever the mesh.

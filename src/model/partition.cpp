@@ -58,7 +58,8 @@ std::vector<StagePart> balanced_partition(int stages, const PartCosts& costs) {
     for (int b = s + 1; b <= blocks - (stages - 1 - s); ++b)
       for (int own = 1; own <= b - s; ++own) {
         if (s == 0 && own != b) continue;
-        const double cost = cost_of_run(b - own, b) + (s == 0 ? costs.embedding : 0) + (s == stages - 1 ? costs.head : 0);
+        const double cost =
+            cost_of_run(b - own, b) + (s == 0 ? costs.embedding : 0) + (s == stages - 1 ? costs.head : 0);
         Best& known = best[static_cast<std::size_t>(s)][static_cast<std::size_t>(b)];
         if (cost > known.largest) break;  // and so are those of more blocks
         const Best before =

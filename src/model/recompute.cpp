@@ -27,7 +27,8 @@ BlockParts every(const ModelShape& shape, BranchPart part) {
 }
 
 BlockParts own_parts(const ModelShape& shape) {
-  return parts_where(shape, [](std::size_t, const BranchDescription&, BranchPart p) { return p != BranchPart::tokens; });
+  return parts_where(shape,
+                     [](std::size_t, const BranchDescription&, BranchPart p) { return p != BranchPart::tokens; });
 }
 
 BlockParts elementwise_parts(const ModelShape& shape) {

@@ -17,8 +17,8 @@
 
 namespace penstock {
 
-/// What a block's backward pass reads of a branch's forward pass, in the order of computing. (The product that ends the last
-/// branch is none of it: nothing reads its result but the next block.)
+/// What a block's backward pass reads of a branch's forward pass, in the order of computing. (The product that ends the
+/// last branch is none of it: nothing reads its result but the next block.)
 enum class BranchPart : unsigned {
   input,   ///< the stream before the branch: the block's input, or where an earlier branch has joined it
   norm,    ///< normalized rows and their statistics (at most 8 bytes a row, and made with the rows again)
@@ -70,8 +70,9 @@ bool has_activation_apart(const ModelShape& shape, std::size_t branch);
 /// What the policy adds to one block's passes of one microbatch on this rank, against `none`.
 struct RecomputeCost {
   double flops = 0;  ///< of products and attention, counted as in part_costs
-  /// That norms, the sum before one, and an activation apart read and write, each tensor once; what products and attention
-  /// move is in their time. An activation that was taken out of its product also reads its input in the forward pass.
+  /// That norms, the sum before one, and an activation apart read and write, each tensor once; what products and
+  /// attention move is in their time. An activation that was taken out of its product also reads its input in the
+  /// forward pass.
   std::int64_t bytes_moved = 0;
   std::int64_t bytes_sent = 0;  ///< on the tensor axis
 };

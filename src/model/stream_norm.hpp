@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The norm of rows of the residual stream: LayerNorm or RMSNorm, as the model's description says. R rows here, C channels.
+// The norm of rows of the residual stream: LayerNorm or RMSNorm, as the model's description says. R rows here, C
+// channels.
 
 #include <string>
 

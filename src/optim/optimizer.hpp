@@ -93,8 +93,8 @@ class Optimizer : public BlockWatch {
 
   /// A bucket's messages of one step.
   struct Traffic {
-    std::vector<int> blocks;      ///< that its parameters belong to, each once; with outside_blocks
-    std::size_t blocks_left = 0;  ///< whose gradients are not whole yet
+    std::vector<int> blocks;          ///< that its parameters belong to, each once; with outside_blocks
+    std::size_t blocks_left = 0;      ///< whose gradients are not whole yet
     std::vector<BucketRange> copied;  ///< whose gradients the holders of copies sum
     Event gathered;
     std::vector<Event> summed;  ///< by gradient, once they have begun

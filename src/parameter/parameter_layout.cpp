@@ -32,9 +32,9 @@ int copies_of(const ParameterSpec& spec) {
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
   const ParameterSpec& other = specs[bucket.entries.front().parameter];
   const bool tied = spec.stages.size() > 1;
-  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient && bucket.copies == copies_of(spec) &&
-         (other.block == outside_blocks) == (spec.block == outside_blocks) && bucket.tied == tied &&
-         (!tied || other.stages == spec.stages);
+  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient &&
+         bucket.copies == copies_of(spec) && (other.block == outside_blocks) == (spec.block == outside_blocks) &&
+         bucket.tied == tied && (!tied || other.stages == spec.stages);
 }
 
 // One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.

@@ -51,9 +51,7 @@ ParameterSet::Place ParameterSet::find(std::string_view name) const {
 
 TensorView ParameterSet::weight(std::string_view name) const {
   const Place place = find(name);
-  return memory_[place.bucket]
-      .weights.range(place.entry->begin, place.elements)
-      .reshaped(place.shape);
+  return memory_[place.bucket].weights.range(place.entry->begin, place.elements).reshaped(place.shape);
 }
 
 TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const {

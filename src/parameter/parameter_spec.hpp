@@ -13,8 +13,9 @@
 
 namespace penstock {
 
-/// A run of a dimension's elements that is cut by itself (the rows of q, of k, of v), in `parts` equal parts; 0: as many as
-/// the axis has ranks. Fewer parts than ranks: neighbours on the axis hold copies, rank r of n has part r * parts / n.
+/// A run of a dimension's elements that is cut by itself (the rows of q, of k, of v), in `parts` equal parts; 0: as
+/// many as the axis has ranks. Fewer parts than ranks: neighbours on the axis hold copies, rank r of n has part r *
+/// parts / n.
 struct Section {
   std::int64_t extent = 0;
   int parts = 0;
@@ -52,8 +53,8 @@ struct ParameterSpec {
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
   std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
   int block = outside_blocks;
-  /// It stands in memory right after the parameter before it, without padding: both are rows of one matrix (or bias), which
-  /// ParameterSet gives under the first one's name.
+  /// It stands in memory right after the parameter before it, without padding: both are rows of one matrix (or bias),
+  /// which ParameterSet gives under the first one's name.
   bool follows = false;
 };
 
@@ -63,8 +64,8 @@ Shape local_shape(const ParameterSpec& spec);
 /// A section as one tensor rank holds it: a box of the global array, local_begin counts in the local tensor.
 struct LocalBox {
   Box box;
-  int copies = 1;      ///< ranks that hold this box: neighbours on the tensor axis
-  bool first = true;   ///< of those ranks
+  int copies = 1;     ///< ranks that hold this box: neighbours on the tensor axis
+  bool first = true;  ///< of those ranks
 };
 /// The boxes of the global array that tensor coordinate `coordinate` holds (one a section; none where all is padding).
 std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate);

@@ -2,8 +2,8 @@
 #include "pipeline/part_times.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.hpp"
 

@@ -80,9 +80,10 @@ ModelPlan make_plan(const RunConfig& config) {
   plan.micro = config.batch.micro;
   plan.sequence = config.data.sequence;
   const Schedule computing = computing_table(config);
-  plan.parts = config.schedule.partition.empty()
-                   ? balanced_partition(computing.stages, part_costs(*plan.model, config.data.sequence))
-                   : given_partition(static_cast<int>(config.model.layers), computing.stages, config.schedule.partition);
+  plan.parts =
+      config.schedule.partition.empty()
+          ? balanced_partition(computing.stages, part_costs(*plan.model, config.data.sequence))
+          : given_partition(static_cast<int>(config.model.layers), computing.stages, config.schedule.partition);
   plan.schedule = lower(computing, {.tied = plan.model->tied});
   validate(plan.schedule);
   plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);

@@ -37,7 +37,8 @@ std::size_t bytes_of(const Product& product) {
   return counted.bytes_taken();
 }
 
-// The product that the last branch of a block begins with, the MLP's, as this deck's ranks make it; of half the rows or outputs, and so on, where memory is short.
+// The product that the last branch of a block begins with, the MLP's, as this deck's ranks make it; of half the rows or
+// outputs, and so on, where memory is short.
 Product product_of(const ModelPlan& plan, std::size_t bytes) {
   Product product{.rows = plan.micro * plan.sequence,
                   .inputs = plan.model->width,

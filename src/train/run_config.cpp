@@ -92,7 +92,8 @@ void RunConfig::Recompute::describe(FieldTable& table) {
       .one_of({"none", "elementwise", "attention", "block", "block-local"})
       .advanced(
           "none: nothing; all activations are kept from the forward pass of a microbatch to its backward pass. "
-          "elementwise: normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes); no product is made "
+          "elementwise: normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes); no "
+          "product is made "
           "again, "
           "so that it costs least for what it saves. attention: the attention core alone (its output and log-sum-exp, "
           "a "
@@ -102,7 +103,8 @@ void RunConfig::Recompute::describe(FieldTable& table) {
           "across tensor ranks is kept (14 sixteenths are not), so that as many bytes are sent as with none; with "
           "mesh.tensor = 1 it is block. Losses and gradients have the same bits with all of them (on a GPU with "
           "elementwise only where the product in "
-          "front of the activation does not have it in its epilogue: it is then an operation of its own, and may round another "
+          "front of the activation does not have it in its epilogue: it is then an operation of its own, and may round "
+          "another "
           "way). What is computed again "
           "lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients read of it is "
           "held until they come, in buffers of every block: where memory is short, choose \"fused\". penstock check "
@@ -277,9 +279,9 @@ std::string times_subject(const RunConfig& config) {
   return fmt::format(
       "{}, width {}, {} heads, {} of keys, {} channels a head, {} hidden, window {}, vocabulary {}, {} x {} tokens a "
       "microbatch, {}, tensor {}, recomputation {}",
-      model.family, model.width, model.heads, model.heads_of_keys(), model.channels_of_a_head(), model.hidden_channels(),
-      model.window, model.vocabulary, config.batch.micro, config.data.sequence, config.precision.compute,
-      config.mesh.tensor, config.recompute.policy);
+      model.family, model.width, model.heads, model.heads_of_keys(), model.channels_of_a_head(),
+      model.hidden_channels(), model.window, model.vocabulary, config.batch.micro, config.data.sequence,
+      config.precision.compute, config.mesh.tensor, config.recompute.policy);
 }
 
 }  // namespace penstock

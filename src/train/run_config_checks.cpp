@@ -24,7 +24,8 @@ constexpr std::int64_t most_width = 1 << 24;
 
 bool has_sizes_of_heads(const RunConfig& c, const FieldTable& table) {
   return table.usable({"model.width", "model.heads", "model.kv_heads", "model.head_channels", "model.hidden"}) &&
-         std::max({c.model.width, c.model.heads, c.model.kv_heads, c.model.head_channels, c.model.hidden}) <= most_width;
+         std::max({c.model.width, c.model.heads, c.model.kv_heads, c.model.head_channels, c.model.hidden}) <=
+             most_width;
 }
 
 void check_family(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
@@ -52,13 +53,13 @@ void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
   for (const BranchDescription& branch : model.kinds.front().branches)
     if (const AttentionCore* attention = branch.attention();
         attention && attention->rotation && attention->head_channels % 2 != 0)
-      mistakes.add("{}: a head has {} channels, but rotary positions turn pairs of them; use an even number of channels",
-                   table.where(c.model.head_channels > 0 ? "model.head_channels" : "model.heads"),
-                   attention->head_channels);
+      mistakes.add(
+          "{}: a head has {} channels, but rotary positions turn pairs of them; use an even number of channels",
+          table.where(c.model.head_channels > 0 ? "model.head_channels" : "model.heads"), attention->head_channels);
 }
 
-// Ranks of the tensor axis share out whole units: heads, or hidden channels. Where there are fewer heads of keys than ranks,
-// neighbours hold copies.
+// Ranks of the tensor axis share out whole units: heads, or hidden channels. Where there are fewer heads of keys than
+// ranks, neighbours hold copies.
 void check_tensor_axis(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!has_sizes_of_heads(c, table) || !table.usable({"mesh.tensor"})) return;
   std::vector<std::string_view> seen;
@@ -66,12 +67,14 @@ void check_tensor_axis(const RunConfig& c, const FieldTable& table, Mistakes& mi
   for (const BranchDescription& branch : model.kinds.front().branches)
     for (const InWeight& weight : branch.in.weights)
       for (const OutputSection& section : weight.sections) {
-        const bool shared = section.units % c.mesh.tensor == 0 || (section.copied && c.mesh.tensor % section.units == 0);
+        const bool shared =
+            section.units % c.mesh.tensor == 0 || (section.copied && c.mesh.tensor % section.units == 0);
         if (shared || section.key.empty() || std::find(seen.begin(), seen.end(), section.key) != seen.end()) continue;
         seen.push_back(section.key);
-        mistakes.add("{}: mesh.tensor = {} does not divide {} = {}{}; use {}{}, or change {}", table.where("mesh.tensor"),
-                     c.mesh.tensor, section.key, section.units, section.copied ? ", nor is it a multiple" : "",
-                     divisors_text(section.units), section.copied ? ", or a multiple of all" : "", section.key);
+        mistakes.add("{}: mesh.tensor = {} does not divide {} = {}{}; use {}{}, or change {}",
+                     table.where("mesh.tensor"), c.mesh.tensor, section.key, section.units,
+                     section.copied ? ", nor is it a multiple" : "", divisors_text(section.units),
+                     section.copied ? ", or a multiple of all" : "", section.key);
       }
 }
 
@@ -82,8 +85,9 @@ void check_rotation(const RunConfig& c, const FieldTable& table, Mistakes& mista
     mistakes.add("{}: model.rope_high = {} is not above model.rope_low = {}; name the two factors in their order",
                  table.where("model.rope_high"), c.model.rope_high, c.model.rope_low);
   if (c.model.rope_scaling == "none" && c.model.rope_factor != 1)
-    mistakes.add("{}: model.rope_factor = {}, but model.rope_scaling = \"none\"; name the scaling, or leave the factor out",
-                 table.where("model.rope_factor"), c.model.rope_factor);
+    mistakes.add(
+        "{}: model.rope_factor = {}, but model.rope_scaling = \"none\"; name the scaling, or leave the factor out",
+        table.where("model.rope_factor"), c.model.rope_factor);
 }
 
 void check_batch(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {

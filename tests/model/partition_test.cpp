@@ -103,8 +103,7 @@ TEST(BalancedPartition, IsTheBestOfAllPartitions) {
 
 TEST(BalancedPartition, TakesBlocksFromTheStageOfACostlyHead) {
   EXPECT_EQ(blocks_of(balanced_partition(2, even_costs(8, 0, 2))), (std::vector<int>{5, 3}));
-  EXPECT_EQ(blocks_of(balanced_partition(4, even_costs(8, 0, 0))),
-            (std::vector<int>{2, 2, 2, 2}));
+  EXPECT_EQ(blocks_of(balanced_partition(4, even_costs(8, 0, 0))), (std::vector<int>{2, 2, 2, 2}));
 }
 
 TEST(BalancedPartition, RefusesMoreStagesThanBlocks) {

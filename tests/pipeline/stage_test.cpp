@@ -99,8 +99,8 @@ std::optional<std::int64_t> local_index(const ParameterSpec& spec, int tensor_co
 // 32 tokens makes 2e-7; 1.5 times that over h is again 2e-5. The bound has room for both; the gradients that are looked
 // at have a root mean square of 1e-2 and more, so a wrong or missing term stands out by a factor of hundreds.
 double step_of(const std::string& family) {
-  // Without a table of positions the embedding's rows are what the first norm divides by: it bends more. At h = 0.01 the
-  // differences are up to 1.2e-4 from the gradients and at 0.005 a sixteenth of that, as h^4 goes.
+  // Without a table of positions the embedding's rows are what the first norm divides by: it bends more. At h = 0.01
+  // the differences are up to 1.2e-4 from the gradients and at 0.005 a sixteenth of that, as h^4 goes.
   return family == "gpt2" ? 0.02 : 0.005;
 }
 constexpr double tolerance = 5e-5;
@@ -165,7 +165,8 @@ TEST(Stage, GradientsAreTheLosssDifferencesInEveryFamily) {
     expect_gradients_are_differences(0.2, family != "qwen3", family);
 }
 
-void expect_halves_have_the_same_bits(double dropout, bool sequence_parallel, DType compute, const std::string& family) {
+void expect_halves_have_the_same_bits(double dropout, bool sequence_parallel, DType compute,
+                                      const std::string& family) {
   SCOPED_TRACE(family);
   TinySetup setup = setup_with(dropout, sequence_parallel, family);
   setup.compute = compute;

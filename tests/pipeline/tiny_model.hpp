@@ -52,8 +52,8 @@ struct TinySetup {
 
 inline constexpr std::int64_t tiny_micro = 2, tiny_sequence = 8;
 
-/// Beyond GPT-2 every family has something of its own: copied heads of keys from so many tensor ranks on, heads whose channels
-/// are not the width's, ties, rotations, a window.
+/// Beyond GPT-2 every family has something of its own: copied heads of keys from so many tensor ranks on, heads whose
+/// channels are not the width's, ties, rotations, a window.
 inline ModelConfig tiny_config(double dropout, int layers = 4, const std::string& family = "gpt2") {
   ModelConfig config{.family = family,
                      .layers = layers,
@@ -85,7 +85,8 @@ inline const std::vector<std::string> rotary_families{"llama", "mistral", "qwen2
 inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = nullptr,
                            const Schedule* lowered = nullptr) {
   ModelPlan plan;
-  plan.model = std::make_shared<const ModelDescription>(describe_model(tiny_config(setup.dropout, setup.layers, setup.family)));
+  plan.model =
+      std::make_shared<const ModelDescription>(describe_model(tiny_config(setup.dropout, setup.layers, setup.family)));
   plan.cut = {.tensor = setup.tensor,
               .sequence_parallel = setup.sequence_parallel,
               .compute = setup.compute,
@@ -99,7 +100,8 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
   plan.sequence = tiny_sequence;
   const int stages = setup.stages > 0 ? setup.stages : setup.pipeline * chunks_of(setup.request());
   plan.parts = balanced_partition(stages, part_costs(*plan.model, plan.sequence));
-  plan.schedule = lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = plan.model->tied});
+  plan.schedule =
+      lowered ? *lowered : lower(computing ? *computing : generate(setup.request()), {.tied = plan.model->tied});
   plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
 }
@@ -209,7 +211,7 @@ class TinyRank {
       : plan_(std::move(plan)),
         place_(place_on(mesh, world.rank())),
         communicators_(std::make_unique<Communicators>(world, queue_, mesh,
-                                                        copies_on_tensor_axis(*plan_.model, plan_.cut.tensor))) {
+                                                       copies_on_tensor_axis(*plan_.model, plan_.cut.tensor))) {
     DeviceMemory memory(plan_memory(plan_, place_, queue_.threads()).total());
     memory_ = {memory.data(), memory.bytes()};
     if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());

@@ -41,7 +41,9 @@ TEST(ExpandTaps, AnUnknownNameIsNothing) {
     EXPECT_TRUE(expand_taps({name}, model_of(2)).empty()) << name;
 }
 
-TEST(TapsText, NamesTheLastBlock) { EXPECT_NE(taps_text(model_of(8)).find("0 to 7"), std::string::npos) << taps_text(model_of(8)); }
+TEST(TapsText, NamesTheLastBlock) {
+  EXPECT_NE(taps_text(model_of(8)).find("0 to 7"), std::string::npos) << taps_text(model_of(8));
+}
 
 }  // namespace
 }  // namespace penstock::taps_test

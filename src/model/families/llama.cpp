@@ -34,9 +34,8 @@ BlockDescription llama_block(const ModelConfig& config, const LlamaTraits& trait
 }
 
 ModelDescription describe(const ModelConfig& config) {
-  return describe_llama(config, {.qkv_bias = config.attention_bias,
-                                 .output_bias = config.attention_bias,
-                                 .mlp_bias = config.mlp_bias});
+  return describe_llama(
+      config, {.qkv_bias = config.attention_bias, .output_bias = config.attention_bias, .mlp_bias = config.mlp_bias});
 }
 
 constexpr auto own_llama_keys = llama_keys_and("model.attention_bias", "model.mlp_bias");

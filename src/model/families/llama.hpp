@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What families share that descend from Llama (Touvron et al., arXiv 2302.13971): RMSNorm, rotary positions, fewer heads of k
-// and v than of q (Ainslie et al., arXiv 2305.13245), SwiGLU.
+// What families share that descend from Llama (Touvron et al., arXiv 2302.13971): RMSNorm, rotary positions, fewer
+// heads of k and v than of q (Ainslie et al., arXiv 2305.13245), SwiGLU.
 
 #include <array>
 
@@ -21,8 +21,9 @@ ModelDescription describe_llama(const ModelConfig& config, const LlamaTraits& tr
 
 /// The deck keys of all of them, and of what they compute beside shapes.
 inline constexpr std::array<std::string_view, 11> llama_keys{
-    "model.kv_heads",     "model.head_channels", "model.hidden",    "model.norm_epsilon", "model.rope_theta",   "model.rope_scaling",
-    "model.rope_factor",  "model.rope_low",      "model.rope_high", "model.rope_original", "model.tied"};
+    "model.kv_heads",   "model.head_channels", "model.hidden",      "model.norm_epsilon",
+    "model.rope_theta", "model.rope_scaling",  "model.rope_factor", "model.rope_low",
+    "model.rope_high",  "model.rope_original", "model.tied"};
 inline constexpr std::array<std::string_view, 9> llama_function_keys{
     "model.heads",       "model.kv_heads", "model.norm_epsilon", "model.rope_theta",   "model.rope_scaling",
     "model.rope_factor", "model.rope_low", "model.rope_high",    "model.rope_original"};

@@ -23,9 +23,7 @@ constexpr auto mistral_function_keys = [] {
 
 }  // namespace
 
-const Family mistral_family{.name = "mistral",
-                            .describe = describe_mistral,
-                            .keys_of_function = mistral_function_keys,
-                            .keys = mistral_keys};
+const Family mistral_family{
+    .name = "mistral", .describe = describe_mistral, .keys_of_function = mistral_function_keys, .keys = mistral_keys};
 
 }  // namespace penstock

@@ -8,9 +8,8 @@ namespace penstock {
 namespace {
 
 ModelDescription describe_qwen3(const ModelConfig& config) {
-  return describe_llama(config, {.qkv_bias = config.attention_bias,
-                                 .output_bias = config.attention_bias,
-                                 .query_key_norm = true});
+  return describe_llama(
+      config, {.qkv_bias = config.attention_bias, .output_bias = config.attention_bias, .query_key_norm = true});
 }
 
 constexpr auto qwen3_keys = llama_keys_and("model.attention_bias");
