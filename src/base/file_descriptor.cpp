@@ -134,6 +134,8 @@ void FileDescriptor::resize(std::uint64_t bytes) {
   if (result != 0) fail("setting its size failed");
 }
 
+void FileDescriptor::begin_writing_back() noexcept { sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE); }
+
 void FileDescriptor::sync() {
   if (::fsync(descriptor_) != 0) fail("bringing it to the device (fsync) failed");
 }

@@ -41,6 +41,9 @@ class FileDescriptor {
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
   /// Cuts the file, or makes it longer by a hole that reads as zeros.
   void resize(std::uint64_t bytes);
+  /// The system begins to bring what was written to the device, so that sync() has little left to wait for. A hint:
+  /// what fails here fails there.
+  void begin_writing_back() noexcept;
   /// Returns when the bytes are on the device.
   void sync();
   /// Closes early, to learn of errors that some file systems tell only now.

@@ -46,7 +46,7 @@ class Stream {
   // While one block is being written the next one is filled.
   void write(std::size_t index) {
     const ArraySpec& array = file_.arrays[index];
-    for (const Box& block : row_blocks(ArrayInfo{array.path, array.shape, array.type, {}}, streamed_block_bytes)) {
+    for (const Box& block : row_blocks(ArrayInfo{array.path, array.shape, array.type, {}}, file_.block_bytes)) {
       std::vector<float>& values = blocks_[next_];
       next_ = 1 - next_;
       values.resize(static_cast<std::size_t>(block.elements()));

@@ -91,16 +91,25 @@ FileDescriptor& SafetensorsWriter::file(std::size_t shard) {
   return *files_[shard];
 }
 
+void SafetensorsWriter::write_bytes(FileDescriptor& file, std::uint64_t offset, std::span<const std::byte> bytes) {
+  constexpr std::uint64_t at_once = std::uint64_t{32} << 20;
+  file.write_at(offset, bytes);
+  not_asked_for_ += bytes.size();
+  if (not_asked_for_ < at_once) return;
+  file.begin_writing_back();
+  not_asked_for_ = 0;
+}
+
 void SafetensorsWriter::write_run(FileDescriptor& file, std::uint64_t offset, const float* values, std::int64_t count) {
   if (plan_->type() == DType::float32)
-    return file.write_at(offset, std::as_bytes(std::span(values, static_cast<std::size_t>(count))));
+    return write_bytes(file, offset, std::as_bytes(std::span(values, static_cast<std::size_t>(count))));
   const auto element = static_cast<std::int64_t>(bytes_of(plan_->type()));
   stored_.resize(std::max(stored_.size(), static_cast<std::size_t>(std::min(count, elements_at_once) * element)));
   for (std::int64_t done = 0; done < count; done += elements_at_once) {
     const std::int64_t now = std::min(elements_at_once, count - done);
     narrow(plan_->type(), values + done, stored_.data(), now);
-    file.write_at(offset + static_cast<std::uint64_t>(done * element),
-                  std::span(stored_.data(), static_cast<std::size_t>(now * element)));
+    write_bytes(file, offset + static_cast<std::uint64_t>(done * element),
+                std::span(stored_.data(), static_cast<std::size_t>(now * element)));
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,7 @@ class SafetensorsWriter {
   void finish();
 
  private:
+  void write_bytes(FileDescriptor& file, std::uint64_t offset, std::span<const std::byte> bytes);
   void write_run(FileDescriptor& file, std::uint64_t offset, const float* values, std::int64_t count);
   FileDescriptor& file(std::size_t shard);
 
@@ -45,6 +47,7 @@ class SafetensorsWriter {
   std::string mark_;
   std::vector<std::optional<FileDescriptor>> files_;  ///< of those shards that this process writes in
   std::vector<std::byte> stored_;
+  std::uint64_t not_asked_for_ = 0;  ///< bytes written since the system was last asked to bring them to the device
 };
 
 /// Gives the files their names, those of `more_files` (name and text, written here) with them, and the index at last:

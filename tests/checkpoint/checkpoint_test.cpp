@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "checkpoint/array_stream.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/sample_model.hpp"
 #include "checkpoint/shared_folder.hpp"
@@ -95,6 +96,76 @@ TEST_F(CheckpointTest, EveryLayoutReadsWhatEveryOtherWrote) {
     }
     world.barrier();
   }
+}
+
+// How much of a state is zero, or what the sample has: parameters from a file, moments from nowhere.
+struct StateFound {
+  std::int64_t wrong_parameters = 0, other_moments = 0;
+};
+StateFound look_at(const SampleState& state) {
+  StateFound found;
+  for (const State kind : states)
+    for (const OwnedBox& owned : state.parameters().layout().owned()) {
+      std::vector<float> expected(static_cast<std::size_t>(owned.box.elements()));
+      if (kind == State::parameters)
+        fill_initial(state.parameters().specs()[owned.parameter], sample_seed(kind), owned.box, expected.data());
+      const float* values = state.memory()(kind, owned);
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        (kind == State::parameters ? found.wrong_parameters : found.other_moments) += values[i] != expected[i];
+    }
+  return found;
+}
+
+TEST_F(CheckpointTest, AFileOfParametersAloneGivesMomentsOfZero) {
+  const auto path = folder.path() / "imported.h5";
+  std::uint64_t bytes = 0;
+  world.together([&] {
+    if (world.rank() != 0) return;
+    StreamedFile file{.path = path, .attributes = checkpoint_attributes({.deck = "", .has_moments = false})};
+    std::vector<std::vector<float>> values;
+    for (const ParameterSpec& spec : sample_specs({})) {
+      file.arrays.push_back({path_of(State::parameters, spec.name), spec.shape, DType::float32, {}, {}});
+      values.push_back(sample_values(spec, State::parameters));
+    }
+    file.fill = [&](std::size_t array, const Box& block, float* to) {
+      const std::int64_t width = block.extent.elements() / block.extent[0];
+      std::copy_n(values[array].data() + block.offset[0] * width, block.extent.elements(), to);
+    };
+    file.block_bytes = 1 << 20;  // the largest array has two
+    bytes = stream_arrays(world, io, file);
+    EXPECT_EQ(bytes, std::filesystem::file_size(path));
+  });
+  Writers writers(world, io, {});
+  ASSERT_TRUE(save(meshes(world.size()).front(), writers).ok);
+  for (const SampleMesh& mesh : meshes(world.size()))
+    for (const bool imported : {true, false}) {
+      const auto specs = sample_specs(mesh);
+      SampleState state(specs, sample_layouts(mesh, specs)[static_cast<std::size_t>(world.rank())]);
+      state.fill();
+      const CheckpointInfo info =
+          load_checkpoint(world, io, imported ? path : folder.path() / "step-00000100.h5", specs,
+                          state.parameters().layout(), state.memory(), {.parameters_only = !imported});
+      EXPECT_EQ(info.meta.has_moments, !imported);
+      const StateFound found = look_at(state);
+      EXPECT_EQ(found.wrong_parameters, 0);
+      EXPECT_EQ(found.other_moments, 0);
+    }
+}
+
+TEST_F(CheckpointTest, AStreamThatFailsLeavesNothing) {
+  if (world.rank() == 0) {
+    const StreamedFile file{.path = folder.path() / "imported.h5",
+                            .attributes = checkpoint_attributes({.deck = "", .has_moments = false}),
+                            .arrays = {{"/parameters/a", {4096, 512}, DType::float32, {}, {}}},
+                            .fill =
+                                [](std::size_t, const Box& block, float*) {
+                                  if (block.offset[0] > 0) throw InputError("no more");
+                                },
+                            .block_bytes = 1 << 20};
+    EXPECT_THROW(stream_arrays(world, io, file), InputError);
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+  }
+  world.barrier();
 }
 
 TEST_F(CheckpointTest, AnyNumberOfWritersGivesTheSameArrays) {

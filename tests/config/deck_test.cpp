@@ -162,6 +162,14 @@ TEST(Deck, TheLastOverrideOfAKeyCounts) {
   EXPECT_EQ(held<std::int64_t>(deck, "mesh.tensor"), 8);
 }
 
+TEST(Deck, TakesWhatAnotherFileSays) {
+  Deck deck = Deck::parse("[model]\nlayers = 2\n", "deck.toml");
+  deck.add("model.width", DeckValue{std::int64_t{8}}, "DIR/config.json");
+  EXPECT_TRUE(deck.says("model.width"));
+  EXPECT_EQ(deck.entries().back().place, "DIR/config.json");
+  EXPECT_THROW(deck.add("model.layers", DeckValue{std::int64_t{8}}, "DIR/config.json"), LogicError);
+}
+
 TEST(Deck, RefusesMalformedOverrides) {
   for (const char* malformed : {"mesh.tensor", "=2", "mesh.=2", ".tensor=2", "mesh..tensor=2", "mesh tensor=2", ""}) {
     Deck deck;

@@ -74,5 +74,17 @@ TEST(Box, MoreThanTwoDimensionsAreRefused) {
   EXPECT_THROW(boxes_of_range({.offset = {}, .extent = {2, 2, 2}}, 0, 8), LogicError);
 }
 
+TEST(RowBlocks, CoverABoxWithWholeRows) {
+  const Box whole{{5, 3}, {7, 4}, 100};
+  const std::vector<Box> blocks = row_blocks(whole, 11);  // two rows of four
+  ASSERT_EQ(blocks.size(), 4U);
+  EXPECT_EQ(blocks[1], (Box{{7, 3}, {2, 4}, 8}));
+  EXPECT_EQ(blocks[3], (Box{{11, 3}, {1, 4}, 24}));
+  EXPECT_EQ(row_blocks(whole, 1).size(), 7U) << "a row at least";
+  const std::vector<Box> vector = row_blocks({{2}, {5}, 0}, 3);
+  ASSERT_EQ(vector.size(), 2U);
+  EXPECT_EQ(vector[1], (Box{{5}, {2}, 3}));
+}
+
 }  // namespace
 }  // namespace penstock::box_test
