@@ -42,19 +42,25 @@ Fit first_that_fits(const Deck& deck, const RunConfig::MeshSizes& wanted, int ra
   return fit;
 }
 
+// However many layers the deck names, which nobody has checked yet.
+std::int64_t most_tensor(const RunConfig& config) {
+  ModelConfig one_layer = config.model;
+  one_layer.layers = 1;
+  return most_tensor_ranks(describe_model(one_layer));
+}
+
 // No mesh has more ranks: an axis is no longer than what it cuts.
 int most_ranks(const RunConfig& config) {
-  const double most = static_cast<double>(config.model.layers) *
-                      static_cast<double>(most_tensor_ranks(describe_model(config.model))) *
+  const double most = static_cast<double>(config.model.layers) * static_cast<double>(most_tensor(config)) *
                       static_cast<double>(config.batch.global) / static_cast<double>(config.batch.micro);
   return static_cast<int>(std::min(most, 0x1p20));
 }
 
 // Rules of a few comparisons stand before those that want the whole deck read: there are many numbers to look at.
 bool has_mesh(const Deck& deck, const RunConfig& config, int ranks) {
-  const std::int64_t most_tensor = most_tensor_ranks(describe_model(config.model));
+  const std::int64_t heads = most_tensor(config);
   RunConfig::MeshSizes mesh = config.mesh;
-  for (mesh.tensor = 1; mesh.tensor <= std::min<std::int64_t>(most_tensor, ranks); ++mesh.tensor)
+  for (mesh.tensor = 1; mesh.tensor <= std::min<std::int64_t>(heads, ranks); ++mesh.tensor)
     for (mesh.pipeline = 1; mesh.pipeline <= std::min(config.model.layers, ranks / mesh.tensor); ++mesh.pipeline) {
       mesh.data = ranks / mesh.tensor / mesh.pipeline;
       if (mesh.data * mesh.tensor * mesh.pipeline != ranks ||

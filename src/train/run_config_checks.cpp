@@ -25,7 +25,8 @@ constexpr std::int64_t most_width = 1 << 24;
 bool has_sizes_of_heads(const RunConfig& c, const FieldTable& table) {
   return table.usable({"model.width", "model.heads", "model.kv_heads", "model.head_channels", "model.hidden"}) &&
          std::max({c.model.width, c.model.heads, c.model.kv_heads, c.model.head_channels, c.model.hidden}) <=
-             most_width;
+             most_width &&
+         c.model.layers <= most_layers;
 }
 
 void check_family(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
