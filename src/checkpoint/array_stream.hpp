@@ -16,10 +16,10 @@ namespace penstock {
 
 struct StreamedFile {
   std::filesystem::path path;
-  std::vector<Attribute> attributes;  ///< of the file; `digest` and `complete` are added
-  std::vector<ArraySpec> arrays;      ///< of float32; their pieces do not matter
+  std::vector<Attribute> attributes;   ///< of the file; `digest` and `complete` are added
+  std::vector<ArraySpec> arrays = {};  ///< of float32; their pieces do not matter
   /// Gives a block of rows of arrays[array], dense. Called on the caller's thread, in the order of the arrays.
-  std::function<void(std::size_t array, const Box& block, float* values)> fill;
+  std::function<void(std::size_t array, const Box& block, float* values)> fill = {};
   /// About as many (whole chunks). Two blocks are in memory: one is being filled while the other one is being written.
   std::int64_t block_bytes = std::int64_t{8} << 20;
 };
