@@ -92,6 +92,8 @@ std::string memory_in_use_text() {
                      static_cast<double>(all) / gibibyte);
 }
 
+std::string arithmetic_text() { return {}; }
+
 std::string device_text() {
   int device = 0;
   cudaDeviceProp properties{};

@@ -116,7 +116,7 @@ __device__ inline int first_key_tile(const AttentionShape& shape, std::int64_t f
   return first > 0 ? static_cast<int>(first / tile) : 0;
 }
 
-/// The tile of queries behind the last one, of `tiles`, that sees a tile of keys.
+/// One past the last tile of queries, of `tiles`, that sees a tile of keys.
 __device__ inline int end_of_query_tiles(const AttentionShape& shape, std::int64_t first_key, int tile, int tiles) {
   const std::int64_t last_query = first_key + tile - 1 + shape.window - 1;
   return static_cast<int>(min(last_query / tile + 1, static_cast<std::int64_t>(tiles)));

@@ -57,7 +57,7 @@ struct NormGradient {
 // their channels over these rows in registers. The next row is on its way to shared memory while one is worked on; a
 // thread reads there what it has asked for itself, so that it waits for nobody's loads but its own. In the end the
 // groups' sums are added in order, then the blocks' in a kernel of its own. Rows are walked from the last to the first:
-// the end of what the product before wrote is still in the L2 cache, and the product behind begins with what is written
+// the end of what the product before wrote is still in the L2 cache, and the next product begins with what is written
 // last.
 
 /// Rows that a block works on at once. Where a row has several warps it is one, so that the block's barrier is the
@@ -164,7 +164,7 @@ __device__ void work_on_row(const NormGradient<T, Gradient, kind>& gradient, con
     if (Layout::channel(v) >= channels) continue;
     const Eight dy = unpack(row.dy[v][thread]), x = unpack(row.x[v][thread]);
 #pragma unroll
-    for (int i = 0; i < eight; ++i) {  // behind the last channel dy is zero
+    for (int i = 0; i < eight; ++i) {  // after the last channel dy is zero
       const float x_hat = scaled<kind>(x[i], mean, rstd), g = dy[i] * weight[v][i];
       sums.y = fmaf(g, x_hat, sums.y);
       columns.dweight[v][i] = fmaf(dy[i], x_hat, columns.dweight[v][i]);
@@ -260,20 +260,8 @@ __global__ void __launch_bounds__(threads_of_block<Layout>, blocks_at_once<Layou
 /// False: their sums do not fit into registers.
 template <typename F>
 bool with_gradient_layout(std::int64_t channels, F&& f) {
-  bool done = false;
-  const auto attempt = [&]<typename Layout>(Layout layout) {
-    if (done || channels > Layout::most_channels) return;
-    f(layout);
-    done = true;
-  };
-  attempt(RowLayout<1, 1>{});
-  attempt(RowLayout<3, 1>{});
-  attempt(RowLayout<1, 4>{});
-  attempt(RowLayout<2, 3>{});
-  attempt(RowLayout<2, 4>{});
-  attempt(RowLayout<2, 8>{});
-  attempt(RowLayout<4, 8>{});
-  return done;
+  return with_first_layout<RowLayout<1, 1>, RowLayout<3, 1>, RowLayout<1, 4>, RowLayout<2, 3>, RowLayout<2, 4>,
+                           RowLayout<2, 8>, RowLayout<4, 8>>(channels, std::forward<F>(f));
 }
 
 /// Pieces that the rows are cut into, each with sums of its own; a function of the shape.
@@ -354,7 +342,7 @@ __global__ void input_gradient_of_wide_rows(const NormGradient<T, Gradient, kind
     const Eight x = load_eight(gradient.x + at + c, channels - c, aligned);
     const Eight weight = load_eight(gradient.weight + c, channels - c, aligned);
 #pragma unroll
-    for (int i = 0; i < eight; ++i) {  // behind the last channel g is zero
+    for (int i = 0; i < eight; ++i) {  // after the last channel g is zero
       const float g = dy[i] * weight[i];
       sum_g += g;
       sum_g_x_hat += g * scaled<kind>(x[i], mean, rstd);

@@ -12,31 +12,20 @@ namespace penstock::ops {
 
 // A row is read once: it stays in the registers of its warp, or of its block's four warps where it is wide. A warp has
 // several short rows at once, so that enough loads are under way and a read of weights serves them all. Rows are walked
-// from the last to the first: the end of what the operation before wrote is still in the L2 cache, and the product
-// behind begins with what is written last.
+// from the last to the first: the end of what the operation before wrote is still in the L2 cache, and the next
+// product begins with what is written last.
 inline constexpr int warps_of_a_block = 4;
 inline constexpr int threads_of_a_block = warps_of_a_block * warp_threads;
 
 /// Rows that a warp has at once, where a thread holds so many bytes of one.
 constexpr int rows_at_once(int bytes) { return bytes <= 64 ? 4 : bytes <= 128 ? 2 : 1; }
 
-/// Calls f(RowLayout) with the layout for rows of so many channels; false where they do not fit into registers.
+/// with_first_layout of those of a forward pass; false: such rows do not fit into registers.
 template <typename F>
 bool with_row_layout(std::int64_t channels, F&& f) {
-  bool done = false;
-  const auto attempt = [&]<typename Layout>(Layout layout) {
-    if (done || channels > Layout::most_channels) return;
-    f(layout);
-    done = true;
-  };
-  attempt(RowLayout<1, 1>{});
-  attempt(RowLayout<3, 1>{});
-  attempt(RowLayout<4, 1>{});
-  attempt(RowLayout<7, 1>{});
-  attempt(RowLayout<8, 1>{});
-  attempt(RowLayout<4, warps_of_a_block>{});
-  attempt(RowLayout<8, warps_of_a_block>{});
-  return done;
+  return with_first_layout<RowLayout<1, 1>, RowLayout<3, 1>, RowLayout<4, 1>, RowLayout<7, 1>, RowLayout<8, 1>,
+                           RowLayout<4, warps_of_a_block>, RowLayout<8, warps_of_a_block>>(channels,
+                                                                                           std::forward<F>(f));
 }
 
 template <typename Layout>

@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(block_threads) rotate_heads(const Rotation<T> 
     const int head = first_head + i;
     EightPairs values = unpack(x[i]);
     if constexpr (with_norms) {
-      float squares = 0;  // what lies behind the last channel is zero
+      float squares = 0;  // what lies after the last channel is zero
 #pragma unroll
       for (int k = 0; k < eight; ++k)
         squares = fmaf(values.low[k], values.low[k], fmaf(values.high[k], values.high[k], squares));

@@ -3,6 +3,8 @@
 // How the channels of a row lie on the threads that work on it, where each keeps its own in registers; and what a norm
 // of such rows may be.
 
+#include <utility>
+
 #include "ops/kernel.cuh"
 
 namespace penstock::ops {
@@ -27,7 +29,7 @@ struct RowLayout {
   __device__ static int channel(int vector) { return (vector * threads + thread()) * eight; }
 };
 
-/// The thread's part of a row; zero behind the last channel. Aligned rows have whole groups only.
+/// The thread's part of a row; zero after the last channel. Aligned rows have whole groups only.
 template <typename Layout, typename T>
 __device__ void load_row(const T* row, int channels, bool aligned, PackedEight<T> (&to)[Layout::vectors]) {
   if (aligned) {
@@ -45,5 +47,18 @@ __device__ void load_row(const T* row, int channels, bool aligned, PackedEight<T
 
 /// Channels that a warp reads at once where a row is too wide for that.
 inline constexpr std::int64_t channels_at_once = eight * warp_threads;
+
+/// Calls f(layout) with the first of the layouts that holds rows of so many channels; false where none does.
+template <typename... Layouts, typename F>
+bool with_first_layout(std::int64_t channels, F&& f) {
+  bool done = false;
+  const auto attempt = [&]<typename Layout>(Layout layout) {
+    if (done || channels > Layout::most_channels) return;
+    f(layout);
+    done = true;
+  };
+  (attempt(Layouts{}), ...);
+  return done;
+}
 
 }  // namespace penstock::ops

@@ -173,7 +173,7 @@ struct WholeRows {
 constexpr int parts_of_a_row = 4;
 
 /// One block one row, walked from the last to the first: what the product before wrote last is still in the L2 cache,
-/// and the product behind begins with what is written last. Where `near`, the row is brought to shared memory and lies
+/// and the next product begins with what is written last. Where `near`, the row is brought to shared memory and lies
 /// there until it is replaced; each thread waits only for what it has asked for itself. Wider rows are read twice.
 template <typename T, bool near>
 __global__ void __launch_bounds__(512, 2) replace_whole_rows(const WholeRows<T> rows) {

@@ -8,6 +8,8 @@
 #include "app/json_text.hpp"
 #include "checkpoint/difference.hpp"
 #include "checkpoint/inspect.hpp"
+#include "model/description.hpp"
+#include "train/weights_source.hpp"
 
 namespace penstock {
 
@@ -47,8 +49,18 @@ int list(IoThread& io, const CheckpointCommand& command) {
   return problem.empty() ? 0 : 2;
 }
 
+// Of a checkpoint whose deck says its model; what is wrong with the file the comparison will say.
+std::vector<NamedRows> key_rows_of(IoThread& io, const std::filesystem::path& file) try {
+  std::vector<NamedRows> rows;
+  const ModelDescription model = describe_model(find_weights(io, wait_by_sleeping(), file).model);
+  for (const IdleRows& idle : idle_rows(model)) rows.push_back({idle.parameter, idle.begin, idle.end, "key rows"});
+  return rows;
+} catch (const InputError&) {
+  return {};
+}
+
 int diff(IoThread& io, const CheckpointCommand& command) {
-  DiffOptions options{.leave_out = command.leave_out};
+  DiffOptions options{.leave_out = command.leave_out, .named_rows = key_rows_of(io, command.paths[0])};
   if (command.leave_key_rows) options.leave_out.push_back("*key rows");
   const Difference difference = diff_files(io, command.paths[0], command.paths[1], options);
   print(command.json ? json_text(json_of(difference))

@@ -107,7 +107,7 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
       ->expected(1)
       ->take_all();
   command->add_flag("--leave-key-rows", request->leave_key_rows,
-                    "diff: judge without the key rows of qkv.bias, whose gradient is mathematically zero");
+                    "diff: judge without the key rows of qkv.bias, whose gradient is mathematically zero (GPT-2)");
   command->add_flag("--all", request->all, "diff: list all datasets that differ, not the 20 that differ most");
   command->add_flag("--json", request->json, "the same facts as JSON");
   command->callback([=, &chosen] { chosen = [request] { return checkpoint_command(*request); }; });

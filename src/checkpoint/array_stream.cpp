@@ -72,7 +72,7 @@ class Stream {
   void give_up() {
     try {
       settle();
-    } catch (const std::exception&) {  // the first failure is told
+    } catch (const std::exception&) {  // the first failure is reported
     }
     forget();
     discard(temporary_);

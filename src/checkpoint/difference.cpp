@@ -18,8 +18,6 @@ namespace penstock {
 
 namespace {
 
-constexpr std::string_view key_bias = ".attention.qkv.bias", key_mark = " key rows";
-
 // What has been compared of one line so far.
 struct DistanceSums {
   bool equal_bits = true;
@@ -81,9 +79,11 @@ struct Side {
 
 class Comparison {
  public:
-  Comparison(const std::filesystem::path& a, const std::filesystem::path& b, Progress& progress)
+  Comparison(const std::filesystem::path& a, const std::filesystem::path& b, const std::vector<NamedRows>& named,
+             Progress& progress)
       : a_{ArrayReader(a, {checkpoint_format, capture_format})},
         b_{ArrayReader(b, {checkpoint_format, capture_format})},
+        named_(named),
         progress_(progress) {}
 
   Difference run() {
@@ -112,26 +112,33 @@ class Comparison {
     return {std::move(name), std::move(problem), false, infinite, infinite, false};
   }
 
+  // Of an array of one dimension; nullptr: none.
+  const NamedRows* named_rows_of(const ArrayInfo& array) const {
+    const auto found = std::find_if(named_.begin(), named_.end(), [&](const NamedRows& rows) {
+      return array.path.ends_with(rows.arrays) && array.shape.dimensions() == 1 && rows.end <= array.shape[0];
+    });
+    return found == named_.end() ? nullptr : &*found;
+  }
+
   void compare(const ArrayInfo& array) {
-    DistanceSums rest, keys;
-    const bool has_keys = array.path.ends_with(key_bias) && array.shape.dimensions() == 1 && array.shape[0] % 3 == 0;
-    const std::int64_t key_begin = has_keys ? array.shape[0] / 3 : 0, key_end = 2 * key_begin;
+    DistanceSums rest, of_rows;
+    const NamedRows* rows = named_rows_of(array);
     for (const Box& box : row_blocks(array)) {
       a_.load(array, box);
       b_.load(array, box);
       progress_.advance(2 * a_.block.size());
       const std::int64_t first = box.offset[0], last = first + box.elements();
-      if (!has_keys) {
+      if (!rows) {
         add(rest, array, 0, box.elements());
         continue;
       }
       const auto within = [&](std::int64_t index) { return std::clamp(index, first, last) - first; };
-      add(rest, array, 0, within(key_begin));
-      add(keys, array, within(key_begin), within(key_end));
-      add(rest, array, within(key_end), box.elements());
+      add(rest, array, 0, within(rows->begin));
+      add(of_rows, array, within(rows->begin), within(rows->end));
+      add(rest, array, within(rows->end), box.elements());
     }
     lines_.push_back(rest.line(array.path));
-    if (has_keys) lines_.push_back(keys.line(array.path + std::string(key_mark)));
+    if (rows) lines_.push_back(of_rows.line(array.path + " " + rows->name));
   }
 
   void add(DistanceSums& sums, const ArrayInfo& array, std::int64_t begin, std::int64_t end) const {
@@ -144,6 +151,7 @@ class Comparison {
   }
 
   Side a_, b_;
+  const std::vector<NamedRows>& named_;
   Progress& progress_;
   std::vector<DifferenceLine> lines_;
 };
@@ -176,7 +184,8 @@ Difference diff_files(IoThread& io, const std::filesystem::path& a, const std::f
                       const DiffOptions& options) {
   Difference difference = run_reading(
       io, a.string() + " and " + b.string(), wait_by_sleeping(),
-      [a, b](Progress& progress) { return Comparison(a, b, progress).run(); }, options.quiet_seconds);
+      [a, b, named = options.named_rows](Progress& progress) { return Comparison(a, b, named, progress).run(); },
+      options.quiet_seconds);
   leave_out(difference, options.leave_out);
   sum_up(difference);
   return difference;

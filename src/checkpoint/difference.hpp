@@ -12,9 +12,7 @@
 
 namespace penstock {
 
-/// One array of both files. The key rows of "...attention.qkv.bias" (the middle third; also of its moments) are a line
-/// of their own, "<array> key rows": their gradient is zero in exact arithmetic, so AdamW turns rounding into steps,
-/// and they differ between any two runs that do not agree bit for bit.
+/// One array of both files, or NamedRows of it.
 struct DifferenceLine {
   std::string name;
   std::string problem;  ///< "only in <file>", "[3, 4] and [3, 5]"; empty: both can be compared
@@ -39,9 +37,17 @@ struct Difference {
   double relative_norm = 0;                     ///< the largest of all counted lines
 };
 
+/// Rows of arrays that are a line of their own, "<array> <name>".
+struct NamedRows {
+  std::string arrays;  ///< that end with this: "blocks.0.attention.qkv.bias", and its moments
+  std::int64_t begin = 0, end = 0;
+  std::string name;
+};
+
 struct DiffOptions {
   /// Shell patterns of lines that are shown and not counted: {"*key rows"}, {"/optimizer/*"}.
   std::vector<std::string> leave_out = {};
+  std::vector<NamedRows> named_rows = {};
   double quiet_seconds = default_quiet_seconds;
 };
 

@@ -60,4 +60,8 @@ std::string memory_in_use_text();
 /// "CPU with vectors of 16 floats", or the card's name: for the introduction of a run.
 std::string device_text();
 
+/// What makes the last bits of results, besides the program, its libraries and the shapes: "vectors of 16 floats".
+/// Ranks of a run have to agree on it. Empty where nothing does.
+std::string arithmetic_text();
+
 }  // namespace penstock

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/description.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -38,9 +40,32 @@ std::vector<std::string> ModelDescription::branch_names() const {
   return names;
 }
 
+namespace {
+
+// Memory is planned by one kind, and serves all.
+void ensure_alike(const ModelDescription& model) {
+  const BlockDescription& first = model.kinds.front();
+  for (const BlockDescription& kind : model.kinds) {
+    ensure(kind.branches.size() == first.branches.size() && kind.branches.size() <= most_branches,
+           "kinds of blocks have as many branches, at most most_branches");
+    for (std::size_t b = 0; b < first.branches.size(); ++b) {
+      const BranchDescription &one = first.branches[b], &other = kind.branches[b];
+      ensure(one.in.outputs() == other.in.outputs() && one.core_channels() == other.core_channels() &&
+                 one.core.index() == other.core.index(),
+             "kinds of blocks have branches of the same extents");
+    }
+  }
+}
+
+}  // namespace
+
 ModelDescription describe_model(const ModelConfig& config) {
   for (const Family& family : families())
-    if (family.name == config.family) return family.describe(config);
+    if (family.name == config.family) {
+      ModelDescription model = family.describe(config);
+      ensure_alike(model);
+      return model;
+    }
   throw LogicError("no model family " + config.family);
 }
 
@@ -94,6 +119,19 @@ int copies_on_tensor_axis(const ModelDescription& model, int tensor) {
   for_each_section(model,
                    [&](const OutputSection& section) { copies = std::max(copies, tensor / section.parts(tensor)); });
   return copies;
+}
+
+std::vector<IdleRows> idle_rows(const ModelDescription& model) {
+  std::vector<IdleRows> idle;
+  for (int block = 0; block < static_cast<int>(model.layers()); ++block)
+    for (const BranchDescription& branch : model.block(block).branches) {
+      if (!branch.attention() || branch.attention()->rotation || !branch.in.bias) continue;
+      const InWeight& packed = branch.in.weights.front();  // q, then k, then v
+      const std::int64_t begin = packed.sections[0].extent();
+      idle.push_back({fmt::format("blocks.{}.{}.{}.bias", block, branch.name, packed.name), begin,
+                      begin + packed.sections[1].extent()});
+    }
+  return idle;
 }
 
 double matrix_elements(const ModelDescription& model) {

@@ -148,6 +148,15 @@ std::int64_t most_tensor_ranks(const ModelDescription& model);
 /// How many neighbouring tensor ranks hold copies of the same heads of k and v, where these are fewer than ranks.
 int copies_on_tensor_axis(const ModelDescription& model, int tensor);
 
+/// Rows of a bias whose gradient is zero in exact arithmetic: of keys, where nothing turns them. Softmax does not see
+/// what is added to all scores of a query. AdamW makes steps of the rounding, so they differ between runs that do not
+/// agree bit for bit.
+struct IdleRows {
+  std::string parameter;
+  std::int64_t begin = 0, end = 0;
+};
+std::vector<IdleRows> idle_rows(const ModelDescription& model);
+
 /// Elements of all matrices and tables.
 double matrix_elements(const ModelDescription& model);
 

@@ -61,6 +61,14 @@ void ModelConfig::describe(FieldTable& table) {
       .below(1);
 }
 
+ModelConfig ModelConfig::spelled_out() const {
+  ModelConfig model = *this;
+  model.kv_heads = heads_of_keys();
+  model.head_channels = channels_of_a_head();
+  model.hidden = hidden_channels();
+  return model;
+}
+
 ops::RotaryAngles ModelConfig::rotation() const {
   using ops::RotaryScaling;
   const RotaryScaling scaling = rope_scaling == "linear"   ? RotaryScaling::linear

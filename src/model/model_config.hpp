@@ -39,6 +39,8 @@ struct ModelConfig {
   std::int64_t channels_of_a_head() const { return head_channels > 0 ? head_channels : heads > 0 ? width / heads : 0; }
   std::int64_t hidden_channels() const { return hidden > 0 ? hidden : 4 * width; }
   ops::RotaryAngles rotation() const;
+  /// The same model, with what a 0 stands for in place of it.
+  ModelConfig spelled_out() const;
 
   void describe(FieldTable& table);
 };

@@ -69,6 +69,7 @@ struct LocalBox {
 };
 /// The boxes of the global array that tensor coordinate `coordinate` holds (one a section; none where all is padding).
 std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate);
+/// The boxes alone.
 std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate);
 
 /// Fills elements of `box` with the initial weights: pure in (seed, name, global element index).

@@ -11,10 +11,10 @@
 #include <thread>
 
 #include "base/clock.hpp"
+#include "base/file_descriptor.hpp"
 #include "base/log.hpp"
 #include "base/user_path.hpp"
 #include "checkpoint/durable_file.hpp"
-#include "data/file_descriptor.hpp"
 
 namespace penstock {
 

@@ -19,14 +19,6 @@ Deck model_alone(const Deck& deck) {
   return alone;
 }
 
-// With what 0 stands for spelled out.
-ModelConfig spelled_out(ModelConfig model) {
-  model.kv_heads = model.heads_of_keys();
-  model.head_channels = model.channels_of_a_head();
-  model.hidden = model.hidden_channels();
-  return model;
-}
-
 // The keys of a model and their values; stays where it is.
 struct ModelTable {
   ModelConfig model;
@@ -52,7 +44,7 @@ void refuse_another_model(const Deck& deck, const ModelConfig& weights, std::str
   ModelTable said{ModelConfig{}};
   Mistakes of_the_deck;
   said.table.read(deck, of_the_deck);
-  const ModelTable here(spelled_out(said.model)), there(spelled_out(weights));
+  const ModelTable here(said.model.spelled_out()), there(weights.spelled_out());
   Mistakes mistakes;
   for (std::size_t i = 0; i < here.table.fields().size(); ++i) {
     const Field &ours = here.table.fields()[i], &theirs = there.table.fields()[i];
@@ -73,10 +65,10 @@ void refuse_another_model(const Deck& deck, const ModelConfig& weights, std::str
 }  // namespace
 
 std::string model_section(const ModelConfig& model) {
-  ModelTable told(model);
+  ModelTable said(model);
   // The echo leaves out what is required and was not read: it is read back.
   std::string text = "[model]\n";
-  for (const Field& field : told.table.fields())
+  for (const Field& field : said.table.fields())
     if (has_key(model, field.key()) && !field.key().starts_with(own_of_decks))
       text += fmt::format("{} = {}\n", field.name(), toml_text(field.value()));
   return text;

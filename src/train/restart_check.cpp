@@ -42,6 +42,20 @@ constexpr std::array keys_of_data{
     KeyOfData{"batch.global", "steps are of another size from here on, with the next samples that were not drawn yet"},
 };
 
+// What a deck means by a key of [model]: a 0 stands for another number in some.
+std::optional<FieldValue> model_value(const Deck& deck, std::string_view key) {
+  ModelConfig model;
+  FieldTable table;
+  model.describe(table);
+  Mistakes of_other_sections;
+  table.read(deck, of_other_sections);
+  if (!table.given(key) || !table.usable({key})) return std::nullopt;
+  model = model.spelled_out();
+  for (const Field& field : table.fields())
+    if (field.key() == key) return field.value();
+  return std::nullopt;
+}
+
 // All that the learning rate of a step follows from.
 struct RatePlan {
   OptimizerConfig optimizer;
@@ -87,7 +101,7 @@ void RestartCheck::ensure_same_function() const {
   for (const Family& family : families())
     keys.insert(keys.end(), family.keys_of_function.begin(), family.keys_of_function.end());
   for (const std::string_view key : keys) {
-    const DeckValue *before = value_of(before_, key), *now = value_of(now_, key);
+    const std::optional<FieldValue> before = model_value(before_, key), now = model_value(now_, key);
     if (before && now && *before != *now)
       throw_input_error(
           "{}: holds another model: {} is {} in the file, {} in the deck; use the deck that this checkpoint was "

@@ -109,6 +109,19 @@ void take_device(World& world, const RunConfig& config) {
   });
 }
 
+// Copies of weights that two ranks update have to stay equal, bit for bit.
+void agree_on_arithmetic(World& world) {
+  const std::vector<std::string> all = world.gather(arithmetic_text());
+  world.together([&] {
+    for (std::size_t rank = 0; rank < all.size(); ++rank)
+      if (all[rank] != all.front())
+        throw_input_error(
+            "rank {} computes with {}, and rank 0 with {}, as their CPUs differ: the last bits of their results would, "
+            "too; set PENSTOCK_LANES=8 in the environment of all ranks",
+            rank, all[rank], all.front());
+  });
+}
+
 // What was proved is one table. Each rank makes it from the deck, and another program may make another.
 void agree_on_table(World& world, const ModelPlan& plan) {
   std::string mine = fmt::format("{:016x}, blocks", plan.schedule.hash());
@@ -168,6 +181,7 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
     setup.plan = make_plan(config);
   });
   take_device(world, config);
+  agree_on_arithmetic(world);
   setup.train_file = config.data.train;
   setup.validation_file = config.data.validation;
   setup.train_header = read_header(world, config.data.train, config);

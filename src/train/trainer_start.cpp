@@ -209,7 +209,8 @@ void Trainer::go_on_from(const std::filesystem::path& checkpoint, bool verified)
   const CheckpointInfo info =
       load_checkpoint(*world_, io_, checkpoint, setup_.plan.parameters, model_->parameters().layout(),
                       memory_of(model_->parameters()), {.verified = verified});
-  if (product_choices_.text.empty()) product_choices_.text = info.meta.products;  // for a later life that needs them
+  if (product_choices_.text.empty())
+    product_choices_.text = info.meta.products;  // for a later run attempt that needs them
   step_ = info.meta.step;
   samples_ = static_cast<std::uint64_t>(info.meta.samples);
   saver_->take_as_saved(step_);

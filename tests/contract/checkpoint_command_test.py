@@ -150,6 +150,18 @@ class CheckpointCommandTest(ContractTest):
         self.penstock("checkpoint", "diff", self.first, copy, expect=1)
         self.penstock("checkpoint", "diff", "--leave-key-rows", self.first, copy)
 
+    def test_diff_knows_no_key_rows_where_keys_turn(self):
+        """Rotary positions give the keys' bias a gradient; and k is not the middle third of q, k and v."""
+        model = {"model.family": "qwen2", "model.kv_heads": 2, "model.hidden": 48}
+        self.train(deck=self.deck, settings={**model, "run.stop": 1}, run="turning", expect=75)
+        first = checkpoint(self.folder / "turning", 1)
+        copy = Path(shutil.copy(first, self.folder / "turned.h5"))
+        with h5py.File(copy, "r+") as file:
+            file["parameters/blocks.0.attention.qkv.bias"][36] += 1
+        told = self.told("diff", "--leave-key-rows", first, copy, expect=1)
+        self.assertEqual([line["name"] for line in told["datasets"] if not line["equal"]],
+                         ["/parameters/blocks.0.attention.qkv.bias"])
+
     def test_diff_of_what_cannot_be_compared(self):
         self.train(deck=self.deck, settings={"run.stop": 2, "model.layers": 3}, run="other", expect=75)
         difference = self.told("diff", self.first, checkpoint(self.folder / "other", 2), expect=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from penstock import (ONE, PROGRAM, ContractTest, Mesh, checkpoint, curve, files_below, main, rows, token_header,
+from penstock import (MPIEXEC, ONE, PROGRAM, ContractTest, Mesh, checkpoint, curve, files_below, main, rows, token_header,
                       write_tokens)
 
 # Message to the end of the last rank. The issue asks for 5 s.
@@ -209,6 +209,19 @@ class DeckTest(Refusal):
         self.assertIn("waits for itself: a circle", result.err)
         self.refuse("none.csv", "does not exist", mesh=TWO,
                     settings={"schedule.file": str(self.folder / "none.csv")})
+
+    def test_ranks_with_other_vectors(self):
+        """As on nodes with unlike CPUs: the last bits would differ between copies of one weight."""
+        one = [str(word) for word in self.command(deck=self.deck, mesh=TWO)[3:]]
+        for lanes in ("8", "16"):
+            alone = self.finish(self.start(self.command(deck=self.deck, settings={"run.steps": 1}), {"PENSTOCK_LANES": lanes}))
+            if "PENSTOCK_LANES" in alone.err:
+                self.skipTest(f"no vectors of {lanes} floats in this build or on this CPU")
+        words = [MPIEXEC, "-n", "1", "-env", "PENSTOCK_LANES", "16", *one, ":", "-n", "1", "-env", "PENSTOCK_LANES", "8", *one]
+        result = self.finish(self.start(words))
+        self.assertEqual(result.code, 2, result.err)
+        self.assertIn("rank 1 computes with vectors of 8 floats, and rank 0 with vectors of 16 floats", result.err)
+        self.assertIn("set PENSTOCK_LANES=8", result.err)
 
     def test_batch_that_is_not_divisible(self):
         self.refuse("batch.global = 9 is not divisible by batch.micro * mesh.data = 2 * 1 = 2", "multiple of 2",

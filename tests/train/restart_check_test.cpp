@@ -50,6 +50,15 @@ TEST(RestartCheck, OtherHeadsAreAnotherModel) {
   }
 }
 
+TEST(RestartCheck, AZeroIsWhatItStandsFor) {
+  const std::string now = with(with(written, "gpt2", "llama"), "heads = 4", "heads = 4\nwidth = 32\nkv_heads = 0");
+  const auto ensure = [&](const std::string& before) {
+    RestartCheck("imported.h5", {before}, {now}).ensure_same_function();
+  };
+  EXPECT_NO_THROW(ensure(with(now, "kv_heads = 0", "kv_heads = 4")));
+  EXPECT_THROW(ensure(with(now, "kv_heads = 0", "kv_heads = 2")), InputError);
+}
+
 TEST(RestartCheck, EveryKeyOfTheDataIsTold) {
   std::string now = with(written, "seed = 3", "seed = 4");
   now = with(with(with(now, "one.tok", "two.tok"), "sequence = 16", "sequence = 8"), "global = 8", "global = 4");

@@ -29,6 +29,8 @@ MemoryBesidePlan memory_beside_plan() {
       .bytes = std::size_t{50} << 20, .what = "the program and its libraries", .host_copies = true, .shown_by = "ps"};
 }
 
+std::string arithmetic_text() { return fmt::format("vectors of {} floats", vector_lanes()); }
+
 std::string device_text() { return fmt::format("CPU with vectors of {} floats", vector_lanes()); }
 
 }  // namespace penstock

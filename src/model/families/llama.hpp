@@ -19,7 +19,7 @@ struct LlamaTraits {
 };
 ModelDescription describe_llama(const ModelConfig& config, const LlamaTraits& traits);
 
-/// The deck keys of all of them, and of what they compute beside shapes.
+/// The deck keys that all of them have; and those that change what is computed, but no shape.
 inline constexpr std::array<std::string_view, 11> llama_keys{
     "model.kv_heads",   "model.head_channels", "model.hidden",      "model.norm_epsilon",
     "model.rope_theta", "model.rope_scaling",  "model.rope_factor", "model.rope_low",

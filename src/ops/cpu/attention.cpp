@@ -26,10 +26,9 @@ float greatest_score(const float* scores, std::int64_t begin, std::int64_t reach
 
 /// p = exp(score - greatest) of one row from `begin` up to its reach, zero before and up to `held`; returns the sum.
 /// With dropout p is multiplied after.
-template <typename Units, bool dropout>
-float exponentials(const float* scores, typename Units::Unit* p, std::int64_t begin, std::int64_t reach,
-                   std::int64_t held, float log2_scale, float greatest, const std::uint16_t* bits,
-                   const Dropout& options) {
+template <bool dropout>
+float exponentials(const float* scores, float* p, std::int64_t begin, std::int64_t reach, std::int64_t held,
+                   float log2_scale, float greatest, const std::uint16_t* bits, const Dropout& options) {
   const Floats offset = splat(-greatest * log2_scale);
   const std::uint32_t threshold = options.threshold();
   const float scale = options.scale();
@@ -38,7 +37,7 @@ float exponentials(const float* scores, typename Units::Unit* p, std::int64_t be
   const auto one = [&](Floats value) __attribute__((always_inline)) {
     sum += value;
     if constexpr (dropout) value *= dropout_factors(bits + c, threshold, scale);
-    Units::store_row(p + c / Units::depth, value);
+    store(p + c, value, All{});
   };
   for (; c < std::min(begin, held); c += lanes) {
     const Ints key = lane_numbers(static_cast<std::int32_t>(c));
@@ -55,9 +54,9 @@ float exponentials(const float* scores, typename Units::Unit* p, std::int64_t be
 }
 
 /// Scores of one block of keys to p, with greatest, sum and out brought up to date.
-template <typename Units, bool dropout, typename T>
-void softmax_block(const Head<T>& head, const HeadExtents<Units>& extents, const ForwardScratch<Units>& scratch,
-                   std::int64_t rows, const CausalReach& reach) {
+template <bool dropout, typename T>
+void softmax_block(const Head<T>& head, const HeadExtents& extents, const ForwardScratch& scratch, std::int64_t rows,
+                   const CausalReach& reach) {
   for (std::int64_t row = 0; row < rows; ++row) {
     const float before = scratch.greatest[row];
     const float now =
@@ -71,19 +70,19 @@ void softmax_block(const Head<T>& head, const HeadExtents<Units>& extents, const
   alignas(64) std::uint16_t bits[neighbours_at_once];
   for (std::int64_t row = 0; row < rows; ++row) {
     if constexpr (dropout) head.dropout.bits(reach.first_query + row, reach.first_key, bits);
-    const float sum = exponentials<Units, dropout>(
-        scratch.scores + row * key_block, scratch.p + row * key_block / Units::depth, reach.begin(row),
-        reach.reach(row), reach.held(row), head.log2_scale, scratch.greatest[row], bits, *head.dropout.dropout);
+    const float sum = exponentials<dropout>(scratch.scores + row * key_block, scratch.p + row * key_block,
+                                            reach.begin(row), reach.reach(row), reach.held(row), head.log2_scale,
+                                            scratch.greatest[row], bits, *head.dropout.dropout);
     scratch.sum[row] = scratch.sum[row] * scratch.rescale[row] + sum;
     if (reach.first_block) continue;
     float* out = scratch.out + row * extents.width;
-    for (std::int64_t c = 0; c < extents.columns; c += lanes)
+    for (std::int64_t c = 0; c < extents.width; c += lanes)
       store(out + c, load(out + c, All{}) * scratch.rescale[row], All{});
   }
 }
 
-template <typename Units, typename T>
-void finish_queries(const Head<T>& head, const HeadExtents<Units>& extents, const ForwardScratch<Units>& scratch,
+template <typename T>
+void finish_queries(const Head<T>& head, const HeadExtents& extents, const ForwardScratch& scratch,
                     std::int64_t first_query, std::int64_t rows) {
   for (std::int64_t row = 0; row < rows; ++row) {
     const float factor = 1.0F / scratch.sum[row];
@@ -98,18 +97,17 @@ void finish_queries(const Head<T>& head, const HeadExtents<Units>& extents, cons
 }
 
 /// Every `stride`-th block of queries of one head, from block `first` on.
-template <typename Units, bool dropout, typename T>
+template <bool dropout, typename T>
 void attend(const Head<T>& head, std::byte* memory, std::int64_t first, std::int64_t stride) {
-  const HeadExtents<Units> extents(*head.shape);
+  const HeadExtents extents(*head.shape);
   Carver carver(memory);
-  const ForwardScratch<Units> scratch(carver, extents);
+  const ForwardScratch scratch(carver, extents);
   const std::int64_t sequence = head.shape->sequence;
   const std::int64_t channels = head.shape->channels;
 
   pack_rows(head.k, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
-  pack_columns(scratch.rows, extents.sequence, extents.units, scratch.k_columns);
+  pack_columns(scratch.rows, extents.sequence, extents.width, scratch.k_columns);
   pack_rows(head.v, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
-  const auto* v_units = pack_steps(scratch.rows, extents.sequence, extents.width, scratch.v_units);
 
   for (std::int64_t block = first; block * query_block < sequence; block += stride) {
     const std::int64_t first_query = block * query_block;
@@ -121,8 +119,8 @@ void attend(const Head<T>& head, std::byte* memory, std::int64_t first, std::int
     std::fill_n(scratch.sum, query_block, 0.0F);
     for_key_blocks(*head.shape, first_query, rows, [&](const CausalReach& reach) {
       multiply_by_columns(extents, scratch.q, padded_rows, scratch.k_columns, reach, scratch.scores);
-      softmax_block<Units, dropout>(head, extents, scratch, padded_rows, reach);
-      multiply_rows(extents, scratch.p, padded_rows, v_units, reach, scratch.out);
+      softmax_block<dropout>(head, extents, scratch, padded_rows, reach);
+      multiply_rows(extents, scratch.p, padded_rows, scratch.rows, reach, scratch.out);
     });
     finish_queries(head, extents, scratch, first_query, rows);
   }
@@ -136,30 +134,25 @@ void attention(Queue& queue, const Attention& arguments) {
   const std::int64_t blocks = pieces_of(shape.sequence, query_block);
   const std::int64_t parts = std::min(blocks, pieces_of(queue.threads(), std::max<std::int64_t>(heads, 1)));
   with_type(arguments.qkv.type(), [&]<typename T>(T) {
-    using Units = UnitsOf<T>;
-    const std::int64_t bytes = scratch_bytes<ForwardScratch, Units>(shape);
+    const std::int64_t bytes = scratch_bytes<ForwardScratch>(shape);
     std::byte* memory = queue.workspace(static_cast<std::size_t>(bytes * queue.threads()));
     for_pieces(queue, heads * parts, 1, [&](std::int64_t work, Piece) {
       const std::int64_t number = work / parts;
       const Head<T> head(arguments, number / shape.heads, number % shape.heads);
       std::byte* own = memory + omp_get_thread_num() * bytes;
       if (arguments.dropout.active())
-        attend<Units, true>(head, own, work % parts, parts);
+        attend<true>(head, own, work % parts, parts);
       else
-        attend<Units, false>(head, own, work % parts, parts);
+        attend<false>(head, own, work % parts, parts);
     });
   });
 }
 
 void prepare_attention(Queue&, const AttentionShape&, DType, const Dropout&) {}
 
-std::size_t attention_workspace(const AttentionShape& shape, DType type, int threads) {
-  return with_type(type, [&]<typename T>(T) {
-    using Units = UnitsOf<T>;
-    const std::int64_t bytes =
-        std::max(scratch_bytes<ForwardScratch, Units>(shape), scratch_bytes<BackwardScratch, Units>(shape));
-    return static_cast<std::size_t>(bytes) * static_cast<std::size_t>(threads);
-  });
+std::size_t attention_workspace(const AttentionShape& shape, DType, int threads) {
+  const std::int64_t bytes = std::max(scratch_bytes<ForwardScratch>(shape), scratch_bytes<BackwardScratch>(shape));
+  return static_cast<std::size_t>(bytes) * static_cast<std::size_t>(threads);
 }
 
 }  // namespace penstock::ops::PENSTOCK_WIDTH

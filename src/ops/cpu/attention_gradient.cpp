@@ -74,9 +74,9 @@ PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2
   return gradient;
 }
 
-/// Scores and gradients of p of one block to p and ds in the units of the products.
-template <typename Units, bool dropout, typename T>
-void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& scratch, std::int64_t rows,
+/// Scores and gradients of p of one block to p and ds, in their places.
+template <bool dropout, typename T>
+void softmax_gradient_block(const Head<T>& head, const BackwardScratch& scratch, std::int64_t rows,
                             const CausalReach& reach) {
   alignas(64) std::uint16_t bits[2][neighbours_at_once];
   const std::uint32_t threshold = head.dropout.dropout->threshold();
@@ -104,18 +104,17 @@ void softmax_gradient_block(const Head<T>& head, const BackwardScratch<Units>& s
           gradients[r] = score_gradient(score, dp, head.log2_scale, log2_sum, delta, key, seen);
       }
       for (std::int64_t r = 0; r < 2; ++r) {
-        store(scratch.p_columns + (row + r) * key_block + c, gradients[r].p, All{});
-        store(scratch.ds_columns + (row + r) * key_block + c, gradients[r].ds, All{});
+        store(scratch.scores + (row + r) * key_block + c, gradients[r].p, All{});
+        store(scratch.dp + (row + r) * key_block + c, gradients[r].ds, All{});
       }
     }
   }
 }
 
 /// Packs one block of queries: q, dout, log-sum-exp and delta.
-template <typename Units, typename T>
-void pack_queries(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents<Units>& extents,
-                  const BackwardScratch<Units>& scratch, std::int64_t first, std::int64_t rows,
-                  std::int64_t padded_rows) {
+template <typename T>
+void pack_queries(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents& extents,
+                  const BackwardScratch& scratch, std::int64_t first, std::int64_t rows, std::int64_t padded_rows) {
   const std::int64_t channels = head.shape->channels;
   const T* dout = gradient.dout + first * head.out_stride;
   pack_rows(head.q + first * head.qkv_stride, head.qkv_stride, rows, channels, scratch.q, extents.width, padded_rows);
@@ -130,9 +129,9 @@ void pack_queries(const Head<T>& head, const HeadGradient<T>& gradient, const He
 }
 
 /// dq of one head, and its share of dk and dv, which is added to the sums in `scratch`.
-template <typename Units, bool dropout, typename T>
-void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents<Units>& extents,
-                     const BackwardScratch<Units>& scratch, const typename Units::Unit* k_units) {
+template <bool dropout, typename T>
+void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, const HeadExtents& extents,
+                     const BackwardScratch& scratch) {
   const std::int64_t sequence = head.shape->sequence;
   const std::int64_t channels = head.shape->channels;
   const float score_scale = head.log2_scale * std::numbers::ln2_v<float>;
@@ -140,15 +139,13 @@ void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, const
     const std::int64_t rows = std::min(query_block, sequence - first_query);
     const std::int64_t padded_rows = rounded_up(rows, tile_rows);
     pack_queries(head, gradient, extents, scratch, first_query, rows, padded_rows);
-    const auto* q_units = pack_steps(scratch.q, padded_rows, extents.width, scratch.q_units);
-    const auto* dout_units = pack_steps(scratch.dout, padded_rows, extents.width, scratch.dout_units);
     for_key_blocks(*head.shape, first_query, rows, [&](const CausalReach& reach) {
       multiply_by_columns(extents, scratch.q, padded_rows, scratch.k_columns, reach, scratch.scores);
       multiply_by_columns(extents, scratch.dout, padded_rows, scratch.v_columns, reach, scratch.dp);
-      softmax_gradient_block<Units, dropout>(head, scratch, padded_rows, reach);
-      multiply_columns(extents, scratch.p_columns, padded_rows, dout_units, reach, scratch.dv);
-      multiply_columns(extents, scratch.ds_columns, padded_rows, q_units, reach, scratch.dk);
-      multiply_rows(extents, scratch.ds_rows, padded_rows, k_units, reach, scratch.dq);
+      softmax_gradient_block<dropout>(head, scratch, padded_rows, reach);
+      multiply_columns(extents, scratch.scores, padded_rows, scratch.dout, reach, scratch.dv);
+      multiply_columns(extents, scratch.dp, padded_rows, scratch.q, reach, scratch.dk);
+      multiply_rows(extents, scratch.dp, padded_rows, scratch.rows, reach, scratch.dq);
     });
     store_rows(scratch.dq, extents.width, rows, channels, score_scale, gradient.dq + first_query * head.qkv_stride,
                head.qkv_stride);
@@ -156,13 +153,13 @@ void attend_backward(const Head<T>& head, const HeadGradient<T>& gradient, const
 }
 
 /// The heads of q that share one of k and v, one after the other.
-template <typename Units, bool dropout, typename T>
+template <bool dropout, typename T>
 void attend_backward_to_keys(const AttentionGradient& arguments, std::int64_t sample, std::int64_t key_head,
                              std::byte* memory) {
   const AttentionShape& shape = arguments.shape;
-  const HeadExtents<Units> extents(shape);
+  const HeadExtents extents(shape);
   Carver carver(memory);
-  const BackwardScratch<Units> scratch(carver, extents);
+  const BackwardScratch scratch(carver, extents);
   const std::int64_t sequence = shape.sequence;
   const std::int64_t channels = shape.channels;
   const std::int64_t sharing = shape.heads_of_a_key();
@@ -170,16 +167,15 @@ void attend_backward_to_keys(const AttentionGradient& arguments, std::int64_t sa
   const HeadGradient<T> gradient(arguments, head);
 
   pack_rows(head.v, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
-  pack_columns(scratch.rows, extents.sequence, extents.units, scratch.v_columns);
+  pack_columns(scratch.rows, extents.sequence, extents.width, scratch.v_columns);
   pack_rows(head.k, head.qkv_stride, sequence, channels, scratch.rows, extents.width, extents.sequence);
-  pack_columns(scratch.rows, extents.sequence, extents.units, scratch.k_columns);
-  const auto* k_units = pack_steps(scratch.rows, extents.sequence, extents.width, scratch.k_units);
+  pack_columns(scratch.rows, extents.sequence, extents.width, scratch.k_columns);
   std::fill_n(scratch.dk, extents.sequence * extents.width, 0.0F);
   std::fill_n(scratch.dv, extents.sequence * extents.width, 0.0F);
 
   for (std::int64_t shared = 0; shared < sharing; ++shared) {
     const Head<T> own(arguments, sample, key_head * sharing + shared);
-    attend_backward<Units, dropout>(own, HeadGradient<T>(arguments, own), extents, scratch, k_units);
+    attend_backward<dropout>(own, HeadGradient<T>(arguments, own), extents, scratch);
   }
   const float score_scale = head.log2_scale * std::numbers::ln2_v<float>;
   store_rows(scratch.dk, extents.width, sequence, channels, score_scale, gradient.dk, head.qkv_stride);
@@ -191,16 +187,15 @@ void attend_backward_to_keys(const AttentionGradient& arguments, std::int64_t sa
 void attention_gradient(Queue& queue, const AttentionGradient& arguments) {
   const AttentionShape& shape = arguments.shape;
   with_type(arguments.qkv.type(), [&]<typename T>(T) {
-    using Units = UnitsOf<T>;
-    const std::int64_t bytes = scratch_bytes<BackwardScratch, Units>(shape);
+    const std::int64_t bytes = scratch_bytes<BackwardScratch>(shape);
     std::byte* memory = queue.workspace(static_cast<std::size_t>(bytes * queue.threads()));
     const std::int64_t key_heads = shape.key_heads();
     for_pieces(queue, shape.samples * key_heads, 1, [&](std::int64_t number, Piece) {
       std::byte* own = memory + omp_get_thread_num() * bytes;
       if (arguments.dropout.active())
-        attend_backward_to_keys<Units, true, T>(arguments, number / key_heads, number % key_heads, own);
+        attend_backward_to_keys<true, T>(arguments, number / key_heads, number % key_heads, own);
       else
-        attend_backward_to_keys<Units, false, T>(arguments, number / key_heads, number % key_heads, own);
+        attend_backward_to_keys<false, T>(arguments, number / key_heads, number % key_heads, own);
     });
   });
 }

@@ -43,51 +43,43 @@ struct Head {
   }
 };
 
-template <typename Units>
-const typename Units::Unit* as_units(const typename Units::Element* elements) {
-  return reinterpret_cast<const typename Units::Unit*>(elements);
-}
-
 /// scores = q k^T for the keys within reach; also dout v^T.
-template <typename Units>
-void multiply_by_columns(const HeadExtents<Units>& extents, const typename Units::Element* queries, std::int64_t rows,
-                         const typename Units::Unit* columns, const CausalReach& reach, float* scores) {
-  const typename Units::Unit* panel = columns + reach.first_key * extents.units;
-  multiply<Units>(
-      {as_units<Units>(queries), extents.units, 1}, {panel, panel_columns}, extents.units * panel_columns,
-      {scores, key_block}, rows, reach.columns, false,
+inline void multiply_by_columns(const HeadExtents& extents, const float* queries, std::int64_t rows,
+                                const float* columns, const CausalReach& reach, float* scores) {
+  const float* panel = columns + reach.first_key * extents.width;
+  multiply(
+      {queries, extents.width, 1}, {panel, panel_columns}, extents.width * panel_columns, {scores, key_block}, rows,
+      reach.columns, false,
       [&](std::int64_t) {
-        return Steps{0, extents.steps};
+        return Steps{0, extents.channels};
       },
       [&](std::int64_t row) { return reach.held(row); });
 }
 
 /// result (+)= p v for the keys within reach, p in rows; also ds k.
-template <typename Units>
-void multiply_rows(const HeadExtents<Units>& extents, const typename Units::Unit* p, std::int64_t rows,
-                   const typename Units::Unit* values, const CausalReach& reach, float* result) {
-  const typename Units::Unit* first = values + reach.first_key / Units::depth * extents.width;
-  multiply<Units>(
-      {p, key_block / Units::depth, 1}, {first, extents.width}, panel_columns, {result, extents.width}, rows,
-      extents.columns, !reach.first_block,
+inline void multiply_rows(const HeadExtents& extents, const float* p, std::int64_t rows, const float* values,
+                          const CausalReach& reach, float* result) {
+  const float* first = values + reach.first_key * extents.width;
+  multiply(
+      {p, key_block, 1}, {first, extents.width}, panel_columns, {result, extents.width}, rows, extents.width,
+      !reach.first_block,
       [&](std::int64_t row) {
-        return Steps{reach.begin(row) / Units::depth, pieces_of(reach.reach(row + tile_rows - 1), Units::depth)};
+        return Steps{reach.begin(row), reach.reach(row + tile_rows - 1)};
       },
-      [&](std::int64_t) { return extents.columns; });
+      [&](std::int64_t) { return extents.width; });
 }
 
 /// result += p^T dout for the keys of the block, p in columns; also ds^T q.
-template <typename Units>
-void multiply_columns(const HeadExtents<Units>& extents, const typename Units::Unit* p, std::int64_t rows,
-                      const typename Units::Unit* values, const CausalReach& reach, float* result) {
-  multiply<Units>(
+inline void multiply_columns(const HeadExtents& extents, const float* p, std::int64_t rows, const float* values,
+                             const CausalReach& reach, float* result) {
+  multiply(
       {p, 1, key_block}, {values, extents.width}, panel_columns,
-      {result + reach.first_key * extents.width, extents.width}, reach.columns, extents.columns, true,
+      {result + reach.first_key * extents.width, extents.width}, reach.columns, extents.width, true,
       [&](std::int64_t key) {
         const std::int64_t first_seen = std::max<std::int64_t>(0, reach.first_key + key - reach.first_query);
-        return Steps{first_seen / Units::depth, rows / Units::depth};
+        return Steps{first_seen, rows};
       },
-      [&](std::int64_t) { return extents.columns; });
+      [&](std::int64_t) { return extents.width; });
 }
 
 }  // namespace penstock::ops::PENSTOCK_WIDTH

@@ -34,113 +34,75 @@ class Carver {
   std::size_t taken_ = 0;
 };
 
-/// Padded extents of a head, in elements and in units of the products.
-template <typename Units>
+/// Padded extents of a head.
 struct HeadExtents {
   std::int64_t sequence;  ///< T, up to a multiple of 64
-  std::int64_t width;     ///< D, up to a multiple of the lanes, in units
-  std::int64_t units;     ///< units in `width` elements
-  std::int64_t steps;     ///< units that hold the D channels
-  std::int64_t columns;   ///< D, up to a multiple of the lanes
+  std::int64_t channels;  ///< D
+  std::int64_t width;     ///< D, up to a multiple of the lanes
 
   explicit HeadExtents(const AttentionShape& shape)
       : sequence(rounded_up(shape.sequence, panel_columns)),
-        width(rounded_up(shape.channels, lanes * Units::depth)),
-        units(width / Units::depth),
-        steps(pieces_of(shape.channels, Units::depth)),
-        columns(rounded_up(shape.channels, lanes)) {}
+        channels(shape.channels),
+        width(rounded_up(shape.channels, lanes)) {}
 };
 
-/// Unit buffers that only the pairs of bfloat16 need: float units are used where their numbers stand.
-template <typename Units>
-typename Units::Unit* take_units(Carver& carver, std::int64_t elements) {
-  return Units::depth == 1 ? nullptr : carver.take<typename Units::Unit>(elements / Units::depth);
-}
-
-template <typename Units>
 struct ForwardScratch {
-  using Element = typename Units::Element;
-  using Unit = typename Units::Unit;
+  float* rows;       ///< [sequence, width] k, then v, as packed rows
+  float* k_columns;  ///< k^T in panels of 64 keys
+  float* q;          ///< [query_block, width]
+  float* scores;     ///< [query_block, key_block]
+  float* p;          ///< [query_block, key_block] exp(score - greatest), times dropout
+  float* out;        ///< [query_block, width]
+  float* greatest;   ///< [query_block] of the scores so far
+  float* rescale;    ///< [query_block]
+  float* sum;        ///< [query_block] of exp(score - greatest)
 
-  Element* rows;    ///< [sequence, width] k, then v, as packed rows
-  Unit* k_columns;  ///< k^T in panels of 64 keys
-  Unit* v_units;    ///< [sequence / depth, width]
-  Element* q;       ///< [query_block, width]
-  float* scores;    ///< [query_block, key_block]
-  Unit* p;          ///< [query_block, key_block / depth] exp(score - greatest), times dropout
-  float* out;       ///< [query_block, width]
-  float* greatest;  ///< [query_block] of the scores so far
-  float* rescale;   ///< [query_block]
-  float* sum;       ///< [query_block] of exp(score - greatest)
-
-  ForwardScratch(Carver& carver, const HeadExtents<Units>& extents)
-      : rows(carver.take<Element>(extents.sequence * extents.width)),
-        k_columns(carver.take<Unit>(extents.sequence * extents.units)),
-        v_units(take_units<Units>(carver, extents.sequence * extents.width)),
-        q(carver.take<Element>(query_block * extents.width)),
+  ForwardScratch(Carver& carver, const HeadExtents& extents)
+      : rows(carver.take<float>(extents.sequence * extents.width)),
+        k_columns(carver.take<float>(extents.sequence * extents.width)),
+        q(carver.take<float>(query_block * extents.width)),
         scores(carver.take<float>(query_block * key_block)),
-        p(carver.take<Unit>(query_block * key_block / Units::depth)),
+        p(carver.take<float>(query_block * key_block)),
         out(carver.take<float>(query_block * extents.width)),
         greatest(carver.take<float>(query_block)),
         rescale(carver.take<float>(query_block)),
         sum(carver.take<float>(query_block)) {}
 };
 
-template <typename Units>
 struct BackwardScratch {
-  using Element = typename Units::Element;
-  using Unit = typename Units::Unit;
-
-  Element* rows;     ///< [sequence, width] v, then k, as packed rows
-  Unit* v_columns;   ///< v^T in panels of 64 keys
-  Unit* k_columns;   ///< k^T in panels of 64 keys
-  Unit* k_units;     ///< [sequence / depth, width]
-  Element* q;        ///< [query_block, width]
-  Element* dout;     ///< [query_block, width]
-  Unit* q_units;     ///< [query_block / depth, width]
-  Unit* dout_units;  ///< [query_block / depth, width]
-  float* scores;     ///< [query_block, key_block]; float units: p stands in their place
-  float* dp;         ///< [query_block, key_block] gradient of p; float units: ds stands in its place
-  Unit* p_columns;   ///< [query_block / depth, key_block] p times dropout, units along the queries
-  Unit* ds_columns;  ///< [query_block / depth, key_block] gradient of the scores, units along the queries
-  Unit* ds_rows;     ///< [query_block, key_block / depth] the same, units along the keys
+  float* rows;       ///< [sequence, width] v, then k, as packed rows
+  float* v_columns;  ///< v^T in panels of 64 keys
+  float* k_columns;  ///< k^T in panels of 64 keys
+  float* q;          ///< [query_block, width]
+  float* dout;       ///< [query_block, width]
+  float* scores;     ///< [query_block, key_block], then p times dropout
+  float* dp;         ///< [query_block, key_block] gradient of p, then that of the scores
   float* dq;         ///< [query_block, width]
   float* dk;         ///< [sequence, width]
   float* dv;         ///< [sequence, width]
   float* log2_sum;   ///< [query_block] log-sum-exp to base 2
   float* delta;      ///< [query_block] sum of dout * out
 
-  BackwardScratch(Carver& carver, const HeadExtents<Units>& extents)
-      : rows(carver.take<Element>(extents.sequence * extents.width)),
-        v_columns(carver.take<Unit>(extents.sequence * extents.units)),
-        k_columns(carver.take<Unit>(extents.sequence * extents.units)),
-        k_units(take_units<Units>(carver, extents.sequence * extents.width)),
-        q(carver.take<Element>(query_block * extents.width)),
-        dout(carver.take<Element>(query_block * extents.width)),
-        q_units(take_units<Units>(carver, query_block * extents.width)),
-        dout_units(take_units<Units>(carver, query_block * extents.width)),
+  BackwardScratch(Carver& carver, const HeadExtents& extents)
+      : rows(carver.take<float>(extents.sequence * extents.width)),
+        v_columns(carver.take<float>(extents.sequence * extents.width)),
+        k_columns(carver.take<float>(extents.sequence * extents.width)),
+        q(carver.take<float>(query_block * extents.width)),
+        dout(carver.take<float>(query_block * extents.width)),
         scores(carver.take<float>(query_block * key_block)),
         dp(carver.take<float>(query_block * key_block)),
-        p_columns(take_units<Units>(carver, query_block * key_block)),
-        ds_columns(take_units<Units>(carver, query_block * key_block)),
-        ds_rows(take_units<Units>(carver, query_block * key_block)),
         dq(carver.take<float>(query_block * extents.width)),
         dk(carver.take<float>(extents.sequence * extents.width)),
         dv(carver.take<float>(extents.sequence * extents.width)),
         log2_sum(carver.take<float>(query_block)),
-        delta(carver.take<float>(query_block)) {
-    if constexpr (Units::depth == 1) {
-      p_columns = scores;
-      ds_columns = ds_rows = dp;
-    }
-  }
+        delta(carver.take<float>(query_block)) {}
 };
 
 /// Bytes that one thread's scratch takes.
-template <template <typename> typename Scratch, typename Units>
+template <typename Scratch>
 std::int64_t scratch_bytes(const AttentionShape& shape) {
   Carver carver(nullptr);
-  Scratch<Units>(carver, HeadExtents<Units>(shape));
+  Scratch(carver, HeadExtents(shape));
   return rounded_up(static_cast<std::int64_t>(carver.taken()), 4096);
 }
 

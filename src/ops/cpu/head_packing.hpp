@@ -19,27 +19,26 @@ PENSTOCK_INLINE void ask_for_row(const T* row, std::int64_t row_stride, std::int
     __builtin_prefetch(row + rows_ahead * row_stride + c, written);
 }
 
-/// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` elements; what is behind the
+/// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` floats; what is after the
 /// channels, and rows up to `padded_rows`, become zero.
-template <typename Element, typename T>
-void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::int64_t channels, Element* to,
+template <typename T>
+void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::int64_t channels, float* to,
                std::int64_t width, std::int64_t padded_rows) {
   for (std::int64_t row = 0; row < rows; ++row, from += row_stride, to += width) {
     ask_for_row(from, row_stride, channels);
-    if constexpr (std::is_same_v<Element, T>)
+    if constexpr (std::is_same_v<float, T>)
       std::memcpy(to, from, static_cast<std::size_t>(channels) * sizeof(T));
     else
       for_vectors(channels, [&](std::int64_t c, auto part) { store(to + c, load(from + c, part), part); });
-    std::memset(to + channels, 0, static_cast<std::size_t>(width - channels) * sizeof(Element));
+    std::memset(to + channels, 0, static_cast<std::size_t>(width - channels) * sizeof(float));
   }
-  std::memset(to, 0, static_cast<std::size_t>((padded_rows - rows) * width) * sizeof(Element));
+  std::memset(to, 0, static_cast<std::size_t>((padded_rows - rows) * width) * sizeof(float));
 }
 
-/// Transposes lanes x lanes words, rows `from_stride` and `to_stride` words apart.
-inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, std::uint32_t* to,
-                           std::int64_t to_stride) {
-  Words rows[lanes];
-  for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], from + r * from_stride, sizeof(Words));
+/// Transposes lanes x lanes numbers, rows `from_stride` and `to_stride` numbers apart.
+inline void transpose_tile(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride) {
+  Floats rows[lanes];
+  for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], from + r * from_stride, sizeof(Floats));
   // Row i is exchanged with row i + half, lane by lane: the lanes whose number has the bit `half` come from the other
   // row.
   const auto exchange = [&]<int half>(std::integral_constant<int, half>) __attribute__((always_inline)) {
@@ -49,8 +48,8 @@ inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, 
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
       if (i & half) continue;
-      const Words upper = rows[i];
-      const Words lower = rows[i + half];
+      const Floats upper = rows[i];
+      const Floats lower = rows[i + half];
       rows[i] = __builtin_shuffle(upper, lower, low);
       rows[i + half] = __builtin_shuffle(upper, lower, high);
     }
@@ -59,22 +58,17 @@ inline void transpose_tile(const std::uint32_t* from, std::int64_t from_stride, 
   exchange(std::integral_constant<int, 4>{});
   exchange(std::integral_constant<int, 2>{});
   exchange(std::integral_constant<int, 1>{});
-  for (int r = 0; r < lanes; ++r) std::memcpy(to + r * to_stride, &rows[r], sizeof(Words));
+  for (int r = 0; r < lanes; ++r) std::memcpy(to + r * to_stride, &rows[r], sizeof(Floats));
 }
 
-/// From packed rows (`units` words each) of a multiple of 64 rows to panels of 64 rows: unit u of row r lies at
-/// (r / 64) * units * 64 + u * 64 + r % 64.
-inline void pack_columns(const void* rows, std::int64_t row_count, std::int64_t units, void* panels) {
-  const auto* from = static_cast<const std::uint32_t*>(rows);
-  auto* to = static_cast<std::uint32_t*>(panels);
+/// From packed rows of `width` numbers, a multiple of 64 rows, to panels of 64 rows: number c of row r lies at
+/// (r / 64) * width * 64 + c * 64 + r % 64.
+inline void pack_columns(const float* rows, std::int64_t row_count, std::int64_t width, float* panels) {
   for (std::int64_t row = 0; row < row_count; row += lanes)
-    for (std::int64_t unit = 0; unit < units; unit += lanes)
-      transpose_tile(from + row * units + unit, units,
-                     to + row / panel_columns * units * panel_columns + unit * panel_columns + row % panel_columns,
+    for (std::int64_t c = 0; c < width; c += lanes)
+      transpose_tile(rows + row * width + c, width,
+                     panels + row / panel_columns * width * panel_columns + c * panel_columns + row % panel_columns,
                      panel_columns);
 }
-
-/// Units along the rows' numbers: element (row, c) of packed rows goes to unit row, column c. The packed rows are that.
-inline const float* pack_steps(const float* rows, std::int64_t, std::int64_t, float*) { return rows; }
 
 }  // namespace penstock::ops::PENSTOCK_WIDTH

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Small products of one thread: c (+)= a b, tile by tile in registers. Numbers enter as units, which are floats: a unit
-// of `a` meets a vector of units of `b` in one instruction.
+// Small products of one thread: c (+)= a b, tile by tile in registers: a number of `a` meets a vector of `b` in one
+// instruction. Tensors of bfloat16 are multiplied as float32, too. (Pairs of bfloat16, for the instruction that
+// multiplies them, were tried: on a Xeon with AMX, where it does no more a cycle than two of float32's, attention
+// took 1.3 to 1.4 times as long, for pairs have to be made.)
 
 #include <algorithm>
 #include <cstdint>
@@ -11,36 +13,15 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-/// Units that are float32 numbers.
-struct FloatUnits {
-  using Element = float;
-  using Unit = float;
-  static constexpr std::int64_t depth = 1;  ///< elements of the summed dimension in a unit
-
-  using Vector = Floats;  ///< of units
-
-  PENSTOCK_INLINE static Vector spread(Unit a) { return splat(a); }
-  PENSTOCK_INLINE static Floats add_product(Floats sum, Vector a, Vector b) { return sum + a * b; }
-  PENSTOCK_INLINE static void store_row(Unit* to, Floats values) { store(to, values, All{}); }
-};
-
-/// The units in which tensors of type T are multiplied. (Pairs of bfloat16, for the instruction that multiplies them,
-/// were tried: on a Xeon with AMX, where it does no more a cycle than two of float32's, attention took 1.3 to 1.4
-/// times as long, for pairs have to be made.)
-template <typename T>
-using UnitsOf = FloatUnits;
-
-/// Where units lie: unit (row, step) of a left-hand side at row * row_stride + step * step_stride.
-template <typename Unit>
+/// Where numbers lie: number (row, step) of a left-hand side at row * row_stride + step * step_stride.
 struct LeftSide {
-  const Unit* units;
+  const float* values;
   std::int64_t row_stride;
   std::int64_t step_stride;
 };
-/// Unit (step, column) of a right-hand side at step * stride + column.
-template <typename Unit>
+/// Number (step, column) of a right-hand side at step * stride + column.
 struct RightSide {
-  const Unit* units;
+  const float* values;
   std::int64_t stride;
 };
 /// Result (row, column) at row * stride + column.
@@ -48,15 +29,14 @@ struct Result {
   float* values;
   std::int64_t stride;
 };
-/// Steps [begin, end) of the summed dimension, in units.
+/// Steps [begin, end) of the summed dimension.
 struct Steps {
   std::int64_t begin;
   std::int64_t end;
 };
 
 /// Keeps GCC from loading the vector anew for every product that it enters: loads would then bound the tile.
-template <typename Vector>
-PENSTOCK_INLINE void hold_in_register([[maybe_unused]] Vector& vector) {
+PENSTOCK_INLINE void hold_in_register([[maybe_unused]] Floats& vector) {
 #if defined __AVX512F__
   asm("" : "+v"(vector));
 #elif defined __AVX2__
@@ -65,30 +45,28 @@ PENSTOCK_INLINE void hold_in_register([[maybe_unused]] Vector& vector) {
 }
 
 /// One tile of `rows` x lanes * `vectors` results, held in registers over all steps.
-template <typename Units, int rows, int vectors>
-PENSTOCK_INLINE void multiply_tile(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c,
-                                   Steps steps, bool accumulate) {
-  using Vector = typename Units::Vector;
+template <int rows, int vectors>
+PENSTOCK_INLINE void multiply_tile(LeftSide a, RightSide b, Result c, Steps steps, bool accumulate) {
   Floats sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v)
       sums[r][v] = accumulate ? load(c.values + r * c.stride + v * lanes, All{}) : Floats{};
-  const auto* left = a.units + steps.begin * a.step_stride;
-  const auto* right = b.units + steps.begin * b.stride;
+  const auto* left = a.values + steps.begin * a.step_stride;
+  const auto* right = b.values + steps.begin * b.stride;
   for (std::int64_t step = steps.begin; step < steps.end; ++step) {
-    Vector b_vectors[vectors];
+    Floats b_vectors[vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
-      std::memcpy(&b_vectors[v], right + v * lanes, sizeof(Vector));
+      std::memcpy(&b_vectors[v], right + v * lanes, sizeof(Floats));
       hold_in_register(b_vectors[v]);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const Vector a_vector = Units::spread(left[r * a.row_stride]);
+      const Floats a_vector = splat(left[r * a.row_stride]);
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) sums[r][v] = Units::add_product(sums[r][v], a_vector, b_vectors[v]);
+      for (int v = 0; v < vectors; ++v) sums[r][v] = sums[r][v] + a_vector * b_vectors[v];
     }
     left += a.step_stride;
     right += b.stride;
@@ -104,60 +82,57 @@ inline constexpr std::int64_t tile_rows = 8;
 /// Columns of b that lie together.
 inline constexpr std::int64_t panel_columns = 64;
 
-// A tile's sums, a row of b and a spread unit of a are to fit into the registers: 32 with AVX-512, else 16.
+// A tile's sums, a row of b and a spread number of a are to fit into the registers: 32 with AVX-512, else 16.
 inline constexpr int widest_tile = lanes == 16 ? 4 : 3;  ///< in vectors
 constexpr int rows_of_tile(int vectors) { return vectors < (lanes == 16 ? 4 : 2) ? 8 : 4; }
 
 /// c (+)= a b for 8 rows and `vectors` vectors of columns.
-template <typename Units, int vectors>
-PENSTOCK_INLINE void multiply_strip(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c,
-                                    Steps steps, bool accumulate) {
+template <int vectors>
+PENSTOCK_INLINE void multiply_strip(LeftSide a, RightSide b, Result c, Steps steps, bool accumulate) {
   constexpr int rows = rows_of_tile(vectors);
   for (std::int64_t row = 0; row < tile_rows; row += rows)
-    multiply_tile<Units, rows, vectors>({a.units + row * a.row_stride, a.row_stride, a.step_stride}, b,
-                                        {c.values + row * c.stride, c.stride}, steps, accumulate);
+    multiply_tile<rows, vectors>({a.values + row * a.row_stride, a.row_stride, a.step_stride}, b,
+                                 {c.values + row * c.stride, c.stride}, steps, accumulate);
 }
 
 /// c (+)= a b for 8 rows and up to 64 columns, of which `vectors` vectors are computed: in strips of nearly one width.
-template <typename Units>
-void multiply_panel_rows(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, Result c, Steps steps,
-                         std::int64_t vectors, bool accumulate) {
+inline void multiply_panel_rows(LeftSide a, RightSide b, Result c, Steps steps, std::int64_t vectors, bool accumulate) {
   for (std::int64_t strips = (vectors + widest_tile - 1) / widest_tile; strips > 0; --strips) {
     const std::int64_t width = (vectors + strips - 1) / strips;
     switch (width) {
       case 1:
-        multiply_strip<Units, 1>(a, b, c, steps, accumulate);
+        multiply_strip<1>(a, b, c, steps, accumulate);
         break;
       case 2:
-        multiply_strip<Units, 2>(a, b, c, steps, accumulate);
+        multiply_strip<2>(a, b, c, steps, accumulate);
         break;
       case 3:
-        multiply_strip<Units, 3>(a, b, c, steps, accumulate);
+        multiply_strip<3>(a, b, c, steps, accumulate);
         break;
       default:
-        multiply_strip<Units, widest_tile>(a, b, c, steps, accumulate);
+        multiply_strip<widest_tile>(a, b, c, steps, accumulate);
     }
     vectors -= width;
-    b.units += width * lanes;
+    b.values += width * lanes;
     c.values += width * lanes;
   }
 }
 
 /// c (+)= a b for `rows` (a multiple of 8) and `columns` (a multiple of the lanes) results; steps_of(row) gives the
 /// steps of the 8 rows from `row` on, and columns_of(row) how many columns of them are wanted. Panels of 64 columns of
-/// b are `panel_stride` units apart.
-template <typename Units, typename StepsOf, typename ColumnsOf>
-void multiply(LeftSide<typename Units::Unit> a, RightSide<typename Units::Unit> b, std::int64_t panel_stride, Result c,
-              std::int64_t rows, std::int64_t columns, bool accumulate, StepsOf&& steps_of, ColumnsOf&& columns_of) {
+/// b are `panel_stride` numbers apart.
+template <typename StepsOf, typename ColumnsOf>
+void multiply(LeftSide a, RightSide b, std::int64_t panel_stride, Result c, std::int64_t rows, std::int64_t columns,
+              bool accumulate, StepsOf&& steps_of, ColumnsOf&& columns_of) {
   for (std::int64_t first = 0; first < columns; first += panel_columns) {
     for (std::int64_t row = 0; row < rows; row += tile_rows) {
       const std::int64_t wanted = std::min({columns, columns_of(row), first + panel_columns}) - first;
       if (wanted <= 0) continue;
-      multiply_panel_rows<Units>({a.units + row * a.row_stride, a.row_stride, a.step_stride}, b,
-                                 {c.values + row * c.stride + first, c.stride}, steps_of(row),
-                                 (wanted + lanes - 1) / lanes, accumulate);
+      multiply_panel_rows({a.values + row * a.row_stride, a.row_stride, a.step_stride}, b,
+                          {c.values + row * c.stride + first, c.stride}, steps_of(row), (wanted + lanes - 1) / lanes,
+                          accumulate);
     }
-    b.units += panel_stride;
+    b.values += panel_stride;
   }
 }
 
