@@ -9,7 +9,7 @@
 #include "checkpoint/difference.hpp"
 #include "checkpoint/inspect.hpp"
 #include "model/description.hpp"
-#include "train/weights_source.hpp"
+#include "run/weights_source.hpp"
 
 namespace penstock {
 

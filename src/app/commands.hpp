@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "data/tokenize.hpp"
-#include "train/model_export.hpp"
-#include "train/model_import.hpp"
 #include "train/train_request.hpp"
+#include "transfer/model_export.hpp"
+#include "transfer/model_import.hpp"
 
 namespace penstock {
 

@@ -3,7 +3,7 @@
 
 #include "app/collective_command.hpp"
 #include "app/commands.hpp"
-#include "train/memory_text.hpp"
+#include "plan/memory_text.hpp"
 
 namespace penstock {
 

@@ -9,11 +9,11 @@
 #include "app/commands.hpp"
 #include "app/json_text.hpp"
 #include "app/schedule_text.hpp"
+#include "plan/make_plan.hpp"
 #include "schedule/csv.hpp"
 #include "schedule/generate.hpp"
 #include "schedule/lower.hpp"
 #include "schedule/validate.hpp"
-#include "train/make_plan.hpp"
 
 namespace penstock {
 

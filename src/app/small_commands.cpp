@@ -8,7 +8,7 @@
 #include "app/commands.hpp"
 #include "config/field_table.hpp"
 #include "data/tokenize.hpp"
-#include "train/run_config.hpp"
+#include "plan/run_config.hpp"
 
 namespace penstock {
 

@@ -8,7 +8,7 @@
 
 #include "app/commands.hpp"
 #include "app/json_text.hpp"
-#include "train/run_status.hpp"
+#include "run/run_status.hpp"
 
 namespace penstock {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Runs another program and waits for it. A training run blocks signals (train/stop_request), and what a process blocks
+// Runs another program and waits for it. A training run blocks signals (run/stop_request), and what a process blocks
 // its children inherit: these programs get an empty mask, so that they can be ended and can wait for children of their
 // own.
 

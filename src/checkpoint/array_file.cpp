@@ -9,8 +9,8 @@
 
 #include "base/clock.hpp"
 #include "checkpoint/array_writer.hpp"
-#include "checkpoint/durable_file.hpp"
-#include "checkpoint/stripes.hpp"
+#include "storage/durable_file.hpp"
+#include "storage/stripes.hpp"
 
 namespace penstock {
 

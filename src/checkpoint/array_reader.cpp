@@ -14,7 +14,7 @@
 #include "base/fault.hpp"
 #include "base/user_path.hpp"
 #include "checkpoint/name_list.hpp"
-#include "checkpoint/owner.hpp"
+#include "storage/owner.hpp"
 
 namespace penstock {
 

@@ -6,7 +6,7 @@
 
 #include "checkpoint/array_reader.hpp"
 #include "checkpoint/array_writer.hpp"
-#include "checkpoint/durable_file.hpp"
+#include "storage/durable_file.hpp"
 
 namespace penstock {
 

@@ -10,9 +10,9 @@
 #include <cstring>
 #include <set>
 
-#include "checkpoint/durable_file.hpp"
 #include "checkpoint/file_contents.hpp"
 #include "checkpoint/fletcher32.hpp"
+#include "storage/durable_file.hpp"
 
 namespace penstock {
 

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "checkpoint/durable_file.hpp"
-#include "checkpoint/owner.hpp"
+#include "storage/durable_file.hpp"
+#include "storage/owner.hpp"
 
 namespace penstock {
 

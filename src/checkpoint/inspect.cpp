@@ -6,7 +6,7 @@
 
 #include "base/clock.hpp"
 #include "base/user_path.hpp"
-#include "checkpoint/owner.hpp"
+#include "storage/owner.hpp"
 
 namespace penstock {
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "checkpoint/io_thread.hpp"
-#include "checkpoint/stripes.hpp"
 #include "comm/world.hpp"
+#include "storage/stripes.hpp"
 
 namespace penstock {
 

@@ -4,9 +4,9 @@
 #include <sstream>
 
 #include "base/log.hpp"
-#include "train/fit.hpp"
-#include "train/make_plan.hpp"
-#include "train/memory_text.hpp"
+#include "plan/fit.hpp"
+#include "plan/make_plan.hpp"
+#include "plan/memory_text.hpp"
 
 namespace penstock {
 

@@ -8,14 +8,14 @@
 
 #include "base/log.hpp"
 #include "base/user_path.hpp"
+#include "comm/cores.hpp"
 #include "device/device.hpp"
+#include "plan/data_identity.hpp"
+#include "plan/make_plan.hpp"
+#include "plan/mesh_choice.hpp"
+#include "plan/model_section.hpp"
 #include "schedule/schedule.hpp"
-#include "train/cores.hpp"
-#include "train/data_identity.hpp"
-#include "train/make_plan.hpp"
 #include "train/memory_check.hpp"
-#include "train/mesh_choice.hpp"
-#include "train/model_section.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {

@@ -15,7 +15,7 @@ struct TrainRequest {
   std::vector<std::string> settings;         ///< "mesh.tensor=2"
   std::optional<std::filesystem::path> run;  ///< default: runs/<the deck's stem>
   std::optional<std::string> restart;        ///< a checkpoint file, or "latest"
-  std::optional<std::string> weights;        ///< what step 0 begins with (train/weights_source.hpp)
+  std::optional<std::string> weights;        ///< what step 0 begins with (run/weights_source.hpp)
 };
 
 }  // namespace penstock

@@ -9,8 +9,8 @@
 #include "pipeline/evaluation_schedule.hpp"
 #include "pipeline/part_times.hpp"
 #include "pipeline/transfer_times.hpp"
-#include "train/restart_advice.hpp"
-#include "train/taps.hpp"
+#include "plan/taps.hpp"
+#include "run/restart_advice.hpp"
 
 namespace penstock {
 

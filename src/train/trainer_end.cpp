@@ -5,10 +5,10 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
-#include "checkpoint/durable_file.hpp"
 #include "device/device.hpp"
-#include "train/memory_text.hpp"
-#include "train/restart_advice.hpp"
+#include "plan/memory_text.hpp"
+#include "run/restart_advice.hpp"
+#include "storage/durable_file.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {

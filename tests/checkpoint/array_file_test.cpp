@@ -13,8 +13,8 @@
 
 #include "checkpoint/array_reader.hpp"
 #include "checkpoint/capture.hpp"
-#include "checkpoint/durable_file.hpp"
-#include "checkpoint/shared_folder.hpp"
+#include "storage/durable_file.hpp"
+#include "storage/shared_folder.hpp"
 
 namespace penstock::array_file_test {
 namespace {

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "checkpoint/temporary_folder.hpp"
+#include "storage/temporary_folder.hpp"
 
 namespace penstock::checkpoint_folder_test {
 namespace {

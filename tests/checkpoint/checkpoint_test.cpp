@@ -13,7 +13,7 @@
 #include "checkpoint/array_stream.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/sample_model.hpp"
-#include "checkpoint/shared_folder.hpp"
+#include "storage/shared_folder.hpp"
 
 namespace penstock::checkpoint_test {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "checkpoint/array_reader.hpp"
 #include "checkpoint/sample_file.hpp"
-#include "checkpoint/temporary_folder.hpp"
+#include "storage/temporary_folder.hpp"
 
 namespace penstock::damage_test {
 namespace {

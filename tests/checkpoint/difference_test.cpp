@@ -11,7 +11,7 @@
 
 #include "checkpoint/inspect.hpp"
 #include "checkpoint/sample_file.hpp"
-#include "checkpoint/temporary_folder.hpp"
+#include "storage/temporary_folder.hpp"
 
 namespace penstock::difference_test {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "checkpoint/array_writer.hpp"
 #include "checkpoint/file_contents.hpp"
-#include "checkpoint/temporary_folder.hpp"
+#include "storage/temporary_folder.hpp"
 
 namespace penstock::fletcher32_test {
 namespace {

@@ -15,9 +15,9 @@
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/difference.hpp"
 #include "checkpoint/inspect.hpp"
-#include "checkpoint/owner.hpp"
 #include "checkpoint/sample_file.hpp"
-#include "checkpoint/temporary_folder.hpp"
+#include "storage/owner.hpp"
+#include "storage/temporary_folder.hpp"
 
 namespace penstock::foreign_test {
 namespace {

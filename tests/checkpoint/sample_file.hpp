@@ -8,7 +8,7 @@
 
 #include "checkpoint/array_writer.hpp"
 #include "checkpoint/checkpoint.hpp"
-#include "checkpoint/durable_file.hpp"
+#include "storage/durable_file.hpp"
 
 namespace penstock {
 

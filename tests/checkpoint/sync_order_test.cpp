@@ -20,8 +20,8 @@
 
 #include "checkpoint/array_file.hpp"
 #include "checkpoint/array_reader.hpp"
-#include "checkpoint/durable_file.hpp"
-#include "checkpoint/shared_folder.hpp"
+#include "storage/durable_file.hpp"
+#include "storage/shared_folder.hpp"
 
 namespace penstock::sync_order_test {
 namespace {

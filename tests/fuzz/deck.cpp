@@ -4,7 +4,7 @@
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
-#include "train/run_config.hpp"
+#include "plan/run_config.hpp"
 
 namespace penstock::fuzz {
 

@@ -3,7 +3,7 @@
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
-#include "train/life_record.hpp"
+#include "run/life_record.hpp"
 
 namespace penstock::fuzz {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The file `guard` of a run folder.
 
-#include "checkpoint/run_guard.hpp"
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
+#include "storage/run_guard.hpp"
 
 namespace penstock::fuzz {
 

@@ -5,8 +5,8 @@
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
-#include "train/metrics_rows.hpp"
-#include "train/run_status.hpp"
+#include "run/metrics_rows.hpp"
+#include "run/run_status.hpp"
 
 namespace penstock::fuzz {
 

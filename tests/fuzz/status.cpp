@@ -7,7 +7,7 @@
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
-#include "train/run_status.hpp"
+#include "run/run_status.hpp"
 
 namespace penstock::fuzz {
 

@@ -3,9 +3,9 @@
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
-#include "train/job_end.hpp"
-#include "train/memory_text.hpp"
-#include "train/taps.hpp"
+#include "plan/memory_text.hpp"
+#include "plan/taps.hpp"
+#include "run/job_end.hpp"
 
 namespace penstock::fuzz {
 

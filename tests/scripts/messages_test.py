@@ -8,8 +8,9 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 # Where a run begins, waits, saves, stops and is watched. Mistakes in decks, schedules and tensors explain themselves.
 FILES = ["src/base/sync_folder.cpp", "src/checkpoint/array_file.cpp", "src/checkpoint/checkpoint_folder.cpp",
-         "src/checkpoint/durable_file.cpp", "src/checkpoint/guard_file.cpp", "src/checkpoint/io_thread.cpp",
-         "src/checkpoint/run_guard.cpp", "src/base/user_path.cpp", "src/comm/mpi/*.cpp", "src/train/*.cpp"]
+         "src/storage/durable_file.cpp", "src/storage/guard_file.cpp", "src/checkpoint/io_thread.cpp",
+         "src/storage/run_guard.cpp", "src/base/user_path.cpp", "src/comm/mpi/*.cpp", "src/plan/*.cpp",
+         "src/run/*.cpp", "src/observe/*.cpp", "src/transfer/*.cpp", "src/train/*.cpp"]
 # These speak of decks and tables alone.
 OTHERS = {"make_plan.cpp", "run_config.cpp", "run_config_checks.cpp", "taps.cpp"}
 CALL = re.compile(r"\b(?:throw_input_error|InputError|SystemError|CollectiveFailure|abort|fail|refuse|warn|CannotOpen|"

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/life_record.hpp"
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace penstock {
+
+namespace {
+
+constexpr std::array ends{LifeEnd::running, LifeEnd::done, LifeEnd::stopped, LifeEnd::failed};
+
+nlohmann::ordered_json json_of(const LifeRecord& record) {
+  return {{"ended", name_of(record.end)}, {"step", record.step},       {"exit_code", record.exit_code},
+          {"reason", record.reason},      {"message", record.message}, {"life", record.life}};
+}
+
+// Nothing for a real number, which an integer need not hold, and for what no count reaches: one is added to it.
+std::optional<std::int64_t> count_in(const nlohmann::json& json) {
+  constexpr std::int64_t most = std::int64_t{1} << 53;
+  const auto value = json.get_ref<const std::int64_t&>();
+  return value >= -most && value <= most ? std::optional(value) : std::nullopt;
+}
+
+// Records of earlier versions have neither reason nor life.
+std::optional<LifeRecord> record_of(const nlohmann::json& json) {
+  const std::string name = json.at("ended");
+  const auto step = count_in(json.at("step")), exit_code = count_in(json.at("exit_code"));
+  const auto life = json.contains("life") ? count_in(json.at("life")) : 1;
+  if (!step || !exit_code || !life) return std::nullopt;
+  for (const LifeEnd end : ends)
+    if (name_of(end) == name)
+      return LifeRecord{.end = end,
+                        .step = *step,
+                        .exit_code = static_cast<int>(*exit_code),
+                        .reason = json.value("reason", ""),
+                        .message = json.at("message"),
+                        .life = *life};
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view name_of(LifeEnd end) {
+  switch (end) {
+    case LifeEnd::running:
+      return "running";
+    case LifeEnd::done:
+      return "done";
+    case LifeEnd::stopped:
+      return "stopped";
+    case LifeEnd::failed:
+      return "failed";
+  }
+  return "?";
+}
+
+std::string LifeRecords::json() const {
+  nlohmann::ordered_json json = json_of(last);
+  if (before) json["before"] = json_of(*before);
+  // A message may name a file whose name is not UTF-8.
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::optional<LifeRecords> LifeRecords::parse(const std::string& text) try {
+  const nlohmann::json json = nlohmann::json::parse(text);
+  const std::optional<LifeRecord> last = record_of(json);
+  if (!last) return std::nullopt;
+  return LifeRecords{*last, json.contains("before") ? record_of(json.at("before")) : std::nullopt};
+} catch (const nlohmann::json::exception&) {
+  return std::nullopt;
+}
+
+std::optional<LifeRecords> LifeRecords::read(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) return std::nullopt;  // opening a pipe would wait
+  std::ifstream stream(file);
+  std::stringstream text;
+  text << stream.rdbuf();
+  return parse(text.str());
+}
+
+}  // namespace penstock
