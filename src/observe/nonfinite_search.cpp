@@ -81,7 +81,7 @@ std::string NonfiniteSearch::in_bucket(const Bucket& bucket, TensorView values) 
 
 // The local element under its global index.
 std::string NonfiniteSearch::element(const ParameterSpec& spec, std::int64_t local) const {
-  for (const Box& box : local_boxes(spec, model_->shape().tensor_coordinate)) {
+  for (const Box& box : local_boxes(spec, model_->parameters().layout().place().mesh)) {
     const std::int64_t inside = local - box.local_begin;
     if (inside < 0 || inside >= box.elements()) continue;
     if (spec.shape.dimensions() == 1) return fmt::format("{}[{}]", spec.name, box.offset[0] + inside);

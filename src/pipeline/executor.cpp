@@ -25,6 +25,8 @@ Executor::Executor(World& world, RankModel& model, Communicators& communicators,
     : world_(&world),
       model_(&model),
       communicators_(&communicators),
+      pipeline_(&communicators.group({Axis::pipeline})),
+      passes_speak_(communicators.group({Axis::tensor}).size() > 1),
       queue_(&queue),
       flights_{Flight{.marks = Marks(queue), .bytes = {}}, Flight{.marks = Marks(queue), .bytes = {}}},
       launched_(flights_.data()),
@@ -85,7 +87,7 @@ void Executor::enqueue(const StepTokens& tokens, bool needs_the_last) {
     world_->moved();
     begin = end;
   }
-  for (const Event& sent : events_) communicators_->pipeline.wait(sent);
+  for (const Event& sent : events_) pipeline_->wait(sent);
   model_->optimizer().bring_result(*queue_);
   flight.marks.set();
 }
@@ -147,18 +149,19 @@ const std::vector<std::uint64_t>& Executor::bytes() const {
 }
 
 void Executor::await(const PlannedAction& planned) {
-  for (const std::size_t transfer : planned.awaits) communicators_->pipeline.wait(std::exchange(events_[transfer], {}));
+  for (const std::size_t transfer : planned.awaits) pipeline_->wait(std::exchange(events_[transfer], {}));
 }
 
 // Values that change from step to step are in device memory (ops::StepInputs). Taps make a pass wait for the host.
 bool Executor::repeats(const PlannedAction& planned) const {
   return is_compute(planned.action.work) && launched_->purpose == Purpose::training && !is_watched(planned) &&
-         communicators_->tensor.size() == 1 && !model_->context().has_taps();
+         !passes_speak_ && !model_->context().has_taps();
 }
 
 // A host that does all at once gains nothing by beginning to wait earlier.
 bool Executor::is_watched(const PlannedAction& planned) const {
-  return Queue::runs_behind_host() && communicators_->data.size() > 1 && (planned.opens_stage || planned.closes_stage);
+  return Queue::runs_behind_host() && model_->optimizer().has_replicas() &&
+         (planned.opens_stage || planned.closes_stage);
 }
 
 void Executor::perform(std::size_t place) {
@@ -238,7 +241,7 @@ void Executor::transfer(std::size_t begin, std::size_t end) {
     messages_.push_back(message(row[i]));
     launched_->bytes[i] = messages_.back().tensor.bytes();
   }
-  communicators_->pipeline.transfer(messages_, std::span(events_).subspan(begin, end - begin));
+  pipeline_->transfer(messages_, std::span(events_).subspan(begin, end - begin));
 }
 
 std::size_t Executor::actions_passed(Flight& flight) {

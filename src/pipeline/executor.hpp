@@ -106,6 +106,8 @@ class Executor {
   World* world_;
   RankModel* model_;
   Communicators* communicators_;
+  Communicator* pipeline_;
+  bool passes_speak_;  ///< with other ranks of the tensor axis
   Queue* queue_;
   std::array<Flight, 2> flights_;      ///< by turns
   Flight* launched_;                   ///< the last one

@@ -162,8 +162,9 @@ std::size_t most_planned_bytes(const RunConfig& config, const ModelPlan& plan, i
   const Mesh mesh = config.make_mesh();
   std::size_t most = 0;  // ranks of the data and the tensor axis hold equal pieces
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
-    if (place.data == 0 && place.tensor == 0) most = std::max(most, planned_bytes(config, plan, place, threads));
+    const MeshPlace place(mesh, rank);
+    if (place.at(Axis::data) == 0 && place.at(Axis::tensor) == 0)
+      most = std::max(most, planned_bytes(config, plan, place, threads));
   }
   return most;
 }

@@ -90,11 +90,4 @@ ModelPlan make_plan(const RunConfig& config) {
   return plan;
 }
 
-MeshPlace place_of(const Mesh& mesh, int rank) {
-  return {.data = mesh.coordinate(rank, "data"),
-          .pipeline = mesh.coordinate(rank, "pipeline"),
-          .tensor = mesh.coordinate(rank, "tensor"),
-          .data_ranks = mesh.size_of("data")};
-}
-
 }  // namespace penstock

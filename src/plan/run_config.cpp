@@ -235,10 +235,17 @@ DType RunConfig::gradient_type() const {
   return precision.gradients == "auto" && !are_sums ? compute_type() : DType::float32;
 }
 
+std::string RunConfig::MeshSizes::keys() const {
+  std::string keys;
+  for (const auto& [axis, size] : by_axis()) keys += fmt::format("{}mesh.{}", keys.empty() ? "" : " * ", axis);
+  return keys;
+}
+
 Mesh RunConfig::make_mesh() const {
-  return Mesh({{"pipeline", static_cast<int>(mesh.pipeline)},
-               {"data", static_cast<int>(mesh.data)},
-               {"tensor", static_cast<int>(mesh.tensor)}});
+  const auto axis = [](std::string_view name, std::int64_t size) {
+    return Axis{std::string(name), static_cast<int>(size)};
+  };
+  return Mesh({axis(Axis::pipeline, mesh.pipeline), axis(Axis::data, mesh.data), axis(Axis::tensor, mesh.tensor)});
 }
 
 std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const {

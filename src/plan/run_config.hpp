@@ -2,6 +2,7 @@
 #pragma once
 // RunConfig: all that a deck says; the sum of the layers' configs.
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -36,6 +37,18 @@ struct RunConfig {
     bool sequence_parallel = true;
     bool fitted = false;  ///< mesh.auto
     void describe(FieldTable& table);
+    /// Name and size, as decks and messages list them.
+    auto by_axis() const {
+      return std::array{std::pair(Axis::data, data), std::pair(Axis::pipeline, pipeline),
+                        std::pair(Axis::tensor, tensor)};
+    }
+    std::int64_t ranks() const {
+      std::int64_t product = 1;
+      for (const auto& [axis, size] : by_axis()) product *= size;
+      return product;
+    }
+    /// "mesh.data * mesh.pipeline * mesh.tensor"
+    std::string keys() const;
   } mesh;
   struct Batch {
     std::int64_t global = 0, micro = 0;

@@ -22,6 +22,12 @@ constexpr std::int64_t most_layers = RunConfig::most_layers;
 constexpr std::int64_t most_extent = 1 << 30;
 constexpr std::int64_t most_width = 1 << 24;
 
+bool usable_mesh(const RunConfig& c, const FieldTable& table) {
+  const auto axes = c.mesh.by_axis();
+  return std::all_of(axes.begin(), axes.end(),
+                     [&](const auto& axis) { return table.usable({fmt::format("mesh.{}", axis.first)}); });
+}
+
 bool has_sizes_of_heads(const RunConfig& c, const FieldTable& table) {
   return table.usable({"model.width", "model.heads", "model.kv_heads", "model.head_channels", "model.hidden"}) &&
          std::max({c.model.width, c.model.heads, c.model.kv_heads, c.model.head_channels, c.model.hidden}) <=
@@ -192,9 +198,7 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
     if (table.usable({key}) && value > limit)
       mistakes.add("{}: {} = {} is beyond what Penstock counts; use at most {}", table.where(key), key, value, limit);
   };
-  at_most("mesh.data", c.mesh.data, largest_mesh);
-  at_most("mesh.pipeline", c.mesh.pipeline, largest_mesh);
-  at_most("mesh.tensor", c.mesh.tensor, largest_mesh);
+  for (const auto& [axis, size] : c.mesh.by_axis()) at_most(fmt::format("mesh.{}", axis), size, largest_mesh);
   at_most("model.layers", c.model.layers, most_layers);
   at_most("model.width", c.model.width, most_width);
   at_most("model.heads", c.model.heads, most_width);
@@ -217,9 +221,11 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
                    table.where(key), what, value, limit);
   };
   const auto number = [](std::int64_t value) { return static_cast<double>(value); };
-  if (table.usable({"mesh.data", "mesh.pipeline", "mesh.tensor"}))
-    at_most("mesh.data * mesh.pipeline * mesh.tensor",
-            number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), largest_mesh, "mesh.data");
+  if (usable_mesh(c, table)) {
+    double ranks = 1;
+    for (const auto& [axis, size] : c.mesh.by_axis()) ranks *= number(size);
+    at_most(c.mesh.keys(), ranks, largest_mesh, "mesh.data");
+  }
   if (table.usable({"batch.global", "batch.micro", "mesh.data", "mesh.pipeline"}))
     at_most("microbatches * mesh.pipeline * schedule.chunks",
             number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
@@ -249,9 +255,10 @@ void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t
 
 void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   refuse_steps_beyond_the_end("trace.steps", c.trace.steps, c, table, mistakes);
-  if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > largest_mesh) return;  // told of by check_sizes
-  const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
-  if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
+  for (const auto& [axis, size] : c.mesh.by_axis())
+    if (size > largest_mesh) return;  // told of by check_sizes
+  const std::int64_t ranks = c.mesh.ranks();
+  if (table.usable({"checkpoint.writers"}) && usable_mesh(c, table) && c.checkpoint.writers > ranks)
     mistakes.add(
         "{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one for each GiB of "
         "state",

@@ -76,7 +76,7 @@ MetricsRow Trainer::step() {
   MetricsRow row = count(done.values, result, seconds);
   row.skipped = skipped;
   time_step(start);
-  const double busy = share_of(setup_.plan.schedule.row(place_.pipeline), executor_.spans()).busy;
+  const double busy = share_of(setup_.plan.schedule.row(place_.at(Axis::pipeline)), executor_.spans()).busy;
   if (speeds_) warn(speeds_->add({.whole = seconds, .computing = std::min(busy, seconds - waited)}));
   if (recorder) {
     model_->context().set_taps(nullptr);
@@ -232,9 +232,9 @@ double Trainer::evaluate() {
     StepBatch batch;
     world_->together([&] {
       for (std::int64_t m = 0; m < microbatches; ++m)
-        batch.microbatches.push_back(
-            read_samples(*file, static_cast<std::uint64_t>(place_.data * share + done + m * config_.batch.micro),
-                         static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
+        batch.microbatches.push_back(read_samples(
+            *file, static_cast<std::uint64_t>(place_.at(Axis::data) * share + done + m * config_.batch.micro),
+            static_cast<int>(config_.batch.micro), static_cast<int>(config_.data.sequence)));
     });
     const Schedule schedule = evaluation_schedule(setup_.plan.schedule, static_cast<int>(microbatches));
     const RowPlan row = model_->row_of(schedule);

@@ -50,7 +50,7 @@ std::int64_t newest_step(const std::filesystem::path& checkpoints) {
 
 std::vector<ParameterLayout> layouts_of_all(const ModelPlan& plan, const Mesh& mesh) {
   std::vector<ParameterLayout> layouts;
-  for (int rank = 0; rank < mesh.size(); ++rank) layouts.push_back(parameter_layout(plan, place_of(mesh, rank)));
+  for (int rank = 0; rank < mesh.size(); ++rank) layouts.push_back(parameter_layout(plan, MeshPlace(mesh, rank)));
   return layouts;
 }
 
@@ -61,12 +61,12 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       setup_(std::move(setup)),
       config_(setup_.deck.config),
       agenda_(config_, setup_.validation_header.has_value()),
-      place_(place_of(setup_.mesh, world.rank())),
+      place_(setup_.mesh, world.rank()),
       folder_(setup_.run),
       guard_(guard_run_folder(restart)),
       stop_check_(stop, world.rank() == 0 ? stop_sources(config_, folder_, setup_.plan) : StopSources{}),
       queue_({.threads = setup_.threads, .wait = wait_of(world), .records = config_.device.graphs}),
-      communicators_(world, queue_, setup_.mesh, copies_on_tensor_axis(*setup_.plan.model, setup_.plan.cut.tensor)),
+      communicators_(communicators_of(setup_.plan, world, queue_, setup_.mesh)),
       writers_(world, io_, writer_options(config_, setup_.plan)),
       product_choices_(choose_products(restart)),
       arena_(world.make_together([this] { return Arena(plan_memory(setup_.plan, place_, queue_.threads()).total()); })),
@@ -75,7 +75,7 @@ Trainer::Trainer(World& world, StopRequest& stop, RunSetup setup, const std::opt
       })),
       executor_(world, *model_, communicators_, queue_),
       layouts_(layouts_of_all(setup_.plan, setup_.mesh)),
-      forecast_(setup_.plan.schedule, place_.pipeline),
+      forecast_(setup_.plan.schedule, place_.at(Axis::pipeline)),
       nonfinite_({world, *model_, queue_, setup_.plan}, nonfinite_policy(config_)) {
   world.together([this] { prepare_operations(queue_, setup_.plan, place_); });  // now: nothing is made inside a step
   tracer_.emplace(TraceSubject{.schedule = &setup_.plan.schedule, .mesh = &setup_.mesh}, folder_, config_.trace.steps);
@@ -258,7 +258,7 @@ void Trainer::open_reader() {
                           .micro_batch = static_cast<int>(config_.batch.micro),
                           .data_ranks = static_cast<int>(config_.mesh.data)});
     reader_.emplace(TokenFile(setup_.train_file, setup_.train_header), plan,
-                    BatchReaderOptions{.data_coordinate = place_.data,
+                    BatchReaderOptions{.data_coordinate = place_.at(Axis::data),
                                        .sequence = static_cast<int>(config_.data.sequence),
                                        .samples_drawn = samples_});
   });

@@ -141,11 +141,11 @@ void expect_values_in_global_order(const TinySetup& setup) {
   const Mesh mesh = test::tiny_mesh(setup);
   std::vector<std::vector<int>> brought;  // of each array's elements
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
+    const MeshPlace place(mesh, rank);
     CaptureRecorder recorder(plan, mesh, rank, taps);
     const ModelShape shape{.model = plan.model.get(),
                            .cut = plan.cut,
-                           .tensor_coordinate = place.tensor,
+                           .tensor_coordinate = place.at(Axis::tensor),
                            .samples = plan.micro,
                            .sequence = plan.sequence};
 
@@ -153,7 +153,7 @@ void expect_values_in_global_order(const TinySetup& setup) {
     StepTokens step;
     Queue queue;
     for (std::int64_t m = 0; m < plan.microbatches(); ++m) {
-      const std::int64_t first_sample = (place.data * plan.microbatches() + m) * plan.micro;
+      const std::int64_t first_sample = (place.at(Axis::data) * plan.microbatches() + m) * plan.micro;
       auto& own_tokens = tokens.emplace_back();
       auto& own_targets = targets.emplace_back();
       for (std::int64_t token = 0; token < shape.tokens(); ++token) {
@@ -211,11 +211,12 @@ TEST(CaptureRecorder, WantsOnlyChosenTapsOnTheRanksThatBringThem) {
   const ModelPlan plan = test::tiny_plan(setup);
   const Mesh mesh = test::tiny_mesh(setup);
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
+    const MeshPlace place(mesh, rank);
     const CaptureRecorder recorder(plan, mesh, rank, {"embedding", "logits", "loss"});
-    EXPECT_EQ(recorder.wants("embedding"), place.pipeline == 0 && place.tensor == 0) << "equal copies come from one";
-    EXPECT_EQ(recorder.wants("logits"), place.pipeline == 1) << "each has columns of its own";
-    EXPECT_EQ(recorder.wants("loss"), place.pipeline == 1 && place.tensor == 0);
+    EXPECT_EQ(recorder.wants("embedding"), place.at(Axis::pipeline) == 0 && place.at(Axis::tensor) == 0)
+        << "equal copies come from one";
+    EXPECT_EQ(recorder.wants("logits"), place.at(Axis::pipeline) == 1) << "each has columns of its own";
+    EXPECT_EQ(recorder.wants("loss"), place.at(Axis::pipeline) == 1 && place.at(Axis::tensor) == 0);
     EXPECT_FALSE(recorder.wants("blocks.0"));
   }
 }
