@@ -68,9 +68,8 @@ int CaptureRecorder::pipeline_rank_of(const std::string& tap) const {
 
 void CaptureRecorder::add_tokens() {
   std::vector<Piece> pieces;
-  for (int rank = 0; rank < mesh_.size(); ++rank) {
+  for (const int rank : mesh_.group(0, {Axis::data})) {  // the others have the same samples as one of these
     const MeshPlace place(mesh_, rank);
-    if (place.at(Axis::pipeline) != 0 || place.at(Axis::tensor) != 0) continue;
     for (std::int64_t m = 0; m < plan_->microbatches(); ++m) {
       Box box;
       box.offset[0] = first_sample(place, m);

@@ -2,6 +2,7 @@
 #include "parameter/parameter_layout.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace penstock {
 
@@ -25,6 +26,15 @@ int copies_of(const ParameterSpec& spec) {
   for (const Section& section : spec.split.sections)
     if (section.parts > 0) copies = std::max(copies, spec.split.parts / section.parts);
   return copies;
+}
+
+// Ranks sum the gradients of what they hold alike. Of sections that neighbours hold alike they know on the tensor axis
+// alone who these are.
+void ensure_summable(const ParameterSpec& spec) {
+  for (const auto& [axis, parts] : {std::pair(spec.split.axis, spec.split.parts), {spec.stack.axis, spec.stack.parts}})
+    ensure(parts == 1 || (!spec.sums.inside.contains(axis) && !spec.sums.across.contains(axis)),
+           "gradients are summed along an axis that cuts the parameter");
+  ensure(copies_of(spec) == 1 || spec.split.axis == Axis::tensor, "sections are copied on another axis than tensor");
 }
 
 // Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges. So do those
@@ -62,6 +72,7 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
     const ParameterSpec& spec = specs[p];
     const int uses = uses_here(spec, place_);
     if (uses == 0) continue;
+    ensure_summable(spec);
     auto bucket = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) {
       return spec.follows ? b.entries.back().parameter + 1 == p
                           : b.elements < elements_of_a_full_bucket && belongs(b, specs, spec);

@@ -64,7 +64,8 @@ class ParameterLayout {
   /// sums of most gradients run beside the backward pass of other blocks.
   static constexpr std::int64_t full_bucket = 12'000'000;
 
-  /// `specs` are the parameters of the whole model, in global order.
+  /// `specs` are the parameters of the whole model, in global order. Throws LogicError for one that cannot be held, or
+  /// whose gradients would be summed along an axis that cuts it.
   ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place,
                   std::int64_t elements_of_a_full_bucket = full_bucket);
 

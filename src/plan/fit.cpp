@@ -160,12 +160,9 @@ std::size_t planned_bytes(const MemoryPlan& memory, std::size_t staging) {
 
 std::size_t most_planned_bytes(const RunConfig& config, const ModelPlan& plan, int threads) {
   const Mesh mesh = config.make_mesh();
-  std::size_t most = 0;  // ranks of the data and the tensor axis hold equal pieces
-  for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place(mesh, rank);
-    if (place.at(Axis::data) == 0 && place.at(Axis::tensor) == 0)
-      most = std::max(most, planned_bytes(config, plan, place, threads));
-  }
+  std::size_t most = 0;  // ranks that differ along other axes hold equal pieces
+  for (const int rank : mesh.group(0, {Axis::pipeline}))
+    most = std::max(most, planned_bytes(config, plan, MeshPlace(mesh, rank), threads));
   return most;
 }
 

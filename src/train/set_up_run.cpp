@@ -89,8 +89,7 @@ void check_world_size(const RunConfig& config, int ranks) {
   for (const auto& [axis, size] : config.mesh.by_axis()) sizes.push_back(size);
   throw_input_error(
       "the job has {} rank{}, but the mesh needs {} = {} = {}; start {} rank{} (mpiexec -n {}), change the mesh, or "
-      "let "
-      "mesh.auto = true fit it",
+      "let mesh.auto = true fit it",
       ranks, ranks == 1 ? "" : "s", config.mesh.keys(), fmt::join(sizes, " * "), wanted, wanted, wanted == 1 ? "" : "s",
       wanted);
 }

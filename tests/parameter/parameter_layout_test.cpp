@@ -228,6 +228,20 @@ TEST(ParameterLayout, RanksAtBothEndsOfATieCutItAlike) {
   EXPECT_EQ(tied_bucket(both).uses, 2);
 }
 
+TEST(ParameterLayout, RefusesSumsOfUnlikeParts) {
+  const MeshPlace place(Mesh({{"data", 2}, {"expert", 2}, {"tensor", 2}}), 0);
+  const auto layout = [&](ParameterSpec spec) {
+    spec.name = "weight", spec.shape = {8, 8}, spec.stages = {0};
+    return ParameterLayout(std::vector{spec}, {.stages = {0}, .mesh = place});
+  };
+  const Stack experts{.arrays = 4, .parts = 2, .axis = "expert"};
+  EXPECT_NO_THROW(layout({.stack = experts, .split = {.parts = 2}}));
+  EXPECT_THROW(layout({.split = {.parts = 2}, .sums = {.inside = {"tensor"}}}), LogicError);
+  EXPECT_THROW(layout({.stack = experts, .sums = {.across = {"data", "expert"}}}), LogicError);
+  EXPECT_THROW(layout({.split = {.parts = 2, .sections = {{4}, {4, 1}}, .axis = "expert"}}), LogicError)
+      << "nobody would sum the gradients of the copies";
+}
+
 TEST(ParameterLayout, OneOfSeveralCopiesIsCounted) {
   const std::vector<ParameterSpec> specs = {{.name = "norm", .shape = {64}, .stages = {0, 1}}};
   const auto counted = [&](const ParameterPlace& place) {
