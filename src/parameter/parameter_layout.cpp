@@ -2,7 +2,6 @@
 #include "parameter/parameter_layout.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace penstock {
 
@@ -31,9 +30,11 @@ int copies_of(const ParameterSpec& spec) {
 // Ranks sum the gradients of what they hold alike. Of sections that neighbours hold alike they know on the tensor axis
 // alone who these are.
 void ensure_summable(const ParameterSpec& spec) {
-  for (const auto& [axis, parts] : {std::pair(spec.split.axis, spec.split.parts), {spec.stack.axis, spec.stack.parts}})
-    ensure(parts == 1 || (!spec.sums.inside.contains(axis) && !spec.sums.across.contains(axis)),
-           "gradients are summed along an axis that cuts the parameter");
+  const auto sums_along = [&](std::string_view axis) {
+    return spec.sums.inside.contains(axis) || spec.sums.across.contains(axis);
+  };
+  ensure(spec.split.parts == 1 || !sums_along(spec.split.axis), "gradients are summed along an axis that cuts them");
+  ensure(spec.stack.parts == 1 || !sums_along(spec.stack.axis), "gradients are summed along an axis of their stack");
   ensure(copies_of(spec) == 1 || spec.split.axis == Axis::tensor, "sections are copied on another axis than tensor");
 }
 

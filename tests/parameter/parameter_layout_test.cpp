@@ -230,15 +230,17 @@ TEST(ParameterLayout, RanksAtBothEndsOfATieCutItAlike) {
 
 TEST(ParameterLayout, RefusesSumsOfUnlikeParts) {
   const MeshPlace place(Mesh({{"data", 2}, {"expert", 2}, {"tensor", 2}}), 0);
-  const auto layout = [&](ParameterSpec spec) {
-    spec.name = "weight", spec.shape = {8, 8}, spec.stages = {0};
-    return ParameterLayout(std::vector{spec}, {.stages = {0}, .mesh = place});
+  const auto layout = [&](const Stack& stack, const Split& split, const GradientSums& sums) {
+    const std::vector<ParameterSpec> specs = {
+        {.name = "weight", .shape = {8, 8}, .stack = stack, .split = split, .sums = sums, .stages = {0}}};
+    return ParameterLayout(specs, {.stages = {0}, .mesh = place});
   };
   const Stack experts{.arrays = 4, .parts = 2, .axis = "expert"};
-  EXPECT_NO_THROW(layout({.stack = experts, .split = {.parts = 2}}));
-  EXPECT_THROW(layout({.split = {.parts = 2}, .sums = {.inside = {"tensor"}}}), LogicError);
-  EXPECT_THROW(layout({.stack = experts, .sums = {.across = {"data", "expert"}}}), LogicError);
-  EXPECT_THROW(layout({.split = {.parts = 2, .sections = {{4}, {4, 1}}, .axis = "expert"}}), LogicError)
+  const Split rows{.parts = 2};
+  EXPECT_NO_THROW(layout(experts, rows, {}));
+  EXPECT_THROW(layout({}, rows, {.inside = {"tensor"}}), LogicError);
+  EXPECT_THROW(layout(experts, {}, {.across = {"data", "expert"}}), LogicError);
+  EXPECT_THROW(layout({}, {.parts = 2, .sections = {{4}, {4, 1}}, .axis = "expert"}, {}), LogicError)
       << "nobody would sum the gradients of the copies";
 }
 
