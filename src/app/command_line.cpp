@@ -135,7 +135,8 @@ void add_export(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("-o,--output", request->target, "the directory; empty or not there yet")->required();
   command->add_option("--dtype", request->type, "float32 or bfloat16; default: float32, or as a directory has it")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
-  command->add_option("--shard-size", request->shard_size, "most bytes of a file, such as 5GB, which is the default");
+  command->add_option("--shard-size", request->shard_size,
+                      "most bytes of a file, such as 5GB, which is the default, or 5000000000");
   command->add_option("--like", request->like,
                       "a Hugging Face directory whose tokenizer and further keys of config.json are taken over");
   command->callback([=, &chosen] { chosen = [request] { return export_command(*request); }; });

@@ -70,6 +70,7 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
     if (parts.has({b, BranchPart::tokens})) context_->gather_rows(kept[b].normalized, kept[b].tokens);
     if (parts.has({b, BranchPart::inner})) branch.project(kept[b]);
     if (parts.has({b, BranchPart::core})) branch.compute_core(microbatch, kept[b], with_dropout);
+    if (pass != Pass::again) branch.record_heads(microbatch, kept[b], name_);
   }
 }
 

@@ -102,6 +102,10 @@ class ModelContext {
   void record(const TapName& name, const MicrobatchView& microbatch, TensorView values) const {
     if (taps(name)) taps_->record(*queue_, name.text(), microbatch.microbatch, values);
   }
+  void record_columns(const TapName& name, const MicrobatchView& microbatch, TensorView rows, std::int64_t first,
+                      std::int64_t columns) const {
+    if (taps(name)) taps_->record_columns(*queue_, name.text(), microbatch.microbatch, rows, first, columns);
+  }
 
  private:
   ModelShape shape_;
