@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The subcommands: what each is asked for. `app/command_line.hpp` reads the words and runs one.
+// The subcommands: what each is asked for. `app/command_line.hpp` reads the words and chooses one. (`penstock train` is
+// `train` in train/train.hpp.)
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "data/tokenize.hpp"
-#include "train/train_request.hpp"
 #include "transfer/model_export.hpp"
 #include "transfer/model_import.hpp"
 
 namespace penstock {
-
-/// `penstock train`. Under MPI: after a collective end rank 0 returns the code, the others 0.
-int train_command(const TrainRequest& request);
 
 struct CheckRequest {
   std::string deck;

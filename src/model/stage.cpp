@@ -18,12 +18,13 @@ Stage::Stage(ModelContext& context, const StagePart& part, const BlockMemory& me
 void Stage::forward(const MicrobatchView& microbatch, const StagePlaces& at, TensorView output, Purpose purpose,
                     double* loss_sum) const {
   const bool training = purpose == Purpose::training;
+  const Pass pass = training ? Pass::training : Pass::evaluation;
   const TensorView last = part_.head ? end(at) : output;
   if (embedding_) embedding_->forward(microbatch, input(at), training);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (BlockWatch* watch = context_->watch()) watch->before_weights(number(i));
-    blocks_[i].forward(microbatch, kept(at, i), i + 1 < blocks_.size() ? kept(at, i + 1).input() : last,
-                       training ? Pass::training : Pass::evaluation);
+    blocks_[i].compute(microbatch, kept(at, i), all_parts(context_->shape()), pass);
+    blocks_[i].hand_on(microbatch, kept(at, i), i + 1 < blocks_.size() ? kept(at, i + 1).input() : last, pass);
   }
   if (head_ && purpose == Purpose::evaluation) head_->evaluate(microbatch, last, loss_sum);
 }
