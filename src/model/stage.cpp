@@ -32,8 +32,8 @@ void Stage::forward(const MicrobatchView& microbatch, const StagePlaces& at, Ten
 void Stage::input_gradient(const MicrobatchView& microbatch, const StagePlaces& at, TensorView gradient,
                            BackwardHalves halves, Accumulate accumulate, float loss_scale, double* loss_sum) const {
   if (head_) {
-    head_->input_gradient(microbatch, end(at), at.head, loss_scale, gradient, accumulate, loss_sum);
-    if (halves == BackwardHalves::fused) head_->weight_gradient(at.head, accumulate);
+    head_->input_gradient(microbatch, end(at), at.head.value(), loss_scale, gradient, accumulate, loss_sum);
+    if (halves == BackwardHalves::fused) head_->weight_gradient(at.head.value(), accumulate);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     blocks_[i].input_gradient(microbatch, kept(at, i), held(at, i), gradient, halves, accumulate);
@@ -43,7 +43,7 @@ void Stage::input_gradient(const MicrobatchView& microbatch, const StagePlaces& 
 }
 
 void Stage::weight_gradient(const StagePlaces& at, Accumulate accumulate) const {
-  if (head_) head_->weight_gradient(at.head, accumulate);
+  if (head_) head_->weight_gradient(at.head.value(), accumulate);
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     blocks_[i].weight_gradient(kept(at, i), held(at, i), accumulate);
     if (BlockWatch* watch = context_->watch()) watch->behind_gradients(number(i));

@@ -183,13 +183,16 @@ void Executor::execute(const PlannedAction& planned) {
 }
 
 TensorView Executor::output(const PlannedAction& planned) const {
-  if (planned.handed_on >= 0) return model_->blocks().activations[static_cast<std::size_t>(planned.handed_on)].input();
-  if (planned.output < 0) return {};
-  return model_->stage(planned.action.stage).outputs[static_cast<std::size_t>(planned.output)];
+  if (const auto* next = std::get_if<NextInput>(&planned.output))
+    return model_->blocks().activations[static_cast<std::size_t>(next->activations)].input();
+  if (const auto* sent = std::get_if<OutputBuffer>(&planned.output))
+    return model_->stage(planned.action.stage).outputs[static_cast<std::size_t>(sent->buffer)];
+  return {};
 }
 
 TensorView Executor::gradient(const PlannedAction& planned) const {
-  return model_->stage(planned.chain_end).gradients[static_cast<std::size_t>(planned.gradient)];
+  const GradientBuffer& place = planned.gradient.value();
+  return model_->stage(place.stage).gradients[static_cast<std::size_t>(place.buffer)];
 }
 
 void Executor::input_gradient(const PlannedAction& planned, BackwardHalves halves) {
@@ -207,7 +210,7 @@ Message Executor::message(const PlannedAction& planned) const {
                                                                : gradient(planned);
   return {.way = is_send(work) ? Message::Way::send : Message::Way::receive,
           .tensor = tensor,
-          .peer = planned.peer,
+          .peer = planned.peer.value(),
           .tag = activation ? activation_tag(receiving_stage) : gradient_tag(receiving_stage)};
 }
 
