@@ -140,7 +140,7 @@ void RunSession::begin(std::int64_t step) {
       }
       refuse_steps_of_another_run();
       folder_.set_report_aside();
-      folder_.record(LifeEnd::running, step, 0, "");
+      folder_.record(AttemptEnd::running, step, 0, "");
     });
   } catch (const CollectiveFailure&) {
     remove_what_was_made();
@@ -149,7 +149,7 @@ void RunSession::begin(std::int64_t step) {
 }
 
 void RunSession::end_before_first_step(std::int64_t step, const CollectiveFailure& failure) {
-  record({.end = LifeEnd::failed, .step = step, .exit_code = failure.exit_code(), .message = failure.what()});
+  record({.end = AttemptEnd::failed, .step = step, .exit_code = failure.exit_code(), .message = failure.what()});
   remove_what_was_made();
 }
 
@@ -160,17 +160,17 @@ void RunSession::remove_what_was_made() {
 }
 
 void RunSession::keep_failures() {
-  const std::string attempt = world_->broadcast(guard_ ? guard_->holder().life : "");
+  const std::string attempt = world_->broadcast(guard_ ? guard_->holder().attempt : "");
   world_->set_failure_keeper(
       [record = FailureRecord(folder_.path(), attempt)](const FailureReport& report) { return record.keep(report); });
 }
 
-void RunSession::record(const AttemptEnd& end) {
+void RunSession::record(const AttemptRecord& end) {
   if (world_->rank() != 0 || !guard_) return;
   try {
     ensure_mine();
     folder_.record(end.end, end.step, end.exit_code, end.message, end.reason);
-    if (end.end == LifeEnd::failed) folder_.write_report(end.message + "\n");
+    if (end.end == AttemptEnd::failed) folder_.write_report(end.message + "\n");
   } catch (const FolderLost&) {  // the record belongs to the new holder
   } catch (const std::exception& error) {
     log_warning("{}", error.what());

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "checkpoint/io_thread.hpp"
@@ -17,15 +16,6 @@
 #include "storage/run_guard.hpp"
 
 namespace penstock {
-
-/// How an attempt ended, for its record.
-struct AttemptEnd {
-  LifeEnd end = LifeEnd::running;
-  std::int64_t step = 0;
-  int exit_code = 0;
-  std::string message = {};
-  std::string_view reason = {};
-};
 
 /// Rank 0 holds the folder's guard and writes its records; the other ranks name files only. All ranks make one and call
 /// its collective methods in the same order. Nothing in the folder changes before `begin`, but for the guard. After
@@ -65,7 +55,7 @@ class RunSession {
   void keep_failures();
   /// Rank 0 writes how the attempt ended, unless another one has the folder. What becomes of the record does not change
   /// what becomes of the run: trouble is logged.
-  void record(const AttemptEnd& end);
+  void record(const AttemptRecord& end);
   /// Gives the guard back.
   void leave() { guard_.reset(); }
 

@@ -20,10 +20,10 @@ int Trainer::finish() {
   if (!all_done() && stopping_ == StopReason::none) stopping_ = StopReason::run_stop;
   const int code = all_done() ? exit_done : exit_stopped;
   on_.log.clear_line();
-  on_.session.record({.end = all_done() ? LifeEnd::done : LifeEnd::stopped,
+  on_.session.record({.end = all_done() ? AttemptEnd::done : AttemptEnd::stopped,
                       .step = steps_done(),
                       .exit_code = code,
-                      .reason = all_done() ? "" : name_of(stopping_)});
+                      .reason = all_done() ? "" : std::string(name_of(stopping_))});
   // The file has been heeded, and must not stop the next attempt, too.
   if (on_.world.rank() == 0 && stopping_ == StopReason::stop_file) discard(folder.stop());
   on_.session.leave();
@@ -56,7 +56,7 @@ void Trainer::end_with_failure() try {
     if (may_save_at_failure_ && !on_.saver.refused_state()) save_last();
     on_.log.warn_of_the_rest();
     on_.session.record(
-        {.end = LifeEnd::failed, .step = steps_done(), .exit_code = failure.exit_code(), .message = failure.what()});
+        {.end = AttemptEnd::failed, .step = steps_done(), .exit_code = failure.exit_code(), .message = failure.what()});
     throw;
   }
 } catch (const CollectiveFailure&) {
