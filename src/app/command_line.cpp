@@ -26,6 +26,9 @@ constexpr const char* weights_of_step_0 =
     "begin at step 0 with these weights: a Hugging Face directory, a checkpoint, or a run folder (its newest whole "
     "one); without [model] in the deck the model is theirs";
 
+constexpr const char* get_meaning =
+    "a key of that JSON, such as state, last_end.reason or ranks.*.process.total: its values alone, a line each";
+
 void add_train(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand(
       "train", "train the model of a deck; under mpiexec or srun with as many ranks as its mesh has");
@@ -60,6 +63,7 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--ranks", request->ranks, "of a job: plan the mesh that mesh.auto = true would choose for them")
       ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--json", request->json, "the same facts as JSON");
+  command->add_option("--get", request->get, get_meaning);
   command->callback([=, &chosen] { chosen = [request] { return check_command(*request), 0; }; });
 }
 
@@ -147,6 +151,7 @@ void add_status(CLI::App& app, std::function<int()>& chosen) {
   auto request = std::make_shared<StatusCommand>();
   command->add_option("RUN", request->run, "the run folder")->required();
   command->add_flag("--json", request->json, "the same facts as JSON");
+  command->add_option("--get", request->get, get_meaning);
   command->callback([=, &chosen] { chosen = [request] { return status_command(*request), 0; }; });
 }
 

@@ -21,6 +21,7 @@ struct CheckRequest {
   std::optional<std::string> memory;   ///< "80GiB": of each rank's device, whether the deck fits
   int ranks = 0;                       ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
   bool json = false;
+  std::optional<std::string> get;  ///< a key of that JSON: its values alone
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
 /// InputError behind the print where the deck does not fit into `memory`.
@@ -63,6 +64,7 @@ int checkpoint_command(const CheckpointCommand& command);
 struct StatusCommand {
   std::string run;
   bool json = false;
+  std::optional<std::string> get;  ///< a key of that JSON: its value alone
 };
 /// `penstock status`: where a run stands, from any node and without MPI.
 void status_command(const StatusCommand& command);
