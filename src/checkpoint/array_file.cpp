@@ -106,10 +106,10 @@ class Save {
     if (writers_.count() > 1) {
       settle(created_);
       agree(problem_);
-      stage([&] { open_together(); });
+      stage([&] { open_shared(); });
     }
     if (!failure_) transfer();
-    if (writers_.count() > 1) stage([&] { close_together(); });
+    if (writers_.count() > 1) stage([&] { close_shared(); });
     stage([&] { finish(); });
     if (failure_ && writers_.leads()) discard(temporary_);
     forget();
@@ -164,12 +164,12 @@ class Save {
     writer_ = std::move(writer);
   }
 
-  void open_together() {
+  void open_shared() {
     if (!writers_.writes()) return;
     on_io_thread(
         [&] {
           if (!writer_) writer_ = std::make_unique<ArrayWriter>(temporary_);
-          writer_->open_together(writers_.together(), writers_.hints());
+          writer_->open_shared(writers_.among_writers(), writers_.hints());
         },
         "opening a file");
   }
@@ -332,8 +332,8 @@ class Save {
     if (problem_.empty()) problem_ = *error.what() ? error.what() : "failed";
   }
 
-  void close_together() {
-    if (writers_.writes()) on_io_thread([&] { writer_->close_together(); }, "closing a file");
+  void close_shared() {
+    if (writers_.writes()) on_io_thread([&] { writer_->close_shared(); }, "closing a file");
   }
 
   void finish() {
