@@ -223,7 +223,7 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   fmt::print("{} parameters on {} ranks: {}\n", total_parameters(plan), mesh.size(), mesh.text());
   for (const std::string& line : stage_lines(plan)) fmt::print("  {}\n", line);
   fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global,
-             config.data.sequence, plan.microbatches(), config.batch.micro, config.precision.compute);
+             config.data.sequence, plan.microbatches(), config.batch.micro, name_of(config.precision.compute));
   fmt::print("\n rank  data  pipeline  tensor  ranks  {:>12}", "held");
   for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", name_of(static_cast<MemoryUse>(u)));
   fmt::print("  {:>11}  {:>11}\n", "total", "staging");

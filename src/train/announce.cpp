@@ -36,7 +36,7 @@ void introduce(const World& world, const RunSetup& setup, const Queue& queue, co
   log_info(
       "  schedule {}, {} microbatches of {} x {} tokens a replica, {} thread{} a rank, {} with gradients in {} on {}",
       plan.schedule.name, plan.microbatches(), config.batch.micro, config.data.sequence, queue.threads(),
-      queue.threads() == 1 ? "" : "s", config.precision.compute, name_of(plan.cut.gradient), device_text());
+      queue.threads() == 1 ? "" : "s", name_of(config.precision.compute), name_of(plan.cut.gradient), device_text());
   if (!products.sources.empty()) log_info("  products: {}", products.sources);
   const std::size_t staging = staging_bytes(plan, place, config.saves_behind_training());
   log_info("  rank 0 holds {}{}", memory_text(plan_memory(plan, place, queue.threads())),

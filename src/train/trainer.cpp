@@ -10,10 +10,6 @@ namespace penstock {
 
 namespace {
 
-NonfiniteSteps::Policy nonfinite_policy(const RunConfig& config) {
-  return config.watchdog.nonfinite == "skip" ? NonfiniteSteps::Policy::skip : NonfiniteSteps::Policy::stop;
-}
-
 // Reports of a wait that lasts say where in the row this rank is.
 class PlaceScope {
  public:
@@ -35,7 +31,7 @@ class PlaceScope {
 Trainer::Trainer(const RunParts& parts)
     : on_(parts),
       nonfinite_({parts.world, parts.engine.model(), parts.engine.queue(), parts.setup.plan},
-                 nonfinite_policy(parts.setup.config())) {}
+                 parts.setup.config().watchdog.nonfinite) {}
 
 int Trainer::run() {
   const PlaceScope place(on_.world, on_.engine.executor());
