@@ -164,8 +164,9 @@ void refuse_misfit(const Fit& fit, const std::string& deck, std::int64_t ranks) 
                     advice_text(fit.change, ranks));
 }
 
-void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
-                const ScheduleReport& report, const std::optional<Fit>& fit) {
+nlohmann::json plan_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh,
+                         const std::vector<RankPlan>& ranks, const ScheduleReport& report,
+                         const std::optional<Fit>& fit) {
   const std::size_t beside = memory_beside_plan().bytes;
   nlohmann::json json;
   if (fit) json["fit"] = fit_json(*fit);
@@ -191,7 +192,7 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
                          {"bytes_moved", r.recompute.bytes_moved},
                          {"bytes_sent", r.recompute.bytes_sent}};
   }
-  std::printf("%s\n", json_text(json).c_str());
+  return json;
 }
 
 std::string memory_columns(const RankPlan& rank) {
@@ -229,7 +230,7 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   fmt::print("{} parameters on {} ranks: {}\n", total_parameters(plan), mesh.size(), mesh.text());
   for (const std::string& line : stage_lines(plan)) fmt::print("  {}\n", line);
   fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global,
-             config.data.sequence, plan.microbatches(), config.batch.micro, config.precision.compute);
+             config.data.sequence, plan.microbatches(), config.batch.micro, name_of(config.precision.compute));
   fmt::print("\n rank");
   for (const auto& [axis, size] : config.mesh.by_axis()) fmt::print("  {}", axis);
   fmt::print("  ranks  {:>12}", "held");
@@ -287,15 +288,18 @@ void check_command(const CheckRequest& request) {
                     : "schedule, in forward passes of one block (floating-point operations counted, not measured):\n";
   const std::optional<Fit> fit = fit_into(request.memory, read, ranks, threads);
   if (!names_text) config.data.train.clear();
-  if (request.json)
-    print_json(config, plan, mesh, ranks, costs, fit);
+  const bool for_programs = request.json || request.get;
+  if (request.get)
+    fmt::print("{}", json_lines(plan_json(config, plan, mesh, ranks, costs, fit), *request.get));
+  else if (request.json)
+    fmt::print("{}\n", json_text(plan_json(config, plan, mesh, ranks, costs, fit)));
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
-  if (!request.json)
+  if (!for_programs)
     for (const std::string& warning : deck_warnings(config)) fmt::print("warning: {}\n", warning);
-  if (!names_text && !request.json) fmt::print("data.train is missing: `train` wants --set data.train=FILE\n");
+  if (!names_text && !for_programs) fmt::print("data.train is missing: `train` wants --set data.train=FILE\n");
   if (fit) refuse_misfit(*fit, request.deck, mesh.size());
-  if (fit && !request.json)
+  if (fit && !for_programs)
     fmt::print("fits into {}: the largest rank's process takes about {}\n", bytes_text(fit->memory),
                bytes_text(fit->wanted));
 }

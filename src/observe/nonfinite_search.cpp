@@ -94,9 +94,10 @@ std::string NonfiniteSearch::element(const ParameterSpec& spec, std::int64_t loc
 std::string NonfiniteSearch::first_tap(const StepTokens& tokens, const std::function<StepResult()>& again,
                                        StepResult& result) {
   FiniteCheck check(*plan_->model);
-  model_->context().set_taps(&check);
-  result = again();
-  model_->context().set_taps(nullptr);
+  {
+    const auto tapped = model_->context().tapped_by(check);
+    result = again();
+  }
   std::string mine;
   if (const std::optional<NonfiniteTap>& first = check.first()) {
     const std::uint64_t sample = tokens.microbatches.at(static_cast<std::size_t>(first->microbatch)).first_sample;

@@ -47,12 +47,13 @@ Settings both(const Settings& one, const Settings& other) {
 // Each alone, the smallest change first.
 std::vector<Settings> other_policies(const RunConfig& config) {
   // By what they cost: element-wise operations, the attention core, most of a block without and with its messages.
-  std::vector<std::string> policies{"none", "elementwise", "attention", "block-local", "block"};
-  if (config.mesh.tensor == 1) std::erase(policies, "block-local");  // it is block
+  std::vector policies{Recompute::none, Recompute::elementwise, Recompute::attention, Recompute::block_local,
+                       Recompute::block};
+  if (config.mesh.tensor == 1) std::erase(policies, Recompute::block_local);  // it is block
   std::vector<Settings> found;
   const auto now = std::find(policies.begin(), policies.end(), config.recompute.policy);
   for (auto policy = now; policy != policies.end(); ++policy)
-    if (*policy != config.recompute.policy) found.push_back({fmt::format("recompute.policy = \"{}\"", *policy)});
+    if (*policy != config.recompute.policy) found.push_back({fmt::format("recompute.policy = \"{}\"", text(*policy))});
   return found;
 }
 

@@ -74,7 +74,7 @@ ModelPlan make_plan(const RunConfig& config) {
               .compute = config.compute_type(),
               .gradient = config.gradient_type(),
               .repeatable_attention = config.device.repeatable};
-  plan.recompute = parse_recompute(config.recompute.policy);
+  plan.recompute = config.recompute.policy;
   plan.optimizer = config.optimizer;
   plan.seed = static_cast<std::uint64_t>(config.run.seed);
   plan.micro = config.batch.micro;

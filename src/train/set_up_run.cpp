@@ -18,7 +18,7 @@
 #include "plan/model_section.hpp"
 #include "schedule/schedule.hpp"
 #include "train/memory_check.hpp"
-#include "train/trainer.hpp"
+#include "train/set_up_run.hpp"
 
 namespace penstock {
 

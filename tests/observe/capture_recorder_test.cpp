@@ -238,10 +238,10 @@ TEST(CaptureRecorder, BringsRotatedHeadsInGlobalOrderAndCopiesOnce) {
       std::vector<std::int64_t> elements(2);
       for (int rank = 0; rank < mesh.size(); ++rank) {
         CaptureRecorder recorder(plan, mesh, rank, taps);
-        const MeshPlace place = place_of(mesh, rank);
+        const MeshPlace place = MeshPlace(mesh, rank);
         const ModelShape shape{.model = plan.model.get(),
                                .cut = plan.cut,
-                               .tensor_coordinate = place.tensor,
+                               .tensor_coordinate = place.at(Axis::tensor),
                                .samples = plan.micro,
                                .sequence = plan.sequence};
         const AttentionCore& attention = *shape.branches().front().attention();
@@ -252,7 +252,7 @@ TEST(CaptureRecorder, BringsRotatedHeadsInGlobalOrderAndCopiesOnce) {
           for (std::size_t t = 0; t < taps.size(); ++t)
             if (recorder.wants(taps[t]))
               recorder.record_columns(queue, taps[t], static_cast<int>(m),
-                                      packed_heads(shape, (place.data * plan.microbatches() + m) * plan.micro).view(),
+                                      packed_heads(shape, (place.at(Axis::data) * plan.microbatches() + m) * plan.micro).view(),
                                       t == 0 ? 0 : columns[0], columns[t]);
         const StepTokens none;
         const LocalData data = recorder.local_data(none);

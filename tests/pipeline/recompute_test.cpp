@@ -168,9 +168,8 @@ TEST(Recompute, IsNotRecordedTwice) {
   const auto records = [](Recompute policy) {
     TinyRank rank(test_world(), {.tensor = test_world().size(), .microbatches = microbatches, .recompute = policy});
     Counts counts;
-    rank.model().context().set_taps(&counts);
+    const auto tapped = rank.model().context().tapped_by(counts);
     rank.train({microbatches, 100}, 1);
-    rank.model().context().set_taps(nullptr);
     return counts.records;
   };
   const std::map<std::string, int> none = records(Recompute::none);

@@ -72,7 +72,7 @@ inline ModelConfig tiny_config(double dropout, int layers = 4, const std::string
   if (family == "mistral") config.window = 5;
   if (family == "llama") {
     config.attention_bias = config.mlp_bias = true;
-    config.rope_scaling = "llama3";
+    config.rope_scaling = ops::RotaryScaling::llama3;
     config.rope_factor = 4;
     config.rope_original = 4;
   }

@@ -56,8 +56,8 @@ TEST(RunDeck, TheSmallestDeckIsTaken) {
   EXPECT_EQ(config.run.steps, 10);
   EXPECT_EQ(config.run.seed, 1);
   EXPECT_EQ(config.model.vocabulary, 256);
-  EXPECT_EQ(config.schedule.name, "1f1b");
-  EXPECT_EQ(config.schedule.backward, "split");
+  EXPECT_EQ(config.schedule.name, ScheduleName::one_forward_one_backward);
+  EXPECT_EQ(config.schedule.backward, Backward::split);
   EXPECT_EQ(config.mesh.data * config.mesh.pipeline * config.mesh.tensor, 1);
   EXPECT_TRUE(config.mesh.sequence_parallel);
   EXPECT_EQ(config.compute_type(), DType::float32);
