@@ -85,11 +85,13 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
-  auto* command =
-      app.add_subcommand("tokenize", "make a token file of text, byte level: files, or the texts below folders");
+  auto* command = app.add_subcommand("tokenize", "make a token file of text: files, or the texts below folders");
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
   command->add_option("-o,--output", request->output, "the token file; one that is there is replaced")->required();
+  command->add_option(
+      "--tokenizer", request->tokenizer,
+      "a tokenizer.json, a SentencePiece tokenizer.model, or the folder of one; without it a token is a byte");
   auto* held_back = command->add_option("--held-back", request->held_back,
                                         "token file for a part that is kept out of the output (validation)");
   command->add_option("--fraction", request->fraction, "the share that is held back")

@@ -46,6 +46,7 @@ struct TokenizeCommand {
   std::string output;
   std::string held_back;
   double fraction = TokenizeRequest{}.held_back_fraction;
+  std::string tokenizer;  ///< a file or a folder; empty: bytes
 };
 /// `penstock tokenize`.
 void tokenize_command(const TokenizeCommand& command);

@@ -9,10 +9,10 @@
 #include <set>
 #include <vector>
 
+#include "base/json_object.hpp"
 #include "base/suggest.hpp"
 #include "config/mistakes.hpp"
 #include "exchange/family_rules.hpp"
-#include "exchange/json_object.hpp"
 
 namespace penstock {
 namespace {
