@@ -346,9 +346,10 @@ void verify_share(ArrayReader& reader, int reader_index, int readers, Progress& 
   for (const ArrayInfo& array : reader.contents().arrays)
     for (const Box& block : row_blocks(array)) {
       if (number++ % readers != reader_index) continue;
-      values.resize(static_cast<std::size_t>(block.elements()) * bytes_of(array.type));
+      const std::size_t bytes = static_cast<std::size_t>(block.elements()) * bytes_of(array.type);
+      values.resize(std::max(values.size(), bytes));  // what grows is cleared: only once
       reader.read(array, block, values.data());
-      progress.advance(values.size());
+      progress.advance(bytes);
     }
 }
 

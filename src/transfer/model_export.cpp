@@ -2,7 +2,6 @@
 #include "transfer/model_export.hpp"
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <random>
 
@@ -20,7 +19,22 @@ namespace penstock {
 
 namespace {
 
-constexpr std::int64_t bytes_of_a_block = std::int64_t{4} << 20;
+// How many blocks are on their way, of about how many bytes.
+struct BlockSizes {
+  std::int64_t bytes = std::int64_t{4} << 20;
+  std::size_t count = blocks_of_a_stream;
+};
+
+// A block's rows become columns of a transposed tensor, which are short runs of the file, and pages that are written in
+// parts: few large blocks cost less there.
+constexpr BlockSizes sizes_of_transposed{std::int64_t{12} << 20, 2};
+
+BlockSizes block_sizes(const std::vector<ExchangedParameter>& parameters) {
+  for (const ExchangedParameter& parameter : parameters)
+    for (const ExchangedPiece& piece : parameter.pieces)
+      if (piece.transposed) return sizes_of_transposed;
+  return {};
+}
 
 // What is decided by rank 0 and the same everywhere.
 struct ExportChoices {
@@ -136,23 +150,22 @@ struct ExportBlock {
 };
 
 // Dealt out in turn: parameters differ in size.
-std::vector<ExportBlock> blocks_of_rank(const World& world, const HuggingFaceExport& to_write) {
+std::vector<ExportBlock> blocks_of_rank(const World& world, const HuggingFaceExport& to_write, std::int64_t bytes) {
   std::vector<ExportBlock> blocks;
   int next = 0;
   for (std::size_t p = 0; p < to_write.parameters().size(); ++p)
-    for (const Box& box :
-         row_blocks(ArrayInfo{{}, to_write.parameters()[p].shape, DType::float32, {}}, bytes_of_a_block)) {
+    for (const Box& box : row_blocks(ArrayInfo{{}, to_write.parameters()[p].shape, DType::float32, {}}, bytes)) {
       if (next == world.rank()) blocks.push_back({p, box});
       next = (next + 1) % world.size();
     }
   return blocks;
 }
 
-// Memory of blocks on their way. With two, each thread would wait for the other one at every block.
-using BlockMemory = std::array<std::unique_ptr<float[]>, blocks_of_a_stream>;
+using BlockMemory = std::vector<std::unique_ptr<float[]>>;
 
-void make_room(const std::vector<ExportBlock>& blocks, BlockMemory& memory) {
+void make_room(const std::vector<ExportBlock>& blocks, std::size_t count, BlockMemory& memory) {
   std::int64_t most = 0;
+  memory.resize(count);
   for (const ExportBlock& block : blocks) most = std::max(most, block.box.elements());
   for (auto& values : memory) values = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(most));
 }
@@ -160,8 +173,9 @@ void make_room(const std::vector<ExportBlock>& blocks, BlockMemory& memory) {
 // While one block is being written the next ones are read.
 void write_blocks(World& world, BlockReader& reader, const HuggingFaceExport& to_write, SafetensorsWriter& writer,
                   BlockMemory& memory) {
-  const std::vector<ExportBlock> blocks = blocks_of_rank(world, to_write);
-  make_room(blocks, memory);
+  const BlockSizes sizes = block_sizes(to_write.parameters());
+  const std::vector<ExportBlock> blocks = blocks_of_rank(world, to_write, sizes.bytes);
+  make_room(blocks, sizes.count, memory);
   std::vector<std::future<void>> coming;
   const auto begin = [&] {
     const std::size_t i = coming.size();
