@@ -76,13 +76,13 @@ CaptureRecorder::CaptureRecorder(const ModelPlan& plan, const Mesh& mesh, int ra
 ModelShape CaptureRecorder::shape_at(const MeshPlace& place) const {
   return {.model = plan_->model.get(),
           .cut = plan_->cut,
-          .tensor_coordinate = place.tensor,
+          .tensor_coordinate = place.at(Axis::tensor),
           .samples = plan_->micro,
           .sequence = plan_->sequence};
 }
 
 std::int64_t CaptureRecorder::first_sample(const MeshPlace& place, std::int64_t microbatch) const {
-  return (place.data * plan_->microbatches() + microbatch) * plan_->micro;
+  return (place.at(Axis::data) * plan_->microbatches() + microbatch) * plan_->micro;
 }
 
 int CaptureRecorder::pipeline_rank_of(const std::string& tap) const {
@@ -98,9 +98,8 @@ int CaptureRecorder::pipeline_rank_of(const std::string& tap) const {
 
 void CaptureRecorder::add_tokens() {
   std::vector<Piece> pieces;
-  for (int rank = 0; rank < mesh_.size(); ++rank) {
-    const MeshPlace place = place_of(mesh_, rank);
-    if (place.pipeline != 0 || place.tensor != 0) continue;
+  for (const int rank : mesh_.group(0, {Axis::data})) {  // the others have the same samples as one of these
+    const MeshPlace place(mesh_, rank);
     for (std::int64_t m = 0; m < plan_->microbatches(); ++m) {
       Box box;
       box.offset[0] = first_sample(place, m);
@@ -109,13 +108,13 @@ void CaptureRecorder::add_tokens() {
       pieces.push_back({rank, box});
     }
   }
-  const std::int64_t samples = plan_->micro * plan_->microbatches() * mesh_.size_of("data");
+  const std::int64_t samples = plan_->micro * plan_->microbatches() * mesh_.size_of(Axis::data);
   arrays_.push_back(captured_tokens(samples, plan_->sequence, pieces));
   arrays_.push_back(captured_targets(samples, plan_->sequence, pieces));
 }
 
 void CaptureRecorder::add_tap(const std::string& tap) {
-  const std::int64_t samples = plan_->micro * plan_->microbatches() * mesh_.size_of("data");
+  const std::int64_t samples = plan_->micro * plan_->microbatches() * mesh_.size_of(Axis::data);
   Shape shape{samples, plan_->sequence, is_logits(tap) ? plan_->model->vocabulary : plan_->model->width};
   std::vector<std::string> names{"sample", "position", is_logits(tap) ? "vocabulary" : "channel"};
   if (tap == "loss") {
@@ -127,9 +126,9 @@ void CaptureRecorder::add_tap(const std::string& tap) {
     names = {"sample", "position", "head", "channel"};
   }
   arrays_.push_back(captured_tap(tap, shape, names, pieces(tap)));
-  const MeshPlace place = place_of(mesh_, rank_);
+  const MeshPlace place(mesh_, rank_);
   const ModelShape here = shape_at(place);
-  if (place.pipeline != pipeline_rank_of(tap) || !brings(tap, here)) return;
+  if (place.at(Axis::pipeline) != pipeline_rank_of(tap) || !brings(tap, here)) return;
   const Extent extent = extent_of(tap, here);
   recorded_[tap] = {
       .rows = extent.rows,
@@ -140,9 +139,9 @@ void CaptureRecorder::add_tap(const std::string& tap) {
 std::vector<Piece> CaptureRecorder::pieces(const std::string& tap) const {
   std::vector<Piece> pieces;
   for (int rank = 0; rank < mesh_.size(); ++rank) {
-    const MeshPlace place = place_of(mesh_, rank);
+    const MeshPlace place(mesh_, rank);
     const ModelShape shape = shape_at(place);
-    if (place.pipeline != pipeline_rank_of(tap) || !brings(tap, shape)) continue;
+    if (place.at(Axis::pipeline) != pipeline_rank_of(tap) || !brings(tap, shape)) continue;
     const Extent extent = extent_of(tap, shape);
     if (extent.columns == 0) continue;
     for (std::int64_t m = 0; m < plan_->microbatches(); ++m) {

@@ -142,11 +142,11 @@ void expect_values_in_global_order(const TinySetup& setup) {
   const Mesh mesh = test::tiny_mesh(setup);
   std::vector<std::vector<int>> brought;  // of each array's elements
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
+    const MeshPlace place(mesh, rank);
     CaptureRecorder recorder(plan, mesh, rank, taps);
     const ModelShape shape{.model = plan.model.get(),
                            .cut = plan.cut,
-                           .tensor_coordinate = place.tensor,
+                           .tensor_coordinate = place.at(Axis::tensor),
                            .samples = plan.micro,
                            .sequence = plan.sequence};
 
@@ -154,7 +154,7 @@ void expect_values_in_global_order(const TinySetup& setup) {
     StepTokens step;
     Queue queue;
     for (std::int64_t m = 0; m < plan.microbatches(); ++m) {
-      const std::int64_t first_sample = (place.data * plan.microbatches() + m) * plan.micro;
+      const std::int64_t first_sample = (place.at(Axis::data) * plan.microbatches() + m) * plan.micro;
       auto& own_tokens = tokens.emplace_back();
       auto& own_targets = targets.emplace_back();
       for (std::int64_t token = 0; token < shape.tokens(); ++token) {
@@ -238,10 +238,10 @@ TEST(CaptureRecorder, BringsRotatedHeadsInGlobalOrderAndCopiesOnce) {
       std::vector<std::int64_t> elements(2);
       for (int rank = 0; rank < mesh.size(); ++rank) {
         CaptureRecorder recorder(plan, mesh, rank, taps);
-        const MeshPlace place = place_of(mesh, rank);
+        const MeshPlace place = MeshPlace(mesh, rank);
         const ModelShape shape{.model = plan.model.get(),
                                .cut = plan.cut,
-                               .tensor_coordinate = place.tensor,
+                               .tensor_coordinate = place.at(Axis::tensor),
                                .samples = plan.micro,
                                .sequence = plan.sequence};
         const AttentionCore& attention = *shape.branches().front().attention();
@@ -252,7 +252,7 @@ TEST(CaptureRecorder, BringsRotatedHeadsInGlobalOrderAndCopiesOnce) {
           for (std::size_t t = 0; t < taps.size(); ++t)
             if (recorder.wants(taps[t]))
               recorder.record_columns(queue, taps[t], static_cast<int>(m),
-                                      packed_heads(shape, (place.data * plan.microbatches() + m) * plan.micro).view(),
+                                      packed_heads(shape, (place.at(Axis::data) * plan.microbatches() + m) * plan.micro).view(),
                                       t == 0 ? 0 : columns[0], columns[t]);
         const StepTokens none;
         const LocalData data = recorder.local_data(none);
@@ -284,11 +284,12 @@ TEST(CaptureRecorder, WantsOnlyChosenTapsOnTheRanksThatBringThem) {
   const ModelPlan plan = test::tiny_plan(setup);
   const Mesh mesh = test::tiny_mesh(setup);
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
+    const MeshPlace place(mesh, rank);
     const CaptureRecorder recorder(plan, mesh, rank, {"embedding", "logits", "loss"});
-    EXPECT_EQ(recorder.wants("embedding"), place.pipeline == 0 && place.tensor == 0) << "equal copies come from one";
-    EXPECT_EQ(recorder.wants("logits"), place.pipeline == 1) << "each has columns of its own";
-    EXPECT_EQ(recorder.wants("loss"), place.pipeline == 1 && place.tensor == 0);
+    EXPECT_EQ(recorder.wants("embedding"), place.at(Axis::pipeline) == 0 && place.at(Axis::tensor) == 0)
+        << "equal copies come from one";
+    EXPECT_EQ(recorder.wants("logits"), place.at(Axis::pipeline) == 1) << "each has columns of its own";
+    EXPECT_EQ(recorder.wants("loss"), place.at(Axis::pipeline) == 1 && place.at(Axis::tensor) == 0);
     EXPECT_FALSE(recorder.wants("blocks.0"));
   }
 }
