@@ -188,8 +188,8 @@ class Penstock:
     def __init__(self, program, tokenizer):
         self.program, self.tokenizer = program, tokenizer
 
-    def encode(self, file, ids_file):
-        subprocess.run([self.program, "tokenize", "--tokenizer", self.tokenizer, "-o", ids_file, file], check=True,
+    def encode(self, files, ids_file):
+        subprocess.run([self.program, "tokenize", "--tokenizer", self.tokenizer, "-o", ids_file, *files], check=True,
                        stderr=subprocess.DEVNULL)
         header = Path(ids_file).read_bytes()[:64]
         width = int.from_bytes(header[12:16], "little")
@@ -222,7 +222,7 @@ def first_difference(ours, theirs):
 def compare_part(name, data, penstock, library, folder):
     file = folder / "text"
     file.write_bytes(data)
-    ours = penstock.encode(file, folder / "ids.tok")
+    ours = penstock.encode([file], folder / "ids.tok")
     theirs = numpy.array(library.encode(data.decode("utf-8", "replace")), dtype=numpy.int64)
     if len(ours) == len(theirs) and (ours == theirs).all():
         return len(ours)
@@ -235,17 +235,17 @@ def compare_part(name, data, penstock, library, folder):
 def compare_golden(path, penstock, folder):
     """llama.cpp's texts, with lines of __ggml_vocab_test__ between them, and their ids, a line a text."""
     texts = Path(f"{path}.inp").read_text().split("\n__ggml_vocab_test__\n")
-    lines = Path(f"{path}.out").read_text().splitlines()
-    wrong = 0
-    for text, line in zip(texts, lines):
-        if not text:
-            continue
-        (folder / "text").write_text(text)
-        if penstock.encode(folder / "text", folder / "ids.tok").tolist() != [int(word) for word in line.split()]:
-            wrong += 1
-            print(f"  llama.cpp: {text!r} differs")
-    print(f"  llama.cpp's own: {len(lines)} texts, {wrong} differ")
-    return wrong
+    wanted = [[int(word) for word in line.split()] for line in Path(f"{path}.out").read_text().splitlines()]
+    pairs = [(text, ids) for text, ids in zip(texts, wanted) if text]
+    files = [folder / f"golden-{number}" for number in range(len(pairs))]
+    for file, (text, _) in zip(files, pairs):
+        file.write_text(text, newline="")
+    if penstock.encode(files, folder / "ids.tok").tolist() == sum((ids for _, ids in pairs), []):
+        wrong = []  # each file is a text of its own
+    else:
+        wrong = [text for file, (text, ids) in zip(files, pairs) if penstock.encode([file], folder / "ids.tok").tolist() != ids]
+    print(f"  llama.cpp's own: {len(pairs)} texts, differ: {wrong}")
+    return len(wrong)
 
 
 def tiktoken_of(path):
