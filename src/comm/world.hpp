@@ -92,10 +92,18 @@ class World {
   void wait_until(const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress = {});
 
-  /// Hands work to a device. One that does not get on takes no more at some time, and the host then stands inside
-  /// `enqueue`, in calls that know no deadline: the watchdog ends the job when for so long no rank gets on and
-  /// `enqueue` has not said that it `moved`.
-  void hand_over(const std::function<void()>& enqueue, std::string_view what);
+  /// Work is handed to a device while it lives. A device that does not get on takes no more at some time, and the host
+  /// then stands in calls that know no deadline: the watchdog ends the job when for so long no rank gets on and this
+  /// one has not said that it `moved`.
+  class HandOver {
+   public:
+    HandOver(World& world, std::string_view what) : wait_(*world.watchdog_, Watchdog::Wait::Kind::enclosing) {
+      wait_.tell(Awaited(what));
+    }
+
+   private:
+    Watchdog::Wait wait_;
+  };
   /// This rank gets on. On the thread that made the World.
   void moved() { watchdog_->moved(); }
 

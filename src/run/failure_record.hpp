@@ -15,7 +15,7 @@ namespace penstock {
 class FailureRecord {
  public:
   /// `life`: what the run folder's guard says of this life.
-  FailureRecord(const std::filesystem::path& folder, std::string life);
+  FailureRecord(const std::filesystem::path& folder, std::string attempt);
 
   /// Writes report.txt, and end.json with `failed`. Whether this report is the first of this life; where the folder is
   /// another life's, it is. Throws SystemError when it cannot be written.
@@ -23,7 +23,7 @@ class FailureRecord {
 
  private:
   RunFolder folder_;
-  std::string life_;
+  std::string attempt_;
 };
 
 }  // namespace penstock

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "run/life_record.hpp"
+#include "run/attempt_record.hpp"
 
 namespace penstock {
 
@@ -45,7 +45,7 @@ class RunFolder {
   std::filesystem::path product_choices() const { return path_ / "products.tsv"; }
   /// A file that a person puts there to stop the life that runs.
   std::filesystem::path stop() const { return path_ / "stop"; }
-  /// How the last life ended (LifeRecords).
+  /// How the last life ended (AttemptRecords).
   std::filesystem::path end() const { return path_ / "end.json"; }
 
   /// What a job says that ended by itself; of the last life. The one before is kept aside.
@@ -86,7 +86,7 @@ class RunFolder {
   /// `lines`: "rank,host,process,device" of each rank.
   void write_ranks(const std::vector<std::string>& lines) const;
   /// What a scheduler's job decides by, whatever became of the exit code. `running` begins a life; all else ends it.
-  void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message,
+  void record(AttemptEnd end, std::int64_t step, int exit_code, const std::string& message,
               std::string_view reason = "") const;
 
  private:

@@ -30,7 +30,7 @@ struct GuardHolder {
   std::string boot = {};  ///< the system's boot id
   std::int64_t process = 0;
   std::int64_t start_ticks = 0;  ///< of the process, since boot: a process number is used again, with other ticks
-  std::string life = {};         ///< of this start of the program, unlike any other
+  std::string attempt = {};      ///< of this start of the program, unlike any other
   std::string started = {};      ///< local time, for people
   std::int64_t epoch = 1;        ///< one more than that of the life it was taken over from
   std::string job = {};          ///< of Slurm, with its cluster; empty without
@@ -38,7 +38,7 @@ struct GuardHolder {
   std::string space = {};        ///< PID namespace of its number (base/process); empty: not known
 
   /// False: a guard that is empty or damaged.
-  bool is_named() const { return !life.empty(); }
+  bool is_named() const { return !attempt.empty(); }
   std::string json() const;
   /// Nothing when the text is not a guard's.
   static std::optional<GuardHolder> parse(const std::string& text);
@@ -97,7 +97,7 @@ class FolderLost : public SystemError {
 };
 
 /// The life that holds a run's folder; empty where none does. Throws SystemError where the guard cannot be read.
-std::string life_of_guard(const std::filesystem::path& folder);
+std::string attempt_of_guard(const std::filesystem::path& folder);
 
 /// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.
 /// For rank 0 alone. A guard whose life ended without cleaning up is taken over, with a line in the log; so is one of a

@@ -11,28 +11,28 @@
 namespace penstock {
 
 /// How a life of a run ended. `running` is also what a life leaves that was killed.
-enum class LifeEnd { running, done, stopped, failed };
-std::string_view name_of(LifeEnd end);
+enum class AttemptEnd { running, done, stopped, failed };
+std::string_view name_of(AttemptEnd end);
 
-struct LifeRecord {
-  LifeEnd end = LifeEnd::running;
+struct AttemptRecord {
+  AttemptEnd end = AttemptEnd::running;
   std::int64_t step = 0;
   int exit_code = 0;
   std::string reason = {};   ///< of a life that stopped: what asked it to (name_of(StopReason))
   std::string message = {};  ///< of a life that failed
-  std::int64_t life = 1;
+  std::int64_t attempt = 1;
 };
 
 /// What end.json says: of this life, and of the one before it.
-struct LifeRecords {
-  LifeRecord last;
-  std::optional<LifeRecord> before;
+struct AttemptRecords {
+  AttemptRecord last;
+  std::optional<AttemptRecord> before;
 
   std::string json() const;
   /// Nothing when the text is no record.
-  static std::optional<LifeRecords> parse(const std::string& text);
+  static std::optional<AttemptRecords> parse(const std::string& text);
   /// Nothing when there is no such file, or none that can be read.
-  static std::optional<LifeRecords> read(const std::filesystem::path& file);
+  static std::optional<AttemptRecords> read(const std::filesystem::path& file);
 };
 
 }  // namespace penstock
