@@ -13,8 +13,8 @@ and X.gguf.out are llama.cpp's own texts and ids; they are compared, too.
 The text is made of what is installed (--text FILE adds more): English, code, Chinese, Japanese, German and Russian where Debian's
 bible-kjv-text, manpages-*, fortunes-* and debian-reference-* are; Arabic, emoji with joiners, a long run without a space,
 control characters, random code points and broken UTF-8 are made up from a fixed seed. Exit code 0: no difference.
---speed FILE measures MB/s of one thread on that text: Penstock's, tokenizers', tiktoken's (its own Llama-3-like vocabulary
-made of the same merges).
+--speed FILE measures MB per CPU second of one core on that text: Penstock's, tokenizers', and tiktoken's with the same tokens (for a
+tokenizer with Llama-3's pattern).
 """
 import argparse
 import glob
@@ -22,11 +22,10 @@ import gzip
 import json
 import os
 import random
-import re
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy
@@ -189,8 +188,8 @@ class Penstock:
     def __init__(self, program, tokenizer):
         self.program, self.tokenizer = program, tokenizer
 
-    def encode(self, file, ids_file):
-        subprocess.run([self.program, "tokenize", "--tokenizer", self.tokenizer, "-o", ids_file, file], check=True,
+    def encode(self, files, ids_file):
+        subprocess.run([self.program, "tokenize", "--tokenizer", self.tokenizer, "-o", ids_file, *files], check=True,
                        stderr=subprocess.DEVNULL)
         header = Path(ids_file).read_bytes()[:64]
         width = int.from_bytes(header[12:16], "little")
@@ -223,7 +222,7 @@ def first_difference(ours, theirs):
 def compare_part(name, data, penstock, library, folder):
     file = folder / "text"
     file.write_bytes(data)
-    ours = penstock.encode(file, folder / "ids.tok")
+    ours = penstock.encode([file], folder / "ids.tok")
     theirs = numpy.array(library.encode(data.decode("utf-8", "replace")), dtype=numpy.int64)
     if len(ours) == len(theirs) and (ours == theirs).all():
         return len(ours)
@@ -236,17 +235,17 @@ def compare_part(name, data, penstock, library, folder):
 def compare_golden(path, penstock, folder):
     """llama.cpp's texts, with lines of __ggml_vocab_test__ between them, and their ids, a line a text."""
     texts = Path(f"{path}.inp").read_text().split("\n__ggml_vocab_test__\n")
-    lines = Path(f"{path}.out").read_text().splitlines()
-    wrong = 0
-    for text, line in zip(texts, lines):
-        if not text:
-            continue
-        (folder / "text").write_text(text)
-        if penstock.encode(folder / "text", folder / "ids.tok").tolist() != [int(word) for word in line.split()]:
-            wrong += 1
-            print(f"  llama.cpp: {text!r} differs")
-    print(f"  llama.cpp's own: {len(lines)} texts, {wrong} differ")
-    return wrong
+    wanted = [[int(word) for word in line.split()] for line in Path(f"{path}.out").read_text().splitlines()]
+    pairs = [(text, ids) for text, ids in zip(texts, wanted) if text]
+    files = [folder / f"golden-{number}" for number in range(len(pairs))]
+    for file, (text, _) in zip(files, pairs):
+        file.write_text(text, newline="")
+    if penstock.encode(files, folder / "ids.tok").tolist() == sum((ids for _, ids in pairs), []):
+        wrong = []  # each file is a text of its own
+    else:
+        wrong = [text for file, (text, ids) in zip(files, pairs) if penstock.encode([file], folder / "ids.tok").tolist() != ids]
+    print(f"  llama.cpp's own: {len(pairs)} texts, differ: {wrong}")
+    return len(wrong)
 
 
 def tiktoken_of(path):
@@ -266,28 +265,29 @@ def measure(tokenizer, text_file, penstock, library, folder):
     text = data.decode("utf-8", "replace")
     (folder / "one").write_text("x")
 
+    def seconds_of(call, children=False):
+        """CPU seconds: other processes on the machine do not count."""
+        who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+        before = resource.getrusage(who)
+        call()
+        after = resource.getrusage(who)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
     def command(file):
-        start = time.perf_counter()
-        subprocess.run(["taskset", "-c", "0", penstock.program, "tokenize", "--tokenizer", tokenizer, "-o", folder / "ids.tok", file],
-                       check=True, stderr=subprocess.DEVNULL)
-        return time.perf_counter() - start
+        words = ["taskset", "-c", "0", penstock.program, "tokenize", "--tokenizer", tokenizer, "-o", folder / "ids.tok", file]
+        return seconds_of(lambda: subprocess.run(words, check=True, stderr=subprocess.DEVNULL), children=True)
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     documents = [text[start:start + 10000] for start in range(0, len(text), 10000)]
+    few = documents[:len(documents) // 4]
     encoding = tiktoken_of(tokenizer)
-
-    def timed(call):
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
     for _ in range(3):
         start_up = min(command(folder / "one") for _ in range(3))
         whole = command(text_file)
-        rows = {"penstock tokenize, without its start": whole - start_up, "penstock tokenize, all": whole,
-                "tiktoken": timed(lambda: [encoding.encode_ordinary(document) for document in documents]),
-                "tokenizers": timed(lambda: [library.encode(document) for document in documents[:len(documents) // 4]]) * 4}
-        print("  MB/s: " + ", ".join(f"{name} {len(data) / 1e6 / seconds:.1f}" for name, seconds in rows.items()))
+        rows = {"penstock tokenize": whole - start_up, "the same with reading the tokenizer": whole,
+                "tiktoken": seconds_of(lambda: [encoding.encode_ordinary(document) for document in documents]),
+                "tokenizers": seconds_of(lambda: [library.encode(document) for document in few]) * len(documents) / len(few)}
+        print("  MB per CPU second: " + ", ".join(f"{name} {len(data) / 1e6 / seconds:.1f}" for name, seconds in rows.items()))
 
 
 def main():

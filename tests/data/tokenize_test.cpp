@@ -322,7 +322,9 @@ TEST_F(TokenizeTest, PiecesOfTokensAreHeldBackWhole) {
   EXPECT_EQ(report.tokens + report.held_back_tokens, small_tokenizer().encode(text).size());
   EXPECT_GE(held_text.size(), 5 * held_back_piece_bytes);
   EXPECT_LE(held_text.size(), 5 * held_back_piece_bytes + 500);
-  EXPECT_EQ(text.substr(0, 2 * held_back_piece_bytes), kept_text.substr(0, 2 * held_back_piece_bytes));
+  // Of pieces 0, 1, 2, ... the second and every fourth after it.
+  EXPECT_TRUE(text.starts_with(kept_text.substr(0, held_back_piece_bytes)));
+  EXPECT_NE(text.find(held_text.substr(0, held_back_piece_bytes), held_back_piece_bytes), std::string::npos);
 }
 
 TEST_F(TokenizeTest, SaysThatOnePieceMakesNoTwoFiles) {
