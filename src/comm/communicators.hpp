@@ -18,7 +18,7 @@ struct Communicators {
     pipeline.connect_ring();
   }
 
-  /// That this rank has handed over so far, in all its groups.
+  /// Bytes that this rank has sent so far, in all its groups.
   std::uint64_t bytes_sent() const {
     return all.bytes_sent() + data.bytes_sent() + pipeline.bytes_sent() + tensor.bytes_sent() + copies.bytes_sent();
   }
@@ -27,10 +27,10 @@ struct Communicators {
   Communicator data;      ///< replicas of the model
   Communicator pipeline;  ///< stages of one replica
   Communicator tensor;    ///< slices of one stage
-  Communicator copies;    ///< of the tensor axis, those that hold equal parts; this rank alone where there are none
+  Communicator copies;    ///< ranks of the tensor axis with equal parts; this rank alone if there are none
 
  private:
-  // The tensor axis as two: runs of neighbours that hold copies are the inner one.
+  // The tensor axis split in two: runs of neighbours that hold copies are the inner axis.
   static Mesh with_copies(const Mesh& mesh, int copies) {
     std::vector<Axis> axes;
     for (const Axis& axis : mesh.axes())
