@@ -27,8 +27,8 @@ int copies_of(const ParameterSpec& spec) {
   return copies;
 }
 
-// Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges. So do those
-// outside the blocks: the first to be read and the last to have their gradients, they would hold up the others.
+// Tied parameters have a bucket of their own, so that the ranks at both ends cut it into the same ranges. So do
+// parameters outside the blocks: they are read first and their gradients come last, so they would delay the others.
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
   const ParameterSpec& other = specs[bucket.entries.front().parameter];
   const bool tied = spec.stages.size() > 1;
@@ -37,7 +37,7 @@ bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, cons
          bucket.tied == tied && (!tied || other.stages == spec.stages);
 }
 
-// One of several equal copies is counted: the first on the tensor axis, on the data axis, and of tied stages.
+// Of several equal copies one counts: the first on the tensor axis, on the data axis, and of tied stages.
 bool is_counted(const ParameterSpec& spec, const LocalBox& held, const ParameterPlace& place) {
   return (spec.split.parts > 1 ? held.first : place.tensor_coordinate == 0) &&
          (place.shard || place.data_coordinate == 0) && contains(place.stages, spec.stages.front());

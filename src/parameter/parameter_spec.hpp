@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// ParameterSpec: all that is to be known about one parameter. It serves initial weights, the model, sums of gradients,
+// ParameterSpec: everything about one parameter. It serves initial weights, the model, sums of gradients,
 // the norm, the optimizer, checkpoints and resharding.
 
 #include <cstdint>
@@ -34,11 +34,11 @@ struct Split {
 
 enum class Init { zeros, ones, normal };
 
-/// What a rank's gradient of a parameter is before sums: the whole of what its data rank contributes, or (copies on the
-/// tensor axis under sequence parallelism) the part that comes from this rank's own tokens.
+/// A rank's gradient of a parameter before sums: the whole contribution of its data rank, or (for copies on the tensor
+/// axis with sequence parallelism) the part from this rank's own tokens.
 enum class GradientOnTensorAxis { whole, partial };
 
-/// The block of a parameter that belongs to none.
+/// The block number of parameters that belong to no block.
 inline constexpr int outside_blocks = -1;
 
 struct ParameterSpec {
@@ -48,35 +48,36 @@ struct ParameterSpec {
   Init init = Init::zeros;
   double deviation = 0;  ///< of Init::normal
   bool decay = false;
-  DType type = DType::float32;           ///< in which the model computes with it
-  DType gradient_type = DType::float32;  ///< bfloat16: where one product writes it and nothing is added to it
+  DType type = DType::float32;           ///< the type with which the model computes
+  DType gradient_type = DType::float32;  ///< bfloat16 if one product writes it and nothing is added to it
   GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
-  std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
+  std::vector<int> stages;  ///< that use it, one entry for each use, ascending (may repeat); more than one: tied
   int block = outside_blocks;
-  /// It stands in memory right after the parameter before it, without padding: both are rows of one matrix (or bias),
-  /// which ParameterSet gives under the first one's name.
+  /// It follows the parameter before it in memory, without padding: both are rows of one matrix (or bias), which
+  /// ParameterSet returns under the first one's name.
   bool follows = false;
 };
 
 /// The shape of the part that one tensor rank holds, padding included.
 Shape local_shape(const ParameterSpec& spec);
 
-/// A section as one tensor rank holds it: a box of the global array, local_begin counts in the local tensor.
+/// A section on one tensor rank: a box of the global array; local_begin counts in the local tensor.
 struct LocalBox {
   Box box;
   int copies = 1;     ///< ranks that hold this box: neighbours on the tensor axis
   bool first = true;  ///< of those ranks
 };
-/// The boxes of the global array that tensor coordinate `coordinate` holds (one a section; none where all is padding).
+/// The boxes of the global array that tensor coordinate `coordinate` holds (one for each section; none if all is
+/// padding).
 std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate);
 /// The boxes alone.
 std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate);
 
-/// Fills elements of `box` with the initial weights: pure in (seed, name, global element index).
+/// Fills elements of `box` with the initial weights, a pure function of (seed, name, global element index).
 /// `values` points to the box's first element, dense. `threads` >= 1 share the work; the bits do not depend on them.
 void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values, int threads = 1);
 
-/// The same value in all `elements`, by `threads` >= 1.
+/// Writes one value to all `elements`, with `threads` >= 1.
 void fill_with(float value, float* values, std::int64_t elements, int threads = 1);
 
 }  // namespace penstock
