@@ -11,8 +11,8 @@ namespace penstock {
 
 namespace {
 
-// Messages between two stages keep their order; activations and gradients of a stage do not overtake each other's
-// matching because each has a tag of its own. Tags 0 and 1 belong to collectives and to the tied sum.
+// Messages between two stages keep their order. Activations and gradients of a stage have different tags, so they are
+// never matched with each other. Tags 0 and 1 belong to collectives and to the tied sum.
 int activation_tag(int receiving_stage) { return 2 + 2 * receiving_stage; }
 int gradient_tag(int receiving_stage) { return 3 + 2 * receiving_stage; }
 
@@ -43,7 +43,7 @@ double Executor::evaluate(const RowPlan& row, const StepTokens& tokens, const St
   ensure(!oldest_->under_way, "evaluate: a step is under way");
   launch(row, tokens, values, Purpose::evaluation);
   const double loss = finish().loss;
-  oldest_->row = nullptr;  // the caller's, and soon gone
+  oldest_->row = nullptr;  // the caller owns it and will free it
   return loss;
 }
 
@@ -111,7 +111,7 @@ void Executor::load(const StepTokens& tokens, bool needs_the_last) {
     *to.first_sample = from.first_sample;
   }
   model_->publish_inputs(*queue_, values.update);
-  // Every tensor rank of the last stage has the whole loss: one of them brings it.
+  // Every tensor rank of the last stage has the whole loss; one of them contributes it.
   model_->optimizer().begin_step(*queue_, {.number = values.update,
                                            .learning_rate = values.learning_rate,
                                            .loss_tokens = values.tokens,
@@ -126,13 +126,13 @@ MicrobatchView Executor::view(int microbatch) const {
           .first_sample = model_->first_sample(microbatch)};
 }
 
-// A transfer is only handed over: it takes no time of the computing lane.
+// A transfer is only launched: it takes no time of the computing lane.
 void Executor::mark_span() {
   launched_->marks.set();
   launched_->marks.set();
 }
 
-// Behind the step's first mark each action has two; the last mark is the step's end.
+// After the step's first mark each action has two; the last mark is the step's end.
 std::vector<Span> Executor::spans() const {
   if (!finished_) return {};
   const std::vector<double> marks = finished_->marks.seconds();
@@ -156,7 +156,7 @@ bool Executor::repeats(const PlannedAction& planned) const {
          communicators_->tensor.size() == 1 && !model_->context().has_taps();
 }
 
-// A host that does all at once gains nothing by beginning to wait earlier.
+// A host that computes at once gains nothing by starting sums earlier.
 bool Executor::is_watched(const PlannedAction& planned) const {
   return Queue::runs_behind_host() && communicators_->data.size() > 1 && (planned.opens_stage || planned.closes_stage);
 }
@@ -165,7 +165,7 @@ void Executor::perform(std::size_t place) {
   const PlannedAction& planned = (*launched_->row)[place];
   model_->context().set_watch(is_watched(planned) ? &model_->optimizer() : nullptr);
   if (place < recordings_.size() && repeats(planned))
-    recordings_[place].run([this, &planned] { execute(planned); });  // small enough for no memory
+    recordings_[place].run([this, &planned] { execute(planned); });  // small enough to need no allocation
   else
     execute(planned);
 }

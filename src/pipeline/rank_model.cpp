@@ -22,7 +22,7 @@ ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
           .sequence = plan.sequence};
 }
 
-// A fused backward reads what it computes again in the scratch that all blocks share; a split one holds it.
+// A fused backward reads recomputed parts in the scratch that all blocks share; a split one holds them.
 BlockMemory take_blocks(const ModelShape& shape, const RowNeeds& needs, const BlockActivations& shared, Arena& arena) {
   BlockMemory blocks;
   for (int i = 0; i < needs.activations; ++i)
@@ -49,8 +49,7 @@ ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) 
 
 namespace {
 
-// Stages of a rank share the memory from input to weight gradients: where one of them parts these, all have room for
-// it.
+// Stages of a rank share the memory from input to weight gradients: if one of them splits these, all have room for it.
 RankDuties duties_of(const ModelPlan& plan, int pipeline_rank) {
   RankDuties duties{.head = false, .fused = true, .input_only = false, .accumulates = plan.microbatches() > 1};
   for (const int stage : plan.schedule.stages_of_rank(pipeline_rank))
@@ -71,7 +70,7 @@ void for_each_attention(const ModelDescription& model, const Visit& visit) {
 
 }  // namespace
 
-// The one workspace of a rank's queue: what the operation that asks for most asks for.
+// The workspace of a rank's queue: the size that the most demanding operation needs.
 std::size_t RankModel::workspace_bytes(int threads) const {
   std::size_t most = shape().model->norm == NormKind::rms
                          ? ops::rms_norm_workspace(shape().rows(), shape().width(), threads)
@@ -87,7 +86,7 @@ std::size_t RankModel::workspace_bytes(int threads) const {
   return std::max(most, optimizer_.workspace_bytes());
 }
 
-// What queue and communicators compute in. The tensor axis adds products and gradients, the data axis gradients, all
+// The scratch of queue and communicators. The tensor axis adds products and gradients, the data axis gradients, all
 // ranks the norm.
 void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communicators, Arena& arena) {
   const ParameterLayout& layout = parameters_.layout();

@@ -13,13 +13,13 @@ namespace penstock {
 
 namespace {
 
-/// Keeps the core busy, and MPI waiting.
+/// Keeps the core busy, so that MPI waits.
 void compute(double seconds) {
   for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
   }
 }
 
-/// Two neighbours, the lower of which asks.
+/// Two neighbours; the lower one asks.
 class Pair {
  public:
   Pair(Communicators& communicators, Queue& queue, const RankModel& model, double computing_seconds)
@@ -32,8 +32,8 @@ class Pair {
         answer_(message(model)),
         early_(message(model)) {}
 
-  /// What the round trip takes beyond the other's computing is two hops; what the second answer takes, which comes
-  /// while this rank computes, is overhead alone, and so is the launch of the question.
+  /// The round trip, minus the other's computing, is two hops. The second answer comes while this rank computes, so its
+  /// time is only overhead; so is the launch of the question.
   TransferTimes ask() {
     compute(computing_seconds_);
     const auto start = Clock::now();
@@ -87,7 +87,7 @@ class Pair {
 TransferTimes measure_transfers(Communicators& communicators, Queue& queue, const RankModel& model,
                                 double computing_seconds) {
   constexpr std::size_t round_trips = 15;
-  constexpr double longest_computing_seconds = 0.01;  // a wait sleeps as deep as it ever does after half of that
+  constexpr double longest_computing_seconds = 0.01;  // a wait reaches its longest sleep after half of that
   const int own = communicators.pipeline.coordinate(), peer = own ^ 1;
   if (peer >= communicators.pipeline.size()) return {};
   Pair pair(communicators, queue, model, std::min(computing_seconds, longest_computing_seconds));
