@@ -281,7 +281,7 @@ class OrphanTest(LostNodeTest):
         self.signal_all(orphans, signal.SIGSTOP)
         stopped_at = self.status(run)["step"]
         self.assertGreater(stopped_at, lost_at)
-        self.wait_for_log(job, "is an earlier life of this job and may write no more")
+        self.wait_for_log(job, "is an earlier run attempt of this job and may no longer write")
         self.wait_for_log(job, "restarting from .*: step")
         restarted = int(re.search(r"restarting from .*: step (\d+)", self.log(job)).group(1))
         self.wait_for_step(run, restarted + 25)

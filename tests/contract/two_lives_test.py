@@ -91,7 +91,7 @@ class StoppedLifeTest(LivesTest):
                 second = self.life(run, 1, restart="latest")
                 code, log = self.end_alone(second)
                 self.assertEqual(code, 0, log)
-                self.assertIn("is an earlier life of this job and may write no more", log)
+                self.assertIn("is an earlier run attempt of this job and may no longer write", log)
                 before = files_below(run)
                 self.goes_as_the_straight_run(run)
                 self.signal_ranks(first, signal.SIGCONT)
