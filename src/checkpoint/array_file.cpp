@@ -21,7 +21,7 @@ constexpr std::uint64_t bytes_between_checks = std::uint64_t{1} << 30;
 
 MPI_Datatype message_type(DType type) { return type == DType::float32 ? MPI_FLOAT : MPI_INT32_T; }
 
-// Where a part lies among the rows that a writer takes.
+// The place of a part among the rows that a writer takes.
 MPI_Datatype type_in_rows(const ArraySpec& array, const Rows& rows, const Box& part) {
   std::array<int, Shape::most_dimensions> whole{}, extent{}, begin{};
   for (int d = 0; d < array.shape.dimensions(); ++d) {
@@ -36,13 +36,13 @@ MPI_Datatype type_in_rows(const ArraySpec& array, const Rows& rows, const Box& p
   return type;
 }
 
-// What goes from one rank to one writer in a round, wherever it lies, as one message: MPI gathers it here and puts it
-// in its place there. A message for each piece of an array would be hundreds for a file of a few MiB.
+// All data from one rank to one writer in a round, as one message: MPI gathers the pieces here and puts them in place
+// there. One message for each piece of an array would be hundreds for a file of a few MiB.
 class Parcel {
  public:
   Parcel() = default;
   ~Parcel() {
-    for (MPI_Datatype& type : made_) MPI_Type_free(&type);  // MPI keeps what is under way
+    for (MPI_Datatype& type : made_) MPI_Type_free(&type);  // MPI keeps types in use
   }
   Parcel(Parcel&&) = default;
   Parcel& operator=(Parcel&&) = default;
@@ -55,7 +55,7 @@ class Parcel {
   }
   bool empty() const { return counts_.empty(); }
 
-  /// To be sent from, or received at, MPI_BOTTOM.
+  /// For sending from, or receiving at, MPI_BOTTOM.
   MPI_Datatype type() {
     MPI_Datatype& whole = made_.emplace_back(MPI_DATATYPE_NULL);
     check_mpi(MPI_Type_create_struct(static_cast<int>(counts_.size()), counts_.data(), places_.data(), types_.data(),
@@ -81,7 +81,7 @@ struct Buffer {
   std::size_t size = 0;
   std::future<void> written;
 
-  // What it held goes; nothing is cleared, as pieces fill all of it.
+  // Earlier contents are lost; nothing is cleared, because pieces fill everything.
   void make_room(std::size_t more) {
     if (more <= size) return;
     bytes = std::make_unique_for_overwrite<std::byte[]>(more);
@@ -89,7 +89,7 @@ struct Buffer {
   }
 };
 
-// One save, from the empty file to its name. Stages end in an agreement, so that all ranks take the same turn.
+// One save, from the empty file to its name. Stages end in an agreement, so that all ranks take the same path.
 class Save {
  public:
   Save(World& world, Writers& writers, const ArrayFile& file)
@@ -141,8 +141,8 @@ class Save {
     return wait_for(world_, writers_.io().run(std::move(function)), what);
   }
 
-  // Where one writes alone, the file is made while the first pieces travel. What fails here is told when all agree
-  // next.
+  // If one rank writes alone, it creates the file while the first pieces travel. An error here is reported at the next
+  // agreement.
   void begin() {
     if (!writers_.leads()) return;
     try {
@@ -174,13 +174,14 @@ class Save {
         "opening a file");
   }
 
-  // While round r is on its way, round r - 1 arrives and is handed on, and earlier ones are being written. A rank waits
-  // only for rounds that all ranks have posted before they wait for anything later, so the waits cannot form a ring.
+  // While round r is in flight, round r - 1 arrives and is passed to the I/O thread, and earlier ones are being
+  // written. A rank waits only for rounds that all ranks have posted before they wait for anything later, so the waits
+  // cannot form a cycle.
   void transfer() {
     try {
       transfer_rounds();
     } catch (const std::exception& error) {
-      world_.abort(error.what());  // receives into our buffers are under way: nobody may unwind past them
+      world_.abort(error.what());  // receives into our buffers are in flight: nobody may unwind past them
     }
   }
 
@@ -194,13 +195,13 @@ class Save {
       previous = std::move(current);
       since_check += rounds_[posted].all_bytes;
       if (since_check < bytes_between_checks) continue;
-      agree(problem_);  // stops early, and shows the others that this takes its time but goes on
+      agree(problem_);  // stops early, and shows the others that this is slow but makes progress
       since_check = 0;
     }
     if (posted > 0) land(posted - 1, previous);
     settle(created_);
     for (Buffer& buffer : buffers_) settle(buffer.written);
-    if (!failure_ && writers_.count() > 1) agree(problem_);  // who writes alone says it when it should finish
+    if (!failure_ && writers_.count() > 1) agree(problem_);  // a rank that writes alone reports it at the end
   }
 
   bool needs_buffer(std::size_t round) const {
@@ -222,7 +223,7 @@ class Save {
     return requests;
   }
 
-  // Where this writer's rows of the step lie in its own memory already, dense: they are written from there.
+  // If this writer's rows of the step are dense in its own memory, they are written from there.
   const std::byte* own_rows(const WriteStep& step) const {
     const ArraySpec& array = file_.arrays[step.array];
     const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
@@ -302,9 +303,10 @@ class Save {
         writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.get()] { write(steps, first); });
   }
 
-  // On the I/O thread. Several writers keep in step even when one has failed: the others would wait in MPI for ever.
+  // On the I/O thread. Several writers stay in step even if one has failed; otherwise the others would wait in MPI
+  // forever.
   void write(const std::vector<WriteStep>& steps, const std::byte* first) {
-    if (!writer_) return;  // the file could not be made
+    if (!writer_) return;  // the file could not be created
     std::optional<std::string> problem;
     for (const WriteStep& step : steps) {
       const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
@@ -346,7 +348,7 @@ class Save {
     publish(temporary_, file_.path);
   }
 
-  // What is left of HDF5's ids goes where it came from.
+  // Remaining HDF5 ids are released on the thread that made them.
   void forget() {
     if (writers_.writes() && !writers_.io().abandoned()) on_io_thread([&] { writer_.reset(); }, "letting go of a file");
   }
@@ -361,7 +363,7 @@ class Save {
   std::unique_ptr<ArrayWriter> writer_;  // on the I/O thread only
   std::future<void> created_;
   std::array<Buffer, buffers> buffers_;
-  std::string problem_;                 // of this rank's writing
+  std::string problem_;                 // from this rank's writing
   std::optional<std::string> failure_;  // the same on all ranks
   std::uint64_t bytes_ = 0;
 };

@@ -68,7 +68,7 @@ class Stream {
     on_io_thread([this] { writer_.reset(); }, "letting go of a file");
   }
 
-  // A block may be on its way to the disk, from memory of ours.
+  // A block of our memory may be in flight to the disk.
   void give_up() {
     try {
       settle();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Writing an array file that no process holds as a whole: one process makes it block by block.
+// Writes an array file that no process holds as a whole: one process makes it block by block.
 
 #include <cstdint>
 #include <filesystem>
@@ -18,14 +18,15 @@ struct StreamedFile {
   std::filesystem::path path;
   std::vector<Attribute> attributes;   ///< of the file; `digest` and `complete` are added
   std::vector<ArraySpec> arrays = {};  ///< of float32; their pieces do not matter
-  /// Gives a block of rows of arrays[array], dense. Called on the caller's thread, in the order of the arrays.
+  /// Fills a block of rows of arrays[array], dense. Called on the caller's thread, in the order of the arrays.
   std::function<void(std::size_t array, const Box& block, float* values)> fill = {};
-  /// About as many (whole chunks). Two blocks are in memory: one is being filled while the other one is being written.
+  /// Approximate bytes of a block (whole chunks). Two blocks are in memory: one is being filled while the other one is
+  /// being written.
   std::int64_t block_bytes = std::int64_t{8} << 20;
 };
 
-/// By one rank: writes the file, whole or not at all; one that is there already is replaced in one step. Returns its
-/// bytes. Throws what `fill` throws, and SystemError where writing fails; nothing is left then.
+/// On one rank: writes the file, whole or not at all; an existing one is replaced in one step. Returns its bytes.
+/// Throws what `fill` throws, and SystemError if writing fails; then nothing is left.
 std::uint64_t stream_arrays(World& world, IoThread& io, const StreamedFile& file);
 
 }  // namespace penstock
