@@ -7,8 +7,8 @@
 
 namespace penstock {
 
-// A fused backward is done with one branch before the branch ahead of it begins, so that their gradients share a
-// memory; and with a branch before the stream's gradient goes on, so that without dropout the branch's is the stream's.
+// A fused backward finishes one branch before the one ahead of it, so their gradients share memory. It also finishes a
+// branch before the stream's gradient changes, so without dropout the branch's gradient is the stream's.
 Block::Held Block::take_held(const ModelShape& shape, BackwardHalves halves, BlockParts remade, Arena& arena) {
   Held held{.branches = {}, .remade = take_activations(shape, remade, MemoryUse::buffers, arena)};
   const std::vector<BranchDescription>& branches = shape.branches();
@@ -52,8 +52,8 @@ void Block::forward(const MicrobatchView& microbatch, const BlockActivations& ke
   context_->record({name_}, microbatch, out);
 }
 
-// Whatever the pass, a part is computed by the same operation from the same arguments: its bits are the same. (The norm
-// after a kept input has those of the norm that is fused with the sum.)
+// In every pass the same operation computes a part from the same arguments, so its bits are the same. (The norm after a
+// kept input has the bits of the norm that is fused with the sum.)
 void Block::compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const {
   const bool with_dropout = planted(Fault::other_recomputation) ? pass == Pass::training : pass != Pass::evaluation;
   for (std::size_t b = 0; b < branches_.size(); ++b) {
@@ -73,8 +73,7 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
   }
 }
 
-// The branch alone exists only inside the fused operation; for a tap it is computed once more, where the sum will
-// stand.
+// The branch alone exists only inside the fused operation; for a tap it is computed once more, in the place of the sum.
 void Block::record_branch(const Branch& branch, const MicrobatchView& microbatch, const ops::Residual& joined) const {
   const TapName tap{name_, branch.tap()};
   if (!context_->taps(tap)) return;

@@ -42,7 +42,7 @@ std::vector<std::string> ModelDescription::branch_names() const {
 
 namespace {
 
-// Memory is planned by one kind, and serves all.
+// Memory is planned for one kind, and serves all.
 void ensure_alike(const ModelDescription& model) {
   const BlockDescription& first = model.kinds.front();
   for (const BlockDescription& kind : model.kinds) {

@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-/// Receives the values of taps while the model computes. A tensor is valid during the call only.
+/// Receives the values of taps while the model computes. A tensor is valid only during the call.
 class TapSink {
  public:
   virtual ~TapSink() = default;
@@ -17,7 +17,7 @@ class TapSink {
   /// Rows of this rank, [rows, ...]; of microbatch `microbatch` of this replica. The queue may not have computed them
   /// yet.
   virtual void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) = 0;
-  /// This rank's part of a sum over tensor ranks, on the way to the tap that comes next.
+  /// This rank's part of a sum over tensor ranks, before the next tap.
   virtual void record_part(Queue&, TensorView) {}
 };
 
