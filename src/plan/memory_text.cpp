@@ -63,7 +63,7 @@ std::size_t parse_bytes(std::string_view text) {
   const std::optional<double> bytes = bytes_said(text);
   if (!bytes)
     throw_input_error(
-        "\"{}\" is no size of a memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
+        "\"{}\" is not a size of memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
         "such as 80GiB",
         text);
   if (*bytes < 1 << 20)
@@ -77,7 +77,7 @@ std::uint64_t parse_file_bytes(std::string_view text) {
   const std::optional<double> bytes = bytes_said(text);
   if (!bytes || *bytes < 1)
     throw_input_error(
-        "\"{}\" is no size of a file; write a number above 0 and its unit, kB, KiB, MB, MiB, GB, GiB, TB or TiB, "
+        "\"{}\" is not a size of a file; write a number above 0 and its unit, kB, KiB, MB, MiB, GB, GiB, TB or TiB, "
         "such as 5GB",
         text);
   return static_cast<std::uint64_t>(*bytes);

@@ -10,7 +10,7 @@
 namespace penstock {
 
 /// All taps of a model, gradients included: "embedding", "blocks.0.attention", ..., "logits", "loss" and each with
-/// ".gradient" behind (but for the loss).
+/// ".gradient" appended (except the loss).
 std::vector<std::string> all_taps(const ModelDescription& model);
 
 /// The taps that the patterns name, each once, in the model's order. `*` stands for every block's number. A pattern

@@ -277,7 +277,7 @@ class RefusalTest(Exchange):
         llama, qwen = self.directory("llama", "llama"), self.directory("qwen", "qwen2")
         self.refuse("export", llama, "-o", qwen, parts=["is not empty (it has "])
         self.refuse("export", llama, "-o", self.folder / "x", "--like", qwen, ranks=2, parts=["of model_type qwen2"])
-        self.refuse("export", llama, "-o", self.folder / "x", "--shard-size", "5", ranks=2, parts=['"5" is no size of a file'])
+        self.refuse("export", llama, "-o", self.folder / "x", "--shard-size", "5", ranks=2, parts=['"5" is not a size of a file'])
         self.refuse("export", llama, "-o", self.folder / "no", "--dtype", "float16", parts=["--dtype"])
 
     def test_damage_leaves_nothing(self):
