@@ -17,14 +17,14 @@ nlohmann::ordered_json json_of(const LifeRecord& record) {
           {"reason", record.reason},      {"message", record.message}, {"life", record.life}};
 }
 
-// Nothing for a real number, which an integer need not hold, and for what no count reaches: one is added to it.
+// Nothing for a real number, which may not fit into an integer, and for numbers to which 1 cannot be added.
 std::optional<std::int64_t> count_in(const nlohmann::json& json) {
   constexpr std::int64_t most = std::int64_t{1} << 53;
   const auto value = json.get_ref<const std::int64_t&>();
   return value >= -most && value <= most ? std::optional(value) : std::nullopt;
 }
 
-// Records of earlier versions have neither reason nor life.
+// Records of earlier versions have neither `reason` nor `life`.
 std::optional<LifeRecord> record_of(const nlohmann::json& json) {
   const std::string name = json.at("ended");
   const auto step = count_in(json.at("step")), exit_code = count_in(json.at("exit_code"));
@@ -60,7 +60,7 @@ std::string_view name_of(LifeEnd end) {
 std::string LifeRecords::json() const {
   nlohmann::ordered_json json = json_of(last);
   if (before) json["before"] = json_of(*before);
-  // A message may name a file whose name is not UTF-8.
+  // A message may contain a file name that is not UTF-8.
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

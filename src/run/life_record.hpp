@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// end.json: how the last life of a run ended, for people, for jobs and for the next life.
+// end.json: how the last run attempt ended, for people, for jobs and for the next run attempt.
 
 #include <cstdint>
 #include <filesystem>
@@ -10,7 +10,7 @@
 
 namespace penstock {
 
-/// How a life of a run ended. `running` is also what a life leaves that was killed.
+/// How a run attempt (here: a life) ended. A killed one leaves `running`.
 enum class LifeEnd { running, done, stopped, failed };
 std::string_view name_of(LifeEnd end);
 
@@ -18,20 +18,20 @@ struct LifeRecord {
   LifeEnd end = LifeEnd::running;
   std::int64_t step = 0;
   int exit_code = 0;
-  std::string reason = {};   ///< of a life that stopped: what asked it to (name_of(StopReason))
-  std::string message = {};  ///< of a life that failed
+  std::string reason = {};   ///< of a stopped run attempt: what asked it to stop (name_of(StopReason))
+  std::string message = {};  ///< of a failed run attempt
   std::int64_t life = 1;
 };
 
-/// What end.json says: of this life, and of the one before it.
+/// The contents of end.json: this run attempt, and the one before it.
 struct LifeRecords {
   LifeRecord last;
   std::optional<LifeRecord> before;
 
   std::string json() const;
-  /// Nothing when the text is no record.
+  /// Nothing if the text is no record.
   static std::optional<LifeRecords> parse(const std::string& text);
-  /// Nothing when there is no such file, or none that can be read.
+  /// Nothing if there is no such file, or it cannot be read.
   static std::optional<LifeRecords> read(const std::filesystem::path& file);
 };
 

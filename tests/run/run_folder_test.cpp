@@ -240,7 +240,7 @@ TEST(RunFolder, GivesNothingANameWithoutLeave) {
   const TemporaryFolder temporary;
   RunFolder folder(temporary.path());
   folder.write_deck("mine");
-  folder.ask_before_naming([] { throw SystemError("another life has it"); });
+  folder.ask_before_naming([] { throw SystemError("another run attempt has it"); });
   EXPECT_THROW(folder.write_deck("not mine"), SystemError);
   EXPECT_EQ(read(folder.deck()), "mine");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(temporary.path()), {}), 1);

@@ -117,7 +117,7 @@ TEST_F(RunStatusTest, ADamagedEndIsTold) {
     EXPECT_EQ(json_of(s).at("end_damaged"), true);
   }
   folder_.record(LifeEnd::running, 3, 0, "");
-  EXPECT_EQ(status().state, "killed") << "the next life writes it anew";
+  EXPECT_EQ(status().state, "killed") << "the next run attempt replaces it";
   EXPECT_FALSE(status().end_damaged);
 }
 
