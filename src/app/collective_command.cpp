@@ -9,8 +9,8 @@ namespace penstock {
 
 namespace {
 
-// Errors before MPI runs, and errors that all ranks share, come once; rank 0 alone returns the code, because mpiexec
-// ORs and srun takes the highest (and may see 137 when a rank ends while others finalize).
+// Errors before MPI starts, and errors that all ranks share, are printed once. Rank 0 alone returns the code, because
+// mpiexec ORs codes and srun takes the highest (and may see 137 if a rank ends while others finalize).
 int end(const World& world, const Failure& failure) {
   if (world.rank() == 0) std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
   return world.rank() == 0 ? failure.exit_code : 0;
@@ -26,7 +26,7 @@ int run_collectively(const std::function<int(World&)>& command) {
   } catch (const CollectiveFailure& failure) {
     return end(world, {failure.exit_code(), failure.what()});
   } catch (const std::exception& error) {
-    world.abort(failure_of(error).message);  // one rank's own trouble, in the middle of a step: the others wait for it
+    world.abort(failure_of(error).message);  // an error of one rank in the middle of a step: the others wait for it
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The command line: what stands on it, which subcommand runs, and how the program ends.
+// The command line: its options, which subcommand runs, and how the program ends.
 
 namespace penstock {
 

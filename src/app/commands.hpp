@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The subcommands: what each is asked for. `app/command_line.hpp` reads the words and runs one.
+// The subcommands and their requests. `app/command_line.hpp` parses the command line and runs one.
 
 #include <optional>
 #include <string>
@@ -21,12 +21,12 @@ struct CheckRequest {
   std::vector<std::string> settings;
   std::optional<std::string> weights;  ///< that step 0 would begin with
   std::optional<std::string> costs;    ///< costs.json of a run, for times in seconds
-  std::optional<std::string> memory;   ///< "80GiB": of each rank's device, whether the deck fits
+  std::optional<std::string> memory;   ///< "80GiB": of each rank's device: whether the deck fits
   int ranks = 0;                       ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
   bool json = false;
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
-/// InputError behind the print where the deck does not fit into `memory`.
+/// InputError after printing if the deck does not fit into `memory`.
 void check_command(const CheckRequest& request);
 
 struct ScheduleCommand {

@@ -6,7 +6,7 @@
 
 namespace penstock {
 
-/// For standard output. Paths need not be UTF-8, which JSON has to be: what is not becomes U+FFFD.
+/// For standard output. JSON must be UTF-8, but paths need not be: invalid bytes become U+FFFD.
 inline std::string json_text(const nlohmann::ordered_json& json) {
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }

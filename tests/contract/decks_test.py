@@ -52,7 +52,7 @@ class TinyDecksTest(ContractTest):
                 if "layers" not in deck["model"]:  # the model is that of the weights
                     words += ["--weights", self.weights()]
                 result = self.penstock(*words)
-                self.assertEqual("train wants --set data.train=FILE" in result.out.replace("`", ""), "train" not in deck["data"])
+                self.assertEqual("train needs --set data.train=FILE" in result.out.replace("`", ""), "train" not in deck["data"])
                 told = json.loads(self.penstock(*words, "--json").out)
                 self.assertEqual(told["training_file"], deck["data"].get("train", ""))
 
