@@ -116,8 +116,8 @@ void agree_on_arithmetic(World& world) {
     for (std::size_t rank = 0; rank < all.size(); ++rank)
       if (all[rank] != all.front())
         throw_input_error(
-            "rank {} computes with {}, and rank 0 with {}, as their CPUs differ: the last bits of their results would, "
-            "too; set PENSTOCK_LANES=8 in the environment of all ranks",
+            "rank {} computes with {}, and rank 0 with {}, because their CPUs differ: the last bits of their results "
+            "would differ, too; set PENSTOCK_LANES=8 in the environment of all ranks",
             rank, all[rank], all.front());
   });
 }
