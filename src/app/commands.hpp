@@ -67,7 +67,7 @@ struct StatusCommand {
   std::string run;
   bool json = false;
 };
-/// `penstock status`: where a run stands, from any node and without MPI.
+/// `penstock status`: the state of a run, from any node and without MPI.
 void status_command(const StatusCommand& command);
 
 /// `penstock import`, under any number of ranks; the exit code.

@@ -11,7 +11,7 @@
 //   byte 24   uint64    number of tokens
 //   byte 32   uint64    largest token
 //   byte 40   16 bytes  zero, reserved
-//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); stands here in every version
+//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); at this place in every version
 //   byte 64             the first token
 
 #include <array>

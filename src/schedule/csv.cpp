@@ -16,7 +16,7 @@
 namespace penstock {
 namespace {
 
-/// Where a cell stands in its file, counted from 1 as editors do.
+/// The place of a cell in its file, counted from 1 as in editors.
 struct CellPlace {
   int line = 0;
   int cell = 0;

@@ -26,8 +26,8 @@ struct Need {
 
 /// Calls visit(need) for everything that `action` of `rank` waits for, apart from its place in the row, until visit
 /// returns false. Returns whether it never did. The action can complete once all needs hold.
-///   F   G; the receive of its input, or F of the stage before where that lives on the same rank
-///   I   F of its stage; the receive of its gradient, or I of the next stage where that lives on the same rank
+///   F   G; the receive of its input, or F of the stage before if that is on the same rank
+///   I   F of its stage; the receive of its gradient, or I of the next stage if that is on the same rank
 ///   W   I of its stage                      B   as I
 ///   F>  F, and its receive to be posted     I>  I, and its receive to be posted
 ///   F<  its send to be posted               I<  its send to be posted

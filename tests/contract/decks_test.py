@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every deck marked tiny runs its 20 steps as it stands: the documentation is executed."""
+"""Every deck marked tiny runs its 20 steps unchanged: the documentation is executed."""
 import itertools
 import json
 import resource

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A life that goes on after the next one has begun (an orphan on a lost node) cannot harm what that one writes.
+"""A run attempt that continues after the next one has begun (an orphan on a lost node) cannot harm what that one writes.
 
 Two starts of the program on this machine stand for two lives of one Slurm job: the ranks are told the job and how often
 it was requeued. What Slurm itself does is not tried here.

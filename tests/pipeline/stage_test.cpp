@@ -81,7 +81,7 @@ void set_lively_weights(TinyRank& rank) {
   }
 }
 
-/// Where a global element stands in this rank's local tensor.
+/// The index of a global element in this rank's local tensor.
 std::optional<std::int64_t> local_index(const ParameterSpec& spec, int tensor_coordinate, std::int64_t element) {
   const bool matrix = spec.shape.dimensions() == 2;
   const std::int64_t row = matrix ? element / spec.shape[1] : element, column = matrix ? element % spec.shape[1] : 0;

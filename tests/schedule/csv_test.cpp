@@ -79,7 +79,7 @@ TEST(Csv, AMistypedNumberDoesNotAskForAllMemory) {
 TEST(Csv, AnOrderThatCannotEndIsRefusedWithItsChain) {
   expect_in("my.csv:1: cell 1: ", "0B0,0F0\n");
   expect_in("rank 0 at 0: 0B0 waits for rank 0 at 1: 0F0", "0B0,0F0\n");
-  // Across ranks: each waits for what stands behind the other's place.
+  // Across ranks: each waits for something after the other's place.
   expect_in("rank 0 at 1: 0B0 waits for rank 1 at 2: 1B0", "0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n");
   expect_in("rank 1 at 1: 1F1 waits for rank 0 at 2: 0F1", "0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n");
 }
