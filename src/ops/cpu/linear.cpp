@@ -207,7 +207,7 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
              arguments.dweight.shape()[1] == product.n,
          "linear_weight_gradient: the shapes do not fit");
   multiply_transposed(queue, product, arguments.dy.raw(), arguments.x.raw(), arguments.dweight.raw(),
-                      queue.workspace(workspace_bytes(product)));
+                      queue.workspace(workspace_bytes(queue, product)));
   if (arguments.dbias.present())
     with_type(arguments.dy.type(),
               [&]<typename T>(T) { sum_columns<T>(queue, arguments.dy, arguments.dbias, arguments.accumulate); });
@@ -219,7 +219,7 @@ std::size_t linear_workspace(const LinearShape& shape, int threads) {
   Queue queue({.threads = threads});  // oneDNN reports its needs when a product is compiled
   std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
   const auto need = [&](std::int64_t more) { bytes = std::max(bytes, static_cast<std::size_t>(more)); };
-  need(static_cast<std::int64_t>(workspace_bytes(weight_gradient_product(shape))));
+  need(static_cast<std::int64_t>(workspace_bytes(queue, weight_gradient_product(shape))));
   const RowProduct forward = forward_product(shape), backward = input_gradient_product(shape);
   if (has_few_rows(queue, forward)) {
     if (shape.slope) bytes = std::max(bytes, few_rows_bytes(backward));

@@ -402,44 +402,109 @@ void multiply_transposed_widened(Queue& queue, SumProduct product, const bfloat1
   if (rounds) convert_on_all_threads(queue, sum, static_cast<bfloat16*>(c), product.m * product.n);
 }
 
-/// The rows of both sides that the matmul primitive gets at once. With AMX it divides sums of 2048 rows and more among
-/// its threads (2.6.3; without AMX sums of 4096, for 8 threads and more).
-constexpr std::int64_t summed_at_once = 1024;
+/// The size of a tile of c, and the number of tiles. One thread makes a tile: with several threads and AMX (2.6.3) the
+/// primitive divides the sum among them, and the bits would depend on their number.
+struct Tiles {
+  std::int64_t rows, columns, down, across;
+};
 
-void multiply_transposed_halves(Queue& queue, const SumProduct& product, const bfloat16* a, const bfloat16* b,
-                                void* c) {
-  const ThreadsOfOneDnn all_threads(queue.threads());
+/// Tiles large enough that packing costs little, and at least 4 of them if c has that many of 96 rows.
+Tiles tiles_of(const SumProduct& product) {
+  constexpr std::int64_t largest = 384, fewest_rows = 96, wanted = 4;
+  Tiles tiles{
+      .rows = largest, .columns = std::min(largest, product.n), .down = 0, .across = pieces_of(product.n, largest)};
+  while (tiles.rows > fewest_rows && pieces_of(product.m, tiles.rows) * tiles.across < wanted) tiles.rows /= 2;
+  tiles.rows = std::min(tiles.rows, product.m);
+  tiles.down = pieces_of(product.m, tiles.rows);
+  return tiles;
+}
+
+/// The primitive of one tile of c, on one thread.
+struct TileProduct {
+  /// Belongs to one thread: threads share the primitive, not its operands.
+  struct Operands {
+    dnnl::memory left, right, out, scratch;
+  };
+  dnnl::matmul product;
+  std::size_t scratch_bytes;
+  std::vector<Operands> of_thread;
+};
+
+TileProduct& tile_product(Queue& queue, const SumProduct& product, std::int64_t rows, std::int64_t columns) {
   const PrimitiveKey key{transposed_product,
+                         rows,
+                         columns,
+                         product.k,
                          product.m,
                          product.n,
-                         product.k,
                          product.accumulate,
-                         static_cast<std::int64_t>(product.output_type),
-                         0,
-                         0};
-  cached<WholeProduct>(queue, key, [&] {
-    const dnnl::memory::desc left = transposed_matrix(product.m, product.k, product.type);
-    const dnnl::memory::desc right = matrix(product.k, product.n, product.type);
-    const dnnl::memory::desc out = matrix(product.m, product.n, product.output_type);
+                         static_cast<std::int64_t>(product.output_type)};
+  return cached<TileProduct>(queue, key, [&] {
+    const ThreadsOfOneDnn one_thread(1);
+    const auto part = [](std::int64_t height, std::int64_t width, DType type, dnnl::memory::dims strides) {
+      return dnnl::memory::desc({height, width}, type_of(type), strides);
+    };
+    const dnnl::memory::desc left = part(rows, product.k, product.type, {1, product.m});
+    const dnnl::memory::desc right = part(product.k, columns, product.type, {product.n, 1});
+    const dnnl::memory::desc out = part(rows, columns, product.output_type, {product.n, 1});
     dnnl::post_ops after;
     if (product.accumulate) after.append_sum(1.0F);
     dnnl::primitive_attr attributes;
     attributes.set_post_ops(after);
-    return WholeProduct{
-        .product = dnnl::matmul({dnnl::matmul::desc(left, right, out), attributes, queue.backend().engine}),
-        .left = unbound(queue, left),
-        .right = unbound(queue, right),
-        .out = unbound(queue, out),
-        .bias = {}};
-  }).multiply(queue, a, b, nullptr, c);
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(left, right, out), attributes,
+                                                   queue.backend().engine);
+    const dnnl::memory::desc scratch = description.scratchpad_desc();
+    TileProduct made{.product = dnnl::matmul(description), .scratch_bytes = scratch.get_size(), .of_thread = {}};
+    for (int thread = 0; thread < queue.threads(); ++thread)
+      made.of_thread.push_back(
+          {unbound(queue, left), unbound(queue, right), unbound(queue, out), unbound(queue, scratch)});
+    return made;
+  });
+}
+
+/// Scratch bytes of one thread. Makes the primitives of all tiles, with and without a sum to add to: the last ones of a
+/// row or a column may be smaller.
+std::int64_t scratch_of_tiles(Queue& queue, SumProduct product) {
+  const Tiles tiles = tiles_of(product);
+  std::size_t bytes = 0;
+  for (const std::int64_t rows : {tiles.rows, product.m % tiles.rows})
+    for (const std::int64_t columns : {tiles.columns, product.n % tiles.columns})
+      if (rows > 0 && columns > 0) bytes = std::max(bytes, tile_product(queue, product, rows, columns).scratch_bytes);
+  return rounded_up(static_cast<std::int64_t>(bytes), 4096);
+}
+
+void multiply_transposed_halves(Queue& queue, const SumProduct& product, const bfloat16* a, const bfloat16* b, void* c,
+                                std::byte* workspace) {
+  const Tiles tiles = tiles_of(product);
+  const std::int64_t scratch_bytes = scratch_of_tiles(queue, product);
+  for_pieces(queue, tiles.down * tiles.across, 1, [&](std::int64_t tile, Piece) {
+    const std::int64_t row = tile / tiles.across * tiles.rows, column = tile % tiles.across * tiles.columns;
+    const ThreadsOfOneDnn one_thread(1);
+    const int thread = omp_get_thread_num();
+    TileProduct& part = tile_product(queue, product, std::min(tiles.rows, product.m - row),
+                                     std::min(tiles.columns, product.n - column));
+    TileProduct::Operands& own = part.of_thread[static_cast<std::size_t>(thread)];
+    own.left.set_data_handle(writable(a + row));
+    own.right.set_data_handle(writable(b + column));
+    own.out.set_data_handle(static_cast<std::byte*>(c) +
+                            static_cast<std::size_t>(row * product.n + column) * bytes_of(product.output_type));
+    own.scratch.set_data_handle(workspace + thread * scratch_bytes);
+    const Argument arguments[] = {{DNNL_ARG_SRC, own.left.get()},
+                                  {DNNL_ARG_WEIGHTS, own.right.get()},
+                                  {DNNL_ARG_DST, own.out.get()},
+                                  {DNNL_ARG_SCRATCHPAD, own.scratch.get()}};
+    execute(queue, part.product, arguments);
+  });
 }
 
 }  // namespace
 
-std::size_t workspace_bytes(const SumProduct& product) {
+std::size_t workspace_bytes(Queue& queue, const SumProduct& product) {
+  if (product.type == DType::float32) return 0;
+  if (!is_widened(product.type)) return static_cast<std::size_t>(queue.threads() * scratch_of_tiles(queue, product));
   const std::int64_t sum = product.output_type == DType::bfloat16 ? page_bytes(product.m * product.n) : 0;
-  if (is_widened(product.type)) return static_cast<std::size_t>(widened_bytes(product) + sum);
-  return static_cast<std::size_t>(product.k > summed_at_once ? sum : 0);
+  return static_cast<std::size_t>(widened_bytes(product) + sum);
 }
 
 // Tiles of our own with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a
@@ -450,22 +515,11 @@ void multiply_transposed(Queue& queue, const SumProduct& product, const void* a,
   if (product.type == DType::float32)
     return multiply_transposed_floats(queue, product, static_cast<const float*>(a), static_cast<const float*>(b),
                                       static_cast<float*>(c));
+  const auto* const halves_of_a = static_cast<const bfloat16*>(a);
+  const auto* const halves_of_b = static_cast<const bfloat16*>(b);
   if (is_widened(product.type))
-    return multiply_transposed_widened(queue, product, static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b),
-                                       c, workspace);
-  const bool rounds = product.output_type == DType::bfloat16 && product.k > summed_at_once;
-  void* const sum = rounds ? workspace : c;
-  SumProduct piece = product;
-  if (rounds) piece.output_type = DType::float32;
-  const auto* const rows_of_a = static_cast<const bfloat16*>(a);
-  const auto* const rows_of_b = static_cast<const bfloat16*>(b);
-  for (std::int64_t row = 0; row < product.k; row += summed_at_once) {
-    piece.k = std::min(summed_at_once, product.k - row);
-    multiply_transposed_halves(queue, piece, rows_of_a + row * product.m, rows_of_b + row * product.n, sum);
-    piece.accumulate = true;
-  }
-  if (rounds)
-    convert_on_all_threads(queue, static_cast<const float*>(sum), static_cast<bfloat16*>(c), product.m * product.n);
+    return multiply_transposed_widened(queue, product, halves_of_a, halves_of_b, c, workspace);
+  multiply_transposed_halves(queue, product, halves_of_a, halves_of_b, c, workspace);
 }
 
 }  // namespace penstock::ops

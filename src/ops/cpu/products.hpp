@@ -83,7 +83,7 @@ struct SumProduct {
 void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
                          std::byte* workspace);
 /// Bytes of its workspace, possibly 0.
-std::size_t workspace_bytes(const SumProduct& product);
+std::size_t workspace_bytes(Queue& queue, const SumProduct& product);
 
 /// One product on all threads without packing: for few rows, where packing the weight would cost as much as the
 /// product. Not for operands that are widened.
