@@ -38,3 +38,21 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
+
+# What tokenizers stand on. None of them has a package file for CMake in Debian 12.
+function(penstock_find_library target header library package)
+  string(MAKE_C_IDENTIFIER "${library}" name)
+  string(TOUPPER "${name}" name)
+  find_path(${name}_INCLUDE_DIR ${header})
+  find_library(${name}_LIBRARY ${library})
+  if(NOT ${name}_INCLUDE_DIR OR NOT ${name}_LIBRARY)
+    message(FATAL_ERROR "${header} or lib${library} was not found; install it (Debian: ${package}) or set ${name}_INCLUDE_DIR "
+                        "and ${name}_LIBRARY")
+  endif()
+  add_library(${target} INTERFACE IMPORTED)
+  set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${${name}_INCLUDE_DIR}"
+                                             INTERFACE_LINK_LIBRARIES "${${name}_LIBRARY}")
+endfunction()
+penstock_find_library(PCRE2::pcre2-8 pcre2.h pcre2-8 libpcre2-dev)
+penstock_find_library(utf8proc::utf8proc utf8proc.h utf8proc libutf8proc-dev)
+penstock_find_library(sentencepiece::sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)

@@ -20,22 +20,18 @@ say() { printf 'job %s, start %s: %s\n' "$SLURM_JOB_ID" "$((${SLURM_RESTART_COUN
 
 count() { printf '%s %s' "$1" "$2"; (($1 == 1)) || printf s; }  # count 4 rank: "4 ranks"
 
-# A fact of `penstock status --json`, which reports what the run folder recorded. The exit code of the ranks is only a
-# hint: srun returns the highest of all, and a rank that is still ending when another has ended can turn 75 into 143.
-fact() {
-  local value
-  value="$("$penstock" status "$run" --json 2>/dev/null | sed -n "s/^ *\"$1\": \(.*[^,]\),\{0,1\}$/\1/p" | head -n 1)"
-  value="${value#\"}" value="${value%\"}"
-  printf '%b' "${value//\\\"/\"}"  # except for the quote, JSON's escapes are also printf's
-}
+# A fact that the run folder recorded, by its key in `penstock status --json`. The exit code of the ranks is a hint only:
+# srun gives the highest of all, and a rank that is still leaving when another has left can turn 75 into 143.
+fact() { "$penstock" status "$run" --get "$1" 2>/dev/null || true; }
 
 # As many ranks as the deck's mesh has. With mesh.auto = true Penstock fits the mesh to the ranks: one for each GPU, or at
 # most one for each core.
 count_ranks() {
-  local plan places
-  plan="$("$penstock" check "$deck" "${settings[@]}" --json)" || exit 2
-  ranks="$(grep -c '"layers":' <<<"$plan")"
-  grep -q '"mesh_auto": true' <<<"$plan" || return 0
+  local numbers fitted places
+  numbers="$("$penstock" check "$deck" "${settings[@]}" --get 'ranks.*.data')" || exit 2
+  ranks="$(wc -l <<<"$numbers")"
+  fitted="$("$penstock" check "$deck" "${settings[@]}" --get mesh_auto)" || exit 2
+  [[ "$fitted" == true ]] || return 0
   places=$((SLURM_JOB_NUM_NODES * ${SLURM_GPUS_ON_NODE:-$SLURM_CPUS_ON_NODE}))
   if [[ -n "${SLURM_GPUS_ON_NODE:-}" ]] || ((places < ranks)); then ranks="$places"; fi
 }
@@ -73,7 +69,7 @@ live() {
     code=$?
     kill -0 "$step" 2>/dev/null || break
   done
-  state="$(fact state)" reason="$(fact reason)"
+  state="$(fact state)" reason="$(fact last_end.reason)"
   if [[ "$(fact lives)" == "$lives_before" ]]; then state=refused; fi
   say "$state${reason:+ ($reason)} at step $(fact step) of $(fact steps), checkpoint $(fact checkpoint_step) (exit code $code)"
 }
@@ -105,7 +101,7 @@ requeue() {
 leave() {
   case "$state" in
     done | stopped) exit 0 ;;
-    failed) say "not repeated: $(fact message)" ;;
+    failed) say "not repeated: $(fact last_end.message)" ;;
     refused) say "the program refused to begin: see above" ;;
     *) say "the ranks were killed; \`scontrol requeue\` or another sbatch continues from checkpoint $(fact checkpoint_step)" ;;
   esac

@@ -68,11 +68,11 @@ struct Communicator::Backend {
   std::map<std::uint64_t, cudaEvent_t> open;  ///< events that nobody has waited for yet
   std::vector<cudaEvent_t> spare;
 
-  Backend(World& its_world, Queue& its_queue, const Mesh& mesh, const std::vector<std::string>& axes)
+  Backend(World& its_world, Queue& its_queue, const Mesh& mesh, const AxisSet& axes)
       : world(&its_world), queue(&its_queue), ranks(mesh.group(its_world.rank(), axes)) {
     size = static_cast<int>(ranks.size());
     coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world->rank()) - ranks.begin());
-    for (const std::string& axis : axes) name += (name.empty() ? "" : "-") + axis;
+    for (const std::string& axis : mesh.spanned(axes)) name += (name.empty() ? "" : "-") + axis;
   }
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
@@ -174,7 +174,7 @@ struct Communicator::Backend {
 
 Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
-Communicator::Communicator(World& world, Queue& queue, const Mesh& mesh, const std::vector<std::string>& axes)
+Communicator::Communicator(World& world, Queue& queue, const Mesh& mesh, const AxisSet& axes)
     : backend_(std::make_unique<Backend>(world, queue, mesh, axes)) {
   Backend& b = *backend_;
   world.together(refuse_old_library);
@@ -194,7 +194,7 @@ Communicator::Communicator(World& world, Queue& queue, const Mesh& mesh, const s
   b.open_lane();
 }
 
-Communicator Communicator::split(const Mesh& mesh, const std::vector<std::string>& axes) const {
+Communicator Communicator::split(const Mesh& mesh, const AxisSet& axes) const {
   const Backend& parent = *backend_;
   auto made = std::make_unique<Backend>(*parent.world, *parent.queue, mesh, axes);
   if (made->size > 1) {

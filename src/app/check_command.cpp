@@ -49,7 +49,7 @@ struct RankPlan {
 RankPlan plan_rank(const RunConfig& config, const ModelPlan& plan, const MeshPlace& place, int threads) {
   RankPlan r;
   r.place = place;
-  for (const int stage : plan.schedule.stages_of_rank(place.pipeline)) {
+  for (const int stage : plan.schedule.stages_of_rank(place.at(Axis::pipeline))) {
     const StagePart& part = plan.parts[static_cast<std::size_t>(stage)];
     for (int i = 0; i < part.blocks; ++i) r.layers.push_back(part.first_block + i);
   }
@@ -68,16 +68,23 @@ RankPlan plan_rank(const RunConfig& config, const ModelPlan& plan, const MeshPla
   return r;
 }
 
-// Replicas have equal plans, because every data rank owns an equal range of each bucket: only one is planned.
+std::vector<int> coordinates_but_data(const MeshPlace& place) {
+  std::vector<int> coordinates;
+  for (const Axis& axis : place.mesh().axes())
+    if (axis.name != Axis::data) coordinates.push_back(place.at(axis.name));
+  return coordinates;
+}
+
+// Replicas plan alike, as every data rank owns an equal range of each bucket: one of them is planned.
 std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, int threads) {
-  std::map<std::pair<int, int>, RankPlan> replicas;  // by coordinates on the pipeline and the tensor axis
+  std::map<std::vector<int>, RankPlan> replicas;
   std::vector<RankPlan> ranks;
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
-    auto replica = replicas.find({place.pipeline, place.tensor});
+    const MeshPlace place(mesh, rank);
+    const std::vector<int> coordinates = coordinates_but_data(place);
+    auto replica = replicas.find(coordinates);
     if (replica == replicas.end())
-      replica =
-          replicas.emplace(std::pair(place.pipeline, place.tensor), plan_rank(config, plan, place, threads)).first;
+      replica = replicas.emplace(coordinates, plan_rank(config, plan, place, threads)).first;
     ranks.push_back(replica->second);
     ranks.back().place = place;
   }
@@ -157,8 +164,9 @@ void refuse_misfit(const Fit& fit, const std::string& deck, std::int64_t ranks) 
       bytes_text(fit.memory), bytes_text(fit.wanted - beside), bytes_text(beside), advice_text(fit.change, ranks));
 }
 
-void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh, const std::vector<RankPlan>& ranks,
-                const ScheduleReport& report, const std::optional<Fit>& fit) {
+nlohmann::json plan_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh,
+                         const std::vector<RankPlan>& ranks, const ScheduleReport& report,
+                         const std::optional<Fit>& fit) {
   const std::size_t beside = memory_beside_plan().bytes;
   nlohmann::json json;
   if (fit) json["fit"] = fit_json(*fit);
@@ -172,20 +180,19 @@ void print_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   json["schedule"] = report_json(report);
   json["recompute"] = text(plan.recompute);
   json["warnings"] = deck_warnings(config);
-  for (const RankPlan& r : ranks)
-    json["ranks"].push_back({{"data", r.place.data},
-                             {"pipeline", r.place.pipeline},
-                             {"tensor", r.place.tensor},
-                             {"layers", r.layers},
-                             {"parameters", r.parameters},
-                             {"bytes", bytes_json(r.memory, r.staging)},
-                             {"process", {{"beside", beside}, {"total", r.planned + beside}}},
-                             {"recompute",
-                              {{"bytes", r.recompute_bytes},
-                               {"flops", r.recompute.flops},
-                               {"bytes_moved", r.recompute.bytes_moved},
-                               {"bytes_sent", r.recompute.bytes_sent}}}});
-  std::printf("%s\n", json_text(json).c_str());
+  for (const RankPlan& r : ranks) {
+    nlohmann::json& rank = json["ranks"].emplace_back();
+    for (const Axis& axis : mesh.axes()) rank[axis.name] = r.place.at(axis.name);
+    rank["layers"] = r.layers;
+    rank["parameters"] = r.parameters;
+    rank["bytes"] = bytes_json(r.memory, r.staging);
+    rank["process"] = {{"beside", beside}, {"total", r.planned + beside}};
+    rank["recompute"] = {{"bytes", r.recompute_bytes},
+                         {"flops", r.recompute.flops},
+                         {"bytes_moved", r.recompute.bytes_moved},
+                         {"bytes_sent", r.recompute.bytes_sent}};
+  }
+  return json;
 }
 
 std::string memory_columns(const RankPlan& rank) {
@@ -207,7 +214,8 @@ std::vector<MemoryLine> memory_lines(const std::vector<RankPlan>& ranks) {
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
     std::string columns = memory_columns(ranks[rank]);
     const auto alike = std::find_if(lines.begin(), lines.end(), [&](const MemoryLine& line) {
-      return ranks[line.first_rank].place.pipeline == ranks[rank].place.pipeline && line.columns == columns;
+      return ranks[line.first_rank].place.at(Axis::pipeline) == ranks[rank].place.at(Axis::pipeline) &&
+             line.columns == columns;
     });
     if (alike != lines.end())
       ++alike->ranks;
@@ -222,14 +230,17 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   fmt::print("{} parameters on {} ranks: {}\n", total_parameters(plan), mesh.size(), mesh.text());
   for (const std::string& line : stage_lines(plan)) fmt::print("  {}\n", line);
   fmt::print("\n{} samples of {} tokens a step, {} microbatches of {} a replica, {}\n", config.batch.global,
-             config.data.sequence, plan.microbatches(), config.batch.micro, config.precision.compute);
-  fmt::print("\n rank  data  pipeline  tensor  ranks  {:>12}", "held");
+             config.data.sequence, plan.microbatches(), config.batch.micro, name_of(config.precision.compute));
+  fmt::print("\n rank");
+  for (const auto& [axis, size] : config.mesh.by_axis()) fmt::print("  {}", axis);
+  fmt::print("  ranks  {:>12}", "held");
   for (int u = 0; u < memory_uses; ++u) fmt::print("  {:>11}", name_of(static_cast<MemoryUse>(u)));
   fmt::print("  {:>11}  {:>11}\n", "total", "staging");
   for (const MemoryLine& line : memory_lines(ranks)) {
     const MeshPlace& place = ranks[line.first_rank].place;
-    fmt::print("{:>5}  {:>4}  {:>8}  {:>6}  {:>5}  {}\n", line.first_rank, place.data, place.pipeline, place.tensor,
-               line.ranks, line.columns);
+    fmt::print("{:>5}", line.first_rank);
+    for (const auto& [axis, size] : config.mesh.by_axis()) fmt::print("  {:>{}}", place.at(axis), axis.size());
+    fmt::print("  {:>5}  {}\n", line.ranks, line.columns);
   }
   fmt::print(
       "(ranks: so many ranks of this pipeline rank are alike, and the first of them is named. held: elements of "
@@ -277,15 +288,18 @@ void check_command(const CheckRequest& request) {
                     : "schedule, in forward passes of one block (floating-point operations counted, not measured):\n";
   const std::optional<Fit> fit = fit_into(request.memory, read, ranks, threads);
   if (!names_text) config.data.train.clear();
-  if (request.json)
-    print_json(config, plan, mesh, ranks, costs, fit);
+  const bool for_programs = request.json || request.get;
+  if (request.get)
+    fmt::print("{}", json_lines(plan_json(config, plan, mesh, ranks, costs, fit), *request.get));
+  else if (request.json)
+    fmt::print("{}\n", json_text(plan_json(config, plan, mesh, ranks, costs, fit)));
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
-  if (!request.json)
+  if (!for_programs)
     for (const std::string& warning : deck_warnings(config)) fmt::print("warning: {}\n", warning);
-  if (!names_text && !request.json) fmt::print("data.train is missing: `train` needs --set data.train=FILE\n");
+  if (!names_text && !for_programs) fmt::print("data.train is missing: `train` wants --set data.train=FILE\n");
   if (fit) refuse_misfit(*fit, request.deck, mesh.size());
-  if (fit && !request.json)
+  if (fit && !for_programs)
     fmt::print("fits into {}: the largest rank's process takes about {}\n", bytes_text(fit->memory),
                bytes_text(fit->wanted));
 }

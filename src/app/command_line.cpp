@@ -12,11 +12,11 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/program_version.hpp"
-#include "base/standard_files.hpp"
 #include "base/suggest.hpp"
 #include "comm/world.hpp"
 #include "config/deck_value.hpp"
 #include "schedule/generate.hpp"
+#include "train/train.hpp"
 
 namespace penstock {
 
@@ -25,6 +25,9 @@ namespace {
 constexpr const char* weights_of_step_0 =
     "begin at step 0 with these weights: a Hugging Face directory, a checkpoint, or a run folder (its newest whole "
     "one); without [model] in the deck the model comes from them";
+
+constexpr const char* get_meaning =
+    "a key of that JSON, such as state, last_end.reason or ranks.*.process.total: its values alone, a line each";
 
 void add_train(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand(
@@ -43,7 +46,7 @@ void add_train(CLI::App& app, std::function<int()>& chosen) {
     if (run_option->count()) request->run = *run;
     if (restart_option->count()) request->restart = *restart;
     if (weights_option->count()) request->weights = *weights;
-    chosen = [request] { return train_command(*request); };
+    chosen = std::bind_front(train, *request);
   });
 }
 
@@ -62,6 +65,7 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
                    "ranks of a job: plan the mesh that mesh.auto = true would choose for them")
       ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--json", request->json, "the same facts as JSON");
+  command->add_option("--get", request->get, get_meaning);
   command->callback([=, &chosen] { chosen = [request] { return check_command(*request), 0; }; });
 }
 
@@ -83,11 +87,13 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
-  auto* command =
-      app.add_subcommand("tokenize", "make a token file from text, byte level: files, or the texts below folders");
+  auto* command = app.add_subcommand("tokenize", "make a token file of text: files, or the texts below folders");
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
-  command->add_option("-o,--output", request->output, "the token file; an existing one is replaced")->required();
+  command->add_option("-o,--output", request->output, "the token file; one that is there is replaced")->required();
+  command->add_option(
+      "--tokenizer", request->tokenizer,
+      "a tokenizer.json, a SentencePiece tokenizer.model, or the folder of one; without it a token is a byte");
   auto* held_back = command->add_option("--held-back", request->held_back,
                                         "token file for a part that is kept out of the output (validation)");
   command->add_option("--fraction", request->fraction, "the share that is held back")
@@ -138,7 +144,8 @@ void add_export(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("-o,--output", request->target, "the directory; empty or new")->required();
   command->add_option("--dtype", request->type, "float32 or bfloat16; default: float32, or as a directory has it")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
-  command->add_option("--shard-size", request->shard_size, "most bytes of a file, such as 5GB, which is the default");
+  command->add_option("--shard-size", request->shard_size,
+                      "most bytes of a file, such as 5GB, which is the default, or 5000000000");
   command->add_option("--like", request->like,
                       "a Hugging Face directory whose tokenizer and other keys of config.json are copied");
   command->callback([=, &chosen] { chosen = [request] { return export_command(*request); }; });
@@ -150,6 +157,7 @@ void add_status(CLI::App& app, std::function<int()>& chosen) {
   auto request = std::make_shared<StatusCommand>();
   command->add_option("RUN", request->run, "the run folder")->required();
   command->add_flag("--json", request->json, "the same facts as JSON");
+  command->add_option("--get", request->get, get_meaning);
   command->callback([=, &chosen] { chosen = [request] { return status_command(*request), 0; }; });
 }
 
@@ -175,51 +183,47 @@ void ensure_command(const CLI::App& app, const std::string& word) {
         fmt::format("there is no command {}; did you mean {}?", shortened(word), nearest(word, names)), 2);
 }
 
-// The output of other commands is their result; a training run does not depend on its output.
-int run_chosen(const std::function<int()>& chosen, bool prints) {
-  try {
-    const int code = chosen();
-    if (prints && (std::fflush(stdout) != 0 || std::ferror(stdout)))
-      throw SystemError("the output could not be written");
-    return code;
-  } catch (const std::exception& error) {
-    const Failure failure = failure_of(error);
-    std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
-    return failure.exit_code;
-  }
-}
-
 }  // namespace
 
-int run_command_line(int argc, char** argv) {
-  open_standard_files();
+ChosenCommand read_command_line(int argc, char** argv) {
   CLI::App app("Penstock trains transformers on meshes of MPI ranks.", "penstock");
   const std::string version = fmt::format("penstock {}", program_version());
   app.set_version_flag("--version", version);
   app.require_subcommand(1);
-  std::function<int()> chosen;
-  add_train(app, chosen);
-  add_check(app, chosen);
-  add_schedule(app, chosen);
-  add_tokenize(app, chosen);
-  add_checkpoint(app, chosen);
-  add_import(app, chosen);
-  add_export(app, chosen);
-  add_status(app, chosen);
-  add_explain(app, chosen);
+  ChosenCommand chosen;
+  add_train(app, chosen.run);
+  add_check(app, chosen.run);
+  add_schedule(app, chosen.run);
+  add_tokenize(app, chosen.run);
+  add_checkpoint(app, chosen.run);
+  add_import(app, chosen.run);
+  add_export(app, chosen.run);
+  add_status(app, chosen.run);
+  add_explain(app, chosen.run);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
     command->set_version_flag("--version", version);
   try {
     ensure_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    if (!is_first_task()) return 0;  // all ranks of a job have the same command line: only one prints
-    std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` list what there is\n",
+    if (error.get_exit_code() == 0) return {.run = {}, .exit_code = app.exit(error)};  // --help, --version
+    if (!is_first_task()) return {};  // all ranks of a job have the same command line: one of them speaks
+    std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n",
                  error.what());
-    return 2;
+    return {.run = {}, .exit_code = 2};
   }
-  return run_chosen(chosen, !app.got_subcommand("train"));
+  chosen.prints_result = !app.got_subcommand("train");
+  return chosen;
+}
+
+void ensure_output_is_written() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw SystemError("the output could not be written");
+}
+
+int report_failure(const std::exception& error) {
+  const Failure failure = failure_of(error);
+  std::fprintf(stderr, "penstock: %s\n", failure.message.c_str());
+  return failure.exit_code;
 }
 
 }  // namespace penstock

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The subcommands and their requests. `app/command_line.hpp` parses the command line and runs one.
+// The subcommands: what each is asked for. `app/command_line.hpp` reads the words and chooses one. (`penstock train` is
+// `train` in train/train.hpp.)
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "data/tokenize.hpp"
-#include "train/train_request.hpp"
 #include "transfer/model_export.hpp"
 #include "transfer/model_import.hpp"
 
 namespace penstock {
-
-/// `penstock train`. Under MPI: after a collective end rank 0 returns the code, the others 0.
-int train_command(const TrainRequest& request);
 
 struct CheckRequest {
   std::string deck;
@@ -24,6 +21,7 @@ struct CheckRequest {
   std::optional<std::string> memory;   ///< "80GiB": of each rank's device: whether the deck fits
   int ranks = 0;                       ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
   bool json = false;
+  std::optional<std::string> get;  ///< a key of that JSON: its values alone
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
 /// InputError after printing if the deck does not fit into `memory`.
@@ -48,6 +46,7 @@ struct TokenizeCommand {
   std::string output;
   std::string held_back;
   double fraction = TokenizeRequest{}.held_back_fraction;
+  std::string tokenizer;  ///< a file or a folder; empty: bytes
 };
 /// `penstock tokenize`.
 void tokenize_command(const TokenizeCommand& command);
@@ -66,6 +65,7 @@ int checkpoint_command(const CheckpointCommand& command);
 struct StatusCommand {
   std::string run;
   bool json = false;
+  std::optional<std::string> get;  ///< a key of that JSON: its value alone
 };
 /// `penstock status`: the state of a run, from any node and without MPI.
 void status_command(const StatusCommand& command);

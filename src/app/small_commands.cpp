@@ -18,10 +18,15 @@ void tokenize_command(const TokenizeCommand& command) {
     request.held_back = command.held_back;
     request.held_back_fraction = command.fraction;
   }
+  if (!command.tokenizer.empty()) request.tokenizer = Tokenizer::load(command.tokenizer);
   const TokenizeReport report = tokenize(request);
   for (const auto& path : report.skipped) fmt::print(stderr, "left out: {}\n", path.string());
   if (report.left_out.any()) fmt::print(stderr, "{}\n", text_of(report.left_out));
   for (const auto& path : report.replaced) fmt::print(stderr, "replaced: {}\n", path.string());
+  if (report.losses.broken_parts > 0)
+    fmt::print(stderr, "not UTF-8, and taken as U+FFFD: {} places of the text\n", report.losses.broken_parts);
+  if (report.losses.bytes_without_token > 0)
+    fmt::print(stderr, "left out: {} bytes for which the tokenizer has no token\n", report.losses.bytes_without_token);
   fmt::print(stderr, "{}: {} tokens of {} files, the largest {}\n", command.output, report.tokens, report.files,
              report.largest);
   if (request.held_back) fmt::print(stderr, "{}: {} tokens held back\n", command.held_back, report.held_back_tokens);

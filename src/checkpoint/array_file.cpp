@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "checkpoint/array_writer.hpp"
+#include "checkpoint/parcel.hpp"
 #include "storage/durable_file.hpp"
 #include "storage/stripes.hpp"
 
@@ -18,63 +19,6 @@ namespace {
 
 constexpr std::size_t buffers = 3;  // one is being filled, one has arrived, one is being written
 constexpr std::uint64_t bytes_between_checks = std::uint64_t{1} << 30;
-
-MPI_Datatype message_type(DType type) { return type == DType::float32 ? MPI_FLOAT : MPI_INT32_T; }
-
-// The place of a part among the rows that a writer takes.
-MPI_Datatype type_in_rows(const ArraySpec& array, const Rows& rows, const Box& part) {
-  std::array<int, Shape::most_dimensions> whole{}, extent{}, begin{};
-  for (int d = 0; d < array.shape.dimensions(); ++d) {
-    const auto i = static_cast<std::size_t>(d);
-    whole[i] = static_cast<int>(d == 0 ? rows.end - rows.begin : array.shape[d]);
-    extent[i] = static_cast<int>(part.extent[d]);
-    begin[i] = static_cast<int>(part.offset[i] - (d == 0 ? rows.begin : 0));
-  }
-  MPI_Datatype type = MPI_DATATYPE_NULL;
-  check_mpi(MPI_Type_create_subarray(array.shape.dimensions(), whole.data(), extent.data(), begin.data(), MPI_ORDER_C,
-                                     message_type(array.type), &type));
-  return type;
-}
-
-// All data from one rank to one writer in a round, as one message: MPI gathers the pieces here and puts them in place
-// there. One message for each piece of an array would be hundreds for a file of a few MiB.
-class Parcel {
- public:
-  Parcel() = default;
-  ~Parcel() {
-    for (MPI_Datatype& type : made_) MPI_Type_free(&type);  // MPI keeps types in use
-  }
-  Parcel(Parcel&&) = default;
-  Parcel& operator=(Parcel&&) = default;
-
-  void add_dense(const std::byte* first, DType type, std::int64_t elements) {
-    add(first, message_type(type), static_cast<int>(elements));
-  }
-  void add_in_rows(const std::byte* rows_begin, const ArraySpec& array, const Rows& rows, const Box& part) {
-    add(rows_begin, made_.emplace_back(type_in_rows(array, rows, part)), 1);
-  }
-  bool empty() const { return counts_.empty(); }
-
-  /// For sending from, or receiving at, MPI_BOTTOM.
-  MPI_Datatype type() {
-    MPI_Datatype& whole = made_.emplace_back(MPI_DATATYPE_NULL);
-    check_mpi(MPI_Type_create_struct(static_cast<int>(counts_.size()), counts_.data(), places_.data(), types_.data(),
-                                     &whole));
-    check_mpi(MPI_Type_commit(&whole));
-    return whole;
-  }
-
- private:
-  void add(const std::byte* first, MPI_Datatype type, int count) {
-    check_mpi(MPI_Get_address(first, &places_.emplace_back()));
-    types_.push_back(type);
-    counts_.push_back(count);
-  }
-
-  std::vector<int> counts_;
-  std::vector<MPI_Aint> places_;
-  std::vector<MPI_Datatype> types_, made_;
-};
 
 struct Buffer {
   std::unique_ptr<std::byte[]> bytes;
@@ -89,61 +33,82 @@ struct Buffer {
   }
 };
 
-// One save, from the empty file to its name. Stages end in an agreement, so that all ranks take the same path.
-class Save {
+// What all ranks know of a save: whether it has failed, and why.
+class Agreement {
  public:
-  Save(World& world, Writers& writers, const ArrayFile& file)
-      : world_(world), writers_(writers), file_(file), temporary_(temporary_name(file.path)) {
-    const std::string leaders =
-        world.broadcast(temporary_.string(), 0, writers.messages());  // the name holds host and process of rank 0
-    temporary_ = leaders;
-    rounds_ = plan_rounds(file.arrays, writers.count(), file.round_bytes);
-  }
+  Agreement(World& world, Writers& writers) : world_(world), writers_(writers) {}
 
-  SaveOutcome run() {
-    const auto start = Clock::now();
-    begin();
-    if (writers_.count() > 1) {
-      settle(created_);
-      agree(problem_);
-      stage([&] { open_together(); });
-    }
-    if (!failure_) transfer();
-    if (writers_.count() > 1) stage([&] { close_together(); });
-    stage([&] { finish(); });
-    if (failure_ && writers_.leads()) discard(temporary_);
-    forget();
-    const double seconds = seconds_since(start);
-    const std::string bytes = world_.broadcast(std::to_string(bytes_), 0, writers_.messages());
-    return {!failure_, failure_.value_or(""), failure_ ? 0 : std::stoull(bytes), seconds};
-  }
+  bool failed() const { return failure_.has_value(); }
+  std::string why() const { return failure_.value_or(""); }
 
- private:
-  void stage(const std::function<void()>& action) {
-    if (failure_) return;
+  /// Collective: a phase of the save, which ranks leave together. Left out once something has failed.
+  void phase(const std::function<void()>& action) {
+    if (failed()) return;
     std::string mine;
     try {
       action();
     } catch (const std::exception& error) {
       mine = *error.what() ? error.what() : "failed";
     }
-    agree(mine);
+    reach(mine);
   }
 
-  void agree(const std::string& mine) {
+  /// Collective: the first rank's trouble is everybody's.
+  void reach(const std::string& mine) {
     if (world_.largest(mine.empty() ? 0 : 1, writers_.messages()) == 0) return;
     for (const std::string& message : world_.gather(mine, writers_.messages()))
       if (!failure_ && !message.empty()) failure_ = message;
   }
 
+ private:
+  World& world_;
+  Writers& writers_;
+  std::optional<std::string> failure_;
+};
+
+// One save, from the empty file to its name, in phases that all ranks take at the same turn:
+//   create     the first writer makes the file under a temporary name, while the first pieces travel already
+//   open       several writers open it
+//   transfer   pieces travel to the writers, round by round, and are written
+//   close      several writers close it
+//   finish     the first writer completes and syncs the file, and gives it its name
+// Where one has failed, those after it are left out, and the temporary file goes.
+class Save {
+ public:
+  Save(World& world, Writers& writers, const ArrayFile& file)
+      : world_(world),
+        writers_(writers),
+        file_(file),
+        // The name holds host and process of rank 0.
+        temporary_(world.broadcast(temporary_name(file.path).string(), 0, writers.messages())),
+        rounds_(plan_rounds(file.arrays, writers.count(), file.round_bytes)),
+        agreement_(world, writers) {}
+
+  SaveOutcome run() {
+    const auto start = Clock::now();
+    const bool several = writers_.count() > 1;
+    begin_to_create();
+    if (several) agreement_.phase([&] { wait_for_file(); });
+    if (several) agreement_.phase([&] { open_shared(); });
+    if (!agreement_.failed()) transfer();
+    if (several) agreement_.phase([&] { close_shared(); });
+    agreement_.phase([&] { finish(); });
+    if (agreement_.failed() && writers_.leads()) discard(temporary_);
+    forget();
+    const double seconds = seconds_since(start);
+    const std::string bytes = world_.broadcast(std::to_string(bytes_), 0, writers_.messages());
+    return {!agreement_.failed(), agreement_.why(), agreement_.failed() ? 0 : std::stoull(bytes), seconds};
+  }
+
+ private:
   template <typename Function>
   auto on_io_thread(Function function, std::string_view what) {
     return wait_for(world_, writers_.io().run(std::move(function)), what);
   }
 
-  // If one rank writes alone, it creates the file while the first pieces travel. An error here is reported at the next
-  // agreement.
-  void begin() {
+  // Where one writes alone, nobody waits for the file before the first pieces travel. What fails here is told when all
+  // agree next.
+  void begin_to_create() {
     if (!writers_.leads()) return;
     try {
       if (file_.ensure_mine) file_.ensure_mine();
@@ -164,12 +129,17 @@ class Save {
     writer_ = std::move(writer);
   }
 
-  void open_together() {
+  void wait_for_file() {
+    settle(created_);
+    throw_noted();
+  }
+
+  void open_shared() {
     if (!writers_.writes()) return;
     on_io_thread(
         [&] {
           if (!writer_) writer_ = std::make_unique<ArrayWriter>(temporary_);
-          writer_->open_together(writers_.together(), writers_.hints());
+          writer_->open_shared(writers_.among_writers(), writers_.hints());
         },
         "opening a file");
   }
@@ -189,19 +159,24 @@ class Save {
     std::uint64_t since_check = 0;
     std::vector<MPI_Request> previous;
     std::size_t posted = 0;
-    for (; posted < rounds_.size() && !failure_; ++posted) {
+    for (; posted < rounds_.size() && !agreement_.failed(); ++posted) {
       std::vector<MPI_Request> current = post(posted);
       if (posted > 0) land(posted - 1, previous);
       previous = std::move(current);
       since_check += rounds_[posted].all_bytes;
       if (since_check < bytes_between_checks) continue;
-      agree(problem_);  // stops early, and shows the others that this is slow but makes progress
+      agreement_.reach(problem_);  // stops early, and shows the others that this takes its time but goes on
       since_check = 0;
     }
     if (posted > 0) land(posted - 1, previous);
     settle(created_);
     for (Buffer& buffer : buffers_) settle(buffer.written);
-    if (!failure_ && writers_.count() > 1) agree(problem_);  // a rank that writes alone reports it at the end
+    if (!agreement_.failed() && writers_.count() > 1)
+      agreement_.reach(problem_);  // who writes alone says it when it should finish
+  }
+
+  const std::byte* own_rows(const WriteStep& step) const {
+    return rows_in_own_memory(file_, step, world_.rank(), writers_.index());
   }
 
   bool needs_buffer(std::size_t round) const {
@@ -223,75 +198,21 @@ class Save {
     return requests;
   }
 
-  // If this writer's rows of the step are dense in its own memory, they are written from there.
-  const std::byte* own_rows(const WriteStep& step) const {
-    const ArraySpec& array = file_.arrays[step.array];
-    const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
-    const std::int64_t row_elements = array.shape.elements() / array.shape[0];
-    for (std::size_t p = 0; p < array.pieces.size(); ++p) {
-      if (array.pieces[p].rank != world_.rank()) continue;
-      const Box part = part_in_rows(array.pieces[p].box, rows);
-      if (part.elements() == (rows.end - rows.begin) * row_elements)
-        return file_.local_data(step.array, p) + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type);
-    }
-    return nullptr;
-  }
-
-  void receive(const Round& round, Buffer& buffer, std::vector<MPI_Request>& requests) {
-    std::vector<Parcel> from(static_cast<std::size_t>(world_.size()));
-    for (const WriteStep& step : round.steps) {
-      const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
-      if (!rows.empty() && !own_rows(step)) expect(file_.arrays[step.array], rows, buffer.bytes.get(), from);
-    }
+  void receive(const Round& round, const Buffer& buffer, std::vector<MPI_Request>& requests) {
+    std::vector<Parcel> from =
+        parcels_to_receive(file_, round, {world_.rank(), writers_.index()}, world_.size(), buffer.bytes.get());
     for (std::size_t rank = 0; rank < from.size(); ++rank)
       if (!from[rank].empty())
         check_mpi(MPI_Irecv(MPI_BOTTOM, 1, from[rank].type(), static_cast<int>(rank), tag, writers_.messages(),
                             &requests.emplace_back()));
   }
 
-  void expect(const ArraySpec& array, const Rows& rows, const std::byte* buffer, std::vector<Parcel>& from) const {
-    const std::int64_t row_elements = array.shape.elements() / array.shape[0];
-    for (const Piece& piece : array.pieces) {
-      const Box part = part_in_rows(piece.box, rows);
-      Parcel& parcel = from[static_cast<std::size_t>(piece.rank)];
-      if (part.elements() == 0) continue;
-      if (part.elements() == part.extent[0] * row_elements) {
-        const std::int64_t before = (part.offset[0] - rows.begin) * row_elements;
-        parcel.add_dense(buffer + rows.offset + static_cast<std::size_t>(before) * bytes_of(array.type), array.type,
-                         part.elements());
-      } else {
-        parcel.add_in_rows(buffer + rows.offset, array, rows, part);
-      }
-    }
-  }
-
   void send(const Round& round, std::vector<MPI_Request>& requests) {
-    std::vector<Parcel> to(static_cast<std::size_t>(writers_.count()));
-    for (const WriteStep& step : round.steps) pack(step, to);
+    std::vector<Parcel> to = parcels_to_send(file_, round, {world_.rank(), writers_.index()}, writers_.count());
     for (int writer = 0; writer < writers_.count(); ++writer)
       if (Parcel& parcel = to[static_cast<std::size_t>(writer)]; !parcel.empty())
         check_mpi(MPI_Isend(MPI_BOTTOM, 1, parcel.type(), writers_.rank_of(writer), tag, writers_.messages(),
                             &requests.emplace_back()));
-  }
-
-  void pack(const WriteStep& step, std::vector<Parcel>& to) const {
-    const ArraySpec& array = file_.arrays[step.array];
-    const bool writes_own = writers_.writes() && own_rows(step);
-    for (std::size_t p = 0; p < array.pieces.size(); ++p) {
-      if (array.pieces[p].rank != world_.rank()) continue;
-      for (int writer = 0; writer < writers_.count(); ++writer)
-        if (!(writes_own && writer == writers_.index()))
-          add_part(step, p, writer, to[static_cast<std::size_t>(writer)]);
-    }
-  }
-
-  void add_part(const WriteStep& step, std::size_t piece, int writer, Parcel& parcel) const {
-    const ArraySpec& array = file_.arrays[step.array];
-    const Box part = part_in_rows(array.pieces[piece].box, step.of_writer[static_cast<std::size_t>(writer)]);
-    if (part.elements() == 0) return;
-    const std::byte* first = file_.local_data(step.array, piece);
-    parcel.add_dense(first + static_cast<std::size_t>(part.local_begin) * bytes_of(array.type), array.type,
-                     part.elements());
   }
 
   void land(std::size_t round, std::vector<MPI_Request>& requests) {
@@ -334,13 +255,17 @@ class Save {
     if (problem_.empty()) problem_ = *error.what() ? error.what() : "failed";
   }
 
-  void close_together() {
-    if (writers_.writes()) on_io_thread([&] { writer_->close_together(); }, "closing a file");
+  void throw_noted() const {
+    if (!problem_.empty()) throw SystemError(problem_);
+  }
+
+  void close_shared() {
+    if (writers_.writes()) on_io_thread([&] { writer_->close_shared(); }, "closing a file");
   }
 
   void finish() {
     if (!writers_.leads()) return;
-    if (!problem_.empty()) throw SystemError(problem_);
+    throw_noted();
     std::future<std::uint64_t> completed = writers_.io().run([this] { return writer_->complete(); });
     if (file_.sync_others) file_.sync_others();  // while the file itself is being synced
     bytes_ = wait_for(world_, std::move(completed), "finishing a file");
@@ -360,11 +285,11 @@ class Save {
   const ArrayFile& file_;
   std::filesystem::path temporary_;
   std::vector<Round> rounds_;
+  Agreement agreement_;
   std::unique_ptr<ArrayWriter> writer_;  // on the I/O thread only
   std::future<void> created_;
   std::array<Buffer, buffers> buffers_;
-  std::string problem_;                 // from this rank's writing
-  std::optional<std::string> failure_;  // the same on all ranks
+  std::string problem_;  // of this rank's writing
   std::uint64_t bytes_ = 0;
 };
 

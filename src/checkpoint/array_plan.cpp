@@ -10,7 +10,7 @@ namespace penstock {
 
 namespace {
 
-constexpr std::int64_t chunk_bytes = std::int64_t{1} << 20;
+constexpr std::int64_t most_chunk_bytes = std::int64_t{1} << 20, least_chunk_bytes = std::int64_t{64} << 10;
 constexpr std::uint64_t checksum_bytes = 4;
 
 Shape with_extent(const Shape& shape, int dimension, std::int64_t extent) {
@@ -27,6 +27,24 @@ Shape with_extent(const Shape& shape, int dimension, std::int64_t extent) {
       return {e[0], e[1], e[2], e[3]};
     default:
       return {e[0], e[1], e[2], e[3], e[4]};
+  }
+}
+
+// HDF5 stores the last chunk as large as the others: the most indices that fit and leave at most a hundredth of it all
+// empty; where chunks would be too small before, those that leave least.
+std::int64_t extent_of_chunks(std::int64_t extent, std::int64_t bytes_of_one) {
+  const std::int64_t most = std::clamp<std::int64_t>(most_chunk_bytes / bytes_of_one, 1, extent);
+  const std::int64_t least = std::min(most, (least_chunk_bytes + bytes_of_one - 1) / bytes_of_one);
+  std::int64_t best = most, best_empty = extent;
+  for (std::int64_t chunks = (extent + most - 1) / most;; ++chunks) {
+    const std::int64_t rows = (extent + chunks - 1) / chunks;
+    if (rows < least) return best;
+    const std::int64_t empty = (extent + rows - 1) / rows * rows - extent;
+    if (empty < best_empty) {
+      best = rows;
+      best_empty = empty;
+    }
+    if (empty * 100 <= extent || rows == 1) return best;
   }
 }
 
@@ -119,9 +137,9 @@ void ensure_covered(const ArraySpec& array) {
 Shape chunk_shape(const Shape& shape, DType type) {
   Shape chunk = shape;
   auto bytes = shape.elements() * static_cast<std::int64_t>(bytes_of(type));
-  for (int d = 0; d < shape.dimensions() && bytes > chunk_bytes; ++d) {
+  for (int d = 0; d < shape.dimensions() && bytes > most_chunk_bytes; ++d) {
     const std::int64_t inner = bytes / shape[d];
-    const std::int64_t extent = std::clamp<std::int64_t>(chunk_bytes / inner, 1, shape[d]);
+    const std::int64_t extent = extent_of_chunks(shape[d], inner);
     chunk = with_extent(chunk, d, extent);
     bytes = inner * extent;
   }

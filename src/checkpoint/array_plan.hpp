@@ -30,7 +30,8 @@ struct ArraySpec {
   std::vector<Piece> pieces;  ///< cover every element exactly once
 };
 
-/// The chunks of an array: whole inner dimensions, and as many rows of the next one as make about 1 MiB.
+/// How an array is stored: whole inner dimensions and as many rows of the next as make at most 1 MiB, or somewhat
+/// fewer, of at least 64 KiB, where the last chunk would be much emptier than the others: it takes as many bytes.
 Shape chunk_shape(const Shape& shape, DType type);
 
 /// Bytes of the array in a file: whole chunks with their checksums.

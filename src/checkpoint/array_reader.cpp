@@ -295,18 +295,21 @@ ArrayReader::ArrayReader(const std::filesystem::path& path, const std::vector<Fi
   throw_not_read(path, error);
 }
 
-const Hdf5Dataset& ArrayReader::opened(const std::string& array) {
-  if (current_ == array) return dataset_;
+const Hdf5Dataset& ArrayReader::opened(const ArrayInfo& array) {
+  if (current_ == array.path) return dataset_;
   constexpr std::size_t slots = 521, bytes = std::size_t{16} << 20;
   const Hdf5Properties access = make_properties(H5P_DATASET_ACCESS);
   check_hdf5(H5Pset_chunk_cache(access.id(), slots, bytes, 1.0), "choosing the cache of chunks");
-  dataset_ = Hdf5Dataset(check_hdf5(H5Dopen2(file_.id(), array.c_str(), access.id()), "opening " + array));
-  current_ = array;
+  current_.clear();
+  dataset_ = Hdf5Dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), access.id()), "opening " + array.path));
+  chunks_ = ChunkReader::of(dataset_, array.shape);
+  current_ = array.path;
   return dataset_;
 }
 
 void ArrayReader::read(const ArrayInfo& array, const Box& box, void* values) try {
-  const Hdf5Dataset& dataset = opened(array.path);
+  const Hdf5Dataset& dataset = opened(array);
+  if (chunks_ && chunks_->read(dataset, box, static_cast<std::byte*>(values))) return;
   const Hdf5Space in_file = make_space(array.shape), in_memory = make_space(box.extent);
   select_box(in_file, box.offset.data(), box.extent);
   hid_t transfer = H5P_DEFAULT;  // with which HDF5 checks its reads
@@ -343,9 +346,10 @@ void verify_share(ArrayReader& reader, int reader_index, int readers, Progress& 
   for (const ArrayInfo& array : reader.contents().arrays)
     for (const Box& block : row_blocks(array)) {
       if (number++ % readers != reader_index) continue;
-      values.resize(static_cast<std::size_t>(block.elements()) * bytes_of(array.type));
+      const std::size_t bytes = static_cast<std::size_t>(block.elements()) * bytes_of(array.type);
+      values.resize(std::max(values.size(), bytes));  // what grows is cleared: only once
       reader.read(array, block, values.data());
-      progress.advance(values.size());
+      progress.advance(bytes);
     }
 }
 

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reading array files: read-only, serial driver, no locks. Never returns damaged data: HDF5's checksums protect chunks
-// and structures, the digest protects the rest.
+// Reading array files: read-only, serial driver, no locks. Nothing damaged is given out: checksums guard chunks and
+// HDF5's structures, the digest guards the rest.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
+#include "checkpoint/chunk_reader.hpp"
 #include "checkpoint/file_contents.hpp"
 #include "checkpoint/io_thread.hpp"
 #include "parameter/box.hpp"
@@ -53,14 +55,15 @@ class ArrayReader {
   void read(const ArrayInfo& array, const Box& box, void* values);
 
  private:
-  const Hdf5Dataset& opened(const std::string& array);
+  const Hdf5Dataset& opened(const ArrayInfo& array);
 
   std::filesystem::path path_;
   Hdf5File file_;
   FileContents contents_;
   std::uint64_t file_bytes_ = 0;
-  std::string current_;  ///< the array whose chunks HDF5 caches for the next read
+  std::string current_;  ///< the array that was read last
   Hdf5Dataset dataset_;
+  std::optional<ChunkReader> chunks_;  ///< of the current array; HDF5 reads what is stored otherwise
 };
 
 /// A box to read: dense, float32 or int32 like the array.

@@ -12,6 +12,20 @@ namespace penstock {
 
 namespace {
 
+struct Block {
+  std::unique_ptr<float[]> values;
+  std::int64_t elements = 0;
+  std::future<void> written;
+
+  // What it held goes; nothing is cleared, as a block is filled whole.
+  void make_room(std::int64_t more) {
+    if (more <= elements) return;
+    values.reset();
+    values = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(more));
+    elements = more;
+  }
+};
+
 class Stream {
   template <typename Function>
   auto on_io_thread(Function function, std::string_view what) {
@@ -43,37 +57,41 @@ class Stream {
     writer_->create(file_.attributes, file_.arrays);
   }
 
-  // While one block is being written the next one is filled.
+  // While some blocks are being written the next one is filled.
   void write(std::size_t index) {
     const ArraySpec& array = file_.arrays[index];
-    for (const Box& block : row_blocks(ArrayInfo{array.path, array.shape, array.type, {}}, file_.block_bytes)) {
-      std::vector<float>& values = blocks_[next_];
-      next_ = 1 - next_;
-      values.resize(static_cast<std::size_t>(block.elements()));
-      file_.fill(index, block, values.data());
+    for (const Box& box : row_blocks(ArrayInfo{array.path, array.shape, array.type, {}}, file_.block_bytes)) {
+      Block& block = blocks_[next_];
+      next_ = (next_ + 1) % blocks_.size();
+      settle(block);
+      block.make_room(box.elements());
+      file_.fill(index, box, block.values.get());
       world_.moved();
-      settle();
-      const Rows rows{block.offset[0], block.offset[0] + block.extent[0], 0};
-      written_ = io_.run([this, &array, rows, from = reinterpret_cast<const std::byte*>(values.data())] {
+      const Rows rows{box.offset[0], box.offset[0] + box.extent[0], 0};
+      block.written = io_.run([this, &array, rows, from = reinterpret_cast<const std::byte*>(block.values.get())] {
         writer_->write(array, rows, from);
       });
     }
   }
 
+  void settle(Block& block) {
+    if (block.written.valid()) wait_for(world_, std::move(block.written), "a block of a file being written");
+  }
+
   void settle() {
-    if (written_.valid()) wait_for(world_, std::move(written_), "a block of a file being written");
+    for (Block& block : blocks_) settle(block);
   }
 
   void forget() {
     on_io_thread([this] { writer_.reset(); }, "letting go of a file");
   }
 
-  // A block of our memory may be in flight to the disk.
+  // Blocks may be on their way to the disk, from memory of ours.
   void give_up() {
-    try {
-      settle();
-    } catch (const std::exception&) {  // the first failure is reported
-    }
+    for (Block& block : blocks_) try {
+        settle(block);
+      } catch (const std::exception&) {  // the first failure is reported
+      }
     forget();
     discard(temporary_);
   }
@@ -83,9 +101,8 @@ class Stream {
   const StreamedFile& file_;
   std::filesystem::path temporary_;
   std::unique_ptr<ArrayWriter> writer_;  // on the I/O thread only
-  std::array<std::vector<float>, 2> blocks_;
+  std::array<Block, blocks_of_a_stream> blocks_;
   std::size_t next_ = 0;
-  std::future<void> written_;
 };
 
 }  // namespace

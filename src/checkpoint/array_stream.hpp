@@ -20,13 +20,16 @@ struct StreamedFile {
   std::vector<ArraySpec> arrays = {};  ///< of float32; their pieces do not matter
   /// Fills a block of rows of arrays[array], dense. Called on the caller's thread, in the order of the arrays.
   std::function<void(std::size_t array, const Box& block, float* values)> fill = {};
-  /// Approximate bytes of a block (whole chunks). Two blocks are in memory: one is being filled while the other one is
-  /// being written.
-  std::int64_t block_bytes = std::int64_t{8} << 20;
+  /// About as many (whole chunks) of each block.
+  std::int64_t block_bytes = std::int64_t{4} << 20;
 };
 
-/// On one rank: writes the file, whole or not at all; an existing one is replaced in one step. Returns its bytes.
-/// Throws what `fill` throws, and SystemError if writing fails; then nothing is left.
+/// So many are in memory: one is being filled while others are written. With two, each thread would wait for the other
+/// one at every block, and on a busy machine for a processor.
+inline constexpr std::size_t blocks_of_a_stream = 4;
+
+/// By one rank: writes the file, whole or not at all; one that is there already is replaced in one step. Returns its
+/// bytes. Throws what `fill` throws, and SystemError where writing fails; nothing is left then.
 std::uint64_t stream_arrays(World& world, IoThread& io, const StreamedFile& file);
 
 }  // namespace penstock

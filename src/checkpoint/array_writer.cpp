@@ -150,7 +150,7 @@ std::uint64_t bytes_wanted(const std::vector<Attribute>& attributes, const std::
 }  // namespace
 
 ArrayWriter::~ArrayWriter() {
-  if (file_.open() && !together_ && !image_) divert_to_memory();
+  if (file_.open() && !shared_ && !image_) divert_to_memory();
 }
 
 // Closing flushes HDF5's remaining data, which cannot succeed on a full disk, and an id that does not close crashes
@@ -202,9 +202,9 @@ void ArrayWriter::hand_over() {
 
 #ifdef H5_HAVE_PARALLEL
 
-void ArrayWriter::open_together(MPI_Comm writers, MPI_Info hints) {
+void ArrayWriter::open_shared(MPI_Comm writers, MPI_Info hints) {
   start_hdf5();
-  together_ = true;
+  shared_ = true;
   const Hdf5Properties access = file_format();
   check_hdf5(H5Pset_fapl_mpio(access.id(), writers, hints), "choosing MPI-IO");
   check_hdf5(H5Pset_coll_metadata_write(access.id(), true), "asking for collective metadata");
@@ -218,15 +218,15 @@ void ArrayWriter::ask_for_collective_writes(const Hdf5Properties& transfer) {
 
 #else
 
-// `choose_writers` has refused several writers.
-void ArrayWriter::open_together(MPI_Comm, MPI_Info) { throw LogicError("several writers without parallel HDF5"); }
+// `choose_writers` has refused several of them.
+void ArrayWriter::open_shared(MPI_Comm, MPI_Info) { throw LogicError("several writers without parallel HDF5"); }
 void ArrayWriter::ask_for_collective_writes(const Hdf5Properties&) {}
 
 #endif
 
 void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byte* values) {
-  if (together_)
-    write_together(array, rows, values);
+  if (shared_)
+    write_shared(array, rows, values);
   else if (!rows.empty())
     write_chunks(arrays_.at(array.path), array, rows, values);
 }
@@ -263,7 +263,7 @@ void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
 }
 
 // An empty box still takes part: it selects nothing.
-void ArrayWriter::write_together(const ArraySpec& array, const Rows& rows, const std::byte* values) {
+void ArrayWriter::write_shared(const ArraySpec& array, const Rows& rows, const std::byte* values) {
   Hdf5Dataset dataset(check_hdf5(H5Dopen2(file_.id(), array.path.c_str(), H5P_DEFAULT), "opening " + array.path));
   const Hdf5Properties transfer = make_properties(H5P_DATASET_XFER);
   ask_for_collective_writes(transfer);
@@ -287,7 +287,7 @@ void ArrayWriter::flush_and_close() {
   file_.close("closing " + path_.string());
 }
 
-void ArrayWriter::close_together() {
+void ArrayWriter::close_shared() {
   if (!file_.open()) return;
   flush_and_close();
   sync(path_);  // each writer's own bytes: over a network every node has its own cache

@@ -37,14 +37,13 @@ class ArrayWriter {
   /// Closes the created file, for several writers to open together.
   void hand_over();
   /// Collective over the writers: opens it over MPI-IO.
-  void open_together(MPI_Comm writers, MPI_Info hints);
+  void open_shared(MPI_Comm writers, MPI_Info hints);
   /// Writes whole chunks' rows, dense in `values`. Collective when opened together, also for empty rows. Alone, chunks
   /// and their checksums go to the file directly, past HDF5's filters.
   void write(const ArraySpec& array, const Rows& rows, const std::byte* values);
-  /// Collective: closes the file that was opened together, and syncs this writer's data.
-  void close_together();
-  /// Writes `complete` = 1, as the last thing, closes the file, returns unused space, and syncs. Returns the file's
-  /// bytes.
+  /// Collective: closes what was opened together, and syncs what this writer has brought.
+  void close_shared();
+  /// Writes `complete` = 1, the last of all, closes the file, gives back unused space, and syncs. Returns its bytes.
   std::uint64_t complete();
 
  private:
@@ -52,7 +51,7 @@ class ArrayWriter {
             const std::vector<ArraySpec>& arrays);
   void write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows, const std::byte* values);
   static void ask_for_collective_writes(const Hdf5Properties& transfer);
-  void write_together(const ArraySpec& array, const Rows& rows, const std::byte* values);
+  void write_shared(const ArraySpec& array, const Rows& rows, const std::byte* values);
   void begin_writing_back(std::size_t more_bytes);
   void flush_and_close();
   void divert_to_memory() noexcept;
@@ -60,9 +59,9 @@ class ArrayWriter {
   std::filesystem::path path_;
   std::optional<FileImage> image_;  ///< for a file that is made in memory
   Hdf5File file_;
-  std::map<std::string, Hdf5Dataset> arrays_;  ///< by path, still open from creation: opening one again takes as long
-  bool together_ = false;
-  std::uint64_t wanted_bytes_ = 0;   ///< reserved bytes
+  std::map<std::string, Hdf5Dataset> arrays_;  ///< by path, as created: opening one again takes as long
+  bool shared_ = false;
+  std::uint64_t wanted_bytes_ = 0;   ///< so many are reserved
   std::vector<std::byte> chunk_;     ///< one chunk and its checksum
   std::size_t in_memory_bytes_ = 0;  ///< written since the system was last asked to bring them to the device
 };

@@ -85,7 +85,7 @@ Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Comm_idup(world.handle(), &messages_, &request));
   world.wait(request, "a communicator for checkpoints");
-  if (count() > 1) check_mpi(MPI_Comm_split(world.handle(), writes() ? 0 : MPI_UNDEFINED, index_, &together_));
+  if (count() > 1) check_mpi(MPI_Comm_split(world.handle(), writes() ? 0 : MPI_UNDEFINED, index_, &among_writers_));
   if (count() == 1) return;
   check_mpi(MPI_Info_create(&hints_));
   for (const auto& [key, value] : mpi_io_hints(options)) check_mpi(MPI_Info_set(hints_, key.c_str(), value.c_str()));
@@ -93,7 +93,7 @@ Writers::Writers(World& world, IoThread& io, const WriterOptions& options)
 
 Writers::~Writers() {
   if (hints_ != MPI_INFO_NULL) MPI_Info_free(&hints_);
-  if (together_ != MPI_COMM_NULL) MPI_Comm_free(&together_);
+  if (among_writers_ != MPI_COMM_NULL) MPI_Comm_free(&among_writers_);
   if (messages_ != MPI_COMM_NULL) MPI_Comm_free(&messages_);
 }
 

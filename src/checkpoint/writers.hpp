@@ -54,8 +54,8 @@ class Writers {
   IoThread& io() { return io_; }
   /// Of all ranks: for the pieces in flight, and for agreements of the ranks of a save. For one save at a time.
   MPI_Comm messages() const { return messages_; }
-  /// Of the writers only; MPI_COMM_NULL elsewhere.
-  MPI_Comm together() const { return together_; }
+  /// Of the writers alone; MPI_COMM_NULL elsewhere.
+  MPI_Comm among_writers() const { return among_writers_; }
   MPI_Info hints() const { return hints_; }
   const Stripes& stripes() const { return stripes_; }
 
@@ -64,7 +64,7 @@ class Writers {
   std::vector<int> ranks_;
   int index_ = -1;
   MPI_Comm messages_ = MPI_COMM_NULL;
-  MPI_Comm together_ = MPI_COMM_NULL;
+  MPI_Comm among_writers_ = MPI_COMM_NULL;
   MPI_Info hints_ = MPI_INFO_NULL;
   Stripes stripes_;
 };

@@ -8,8 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "comm/world.hpp"
 #include "device/queue.hpp"
@@ -33,14 +31,14 @@ struct Message {
   int tag = 0;
 };
 
-/// The ranks that differ from this one along a set of mesh axes. Move-only.
+/// The ranks that differ from this one along a set of mesh axes (Mesh::group). Move-only.
 class Communicator {
  public:
   /// Collective over the world: all ranks make the same communicators in the same order. Its messages follow what was
   /// enqueued on `queue` before them; the queue outlives it.
-  Communicator(World& world, Queue& queue, const Mesh& mesh, const std::vector<std::string>& axes);
+  Communicator(World& world, Queue& queue, const Mesh& mesh, const AxisSet& axes);
   /// Collective over this group: the smaller groups inside it, along a part of its axes.
-  Communicator split(const Mesh& mesh, const std::vector<std::string>& axes) const;
+  Communicator split(const Mesh& mesh, const AxisSet& axes) const;
   ~Communicator();
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;

@@ -1,45 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The groups of one rank on the mesh.
+// The groups of one rank on the mesh, by the axes that they span.
+
+#include <map>
+#include <string>
+#include <vector>
 
 #include "comm/communicator.hpp"
 
 namespace penstock {
 
-struct Communicators {
-  /// `holders_of_a_part`: neighbours on the tensor axis that hold copies of the same part (ParameterSpec's Section), a
-  /// divisor of its size.
-  Communicators(World& world, Queue& queue, const Mesh& mesh, int holders_of_a_part = 1)
-      : all(world, queue, mesh, {"pipeline", "data", "tensor"}),
-        data(all.split(mesh, {"data"})),
-        pipeline(all.split(mesh, {"pipeline"})),
-        tensor(all.split(mesh, {"tensor"})),
-        copies(all.split(with_copies(mesh, holders_of_a_part), {"copies"})) {
-    pipeline.connect_ring();
-  }
+/// Made once, before step 1. Who speaks in a group asks for it when it is built: a name is not looked up in a step.
+class Communicators {
+ public:
+  /// Collective over the world: the group of all ranks, one along each axis of the mesh, and one along each of `sets`.
+  /// Messages follow what was enqueued on `queue` before them; the queue outlives the groups.
+  Communicators(World& world, Queue& queue, const Mesh& mesh, const std::vector<AxisSet>& sets = {});
 
-  /// Bytes that this rank has sent so far, in all its groups.
-  std::uint64_t bytes_sent() const {
-    return all.bytes_sent() + data.bytes_sent() + pipeline.bytes_sent() + tensor.bytes_sent() + copies.bytes_sent();
-  }
+  Communicator& all() { return all_; }
+  /// The ranks that differ from this one along `axes`: this rank alone where the mesh has none of them. It stays where
+  /// it is for as long as these Communicators live. Throws LogicError for a set that nobody named when they were made.
+  Communicator& group(const AxisSet& axes);
 
-  Communicator all;
-  Communicator data;      ///< replicas of the model
-  Communicator pipeline;  ///< stages of one replica
-  Communicator tensor;    ///< slices of one stage
-  Communicator copies;    ///< ranks of the tensor axis with equal parts; this rank alone if there are none
+  const Mesh& mesh() const { return mesh_; }
+  /// What this rank has handed over so far, in all its groups.
+  std::uint64_t bytes_sent() const;
 
  private:
-  // The tensor axis split in two: runs of neighbours that hold copies are the inner axis.
-  static Mesh with_copies(const Mesh& mesh, int copies) {
-    std::vector<Axis> axes;
-    for (const Axis& axis : mesh.axes())
-      if (axis.name == "tensor")
-        axes.insert(axes.end(), {{"tensor", axis.size / copies}, {"copies", copies}});
-      else
-        axes.push_back(axis);
-    return Mesh(axes);
-  }
+  void make(const AxisSet& axes);
+
+  Mesh mesh_;
+  Communicator all_;
+  std::map<std::vector<std::string>, Communicator> groups_;  ///< by Mesh::spanned
 };
 
 }  // namespace penstock

@@ -91,11 +91,19 @@ class World {
   void wait_until(const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress = {});
 
-  /// Hands work to a device. A stuck device eventually accepts no more, and the host then blocks inside `enqueue`, in
-  /// calls without a deadline. The watchdog ends the job if for that time no rank makes progress and `enqueue` has not
-  /// called `moved`.
-  void hand_over(const std::function<void()>& enqueue, std::string_view what);
-  /// Reports progress of this rank. On the thread that made the World.
+  /// Work is handed to a device while it lives. A device that does not get on takes no more at some time, and the host
+  /// then stands in calls that know no deadline: the watchdog ends the job when for so long no rank gets on and this
+  /// one has not said that it `moved`.
+  class HandOver {
+   public:
+    HandOver(World& world, std::string_view what) : wait_(*world.watchdog_, Watchdog::Wait::Kind::enclosing) {
+      wait_.tell(Awaited(what));
+    }
+
+   private:
+    Watchdog::Wait wait_;
+  };
+  /// This rank gets on. On the thread that made the World.
   void moved() { watchdog_->moved(); }
 
   void set_deadline(double seconds);

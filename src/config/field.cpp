@@ -75,6 +75,19 @@ struct Convert<std::vector<Element>> {
   }
 };
 
+// What a target holds, as a deck says it.
+template <typename T>
+T held_by(const T* target) {
+  return *target;
+}
+std::string held_by(const WordTarget& target) { return target.word(); }
+
+template <typename T>
+void put(T* target, const T& value) {
+  *target = value;
+}
+void put(const WordTarget& target, const std::string& word) { target.say(word); }
+
 std::vector<std::string> texts(const std::vector<std::int64_t>& numbers) {
   std::vector<std::string> words;
   for (const std::int64_t number : numbers) words.push_back(toml_text(number));
@@ -84,7 +97,7 @@ std::vector<std::string> texts(const std::vector<std::int64_t>& numbers) {
 }  // namespace
 
 Field::Field(std::string key, FieldTarget target, std::string meaning)
-    : key_(std::move(key)), target_(target), meaning_(std::move(meaning)) {
+    : key_(std::move(key)), target_(std::move(target)), meaning_(std::move(meaning)) {
   default_ = value();
 }
 
@@ -94,7 +107,8 @@ bool Field::is_number() const {
 }
 
 bool Field::is_text() const {
-  return std::holds_alternative<std::string*>(target_) || std::holds_alternative<std::vector<std::string>*>(target_);
+  return std::holds_alternative<std::string*>(target_) || std::holds_alternative<std::vector<std::string>*>(target_) ||
+         std::holds_alternative<WordTarget>(target_);
 }
 
 Field& Field::unit(std::string text) {
@@ -169,23 +183,23 @@ std::string Field::section() const { return key_.substr(0, key_.find('.')); }
 std::string Field::name() const { return key_.substr(key_.find('.') + 1); }
 
 FieldValue Field::value() const {
-  return std::visit([](const auto* target) -> FieldValue { return *target; }, target_);
+  return std::visit([](const auto& target) -> FieldValue { return held_by(target); }, target_);
 }
 
 void Field::assign(const FieldValue& value) {
   std::visit(
-      [&](auto* target) {
-        const auto* held = std::get_if<std::decay_t<decltype(*target)>>(&value);
+      [&](const auto& target) {
+        const auto* held = std::get_if<decltype(held_by(target))>(&value);
         ensure(held != nullptr, key_ + ": the value is of another type");
-        *target = *held;
+        put(target, *held);
       },
       target_);
 }
 
 std::optional<FieldValue> Field::convert(const DeckValue& value) const {
   return std::visit(
-      [&](const auto* target) -> std::optional<FieldValue> {
-        auto converted = Convert<std::decay_t<decltype(*target)>>::from(value);
+      [&](const auto& target) -> std::optional<FieldValue> {
+        auto converted = Convert<decltype(held_by(target))>::from(value);
         if (!converted) return std::nullopt;
         return FieldValue(std::move(*converted));
       },
@@ -265,6 +279,7 @@ std::string Field::type_text() const {
     case 2:
       return "boolean";
     case 3:
+    case 6:
       return "text";
     case 4:
       return "list of integers";
@@ -274,7 +289,7 @@ std::string Field::type_text() const {
 }
 
 std::string Field::type_with_article() const {
-  if (std::holds_alternative<std::string*>(target_)) return "text";
+  if (is_text() && !is_list()) return "text";
   return (std::holds_alternative<std::int64_t*>(target_) ? "an " : "a ") + type_text();
 }
 
@@ -309,6 +324,7 @@ std::string Field::example() const {
     case 2:
       return "true";
     case 3:
+    case 6:
       return "\"text\"";
     case 4:
       return toml_text(numbers_.empty() ? std::vector<std::int64_t>{integer} : numbers_);

@@ -3,21 +3,60 @@
 // One key of a deck: name, default, unit, meaning and rule, bound to a member of a config struct.
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "base/error.hpp"
 #include "config/deck_value.hpp"
 
 namespace penstock {
 
 using FieldValue =
     std::variant<std::int64_t, double, bool, std::string, std::vector<std::int64_t>, std::vector<std::string>>;
-using FieldTarget =
-    std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::int64_t>*, std::vector<std::string>*>;
+
+/// What a deck calls the values of an enum.
+template <typename Enum>
+using Words = std::vector<std::pair<std::string, Enum>>;
+
+/// A member of an enum, which a deck says by one of its words. Borrows the member.
+class WordTarget {
+ public:
+  /// `words` has one for each value that the member may hold.
+  template <typename Enum>
+  WordTarget(Enum& target, const Words<Enum>& words)
+      : read_([&target, words] { return word_of(words, target); }),
+        write_([&target, words](const std::string& word) { target = value_of(words, word); }) {}
+
+  std::string word() const { return read_(); }
+  /// Throws LogicError for a word that is none of them.
+  void say(const std::string& word) const { write_(word); }
+
+ private:
+  template <typename Enum>
+  static std::string word_of(const Words<Enum>& words, Enum value) {
+    for (const auto& [word, known] : words)
+      if (known == value) return word;
+    throw LogicError("a key's value has no word");
+  }
+  template <typename Enum>
+  static Enum value_of(const Words<Enum>& words, const std::string& word) {
+    for (const auto& [known, value] : words)
+      if (known == word) return value;
+    throw LogicError("a key has no value for the word " + word);
+  }
+
+  std::function<std::string()> read_;
+  std::function<void(const std::string&)> write_;
+};
+
+using FieldTarget = std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::int64_t>*,
+                                 std::vector<std::string>*, WordTarget>;
 
 template <typename T>
 concept FieldType = std::is_constructible_v<FieldTarget, T*> && !std::is_const_v<T>;
@@ -80,7 +119,7 @@ class Field {
   std::string probably_meant(const DeckValue& given) const;
 
  private:
-  bool is_list() const { return target_.index() >= 4; }
+  bool is_list() const { return target_.index() == 4 || target_.index() == 5; }
   bool is_number() const;
   bool is_text() const;
   std::string cure() const;

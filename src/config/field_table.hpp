@@ -32,6 +32,14 @@ class FieldTable {
   Field& add(std::string key, T& target, std::string meaning) {
     return add_field(Field(std::move(key), FieldTarget(&target), std::move(meaning)));
   }
+  /// The same for a member of an enum, which a deck says by one of `words`.
+  template <typename Enum>
+  requires std::is_enum_v<Enum> Field& add(std::string key, Enum& target, std::string meaning,
+                                           const Words<Enum>& words) {
+    std::vector<std::string> choices;
+    for (const auto& [word, value] : words) choices.push_back(word);
+    return add_field(Field(std::move(key), WordTarget(target, words), std::move(meaning))).one_of(std::move(choices));
+  }
 
   /// Sets every member to what the deck says, or else to its default. Throws one InputError that holds all mistakes.
   void read(const Deck& deck);

@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "data/file_start.hpp"
+#include "data/piece_encoder.hpp"
 #include "data/token_file_header.hpp"
 #include "data/token_file_writer.hpp"
 
@@ -188,35 +189,97 @@ void check_outputs(const TokenizeRequest& request) {
                       request.output.string());
 }
 
-/// Distributes the joined text over one or two files, piece by piece.
-class TextDealer {
- public:
-  explicit TextDealer(const TokenizeRequest& request) : rule_(request.held_back_fraction), kept_(request.output, {}) {
-    if (request.held_back) held_back_.emplace(*request.held_back, TokenFileFormat{});
-  }
+TokenFileFormat format_of(const std::optional<Tokenizer>& tokenizer) {
+  if (!tokenizer) return {};
+  const std::uint64_t vocabulary = tokenizer->vocabulary();
+  const std::uint32_t width = vocabulary <= 1U << 8 ? 1 : vocabulary <= 1U << 16 ? 2 : 4;
+  return {.bytes_per_token = width, .vocabulary = vocabulary};
+}
 
-  /// Appends a file to the text.
-  void add(const fs::path& path) {
-    FileDescriptor file = FileDescriptor::open_to_read(path, "it was readable a moment ago; run tokenize again");
+FileDescriptor open_listed(const fs::path& path) {
+  return FileDescriptor::open_to_read(path, "it was readable a moment ago; run tokenize again");
+}
+
+/// A file's text, in pieces that a tokenizer takes one by one.
+class TextCutter {
+ public:
+  TextCutter(const fs::path& path, const Tokenizer& tokenizer) : file_(open_listed(path)), tokenizer_(&tokenizer) {}
+
+  /// None at the end.
+  std::optional<TextPiece> next() {
+    std::size_t searched = held_back_piece_bytes;
     while (true) {
-      const std::uint64_t left_in_piece = held_back_piece_bytes - bytes_ % held_back_piece_bytes;
-      const std::size_t present = file.read(std::span(buffer_).first(left_in_piece));
-      tokens_.assign(present, 0);
-      std::transform(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(present), tokens_.begin(),
-                     [](std::byte b) { return std::to_integer<std::int32_t>(b); });
-      writer_of_piece(bytes_ / held_back_piece_bytes).append(tokens_);
-      bytes_ += present;
-      if (present < left_in_piece) return;
+      const std::string_view rest = std::string_view(text_).substr(begin_);
+      if (rest.size() > searched)
+        if (const auto cut = tokenizer_->find_cut(rest, searched, complete_)) return take(*cut);
+      if (complete_) return rest.empty() ? std::nullopt : std::optional(take(rest.size()));
+      searched = std::max(searched, rest.size() - std::min(rest.size(), Tokenizer::look_ahead));
+      read_on();
     }
   }
 
-  void check_enough() const {
+ private:
+  TextPiece take(std::size_t bytes) {
+    TextPiece piece{text_.substr(begin_, bytes), goes_on_};
+    begin_ += bytes;
+    goes_on_ = true;
+    return piece;
+  }
+
+  void read_on() {
+    text_.erase(0, begin_);
+    begin_ = 0;
+    const std::size_t before = text_.size();
+    const std::size_t more = std::max(bytes_at_once, before);  // a text without a cut is copied a few times only
+    text_.resize(before + more);
+    const std::size_t present = file_.read(std::as_writable_bytes(std::span(text_)).subspan(before));
+    text_.resize(before + present);
+    complete_ = present < more;
+  }
+
+  static constexpr std::size_t bytes_at_once = std::size_t{1} << 20;
+
+  FileDescriptor file_;
+  const Tokenizer* tokenizer_;
+  std::string text_;
+  std::size_t begin_ = 0;  // of text_: what has not been taken
+  bool goes_on_ = false;
+  bool complete_ = false;
+};
+
+/// Deals the joined text out to one or two files, piece by piece.
+class TextDealer {
+ public:
+  explicit TextDealer(const TokenizeRequest& request)
+      : rule_(request.held_back_fraction), kept_(request.output, format_of(request.tokenizer)) {
+    if (request.held_back) held_back_.emplace(*request.held_back, format_of(request.tokenizer));
+    if (!request.tokenizer) return;
+    tokenizer_ = request.tokenizer;
+    encoder_.emplace(*tokenizer_, usable_cores(), [this](std::vector<TokenId>&& ids, const TextLosses& losses) {
+      writer_of_piece(pieces_++).append(ids);
+      losses_.add(losses);
+    });
+  }
+
+  /// Joins a file to the text.
+  void add(const fs::path& path) { return tokenizer_ ? add_encoded(path) : add_bytes(path); }
+
+  void finish() {
+    if (encoder_) encoder_->finish();
     if (bytes_ == 0) throw_input_error("tokenize: the inputs hold no byte of text; name files that are not empty");
-    if (held_back_ && bytes_ < rule_.least_bytes())
+    if (held_back_ && !tokenizer_ && bytes_ < rule_.least_bytes())
       throw_input_error(
           "tokenize: the text has {} bytes, and a held-back part of this fraction needs {} or more (it is "
           "dealt out in pieces of {} bytes); give more text, or a fraction nearer to 0.5",
           bytes_, rule_.least_bytes(), held_back_piece_bytes);
+    if (held_back_ && (held_back_->header().tokens == 0 || kept_.header().tokens == 0))
+      throw_input_error(
+          "tokenize: the text has {} pieces (of {} bytes or a little more, and a file ends one), and of so few this "
+          "fraction "
+          "leaves one of the two parts empty; give more text, or a fraction nearer to 0.5",
+          pieces_, held_back_piece_bytes);
+    if (kept_.header().tokens == 0)
+      throw_input_error("tokenize: the tokenizer has no token for any byte of the text; use another one");
   }
 
   /// Both are whole on the device before either gets its name.
@@ -229,6 +292,7 @@ class TextDealer {
 
   TokenizeReport report() const {
     TokenizeReport report{.bytes = bytes_, .tokens = kept_.header().tokens, .largest = kept_.header().largest};
+    report.losses = losses_;
     if (held_back_) {
       report.held_back_tokens = held_back_->header().tokens;
       report.largest = std::max(report.largest, held_back_->header().largest);
@@ -237,6 +301,28 @@ class TextDealer {
   }
 
  private:
+  void add_bytes(const fs::path& path) {
+    FileDescriptor file = open_listed(path);
+    while (true) {
+      const std::uint64_t left_in_piece = held_back_piece_bytes - bytes_ % held_back_piece_bytes;
+      const std::size_t present = file.read(std::span(buffer_).first(left_in_piece));
+      tokens_.assign(present, 0);
+      std::transform(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(present), tokens_.begin(),
+                     [](std::byte b) { return std::to_integer<std::int32_t>(b); });
+      writer_of_piece(bytes_ / held_back_piece_bytes).append(tokens_);
+      bytes_ += present;
+      if (present < left_in_piece) return;
+    }
+  }
+
+  void add_encoded(const fs::path& path) {
+    TextCutter cutter(path, *tokenizer_);
+    while (auto piece = cutter.next()) {
+      bytes_ += piece->text.size();
+      encoder_->add(std::move(*piece));
+    }
+  }
+
   TokenFileWriter& writer_of_piece(std::uint64_t piece) {
     return held_back_ && rule_.holds_back(piece) ? *held_back_ : kept_;
   }
@@ -245,8 +331,12 @@ class TextDealer {
   TokenFileWriter kept_;
   std::optional<TokenFileWriter> held_back_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t pieces_ = 0;  // encoded ones
+  TextLosses losses_;
   std::vector<std::byte> buffer_ = std::vector<std::byte>(held_back_piece_bytes);
   std::vector<std::int32_t> tokens_;
+  std::optional<Tokenizer> tokenizer_;
+  std::optional<PieceEncoder> encoder_;  // made last: it gives to the files
 };
 
 std::string words_of(const LeftOut::Kind& kind, std::string_view one, std::string_view many) {
@@ -271,7 +361,7 @@ TokenizeReport tokenize(const TokenizeRequest& request) {
   const Listing listing = list_inputs(request.inputs);  // before an output exists, so that none is its own input
   TextDealer dealer(request);
   for (const fs::path& text : listing.texts) dealer.add(text);
-  dealer.check_enough();
+  dealer.finish();
   const std::vector<fs::path> replaced = present_outputs(request);
   dealer.publish();
   TokenizeReport report = dealer.report();

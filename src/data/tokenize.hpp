@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Text to token files, byte level: a token is a byte, and files are joined with nothing between.
+// Text to token files. Without a tokenizer a token is a byte. Files are joined with nothing between.
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "tokenizer/tokenizer.hpp"
 
 namespace penstock {
 
@@ -23,6 +25,9 @@ struct TokenizeRequest {
   /// In (0, 1), taken to six decimals. The joined text is cut into pieces of held_back_piece_bytes; piece i is held
   /// back when round((i + 1) * fraction) > round(i * fraction), which is every k-th piece for a fraction of 1 / k.
   double held_back_fraction = 0.1;
+  /// Each file is a text of its own to it: no token spans two files. A piece that is held back, or kept, then goes on
+  /// from held_back_piece_bytes to the next place where a cut changes no token, and a file ends one.
+  std::optional<Tokenizer> tokenizer = std::nullopt;
 };
 
 inline constexpr std::uint64_t held_back_piece_bytes = 65536;
@@ -49,8 +54,8 @@ struct TokenizeReport {
   std::uint64_t tokens = 0;            // in output
   std::uint64_t held_back_tokens = 0;  // in held_back
   std::uint64_t largest = 0;           // token, of both
-  /// Other entries of folders that were left out: token files (also older outputs), links to folders, devices and
-  /// pipes.
+  TextLosses losses = {};              // where there is a tokenizer
+  /// What a folder holds and was left out: token files (also older outputs), links to folders, devices and pipes.
   std::vector<std::filesystem::path> skipped = {};
   LeftOut left_out = {};
   std::vector<std::filesystem::path> replaced = {};  ///< existing token files with the name of an output

@@ -9,10 +9,10 @@
 #include <set>
 #include <vector>
 
+#include "base/json_object.hpp"
 #include "base/suggest.hpp"
 #include "config/mistakes.hpp"
 #include "exchange/family_rules.hpp"
-#include "exchange/json_object.hpp"
 
 namespace penstock {
 namespace {
@@ -39,7 +39,7 @@ class ConfigReader {
     read_window();
     check_neutral_keys();
     check_unknown_keys();
-    if (!mistakes_.any()) check_together();
+    if (!mistakes_.any()) check_across_keys();
     mistakes_.throw_if_any();
     return config_;
   }
@@ -336,7 +336,7 @@ class ConfigReader {
   }
 
   /// What single values cannot say.
-  void check_together() {
+  void check_across_keys() {
     const FamilyKeys& keys = rules_->keys;
     if (config_.heads % config_.kv_heads != 0)
       add("{} = {} is no multiple of {} = {}; {}", keys.heads, config_.heads, keys.kv_heads, config_.kv_heads, correct);

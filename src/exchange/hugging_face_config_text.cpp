@@ -4,10 +4,10 @@
 #include <map>
 
 #include "base/error.hpp"
+#include "base/json_object.hpp"
 #include "exchange/family_rules.hpp"
 #include "exchange/hugging_face_config.hpp"
 #include "exchange/json_edit.hpp"
-#include "exchange/json_object.hpp"
 
 namespace penstock {
 namespace {

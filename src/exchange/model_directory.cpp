@@ -7,9 +7,9 @@
 #include <span>
 
 #include "base/error.hpp"
+#include "base/json_object.hpp"
 #include "base/user_path.hpp"
 #include "config/mistakes.hpp"
-#include "exchange/json_object.hpp"
 
 namespace penstock {
 namespace {

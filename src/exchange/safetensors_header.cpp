@@ -7,8 +7,8 @@
 #include <optional>
 #include <tuple>
 
+#include "base/json_object.hpp"
 #include "config/mistakes.hpp"
-#include "exchange/json_object.hpp"
 
 namespace penstock {
 namespace {

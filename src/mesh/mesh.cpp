@@ -17,38 +17,59 @@ Mesh::Mesh(std::vector<Axis> outermost_first) : axes_(std::move(outermost_first)
   }
 }
 
-int Mesh::stride_of(std::size_t axis) const {
-  int stride = 1;
-  for (std::size_t i = axis + 1; i < axes_.size(); ++i) stride *= axes_[i].size;
-  return stride;
+Mesh Mesh::factored(std::string_view axis, std::string_view factor, int size) const {
+  ensure(!has(factor), "factored: the mesh has an axis of that name");
+  ensure(size >= 1 && size_of(axis) % size == 0, "factored: the axis does not consist of such runs");
+  for (const Factor& other : factors_) ensure(other.axis != axis, "factored: an axis has one factor");
+  Mesh mesh = *this;
+  if (has(axis)) mesh.factors_.push_back({std::string(axis), std::string(factor), size});
+  return mesh;
 }
 
-int Mesh::size_of(std::string_view axis) const {
-  for (const Axis& a : axes_)
-    if (a.name == axis) return a.size;
-  return 1;
+// A factor is the innermost part of its axis: from one of its coordinates to the next it is as far.
+std::optional<Mesh::Steps> Mesh::find(std::string_view axis_or_factor) const {
+  int stride = 1;
+  for (auto axis = axes_.rbegin(); axis != axes_.rend(); ++axis) {
+    if (axis->name == axis_or_factor) return Steps{stride, axis->size};
+    for (const Factor& factor : factors_)
+      if (factor.axis == axis->name && factor.name == axis_or_factor) return Steps{stride, factor.size};
+    stride *= axis->size;
+  }
+  return std::nullopt;
 }
+
+int Mesh::size_of(std::string_view axis) const { return find(axis).value_or(Steps{}).size; }
 
 int Mesh::coordinate(int rank, std::string_view axis) const {
-  for (std::size_t i = 0; i < axes_.size(); ++i)
-    if (axes_[i].name == axis) return rank / stride_of(i) % axes_[i].size;
-  return 0;
+  const Steps steps = find(axis).value_or(Steps{});
+  return rank / steps.stride % steps.size;
 }
 
 int Mesh::neighbour(int rank, std::string_view axis, int coordinate) const {
-  for (std::size_t i = 0; i < axes_.size(); ++i)
-    if (axes_[i].name == axis) return rank + (coordinate - this->coordinate(rank, axis)) * stride_of(i);
-  ensure(coordinate == 0, "neighbour: the mesh has no such axis");
-  return rank;
+  const std::optional<Steps> steps = find(axis);
+  ensure(steps || coordinate == 0, "neighbour: the mesh has no such axis");
+  return rank + (coordinate - this->coordinate(rank, axis)) * steps.value_or(Steps{}).stride;
 }
 
-std::vector<int> Mesh::group(int rank, const std::vector<std::string>& spanned) const {
-  std::vector<int> ranks{rank};
+std::vector<std::string> Mesh::spanned(const AxisSet& axes) const {
+  std::vector<std::string> names;
   for (const Axis& axis : axes_) {
-    if (std::find(spanned.begin(), spanned.end(), axis.name) == spanned.end()) continue;
+    if (axes.contains(axis.name)) {
+      names.push_back(axis.name);
+      continue;  // with its factors
+    }
+    for (const Factor& factor : factors_)
+      if (factor.axis == axis.name && axes.contains(factor.name)) names.push_back(factor.name);
+  }
+  return names;
+}
+
+std::vector<int> Mesh::group(int rank, const AxisSet& spanned) const {
+  std::vector<int> ranks{rank};
+  for (const std::string& axis : this->spanned(spanned)) {
     std::vector<int> wider;
     for (const int r : ranks)
-      for (int c = 0; c < axis.size; ++c) wider.push_back(neighbour(r, axis.name, c));
+      for (int c = 0; c < size_of(axis); ++c) wider.push_back(neighbour(r, axis, c));
     ranks = std::move(wider);
   }
   return ranks;

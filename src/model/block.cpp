@@ -42,18 +42,8 @@ Block::Block(ModelContext& context, int index) : context_(&context), name_("bloc
   }
 }
 
-void Block::forward(const MicrobatchView& microbatch, const BlockActivations& kept, TensorView out, Pass pass) const {
-  compute(microbatch, kept, all_parts(context_->shape()), pass);
-  const Branch& last = branches_.back();
-  const BranchActivations& of_last = kept[branches_.size() - 1];
-  const ops::Residual end = last.joined(microbatch, of_last, last.output(of_last), out, pass != Pass::evaluation);
-  record_branch(last, microbatch, end);
-  ops::residual(context_->queue(), end);
-  context_->record({name_}, microbatch, out);
-}
-
-// In every pass the same operation computes a part from the same arguments, so its bits are the same. (The norm after a
-// kept input has the bits of the norm that is fused with the sum.)
+// A part is computed by the same operation from the same arguments, or by one with the same bits: the norm after a kept
+// input has those of the norm that is fused with the sum.
 void Block::compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const {
   const bool with_dropout = planted(Fault::other_recomputation) ? pass == Pass::training : pass != Pass::evaluation;
   for (std::size_t b = 0; b < branches_.size(); ++b) {
@@ -70,10 +60,21 @@ void Block::compute(const MicrobatchView& microbatch, const BlockActivations& ke
     if (parts.has({b, BranchPart::tokens})) context_->gather_rows(kept[b].normalized, kept[b].tokens);
     if (parts.has({b, BranchPart::inner})) branch.project(kept[b]);
     if (parts.has({b, BranchPart::core})) branch.compute_core(microbatch, kept[b], with_dropout);
+    if (pass != Pass::again) branch.record_heads(microbatch, kept[b], name_);
   }
 }
 
-// The branch alone exists only inside the fused operation; for a tap it is computed once more, in the place of the sum.
+void Block::hand_on(const MicrobatchView& microbatch, const BlockActivations& kept, TensorView out, Pass pass) const {
+  const Branch& last = branches_.back();
+  const BranchActivations& of_last = kept[branches_.size() - 1];
+  const ops::Residual end = last.joined(microbatch, of_last, last.output(of_last), out, pass != Pass::evaluation);
+  record_branch(last, microbatch, end);
+  ops::residual(context_->queue(), end);
+  context_->record({name_}, microbatch, out);
+}
+
+// The branch alone exists only inside the fused operation; for a tap it is computed once more, where the sum will
+// stand.
 void Block::record_branch(const Branch& branch, const MicrobatchView& microbatch, const ops::Residual& joined) const {
   const TapName tap{name_, branch.tap()};
   if (!context_->taps(tap)) return;

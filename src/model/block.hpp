@@ -27,9 +27,12 @@ class Block {
 
   Block(ModelContext& context, int index);
 
-  /// Reads kept.input(), fills the rest of `kept` and `out` [R, C].
-  void forward(const MicrobatchView& microbatch, const BlockActivations& kept, TensorView out, Pass pass) const;
-  /// Recomputes the parts that the policy does not keep, into `held` or, if it has no place for them, `slot`.
+  /// The forward pass, first part: fills these parts of `kept` from kept.input() and the parts before them. What is
+  /// computed again is only some of them; whatever the pass, a part's bits are the same.
+  void compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const;
+  /// Second part: the block's output, `out` [R, C].
+  void hand_on(const MicrobatchView& microbatch, const BlockActivations& kept, TensorView out, Pass pass) const;
+  /// Computes the parts again that the policy does not keep, into `held` or, where it has no room, `slot`.
   /// gradient [R, C]: in, of the block's output; out, of its input.
   void input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
                       TensorView gradient, BackwardHalves halves, Accumulate accumulate) const;
@@ -37,7 +40,6 @@ class Block {
   void weight_gradient(const BlockActivations& slot, const Held& held, Accumulate accumulate) const;
 
  private:
-  void compute(const MicrobatchView& microbatch, const BlockActivations& kept, BlockParts parts, Pass pass) const;
   void record_branch(const Branch& branch, const MicrobatchView& microbatch, const ops::Residual& joined) const;
 
   ModelContext* context_;

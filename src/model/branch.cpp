@@ -73,6 +73,8 @@ Branch::Branch(ModelContext& context, const BranchDescription& description, std:
       description_(&description),
       number_(number),
       tap_("." + description.name),
+      query_tap_(tap_ + std::string(query_tap)),
+      key_tap_(tap_ + std::string(key_tap)),
       dropout_(context.dropout(block + tap_, description.dropout)),
       core_dropout_(context.dropout(block + tap_ + " probabilities", core_dropout_of(description))),
       norm_(context, block + tap_ + "_norm") {
@@ -135,6 +137,17 @@ void Branch::attend(const MicrobatchView& microbatch, const BranchActivations& k
                                      .log_sum_exp = kept.statistics,
                                      .dropout = with_dropout ? core_dropout_ : ops::Dropout{},
                                      .first_sample = microbatch.first_sample});
+}
+
+void Branch::record_heads(const MicrobatchView& microbatch, const BranchActivations& kept,
+                          std::string_view block) const {
+  const AttentionCore* attention = description_->attention();
+  if (!attention || !attention->rotation || !context_->has_taps()) return;
+  const ModelShape& shape = context_->shape();
+  const std::int64_t queries = shape.heads(*attention) * attention->head_channels;
+  const std::int64_t keys = shape.kv_heads(*attention) * attention->head_channels;
+  context_->record_columns({block, query_tap_}, microbatch, heads_of(kept), 0, queries);
+  context_->record_columns({block, key_tap_}, microbatch, heads_of(kept), queries, keys);
 }
 
 TensorView Branch::output(const BranchActivations& kept) const {

@@ -39,6 +39,8 @@ class Branch {
   /// product without its bias; in scratch.
   void project(const BranchActivations& kept) const;
   void compute_core(const MicrobatchView& microbatch, const BranchActivations& kept, bool with_dropout) const;
+  /// For taps: q and k as attention reads them, where they are rotated. After compute_core.
+  void record_heads(const MicrobatchView& microbatch, const BranchActivations& kept, std::string_view block) const;
   TensorView output(const BranchActivations& kept) const;
   /// The sum that the branch joins with `output`, from its own x to `out` [R, C].
   ops::Residual joined(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView output,
@@ -72,6 +74,7 @@ class Branch {
   const BranchDescription* description_;
   std::size_t number_;
   std::string tap_;
+  std::string query_tap_, key_tap_;
   ops::Dropout dropout_;       ///< of the outputs
   ops::Dropout core_dropout_;  ///< of attention's probabilities
   StreamNorm norm_;

@@ -42,28 +42,35 @@ std::vector<std::string> ModelDescription::branch_names() const {
 
 namespace {
 
-// Memory is planned for one kind, and serves all.
-void ensure_alike(const ModelDescription& model) {
+void ensure_alike(const BranchDescription& one, const BranchDescription& other) {
+  ensure(one.in.outputs() == other.in.outputs() && one.core_channels() == other.core_channels() &&
+             one.core.index() == other.core.index(),
+         "kinds of blocks have branches of the same extents");
+  ensure(one.in.bias == other.in.bias && one.out.bias == other.out.bias, "kinds of blocks have the same biases");
+  if (one.mlp()) ensure(one.mlp()->activation == other.mlp()->activation, "kinds of blocks have one activation");
+  if (!one.attention()) return;
+  const AttentionCore &first = *one.attention(), &second = *other.attention();
+  ensure(
+      first.heads == second.heads && first.kv_heads == second.kv_heads && first.query_key_norm == second.query_key_norm,
+      "kinds of blocks have the same heads");
+}
+
+}  // namespace
+
+void ensure_kinds_are_alike(const ModelDescription& model) {
   const BlockDescription& first = model.kinds.front();
   for (const BlockDescription& kind : model.kinds) {
     ensure(kind.branches.size() == first.branches.size() && kind.branches.size() <= most_branches,
            "kinds of blocks have as many branches, at most most_branches");
-    for (std::size_t b = 0; b < first.branches.size(); ++b) {
-      const BranchDescription &one = first.branches[b], &other = kind.branches[b];
-      ensure(one.in.outputs() == other.in.outputs() && one.core_channels() == other.core_channels() &&
-                 one.core.index() == other.core.index(),
-             "kinds of blocks have branches of the same extents");
-    }
+    for (std::size_t b = 0; b < first.branches.size(); ++b) ensure_alike(first.branches[b], kind.branches[b]);
   }
 }
-
-}  // namespace
 
 ModelDescription describe_model(const ModelConfig& config) {
   for (const Family& family : families())
     if (family.name == config.family) {
       ModelDescription model = family.describe(config);
-      ensure_alike(model);
+      ensure_kinds_are_alike(model);
       return model;
     }
   throw LogicError("no model family " + config.family);

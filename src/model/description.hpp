@@ -118,7 +118,7 @@ struct ModelDescription {
   double deviation = 0.02;           ///< of initial weights, normal
   double residual_deviation = 0.02;  ///< of the products that branches end with
   double dropout_embedding = 0;
-  std::vector<BlockDescription> kinds;  ///< of blocks; all with the same extents of activations
+  std::vector<BlockDescription> kinds;  ///< of blocks; they may differ in windows, rotations and dropout
   std::vector<std::size_t> blocks;      ///< the kind of each block
 
   std::int64_t layers() const { return static_cast<std::int64_t>(blocks.size()); }
@@ -130,6 +130,10 @@ struct ModelDescription {
 /// The model that a deck describes: `config.family` chooses the file in families/. Checks nothing: a deck's mistakes
 /// are found in the result. Throws LogicError for a family that the deck's table does not admit.
 ModelDescription describe_model(const ModelConfig& config);
+
+/// Memory and products are planned by the first kind, and serve all. Throws LogicError for kinds that differ in
+/// extents, heads, biases or activations.
+void ensure_kinds_are_alike(const ModelDescription& model);
 
 /// Floating-point operations of the forward pass per token.
 struct PartCosts {

@@ -26,8 +26,12 @@ void ModelConfig::describe(FieldTable& table) {
       .add("model.rope_theta", rope_theta,
            "base of the rotary angles: pair i of D channels turns by theta^(-2i/D) per position")
       .at_least(1);
-  table.add("model.rope_scaling", rope_scaling, "how the rotary angles were changed for longer sequences")
-      .one_of({"none", "linear", "llama3", "yarn"})
+  table
+      .add("model.rope_scaling", rope_scaling, "how the rotary angles were changed for longer sequences",
+           {{"none", ops::RotaryScaling::none},
+            {"linear", ops::RotaryScaling::linear},
+            {"llama3", ops::RotaryScaling::llama3},
+            {"yarn", ops::RotaryScaling::yarn}})
       .advanced(
           "linear divides all angles by model.rope_factor. llama3 divides those with wavelengths above "
           "model.rope_original / model.rope_low positions, keeps those below model.rope_original / model.rope_high, "
@@ -67,13 +71,8 @@ ModelConfig ModelConfig::spelled_out() const {
 }
 
 ops::RotaryAngles ModelConfig::rotation() const {
-  using ops::RotaryScaling;
-  const RotaryScaling scaling = rope_scaling == "linear"   ? RotaryScaling::linear
-                                : rope_scaling == "llama3" ? RotaryScaling::llama3
-                                : rope_scaling == "yarn"   ? RotaryScaling::yarn
-                                                           : RotaryScaling::none;
   return {.theta = rope_theta,
-          .scaling = scaling,
+          .scaling = rope_scaling,
           .factor = rope_factor,
           .low_frequency_factor = rope_low,
           .high_frequency_factor = rope_high,

@@ -22,7 +22,7 @@ struct ModelConfig {
   std::int64_t positions = 0;  ///< longest sequence
   double norm_epsilon = 1e-5;
   double rope_theta = 10000;
-  std::string rope_scaling = "none";
+  ops::RotaryScaling rope_scaling = ops::RotaryScaling::none;
   double rope_factor = 1;
   double rope_low = 1;
   double rope_high = 4;

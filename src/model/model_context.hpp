@@ -2,6 +2,7 @@
 #pragma once
 // Shared by all parts of a rank's model: the queue, the tensor axis, the sizes, and scratch that lives for one action.
 
+#include "base/scoped_value.hpp"
 #include "comm/communicator.hpp"
 #include "device/queue.hpp"
 #include "model/block_activations.hpp"
@@ -92,15 +93,20 @@ class ModelContext {
     return {.first_sample = microbatch.first_sample, .first_row = shape_.first_row(), .sequence = shape_.sequence};
   }
 
-  /// The watch that follows the blocks of the next passes; nullptr: none.
-  void set_watch(BlockWatch* watch) { watch_ = watch; }
+  /// Follows the blocks of the passes in the scope; nullptr: nobody does.
+  [[nodiscard]] ScopedValue<BlockWatch*> watched_by(BlockWatch* watch) { return {watch_, watch}; }
   BlockWatch* watch() const { return watch_; }
 
-  void set_taps(TapSink* taps) { taps_ = taps; }
+  /// Receives the taps' values while the scope lasts. The sink outlives the scope.
+  [[nodiscard]] ScopedValue<TapSink*> tapped_by(TapSink& taps) { return {taps_, &taps}; }
   bool has_taps() const { return taps_ != nullptr; }
   bool taps(const TapName& name) const { return taps_ && taps_->wants(name.text()); }
   void record(const TapName& name, const MicrobatchView& microbatch, TensorView values) const {
     if (taps(name)) taps_->record(*queue_, name.text(), microbatch.microbatch, values);
+  }
+  void record_columns(const TapName& name, const MicrobatchView& microbatch, TensorView rows, std::int64_t first,
+                      std::int64_t columns) const {
+    if (taps(name)) taps_->record_columns(*queue_, name.text(), microbatch.microbatch, rows, first, columns);
   }
 
  private:

@@ -35,16 +35,16 @@ class Collector {
     specs_.push_back({.name = name, .shape = {length}, .split = split, .stages = {stage}, .block = block_});
   }
   void norm(const std::string& name, int stage) {
-    const GradientOnTensorAxis gradient = gradient_of_copies();
+    const GradientSums sums = sums_of_copies();
     specs_.push_back({.name = name + ".weight",
                       .shape = {model_.width},
                       .init = Init::ones,
-                      .gradient = gradient,
+                      .sums = sums,
                       .stages = {stage},
                       .block = block_});
     if (model_.norm == NormKind::rms) return;
     specs_.push_back(
-        {.name = name + ".bias", .shape = {model_.width}, .gradient = gradient, .stages = {stage}, .block = block_});
+        {.name = name + ".bias", .shape = {model_.width}, .sums = sums, .stages = {stage}, .block = block_});
   }
   void positions(int stage) {
     specs_.push_back({.name = "embedding.position.weight",
@@ -52,7 +52,7 @@ class Collector {
                       .init = Init::normal,
                       .deviation = model_.deviation,
                       .decay = true,
-                      .gradient = gradient_of_copies(),
+                      .sums = sums_of_copies(),
                       .stages = {stage}});
   }
   void branch(const std::string& block, const BranchDescription& branch, int stage) {
@@ -83,7 +83,7 @@ class Collector {
     specs_.push_back({.name = name,
                       .shape = {attention.head_channels},
                       .init = Init::ones,
-                      .gradient = cut_.tensor > 1 ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole,
+                      .sums = cut_.tensor > 1 ? over_tensor_ranks() : GradientSums{},
                       .stages = {stage},
                       .block = block_});
   }
@@ -99,9 +99,10 @@ class Collector {
     }
   }
 
-  // For parameters that every tensor rank holds and applies only to its own rows.
-  GradientOnTensorAxis gradient_of_copies() const {
-    return cut_.sequence_parallel && cut_.tensor > 1 ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole;
+  static GradientSums over_tensor_ranks() { return {.inside = {Axis::tensor}}; }
+  // Parameters that every tensor rank holds and applies to its own rows only.
+  GradientSums sums_of_copies() const {
+    return cut_.sequence_parallel && cut_.tensor > 1 ? over_tensor_ranks() : GradientSums{};
   }
 
   const ModelDescription& model_;

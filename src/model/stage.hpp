@@ -30,8 +30,8 @@ struct StageSlots {
 struct StagePlaces {
   std::vector<int> activations;  ///< of each block, in BlockMemory: from the forward pass to the end of the backward
   std::vector<int> held;         ///< of each block: from the input gradient to the weight gradient; fused: one for all
-  int end = -1;                  ///< among the stage's ends; the last stage only
-  int head = -1;                 ///< among the head's held places; the last stage only
+  std::optional<int> end = {};   ///< among the stage's ends; the last stage only
+  std::optional<int> head = {};  ///< among what the head holds; the last stage only
   bool operator==(const StagePlaces&) const = default;
 };
 
@@ -67,7 +67,7 @@ class Stage {
   const Block::Held& held(const StagePlaces& at, std::size_t block) const {
     return memory_->held[static_cast<std::size_t>(at.held[block])];
   }
-  TensorView end(const StagePlaces& at) const { return ends_[static_cast<std::size_t>(at.end)]; }
+  TensorView end(const StagePlaces& at) const { return ends_[static_cast<std::size_t>(at.end.value())]; }
 
   ModelContext* context_;
   StagePart part_;

@@ -21,6 +21,8 @@ class CaptureRecorder : public TapSink {
 
   bool wants(std::string_view tap) const override;
   void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) override;
+  void record_columns(Queue& queue, std::string_view tap, int microbatch, TensorView rows, std::int64_t first,
+                      std::int64_t columns) override;
 
   /// /tokens, /targets and the taps, with the pieces of all ranks; the same on every rank.
   const std::vector<ArraySpec>& arrays() const { return arrays_; }
@@ -35,6 +37,7 @@ class CaptureRecorder : public TapSink {
     std::vector<float> values;
   };
 
+  void keep(Queue& queue, std::string_view tap, int microbatch, TensorView values, std::int64_t first);
   void add_tokens();
   void add_tap(const std::string& tap);
   std::vector<Piece> pieces(const std::string& tap) const;

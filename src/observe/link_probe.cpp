@@ -63,10 +63,9 @@ double LinkProbe::time_axis(Communicator& axis) {
 
 std::vector<LinkProbe::Link> LinkProbe::links() {
   std::vector<Link> links;
-  const std::pair<const char*, Communicator*> axes[] = {
-      {"data", &communicators_->data}, {"pipeline", &communicators_->pipeline}, {"tensor", &communicators_->tensor}};
-  for (const auto& [name, axis] : axes) {
-    const std::vector<std::string> all = world_->gather(fmt::format("{:.9g}", time_axis(*axis)));
+  for (const auto& [name, size] : mesh_.axes()) {
+    const std::vector<std::string> all =
+        world_->gather(fmt::format("{:.9g}", time_axis(communicators_->group({name}))));
     for (int rank = 0; rank < world_->size(); ++rank) {
       const std::vector<int> group = mesh_.group(rank, {name});
       const auto here = std::find(group.begin(), group.end(), rank) - group.begin();

@@ -81,7 +81,7 @@ std::string NonfiniteSearch::in_bucket(const Bucket& bucket, TensorView values) 
 
 // The local element with its global index.
 std::string NonfiniteSearch::element(const ParameterSpec& spec, std::int64_t local) const {
-  for (const Box& box : local_boxes(spec, model_->shape().tensor_coordinate)) {
+  for (const Box& box : local_boxes(spec, model_->parameters().layout().place().mesh)) {
     const std::int64_t inside = local - box.local_begin;
     if (inside < 0 || inside >= box.elements()) continue;
     if (spec.shape.dimensions() == 1) return fmt::format("{}[{}]", spec.name, box.offset[0] + inside);
@@ -94,9 +94,10 @@ std::string NonfiniteSearch::element(const ParameterSpec& spec, std::int64_t loc
 std::string NonfiniteSearch::first_tap(const StepTokens& tokens, const std::function<StepResult()>& again,
                                        StepResult& result) {
   FiniteCheck check(*plan_->model);
-  model_->context().set_taps(&check);
-  result = again();
-  model_->context().set_taps(nullptr);
+  {
+    const auto tapped = model_->context().tapped_by(check);
+    result = again();
+  }
   std::string mine;
   if (const std::optional<NonfiniteTap>& first = check.first()) {
     const std::uint64_t sample = tokens.microbatches.at(static_cast<std::size_t>(first->microbatch)).first_sample;

@@ -23,16 +23,16 @@ NonfiniteSteps::Verdict NonfiniteSteps::judge(std::int64_t step, StepResult& res
     in_weights = found.in_weights;
   }
   why_ = what + first;
-  if (policy_ == Policy::skip && in_weights) {
+  if (policy_ == NonfinitePolicy::skip && in_weights) {
     why_ += "; it is a weight, so that no later step would be finite: none is skipped";
     return Verdict::stop;
   }
-  if (policy_ == Policy::skip && in_a_row_ < most_in_a_row) {
+  if (policy_ == NonfinitePolicy::skip && in_a_row_ < most_in_a_row) {
     ++in_a_row_;
     why_ += "; the update is skipped (watchdog.nonfinite = \"skip\")";
     return Verdict::skipped;
   }
-  if (policy_ == Policy::skip) why_ += fmt::format("; {} updates in a row were skipped before", most_in_a_row);
+  if (policy_ == NonfinitePolicy::skip) why_ += fmt::format("; {} updates in a row were skipped before", most_in_a_row);
   return Verdict::stop;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "observe/nonfinite_search.hpp"
+#include "plan/run_config.hpp"
 
 namespace penstock {
 
@@ -14,14 +15,13 @@ class NonfiniteSteps {
  public:
   static constexpr int most_in_a_row = 10;
 
-  enum class Policy { stop, skip };
   enum class Verdict {
     done,     ///< the step was computed again and was finite, and its update was made
     skipped,  ///< weights and moments are unchanged
     stop,     ///< the run must end; `why` gives the reason
   };
 
-  NonfiniteSteps(NonfiniteSearch search, Policy policy) : search_(search), policy_(policy) {}
+  NonfiniteSteps(NonfiniteSearch search, NonfinitePolicy policy) : search_(search), policy_(policy) {}
 
   /// Collective. If the step is done, `result` becomes that of the repeated computation. Of consecutive skipped steps
   /// only the first is searched.
@@ -36,7 +36,7 @@ class NonfiniteSteps {
 
  private:
   NonfiniteSearch search_;
-  Policy policy_;
+  NonfinitePolicy policy_;
   int in_a_row_ = 0;
   std::string why_;
 };

@@ -17,7 +17,7 @@ std::vector<int> kinds_of_work(const ModelPlan& plan, const Mesh& mesh) {
   std::vector<int> kinds;
   for (int rank = 0; rank < mesh.size(); ++rank) {
     int blocks = 0, embeddings = 0, heads = 0;
-    for (const int stage : plan.schedule.stages_of_rank(place_of(mesh, rank).pipeline)) {
+    for (const int stage : plan.schedule.stages_of_rank(mesh.coordinate(rank, Axis::pipeline))) {
       const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));
       blocks += part.blocks;
       embeddings += part.embedding ? 1 : 0;

@@ -70,7 +70,7 @@ std::string trace_json(const TraceSubject& subject, const std::vector<TracedStep
   for (const TracedStep& step : steps) {
     std::vector<const std::vector<std::uint64_t>*> bytes(static_cast<std::size_t>(schedule.pipeline));
     for (std::size_t rank = 0; rank < step.measured.size(); ++rank) {
-      const int pipeline = subject.mesh->coordinate(static_cast<int>(rank), "pipeline");
+      const int pipeline = subject.mesh->coordinate(static_cast<int>(rank), Axis::pipeline);
       const auto& [spans, moved] = step.measured[rank];
       bytes[static_cast<std::size_t>(pipeline)] = &moved;
       add_row(events, step, schedule.row(pipeline), spans, moved, {measured_process, static_cast<int>(rank)});

@@ -22,7 +22,7 @@ bool contains(const std::vector<int>& blocks, int block) {
 
 Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators,
                      TiedPeers tied, Arena& arena)
-    : config_(config), parameters_(&parameters), communicators_(communicators), tied_(tied) {
+    : config_(config), parameters_(&parameters), tied_(tied) {
   for (const Bucket& bucket : parameters.layout().buckets())
     if (bucket.tied && bucket.uses == 1)
       tied_landing_ = arena.take(MemoryUse::buffers, DType::float32, {bucket.own_end - bucket.own_begin});
@@ -46,6 +46,32 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Co
   }
   update_pieces_ = update_pieces();
   norm_pieces_ = norm_pieces();
+  if (communicators) join(*communicators);
+}
+
+void Optimizer::join(Communicators& communicators) {
+  all_ = &communicators.all();
+  const auto& buckets = parameters_->layout().buckets();
+  for (std::size_t b = 0; b < buckets.size(); ++b) {
+    const GradientSums& sums = buckets[b].sums;
+    if (!sums.inside.empty()) traffic_[b].inside = &communicators.group(sums.inside);
+    traffic_[b].across = &communicators.group(sums.across);
+    if (!traffic_[b].copied.empty()) holders_ = &communicators.group({Axis::copies});
+    if (buckets[b].tied && buckets[b].uses == 1) pipeline_ = &communicators.group({Axis::pipeline});
+  }
+}
+
+std::vector<AxisSet> Optimizer::groups(const std::vector<ParameterSpec>& specs) {
+  std::vector<AxisSet> groups;
+  for (const ParameterSpec& spec : specs)
+    for (const AxisSet& axes : {spec.sums.inside, spec.sums.across})
+      if (std::find(groups.begin(), groups.end(), axes) == groups.end()) groups.push_back(axes);
+  return groups;
+}
+
+bool Optimizer::has_replicas() const {
+  return std::any_of(traffic_.begin(), traffic_.end(),
+                     [](const Traffic& traffic) { return traffic.across && traffic.across->size() > 1; });
 }
 
 TensorView Optimizer::own_gradient(std::size_t bucket, std::size_t use) const {
@@ -129,7 +155,7 @@ void Optimizer::gather_parameters(Queue& queue) {
   for (std::size_t b = 0; b < layout.buckets().size(); ++b) {
     const Bucket& bucket = layout.buckets()[b];
     const BucketMemory& memory = parameters_->memory(b);
-    traffic_[b].gathered = communicators_->data.all_gather(
+    traffic_[b].gathered = traffic_[b].across->all_gather(
         memory.weights.range(bucket.own_begin, bucket.own_end - bucket.own_begin), memory.weights);
   }
   before_weights(outside_blocks);
@@ -137,7 +163,7 @@ void Optimizer::gather_parameters(Queue& queue) {
 
 void Optimizer::before_weights(int block) {
   for (Traffic& traffic : traffic_)
-    if (contains(traffic.blocks, block)) communicators_->data.wait(std::exchange(traffic.gathered, {}));
+    if (contains(traffic.blocks, block)) traffic.across->wait(std::exchange(traffic.gathered, {}));
 }
 
 void Optimizer::behind_gradients(int block) {
@@ -148,17 +174,15 @@ void Optimizer::behind_gradients(int block) {
 void Optimizer::begin_sums(std::size_t bucket) {
   const Bucket& b = parameters_->layout().buckets()[bucket];
   const bool shard = parameters_->layout().place().shard;
-  Communicator& data = communicators_->data;
-  Communicator& tensor = communicators_->tensor;
-  Communicator& copies = communicators_->copies;
+  Traffic& traffic = traffic_[bucket];
   for (const TensorView gradient : parameters_->memory(bucket).gradients) {
-    if (b.gradient == GradientOnTensorAxis::partial && !planted(Fault::unsummed_gradient))
-      tensor.wait(tensor.all_reduce(gradient));
-    for (const BucketRange& copied : traffic_[bucket].copied)
-      copies.wait(copies.all_reduce(gradient.range(copied.begin, copied.elements)));
-    const Event sum = shard ? data.reduce_scatter(gradient, gradient.range(b.own_begin, b.own_end - b.own_begin))
-                            : data.all_reduce(gradient);
-    traffic_[bucket].summed.push_back(sum);
+    if (traffic.inside && !planted(Fault::unsummed_gradient))
+      traffic.inside->wait(traffic.inside->all_reduce(gradient));
+    for (const BucketRange& copied : traffic.copied)
+      holders_->wait(holders_->all_reduce(gradient.range(copied.begin, copied.elements)));
+    traffic.summed.push_back(
+        shard ? traffic.across->reduce_scatter(gradient, gradient.range(b.own_begin, b.own_end - b.own_begin))
+              : traffic.across->all_reduce(gradient));
   }
 }
 
@@ -166,7 +190,7 @@ void Optimizer::reduce_gradients(Queue&) {
   for (std::size_t b = 0; b < traffic_.size(); ++b)
     if (traffic_[b].summed.empty()) begin_sums(b);
   for (Traffic& traffic : traffic_) {
-    for (const Event& sum : traffic.summed) communicators_->data.wait(sum);
+    for (const Event& sum : traffic.summed) traffic.across->wait(sum);
     traffic.summed.clear();
     traffic.blocks_left = traffic.blocks.size();
   }
@@ -174,14 +198,13 @@ void Optimizer::reduce_gradients(Queue&) {
 
 void Optimizer::sum_tied(Queue& queue) {
   constexpr int tied_tag = 1;  // transfers of stages use tags from 2 on
-  Communicator& pipeline = communicators_->pipeline;
   const auto& buckets = parameters_->layout().buckets();
   for (std::size_t b = 0; b < buckets.size(); ++b) {
     if (!buckets[b].tied || buckets[b].uses != 1) continue;
-    const bool is_first = pipeline.coordinate() == tied_.first;
+    const bool is_first = pipeline_->coordinate() == tied_.first;
     const int peer = is_first ? tied_.last : tied_.first;
     const TensorView own = own_gradient(b);
-    pipeline.wait(pipeline.exchange(own, tied_landing_, peer, tied_tag));
+    pipeline_->wait(pipeline_->exchange(own, tied_landing_, peer, tied_tag));
     ops::add(queue, is_first ? own : tied_landing_, is_first ? tied_landing_ : own, own);
   }
 }
@@ -190,7 +213,7 @@ void Optimizer::norm(Queue& queue) {
   ops::zero(queue, totals_);
   if (brings_loss_) copy_on_device(queue, loss_sum(), totals_.data<double>(), sizeof(double));
   ops::add_squared_norms(queue, norm_pieces_);
-  communicators_->all.wait(communicators_->all.all_reduce(totals_));
+  all_->wait(all_->all_reduce(totals_));
   ops::finish_step(queue, {.totals = totals_, .clip = config_.clip, .inputs = inputs()}, scalars());
 }
 

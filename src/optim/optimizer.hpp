@@ -40,7 +40,7 @@ struct UpdateValues {
 
 class Optimizer : public BlockWatch {
  public:
-  /// `communicators` may be null on a planning arena.
+  /// Asks `communicators`, which may be null on a planning arena, for the `groups` of the parameters.
   Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
             Arena& arena);
 
@@ -49,16 +49,16 @@ class Optimizer : public BlockWatch {
   void publish(Queue& queue);
   /// Before the actions of a step: passes its values to the device, which must have passed the last step but one.
   void begin_step(Queue& queue, const UpdateValues& values);
-  /// G: all-gather of the updated weights along the data axis; the sum of losses becomes zero. Weights of blocks may
-  /// still be in flight when the queue continues: `before_weights` waits for them. Gradients are not cleared: the first
-  /// microbatch of a step overwrites them all, and the padding between them is never written.
+  /// G: all-gather of the updated weights along the axes of the replicas; the sum of losses becomes zero. Weights of
+  /// blocks may still be on their way when the queue goes on: `before_weights` waits for them. Gradients keep what they
+  /// hold: the first microbatch of a step overwrites them all, and the padding between them is never written.
   void gather_parameters(Queue& queue);
   void before_weights(int block) override;
   /// Begins the sums of the buckets that were waiting only for this block. May be called for all blocks of the rank, or
   /// for some.
   void behind_gradients(int block) override;
-  /// R: sums over tokens that are cut along the tensor axis, then over the data axis (into the own range, if sharded).
-  /// Begins those that have not begun, and waits for all.
+  /// R: the sums of GradientSums, inside a replica, then across replicas (to the own range, where sharded): those that
+  /// have not begun, and the end of all.
   void reduce_gradients(Queue& queue);
   /// T: the sum of the token table's two gradients, if its two stages are on different ranks. (On one rank N and U add
   /// them as they read them: the same sum.)
@@ -69,7 +69,11 @@ class Optimizer : public BlockWatch {
   /// U: AdamW on the own range, clipped by the last norm; changes nothing if the last loss or norm is not finite.
   void update(Queue& queue);
 
-  /// Bytes that `norm` sums over all ranks, for this number of parameters of the model.
+  /// The groups along which the gradients of parameters are summed, each once.
+  static std::vector<AxisSet> groups(const std::vector<ParameterSpec>& specs);
+  /// Whether a bucket has several replicas: weights and gradients then travel while blocks are computed.
+  bool has_replicas() const;
+  /// Bytes of what `norm` sums over all ranks, for so many parameters of the model.
   static std::size_t norm_bytes(std::size_t parameters) { return (1 + parameters) * sizeof(double); }
 
   /// Device memory: the sum of this rank's losses, nats.
@@ -91,11 +95,15 @@ class Optimizer : public BlockWatch {
   ops::AdamWPiece update_piece(std::size_t bucket, std::int64_t begin, std::int64_t count, bool decay) const;
   std::vector<ops::NormPiece> norm_pieces() const;
   void begin_sums(std::size_t bucket);
+  /// Finds the groups: names are looked up here, and not in a step.
+  void join(Communicators& communicators);
 
-  /// A bucket's messages of one step.
+  /// A bucket's groups, and its messages of one step.
   struct Traffic {
-    std::vector<int> blocks;          ///< of its parameters, each once; including outside_blocks
-    std::size_t blocks_left = 0;      ///< whose gradients are not complete yet
+    Communicator* inside = nullptr;   ///< of GradientSums; none where nothing is summed there, and when planning
+    Communicator* across = nullptr;   ///< likewise
+    std::vector<int> blocks;          ///< that its parameters belong to, each once; with outside_blocks
+    std::size_t blocks_left = 0;      ///< whose gradients are not whole yet
     std::vector<BucketRange> copied;  ///< whose gradients the holders of copies sum
     Event gathered;
     std::vector<Event> summed;  ///< by gradient, once they have begun
@@ -103,7 +111,9 @@ class Optimizer : public BlockWatch {
 
   OptimizerConfig config_;
   ParameterSet* parameters_;
-  Communicators* communicators_;
+  Communicator* all_ = nullptr;       ///< none when planning, and so of the others
+  Communicator* pipeline_ = nullptr;  ///< where a parameter is tied to one on another rank
+  Communicator* holders_ = nullptr;   ///< of the same sections (Axis::copies), where there are any
   TiedPeers tied_;
   TensorView tied_landing_;  ///< own range of the tied bucket, from the peer
   TensorView totals_;        ///< float64 [1 + parameters]: the loss, then each parameter's sum of squares

@@ -27,20 +27,41 @@ int copies_of(const ParameterSpec& spec) {
   return copies;
 }
 
-// Tied parameters have a bucket of their own, so that the ranks at both ends cut it into the same ranges. So do
-// parameters outside the blocks: they are read first and their gradients come last, so they would delay the others.
+// Ranks sum the gradients of what they hold alike. Of sections that neighbours hold alike they know on the tensor axis
+// alone who these are.
+void ensure_summable(const ParameterSpec& spec) {
+  const auto sums_along = [&](std::string_view axis) {
+    return spec.sums.inside.contains(axis) || spec.sums.across.contains(axis);
+  };
+  ensure(spec.split.parts == 1 || !sums_along(spec.split.axis), "gradients are summed along an axis that cuts them");
+  ensure(spec.stack.parts == 1 || !sums_along(spec.stack.axis), "gradients are summed along an axis of their stack");
+  ensure(copies_of(spec) == 1 || spec.split.axis == Axis::tensor, "sections are copied on another axis than tensor");
+}
+
+// Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges. So do those
+// outside the blocks: the first to be read and the last to have their gradients, they would hold up the others.
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
   const ParameterSpec& other = specs[bucket.entries.front().parameter];
   const bool tied = spec.stages.size() > 1;
-  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.gradient == spec.gradient &&
+  return bucket.type == spec.type && bucket.gradient_type == spec.gradient_type && bucket.sums == spec.sums &&
          bucket.copies == copies_of(spec) && (other.block == outside_blocks) == (spec.block == outside_blocks) &&
          bucket.tied == tied && (!tied || other.stages == spec.stages);
 }
 
-// Of several equal copies one counts: the first on the tensor axis, on the data axis, and of tied stages.
+// Whether no other rank of an axis has an equal copy, or this rank is the first of those that have. Of the pipeline
+// axis stages say it: a rank is there for the first one that uses the parameter, or not.
+bool is_first_on(const Axis& axis, const ParameterSpec& spec, const LocalBox& held, const ParameterPlace& place) {
+  if (axis.name == Axis::pipeline) return true;
+  if (spec.split.parts > 1 && axis.name == spec.split.axis) return held.first;
+  if (spec.stack.parts > 1 && axis.name == spec.stack.axis) return true;
+  return place.mesh.at(axis.name) == 0 || (place.shard && spec.sums.across.contains(axis.name));
+}
+
+// One of several equal copies is counted.
 bool is_counted(const ParameterSpec& spec, const LocalBox& held, const ParameterPlace& place) {
-  return (spec.split.parts > 1 ? held.first : place.tensor_coordinate == 0) &&
-         (place.shard || place.data_coordinate == 0) && contains(place.stages, spec.stages.front());
+  const std::vector<Axis>& axes = place.mesh.mesh().axes();
+  return contains(place.stages, spec.stages.front()) &&
+         std::all_of(axes.begin(), axes.end(), [&](const Axis& axis) { return is_first_on(axis, spec, held, place); });
 }
 
 }  // namespace
@@ -52,6 +73,7 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
     const ParameterSpec& spec = specs[p];
     const int uses = uses_here(spec, place_);
     if (uses == 0) continue;
+    ensure_summable(spec);
     auto bucket = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& b) {
       return spec.follows ? b.entries.back().parameter + 1 == p
                           : b.elements < elements_of_a_full_bucket && belongs(b, specs, spec);
@@ -61,7 +83,7 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
     if (bucket == buckets_.end()) {
       buckets_.push_back({.type = spec.type,
                           .gradient_type = spec.gradient_type,
-                          .gradient = spec.gradient,
+                          .sums = spec.sums,
                           .copies = copies_of(spec),
                           .tied = spec.stages.size() > 1,
                           .uses = uses});
@@ -72,18 +94,19 @@ ParameterLayout::ParameterLayout(const std::vector<ParameterSpec>& specs, Parame
         spec.follows ? bucket->entries.back().begin + bucket->entries.back().elements : bucket->elements;
     bucket->entries.push_back({p, begin, elements});
     bucket->elements = padded(begin + elements, line);
-    for (const Box& box : local_boxes(spec, place_.tensor_coordinate)) parameters_held_ += box.elements();
+    for (const Box& box : local_boxes(spec, place_.mesh)) parameters_held_ += box.elements();
   }
   for (Bucket& bucket : buckets_) {
-    bucket.elements = padded(bucket.elements, line * place_.data_ranks);
-    const std::int64_t share = place_.shard ? bucket.elements / place_.data_ranks : bucket.elements;
-    bucket.own_begin = place_.shard ? share * place_.data_coordinate : 0;
+    const int replicas = place_.mesh.group_size(bucket.sums.across);
+    bucket.elements = padded(bucket.elements, line * replicas);
+    const std::int64_t share = place_.shard ? bucket.elements / replicas : bucket.elements;
+    bucket.own_begin = place_.shard ? share * place_.mesh.index_in_group(bucket.sums.across) : 0;
     bucket.own_end = bucket.own_begin + share;
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b)
     for (const BucketEntry& entry : buckets_[b].entries) {
       const ParameterSpec& spec = specs[entry.parameter];
-      for (const LocalBox& held : sections_held(spec, place_.tensor_coordinate)) {
+      for (const LocalBox& held : sections_held(spec, place_.mesh)) {
         const std::int64_t first = entry.begin + held.box.local_begin;  // of this box in the bucket
         const std::int64_t begin = std::max(buckets_[b].own_begin - first, std::int64_t{0});
         for (Box box : boxes_of_range(held.box, begin, buckets_[b].own_end - first)) {
@@ -100,7 +123,7 @@ std::vector<BucketRange> ParameterLayout::copied_ranges(const std::vector<Parame
                                                         const Bucket& bucket) const {
   std::vector<BucketRange> ranges;
   for (const BucketEntry& entry : bucket.entries)
-    for (const LocalBox& held : sections_held(specs[entry.parameter], place_.tensor_coordinate)) {
+    for (const LocalBox& held : sections_held(specs[entry.parameter], place_.mesh)) {
       if (held.copies == 1) continue;
       const std::int64_t begin = entry.begin + held.box.local_begin, elements = held.box.elements();
       if (!ranges.empty() && ranges.back().begin + ranges.back().elements == begin)

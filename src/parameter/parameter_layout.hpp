@@ -14,11 +14,9 @@ namespace penstock {
 
 /// A rank's coordinates, as far as parameters depend on them.
 struct ParameterPlace {
-  std::vector<int> stages;  ///< stages of the model on this rank
-  int tensor_coordinate = 0;
-  int data_coordinate = 0;
-  int data_ranks = 1;
-  bool shard = true;  ///< ZeRO-1: master weights and moments are cut over the data ranks
+  std::vector<int> stages;  ///< stages of the model on this rank: what the pipeline axis means to parameters
+  MeshPlace mesh = {};
+  bool shard = true;  ///< ZeRO-1: master weights and moments are cut over the replicas (GradientSums)
 };
 
 /// A run of a bucket's elements.
@@ -35,11 +33,11 @@ struct BucketEntry {
 };
 
 /// Parameters that are stored, summed and updated together, neighbours of one kind in the model's order: one flat
-/// array, padded so that every data rank owns an equal range of whole 128-byte lines.
+/// array, padded so that each replica owns an equal range of whole 128-byte lines.
 struct Bucket {
   DType type = DType::float32;
   DType gradient_type = DType::float32;
-  GradientOnTensorAxis gradient = GradientOnTensorAxis::whole;
+  GradientSums sums = {};
   int copies = 1;  ///< ranks that hold each of the copied sections (Section::parts), whose gradients they sum
   bool tied = false;
   std::vector<BucketEntry> entries = {};
@@ -67,7 +65,8 @@ class ParameterLayout {
   /// most gradients overlap the backward pass of other blocks.
   static constexpr std::int64_t full_bucket = 12'000'000;
 
-  /// `specs` are the parameters of the whole model, in global order.
+  /// `specs` are the parameters of the whole model, in global order. Throws LogicError for one that cannot be held, or
+  /// whose gradients would be summed along an axis that cuts it.
   ParameterLayout(const std::vector<ParameterSpec>& specs, ParameterPlace place,
                   std::int64_t elements_of_a_full_bucket = full_bucket);
 

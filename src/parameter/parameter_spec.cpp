@@ -9,8 +9,16 @@ namespace penstock {
 
 namespace {
 
+/// Of one array of the stack: what its Split cuts.
+Shape array_shape(const ParameterSpec& spec) {
+  const std::int64_t rows = spec.shape[0] / spec.stack.arrays;
+  return spec.shape.dimensions() == 1 ? Shape{rows} : Shape{rows, spec.shape[1]};
+}
+
+int arrays_held(const Stack& stack) { return stack.arrays / stack.parts; }
+
 std::int64_t extent_in_memory(const ParameterSpec& spec) {
-  return spec.split.padded_extent > 0 ? spec.split.padded_extent : spec.shape[spec.split.dimension];
+  return spec.split.padded_extent > 0 ? spec.split.padded_extent : array_shape(spec)[spec.split.dimension];
 }
 
 /// One of the sections of a dimension: its elements over all ranks (padding included), and on each.
@@ -31,9 +39,12 @@ std::vector<Run> runs_of(const ParameterSpec& spec) {
 
 // A box must be dense in the memory of its rank, so only the first dimension may end with rows of padding.
 void ensure_cuttable(const ParameterSpec& spec) {
+  const Stack& stack = spec.stack;
   const Split& split = spec.split;
+  ensure(spec.shape[0] % stack.arrays == 0, "the arrays of a stack are not of one shape");
+  ensure(stack.arrays % stack.parts == 0, "the parts of a stack do not divide its arrays");
   const std::int64_t extent = extent_in_memory(spec);
-  ensure(extent >= spec.shape[split.dimension], "a padded extent below the global one");
+  ensure(extent >= array_shape(spec)[split.dimension], "a padded extent below the global one");
   ensure(split.dimension == 0 || (split.sections.empty() && split.padded_extent == 0 && extent % split.parts == 0),
          "the second dimension is cut in equal parts, without sections and padding");
   if (split.sections.empty()) return;
@@ -46,37 +57,34 @@ void ensure_cuttable(const ParameterSpec& spec) {
   ensure(covered == extent, "the sections of a dimension do not cover it");
 }
 
-}  // namespace
-
-Shape local_shape(const ParameterSpec& spec) {
-  ensure_cuttable(spec);
+// The part of one array that a rank holds.
+Shape local_array_shape(const ParameterSpec& spec) {
   std::int64_t cut = 0;
   for (const Run& run : runs_of(spec)) cut += run.local();
   if (spec.shape.dimensions() == 1) return {cut};
-  return spec.split.dimension == 0 ? Shape{cut, spec.shape[1]} : Shape{spec.shape[0], cut};
+  return spec.split.dimension == 0 ? Shape{cut, spec.shape[1]} : Shape{array_shape(spec)[0], cut};
 }
 
-std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate) {
+// The boxes of one array; offsets and local_begin count in it alone. `coordinate`: on the axis of the Split.
+std::vector<LocalBox> sections_of_array(const ParameterSpec& spec, int coordinate) {
+  const Shape array = array_shape(spec);
   const int dimension = spec.split.dimension;
-  ensure_cuttable(spec);
-  const std::int64_t global = spec.shape[dimension];
-  const std::int64_t width = spec.shape.dimensions() == 2 && dimension == 0 ? spec.shape[1] : 1;
-  const int place = spec.split.parts == 1 ? 0 : coordinate;  // copies are equal
+  const std::int64_t width = array.dimensions() == 2 && dimension == 0 ? array[1] : 1;
   std::vector<LocalBox> held;
   std::int64_t before = 0, local_before = 0;
   for (const Run& run : runs_of(spec)) {
     const int copies = spec.split.parts / run.parts;
-    const std::int64_t begin = before + run.local() * (place / copies);
-    const std::int64_t end = std::min({begin + run.local(), before + run.extent, global});
+    const std::int64_t begin = before + run.local() * (coordinate / copies);
+    const std::int64_t end = std::min({begin + run.local(), before + run.extent, array[dimension]});
     if (begin < end) {
       LocalBox& local = held.emplace_back();
       local.copies = copies;
-      local.first = place % copies == 0;
+      local.first = coordinate % copies == 0;
       local.box.offset[static_cast<std::size_t>(dimension)] = begin;
-      if (spec.shape.dimensions() == 1)
+      if (array.dimensions() == 1)
         local.box.extent = {end - begin};
       else
-        local.box.extent = dimension == 0 ? Shape{end - begin, spec.shape[1]} : Shape{spec.shape[0], end - begin};
+        local.box.extent = dimension == 0 ? Shape{end - begin, array[1]} : Shape{array[0], end - begin};
       local.box.local_begin = local_before * width;
     }
     before += run.extent;
@@ -85,9 +93,40 @@ std::vector<LocalBox> sections_held(const ParameterSpec& spec, int coordinate) {
   return held;
 }
 
-std::vector<Box> local_boxes(const ParameterSpec& spec, int coordinate) {
+// Whoever holds a copy of the whole holds what coordinate 0 of one part does.
+int part_of(const MeshPlace& place, std::string_view axis, int parts) {
+  const int part = parts == 1 ? 0 : place.at(axis);
+  ensure(part < parts, "a parameter is cut in fewer parts than its axis has ranks");
+  return part;
+}
+
+}  // namespace
+
+Shape local_shape(const ParameterSpec& spec) {
+  ensure_cuttable(spec);
+  const Shape shape = local_array_shape(spec);
+  const std::int64_t rows = shape[0] * arrays_held(spec.stack);
+  return shape.dimensions() == 1 ? Shape{rows} : Shape{rows, shape[1]};
+}
+
+std::vector<LocalBox> sections_held(const ParameterSpec& spec, const MeshPlace& place) {
+  ensure_cuttable(spec);
+  const int arrays = arrays_held(spec.stack);
+  const int first = arrays * part_of(place, spec.stack.axis, spec.stack.parts);
+  const std::int64_t rows = array_shape(spec)[0], local_elements = local_array_shape(spec).elements();
+  std::vector<LocalBox> held;
+  for (int array = 0; array < arrays; ++array)
+    for (LocalBox local : sections_of_array(spec, part_of(place, spec.split.axis, spec.split.parts))) {
+      local.box.offset[0] += rows * (first + array);
+      local.box.local_begin += local_elements * array;
+      held.push_back(local);
+    }
+  return held;
+}
+
+std::vector<Box> local_boxes(const ParameterSpec& spec, const MeshPlace& place) {
   std::vector<Box> boxes;
-  for (const LocalBox& held : sections_held(spec, coordinate)) boxes.push_back(held.box);
+  for (const LocalBox& held : sections_held(spec, place)) boxes.push_back(held.box);
   return boxes;
 }
 

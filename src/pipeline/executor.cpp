@@ -2,6 +2,7 @@
 #include "pipeline/executor.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -25,69 +26,70 @@ Executor::Executor(World& world, RankModel& model, Communicators& communicators,
     : world_(&world),
       model_(&model),
       communicators_(&communicators),
+      pipeline_(&communicators.group({Axis::pipeline})),
+      passes_speak_(communicators.group({Axis::tensor}).size() > 1),
       queue_(&queue),
       flights_{Flight{.marks = Marks(queue), .bytes = {}}, Flight{.marks = Marks(queue), .bytes = {}}},
       launched_(flights_.data()),
       oldest_(flights_.data()) {
+  if (!Queue::runs_behind_host()) return;  // what is computed at once is not recorded
   for (std::size_t i = 0, passes = 0; i < model.row().size() && passes < most_recordings; ++i) {
     recordings_.emplace_back(queue);
     passes += is_compute(model.row()[i].action.work) ? 1 : 0;
   }
 }
 
-void Executor::launch(const StepTokens& tokens, const StepValues& values) {
-  launch(model_->row(), tokens, values, Purpose::training);
-}
-
 double Executor::evaluate(const RowPlan& row, const StepTokens& tokens, const StepValues& values) {
   ensure(!oldest_->under_way, "evaluate: a step is under way");
-  launch(row, tokens, values, Purpose::evaluation);
+  launch(tokens, values, Purpose::evaluation, &row);
   const double loss = finish().loss;
   oldest_->row = nullptr;  // the caller owns it and will free it
   return loss;
 }
 
-void Executor::launch(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose) {
-  Flight& flight = flight_of(values.update);
-  ensure(!flight.under_way, "launch: two steps are under way");
+void Executor::launch(const StepTokens& tokens, const StepValues& values, Purpose purpose, const RowPlan* other_row) {
+  const RowPlan& row = other_row ? *other_row : model_->row();
   const bool behind_another = oldest_->under_way;
-  launched_ = &flight;
-  if (!behind_another) oldest_ = &flight;
-  flight.row = &row, flight.values = values, flight.purpose = purpose, flight.under_way = true;
-  const auto work = [&] { enqueue(tokens, behind_another); };
-  if (Queue::runs_behind_host())
-    world_->hand_over(work, "the device to take more work");
-  else
-    work();
-}
-
-void Executor::enqueue(const StepTokens& tokens, bool needs_the_last) {
-  Flight& flight = *launched_;
-  const RowPlan& row = *flight.row;
-  flight.marks.clear();
+  Flight& flight = begin_flight(row, values, purpose);
+  std::optional<World::HandOver> handing_over;
+  if (Queue::runs_behind_host()) handing_over.emplace(*world_, "the device to take more work");
   flight.marks.set();
-  events_.assign(row.size(), {});
-  flight.bytes.assign(row.size(), 0);
-  load(tokens, needs_the_last);
+  load(tokens, behind_another);
   for (std::size_t begin = 0; begin < row.size();) {
+    const PlannedAction& planned = row[begin];
     const std::size_t end = row.launch_end(begin);
-    if (is_transfer(row[begin].action.work)) {
+    if (is_transfer(planned.action.work)) {
       transfer(begin, end);
-      for (std::size_t i = begin; i < end; ++i) mark_span();
     } else {
-      if (!planted(Fault::missing_wait)) await(row[begin]);
+      if (!planted(Fault::missing_wait)) await(planned);
       flight.marks.set();
       const std::uint64_t before = communicators_->bytes_sent();
-      perform(begin);
+      const auto watched = model_->context().watched_by(is_watched(planned) ? &model_->optimizer() : nullptr);
+      if (begin < recordings_.size() && repeats(planned))
+        recordings_[begin].run([this, &planned] { execute(planned); });  // small enough for no memory
+      else
+        execute(planned);
       flight.bytes[begin] = communicators_->bytes_sent() - before;
       flight.marks.set();
     }
     world_->moved();
     begin = end;
   }
-  for (const Event& sent : events_) communicators_->pipeline.wait(sent);
+  for (const Event& sent : events_) pipeline_->wait(sent);
   model_->optimizer().bring_result(*queue_);
   flight.marks.set();
+}
+
+Executor::Flight& Executor::begin_flight(const RowPlan& row, const StepValues& values, Purpose purpose) {
+  Flight& flight = flight_of(values.update);
+  ensure(!flight.under_way, "launch: two steps are under way");
+  launched_ = &flight;
+  if (!oldest_->under_way) oldest_ = &flight;
+  flight.row = &row, flight.values = values, flight.purpose = purpose, flight.under_way = true;
+  flight.marks.clear();
+  flight.bytes.assign(row.size(), 0);
+  events_.assign(row.size(), {});
+  return flight;
 }
 
 StepResult Executor::finish() {
@@ -126,13 +128,7 @@ MicrobatchView Executor::view(int microbatch) const {
           .first_sample = model_->first_sample(microbatch)};
 }
 
-// A transfer is only launched: it takes no time of the computing lane.
-void Executor::mark_span() {
-  launched_->marks.set();
-  launched_->marks.set();
-}
-
-// After the step's first mark each action has two; the last mark is the step's end.
+// Behind the step's first mark each action has two; the last mark is the step's end.
 std::vector<Span> Executor::spans() const {
   if (!finished_) return {};
   const std::vector<double> marks = finished_->marks.seconds();
@@ -147,27 +143,19 @@ const std::vector<std::uint64_t>& Executor::bytes() const {
 }
 
 void Executor::await(const PlannedAction& planned) {
-  for (const std::size_t transfer : planned.awaits) communicators_->pipeline.wait(std::exchange(events_[transfer], {}));
+  for (const std::size_t transfer : planned.awaits) pipeline_->wait(std::exchange(events_[transfer], {}));
 }
 
 // Values that change from step to step are in device memory (ops::StepInputs). Taps make a pass wait for the host.
 bool Executor::repeats(const PlannedAction& planned) const {
   return is_compute(planned.action.work) && launched_->purpose == Purpose::training && !is_watched(planned) &&
-         communicators_->tensor.size() == 1 && !model_->context().has_taps();
+         !passes_speak_ && !model_->context().has_taps();
 }
 
 // A host that computes at once gains nothing by starting sums earlier.
 bool Executor::is_watched(const PlannedAction& planned) const {
-  return Queue::runs_behind_host() && communicators_->data.size() > 1 && (planned.opens_stage || planned.closes_stage);
-}
-
-void Executor::perform(std::size_t place) {
-  const PlannedAction& planned = (*launched_->row)[place];
-  model_->context().set_watch(is_watched(planned) ? &model_->optimizer() : nullptr);
-  if (place < recordings_.size() && repeats(planned))
-    recordings_[place].run([this, &planned] { execute(planned); });  // small enough to need no allocation
-  else
-    execute(planned);
+  return Queue::runs_behind_host() && model_->optimizer().has_replicas() &&
+         (planned.opens_stage || planned.closes_stage);
 }
 
 void Executor::execute(const PlannedAction& planned) {
@@ -176,7 +164,8 @@ void Executor::execute(const PlannedAction& planned) {
     case Work::gather_parameters:
       return optimizer.gather_parameters(*queue_);
     case Work::forward:
-      return forward(planned);
+      return stage_of(planned).forward(view(planned.action.microbatch), planned.at, output(planned), launched_->purpose,
+                                       optimizer.loss_sum());
     case Work::input_gradient:
       return input_gradient(planned, BackwardHalves::input_only);
     case Work::weight_gradient:
@@ -197,18 +186,16 @@ void Executor::execute(const PlannedAction& planned) {
 }
 
 TensorView Executor::output(const PlannedAction& planned) const {
-  if (planned.handed_on >= 0) return model_->blocks().activations[static_cast<std::size_t>(planned.handed_on)].input();
-  if (planned.output < 0) return {};
-  return model_->stage(planned.action.stage).outputs[static_cast<std::size_t>(planned.output)];
+  if (const auto* next = std::get_if<NextInput>(&planned.output))
+    return model_->blocks().activations[static_cast<std::size_t>(next->activations)].input();
+  if (const auto* sent = std::get_if<OutputBuffer>(&planned.output))
+    return model_->stage(planned.action.stage).outputs[static_cast<std::size_t>(sent->buffer)];
+  return {};
 }
 
 TensorView Executor::gradient(const PlannedAction& planned) const {
-  return model_->stage(planned.chain_end).gradients[static_cast<std::size_t>(planned.gradient)];
-}
-
-void Executor::forward(const PlannedAction& planned) {
-  stage_of(planned).forward(view(planned.action.microbatch), planned.at, output(planned), launched_->purpose,
-                            model_->optimizer().loss_sum());
+  const GradientBuffer& place = planned.gradient.value();
+  return model_->stage(place.stage).gradients[static_cast<std::size_t>(place.buffer)];
 }
 
 void Executor::input_gradient(const PlannedAction& planned, BackwardHalves halves) {
@@ -226,7 +213,7 @@ Message Executor::message(const PlannedAction& planned) const {
                                                                : gradient(planned);
   return {.way = is_send(work) ? Message::Way::send : Message::Way::receive,
           .tensor = tensor,
-          .peer = planned.peer,
+          .peer = planned.peer.value(),
           .tag = activation ? activation_tag(receiving_stage) : gradient_tag(receiving_stage)};
 }
 
@@ -238,7 +225,9 @@ void Executor::transfer(std::size_t begin, std::size_t end) {
     messages_.push_back(message(row[i]));
     launched_->bytes[i] = messages_.back().tensor.bytes();
   }
-  communicators_->pipeline.transfer(messages_, std::span(events_).subspan(begin, end - begin));
+  pipeline_->transfer(messages_, std::span(events_).subspan(begin, end - begin));
+  // They are only handed over, and take no time of the computing lane.
+  for (std::size_t mark = 0; mark < 2 * (end - begin); ++mark) launched_->marks.set();
 }
 
 std::size_t Executor::actions_passed(Flight& flight) {

@@ -38,12 +38,14 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /// Enqueues one training step: every action of the model's row, in order; forward, backward, sums, norm and update.
-  /// If the device runs behind the host (Queue::runs_behind_host), the next step may be launched before this one is
-  /// finished; it changes nothing if this one's loss or norm is not finite. Over MPI only the first two steps allocate
-  /// memory. An error in here must end the job: nobody may unwind past a posted transfer.
-  void launch(const StepTokens& tokens, const StepValues& values);
-  /// The result of the oldest step under way; the host waits for its end.
+  /// Enqueues one step: every action of the row, in order. For training (the model's row): forward, backward, sums,
+  /// norm and update; `row` is another one for evaluation only, and outlives the step. Where the device runs behind the
+  /// host (Queue::runs_behind_host), the next step may be launched before this one is finished; it changes nothing
+  /// where this one's loss or norm is not finite. Over MPI it takes no memory but that of the first two steps. What
+  /// goes wrong in here must end the job: nobody may unwind past a posted transfer.
+  void launch(const StepTokens& tokens, const StepValues& values, Purpose purpose = Purpose::training,
+              const RowPlan* row = nullptr);
+  /// Of the oldest step under way; the host waits for its end.
   StepResult finish();
   StepResult train(const StepTokens& tokens, const StepValues& values) {
     launch(tokens, values);
@@ -77,8 +79,7 @@ class Executor {
   };
 
   Flight& flight_of(std::int64_t update) { return flights_[static_cast<std::size_t>(update % 2)]; }
-  void launch(const RowPlan& row, const StepTokens& tokens, const StepValues& values, Purpose purpose);
-  void enqueue(const StepTokens& tokens, bool needs_the_last);
+  Flight& begin_flight(const RowPlan& row, const StepValues& values, Purpose purpose);
   void load(const StepTokens& tokens, bool needs_the_last);
   /// Waits for the transfers that must end before an action.
   void await(const PlannedAction& planned);
@@ -86,11 +87,8 @@ class Executor {
   bool is_watched(const PlannedAction& planned) const;
   /// Whether the action enqueues the same work in every step, and nothing for other ranks.
   bool repeats(const PlannedAction& planned) const;
-  void perform(std::size_t place);
   void execute(const PlannedAction& planned);
-  void mark_span();
   static std::size_t actions_passed(Flight& flight);
-  void forward(const PlannedAction& planned);
   void input_gradient(const PlannedAction& planned, BackwardHalves halves);
   /// The transfers [begin, end) of the row, which are launched together.
   void transfer(std::size_t begin, std::size_t end);
@@ -106,6 +104,8 @@ class Executor {
   World* world_;
   RankModel* model_;
   Communicators* communicators_;
+  Communicator* pipeline_;
+  bool passes_speak_;  ///< with other ranks of the tensor axis
   Queue* queue_;
   std::array<Flight, 2> flights_;      ///< by turns
   Flight* launched_;                   ///< the last one

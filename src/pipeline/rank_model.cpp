@@ -17,7 +17,7 @@ ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
   return {.model = plan.model.get(),
           .cut = plan.cut,
           .recompute = plan.recompute,
-          .tensor_coordinate = place.tensor,
+          .tensor_coordinate = place.at(Axis::tensor),
           .samples = plan.micro,
           .sequence = plan.sequence};
 }
@@ -38,13 +38,19 @@ TiedPeers tied_peers(const ModelPlan& plan) {
 
 }  // namespace
 
+Communicators communicators_of(const ModelPlan& plan, World& world, Queue& queue, const Mesh& mesh) {
+  std::vector<AxisSet> sets{{Axis::pipeline}, {Axis::tensor}, {Axis::copies}};
+  for (const AxisSet& axes : Optimizer::groups(plan.parameters)) sets.push_back(axes);
+  const int copies = copies_on_tensor_axis(*plan.model, plan.cut.tensor);
+  Communicators made(world, queue, mesh.factored(Axis::tensor, Axis::copies, copies), sets);
+  made.group({Axis::pipeline}).connect_ring();
+  return made;
+}
+
 ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) {
-  return {plan.parameters,
-          {.stages = plan.schedule.stages_of_rank(place.pipeline),
-           .tensor_coordinate = place.tensor,
-           .data_coordinate = place.data,
-           .data_ranks = place.data_ranks,
-           .shard = plan.optimizer.shard}};
+  return {
+      plan.parameters,
+      {.stages = plan.schedule.stages_of_rank(place.at(Axis::pipeline)), .mesh = place, .shard = plan.optimizer.shard}};
 }
 
 namespace {
@@ -68,6 +74,26 @@ void for_each_attention(const ModelDescription& model, const Visit& visit) {
       if (const AttentionCore* attention = branch.attention()) visit(*attention);
 }
 
+/// The most bytes that a group adds at once. Sets of axes that span the same ranks of a mesh are one group.
+class LargestSums {
+ public:
+  explicit LargestSums(const Mesh& mesh) : mesh_(mesh) {}
+  void raise(const AxisSet& axes, std::size_t bytes) {
+    if (axes.empty()) return;
+    for (auto& [group, most] : groups_)
+      if (mesh_.spanned(group) == mesh_.spanned(axes)) {
+        most = std::max(most, bytes);
+        return;
+      }
+    groups_.emplace_back(axes, bytes);
+  }
+  const std::vector<std::pair<AxisSet, std::size_t>>& groups() const { return groups_; }
+
+ private:
+  const Mesh& mesh_;
+  std::vector<std::pair<AxisSet, std::size_t>> groups_;
+};
+
 }  // namespace
 
 // The workspace of a rank's queue: the size that the most demanding operation needs.
@@ -86,32 +112,34 @@ std::size_t RankModel::workspace_bytes(int threads) const {
   return std::max(most, optimizer_.workspace_bytes());
 }
 
-// The scratch of queue and communicators. The tensor axis adds products and gradients, the data axis gradients, all
-// ranks the norm.
-void RankModel::lend_scratch(int threads, Queue* queue, Communicators* communicators, Arena& arena) {
-  const ParameterLayout& layout = parameters_.layout();
-  std::size_t on_tensor_axis =
-      static_cast<std::size_t>(shape().tokens() * shape().width()) * bytes_of(shape().partial());
-  std::size_t on_data_axis = 0, of_copies = 0;
-  for (const Bucket& bucket : layout.buckets()) {
-    const auto bytes = static_cast<std::size_t>(bucket.elements) * bytes_of(bucket.type_of_gradient(0));
-    if (bucket.gradient == GradientOnTensorAxis::partial) on_tensor_axis = std::max(on_tensor_axis, bytes);
-    on_data_axis = std::max(on_data_axis, bytes);
-    for (const BucketRange& range : layout.copied_ranges(plan_->parameters, bucket))
-      of_copies = std::max(of_copies, static_cast<std::size_t>(range.elements) * bytes_of(bucket.type_of_gradient(0)));
+// What queue and communicators compute in. The tensor axis adds products and gradients, replicas gradients, all ranks
+// the norm.
+void RankModel::lend_scratch(const MeshPlace& place, int threads, Queue* queue, Communicators* communicators,
+                             Arena& arena) {
+  const auto elements = static_cast<std::size_t>(shape().tokens() * shape().width());
+  LargestSums sums(place.mesh());
+  sums.raise({Axis::tensor}, elements * bytes_of(shape().partial()));
+  std::size_t of_copies = 0;
+  for (const Bucket& bucket : parameters_.layout().buckets()) {
+    const std::size_t width = bytes_of(bucket.type_of_gradient(0));
+    const std::size_t bytes = static_cast<std::size_t>(bucket.elements) * width;
+    sums.raise(bucket.sums.inside, bytes);
+    sums.raise(bucket.sums.across, planted(Fault::short_plan) ? 0 : bytes);
+    for (const BucketRange& range : parameters_.layout().copied_ranges(plan_->parameters, bucket))
+      of_copies = std::max(of_copies, static_cast<std::size_t>(range.elements) * width);
   }
   const auto take = [&](MemoryUse use, std::size_t bytes) {
     return arena.take(use, DType::uint8, {static_cast<std::int64_t>(bytes)});
   };
-  const auto lend = [&](Communicator Communicators::*group, std::size_t sum, int size) {
+  const auto lend = [&](Communicator* group, std::size_t sum, int size) {
     const TensorView scratch = take(MemoryUse::buffers, Communicator::scratch_bytes(sum, size));
-    if (communicators) (communicators->*group).use_scratch(scratch);
+    if (group) group->use_scratch(scratch);
   };
-  const int tensor = shape().cut.tensor, data = layout.place().data_ranks;
-  lend(&Communicators::tensor, on_tensor_axis, tensor);
-  lend(&Communicators::copies, of_copies, copies_on_tensor_axis(*plan_->model, tensor));
-  lend(&Communicators::data, planted(Fault::short_plan) ? 0 : on_data_axis, data);
-  lend(&Communicators::all, Optimizer::norm_bytes(plan_->parameters.size()), plan_->schedule.pipeline * data * tensor);
+  const auto group = [&](const AxisSet& axes) { return communicators ? &communicators->group(axes) : nullptr; };
+  for (const auto& [axes, bytes] : sums.groups()) lend(group(axes), bytes, place.group_size(axes));
+  lend(group({Axis::copies}), of_copies, copies_on_tensor_axis(*plan_->model, shape().cut.tensor));
+  lend(communicators ? &communicators->all() : nullptr, Optimizer::norm_bytes(plan_->parameters.size()),
+       place.mesh().size());
   const TensorView workspace = take(MemoryUse::workspace, workspace_bytes(threads));
   if (queue) queue->use_workspace(static_cast<std::byte*>(workspace.raw()), workspace.bytes());
 }
@@ -124,13 +152,13 @@ RankModel::RankModel(const ModelPlan& plan, const MeshPlace& place, int threads,
       rotary_(shape_of(plan, place), queue, arena),
       idle_begin_(arena.bytes_taken()),
       scratch_(shape_of(plan, place), arena),
-      context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->tensor : nullptr, parameters_,
-               rotary_, scratch_),
-      row_(queue ? RowPlan(plan.schedule, place.pipeline, plan.parts)
-                 : RowPlan::of_needs(plan.schedule, place.pipeline, plan.parts)),
+      context_(shape_of(plan, place), plan.seed, queue, communicators ? &communicators->group({Axis::tensor}) : nullptr,
+               parameters_, rotary_, scratch_),
+      row_(queue ? RowPlan(plan.schedule, place.at(Axis::pipeline), plan.parts)
+                 : RowPlan::of_needs(plan.schedule, place.at(Axis::pipeline), plan.parts)),
       blocks_(take_blocks(shape(), row_.needs(), scratch_.remade, arena)),
       idle_(arena.taken_since(idle_begin_)) {
-  lend_scratch(threads, queue, communicators, arena);
+  lend_scratch(place, threads, queue, communicators, arena);
   for (const auto& [stage, buffers] : row_.needs().buffers) {
     const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));
     StageMemory memory{
@@ -186,7 +214,7 @@ void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& pl
     ops::prepare_attention(queue, attention_shape(shape, attention), plan.cut.compute,
                            {.probability = attention.dropout, .key = {}});
   });
-  ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place.pipeline)));
+  ops::prepare_linears(queue, linear_shapes(shape, duties_of(plan, place.at(Axis::pipeline))));
 }
 
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "mesh/mesh_place.hpp"
 #include "model/model_parameters.hpp"
 #include "model/stage.hpp"
 #include "ops/linear.hpp"
@@ -33,13 +34,8 @@ struct ModelPlan {
   std::int64_t microbatches() const { return schedule.microbatches; }
 };
 
-/// A rank's coordinates on the mesh.
-struct MeshPlace {
-  int data = 0;
-  int pipeline = 0;
-  int tensor = 0;
-  int data_ranks = 1;
-};
+/// Collective over the world: the groups in which the ranks of a plan speak.
+Communicators communicators_of(const ModelPlan& plan, World& world, Queue& queue, const Mesh& mesh);
 
 /// The elements of parameters, master weights and moments that a rank keeps.
 ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place);
@@ -98,7 +94,7 @@ class RankModel {
 
  private:
   std::size_t workspace_bytes(int threads) const;
-  void lend_scratch(int threads, Queue* queue, Communicators* communicators, Arena& arena);
+  void lend_scratch(const MeshPlace& place, int threads, Queue* queue, Communicators* communicators, Arena& arena);
 
   const ModelPlan* plan_;
   ParameterSet parameters_;

@@ -10,10 +10,8 @@ namespace penstock {
 
 namespace {
 
-constexpr int none = -1;
-
-/// Values by stage on this rank and a number: a microbatch or a buffer. Each of thousands of actions looks up several,
-/// so these are arrays.
+/// Values by a stage here and a number of it: a microbatch, or a buffer. Rows of thousands of actions look up several
+/// an action, so that these are arrays.
 template <typename T>
 class ByStage {
  public:
@@ -27,11 +25,11 @@ class ByStage {
     if (n >= values.size()) values.resize(std::max(n + 1, 2 * values.size()), absent_);
     return values[n];
   }
-  /// The stored value, otherwise `absent`; also for numbers below 0.
+  /// What was put there, else `absent`.
   const T& look(int stage, int number) const {
     const std::vector<T>& values = values_.at(index_of(stage));
-    return number >= 0 && static_cast<std::size_t>(number) < values.size() ? values[static_cast<std::size_t>(number)]
-                                                                           : absent_;
+    const auto n = static_cast<std::size_t>(number);
+    return n < values.size() ? values[n] : absent_;
   }
 
  private:
@@ -115,8 +113,8 @@ class RowPlanner {
   /// The memory of a microbatch in a stage.
   struct InFlight {
     StagePlaces at;
-    int output = none;
-    int gradient = none;  ///< stored at the last stage of a chain
+    std::optional<int> output;    ///< a buffer of the stage
+    std::optional<int> gradient;  ///< likewise; kept by the last stage of a chain
   };
 
   bool is_here(int stage) const {
@@ -136,10 +134,12 @@ class RowPlanner {
   InFlight& of(const Action& action) { return in_flight_.at(action.stage, action.microbatch); }
   InFlight& chain_of(const Action& action) { return in_flight_.at(end_of_chain(action.stage), action.microbatch); }
 
-  static void take_once(int& slot, SlotPool& pool) {
-    if (slot == none) slot = pool.take();
+  static void take_once(std::optional<int>& slot, SlotPool& pool) {
+    if (!slot) slot = pool.take();
   }
-  static void release_one(int& slot, SlotPool& pool) { pool.release(std::exchange(slot, none)); }
+  static void release_one(std::optional<int>& slot, SlotPool& pool) {
+    pool.release(std::exchange(slot, std::nullopt).value());
+  }
   void take_blocks(int stage, int microbatch, int count) {
     std::vector<int>& blocks = in_flight_.at(stage, microbatch).at.activations;
     while (static_cast<int>(blocks.size()) < count) blocks.push_back(activations_.take());
@@ -216,7 +216,7 @@ class RowPlanner {
     StagePlaces& at = of(action).at;
     for (const int slot : at.activations) activations_.release(slot);
     at.activations.clear();
-    if (at.end != none) release_one(at.end, ends_);
+    if (at.end) release_one(at.end, ends_);
   }
 
   PlannedAction planned_action(const Action& action) {
@@ -224,11 +224,11 @@ class RowPlanner {
     planned.action = action;
     if (is_whole_step(action.work)) return planned;
     planned.at = of(action).at;
-    planned.output = of(action).output;
-    planned.chain_end = end_of_chain(action.stage);
-    planned.gradient = chain_of(action).gradient;
+    if (const std::optional<int> buffer = of(action).output) planned.output = OutputBuffer{*buffer};
     if (action.work == Work::forward && is_here(action.stage + 1))
-      planned.handed_on = in_flight_.at(action.stage + 1, action.microbatch).at.activations.front();
+      planned.output = NextInput{in_flight_.at(action.stage + 1, action.microbatch).at.activations.front()};
+    if (const std::optional<int> buffer = chain_of(action).gradient)
+      planned.gradient = GradientBuffer{.stage = end_of_chain(action.stage), .buffer = *buffer};
     if (is_transfer(action.work)) planned.peer = schedule_.rank_of_stage(peer_stage(action));
     planned.accumulate = accumulate(action);
     planned.awaits = awaited(planned);
@@ -255,14 +255,15 @@ class RowPlanner {
     switch (action.work) {
       case Work::forward:
         await(received_inputs_, action.stage, action.microbatch);
-        await(sent_outputs_, action.stage, planned.output);
+        if (const auto* output = std::get_if<OutputBuffer>(&planned.output))
+          await(sent_outputs_, action.stage, output->buffer);
         break;
       case Work::input_gradient:
       case Work::backward:
         await(received_gradients_, action.stage, action.microbatch);
         [[fallthrough]];
       case Work::receive_gradient:
-        await(sent_gradients_, planned.chain_end, planned.gradient);
+        await(sent_gradients_, planned.gradient.value().stage, planned.gradient.value().buffer);
         break;
       default:
         break;
@@ -280,10 +281,10 @@ class RowPlanner {
         received_gradients_.at(action.stage, action.microbatch) = place;
         break;
       case Work::send_activation:
-        sent_outputs_.at(action.stage, planned.output) = place;
+        sent_outputs_.at(action.stage, std::get<OutputBuffer>(planned.output).buffer) = place;
         break;
       case Work::send_gradient:
-        sent_gradients_.at(planned.chain_end, planned.gradient) = place;
+        sent_gradients_.at(planned.gradient.value().stage, planned.gradient.value().buffer) = place;
         break;
       default:
         break;

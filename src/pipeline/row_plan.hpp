@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "model/stage.hpp"
@@ -29,19 +30,33 @@ struct RowNeeds {
   bool operator==(const RowNeeds&) const = default;
 };
 
-/// An action with its memory places and transfers. -1: it has none.
+/// The stage's output is the input of the next stage, which is here: a place in BlockMemory, of that stage's first
+/// block.
+struct NextInput {
+  int activations = 0;
+};
+/// The stage's output is sent from one of its buffers.
+struct OutputBuffer {
+  int buffer = 0;
+};
+/// A gradient is in a buffer of the last of the stages that follow each other here.
+struct GradientBuffer {
+  int stage = 0;
+  int buffer = 0;
+};
+
+/// An action with its memories and transfers.
 struct PlannedAction {
   Action action;
-  StagePlaces at;      ///< of its microbatch in its stage
-  int handed_on = -1;  ///< F: if the next stage is on this rank, the memory of its first block, where the output goes
-  int output = -1;     ///< F and its send: a buffer of the stage
-  int chain_end = -1;  ///< the last of the consecutive stages on this rank, from the action's on
-  int gradient = -1;   ///< I, B and transfers of gradients: a buffer of chain_end
-  int peer = -1;       ///< transfers: the other end's pipeline rank
-  Accumulate accumulate;            ///< I, W and B: whether its gradients add
-  bool opens_stage = false;         ///< F: the stage's first in the row; nothing reads its weights before
-  bool closes_stage = false;        ///< W and B: the stage's last in the row; its gradients are complete after it
-  std::vector<std::size_t> awaits;  ///< places in the row of transfers that must end first
+  StagePlaces at;  ///< of its microbatch in its stage
+  /// F and the send of its output; neither of both on the last stage, which keeps its output among its ends.
+  std::variant<std::monostate, NextInput, OutputBuffer> output;
+  std::optional<GradientBuffer> gradient;  ///< I, B and transfers of gradients
+  std::optional<int> peer;                 ///< transfers: the other end's pipeline rank
+  Accumulate accumulate;                   ///< I, W and B: what its gradients do
+  bool opens_stage = false;                ///< F: the stage's first in the row, before which nothing reads its weights
+  bool closes_stage = false;        ///< W and B: the stage's last in the row, behind which its gradients are whole
+  std::vector<std::size_t> awaits;  ///< places in the row of transfers that have to end first
 };
 
 class RowPlan {

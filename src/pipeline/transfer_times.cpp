@@ -22,10 +22,10 @@ void compute(double seconds) {
 /// Two neighbours; the lower one asks.
 class Pair {
  public:
-  Pair(Communicators& communicators, Queue& queue, const RankModel& model, double computing_seconds)
-      : pipeline_(&communicators.pipeline),
+  Pair(Communicator& pipeline, Queue& queue, const RankModel& model, double computing_seconds)
+      : pipeline_(&pipeline),
         queue_(&queue),
-        peer_(communicators.pipeline.coordinate() ^ 1),
+        peer_(pipeline.coordinate() ^ 1),
         computing_seconds_(computing_seconds),
         memory_(model.idle()),
         asked_(message(model)),
@@ -87,10 +87,11 @@ class Pair {
 TransferTimes measure_transfers(Communicators& communicators, Queue& queue, const RankModel& model,
                                 double computing_seconds) {
   constexpr std::size_t round_trips = 15;
-  constexpr double longest_computing_seconds = 0.01;  // a wait reaches its longest sleep after half of that
-  const int own = communicators.pipeline.coordinate(), peer = own ^ 1;
-  if (peer >= communicators.pipeline.size()) return {};
-  Pair pair(communicators, queue, model, std::min(computing_seconds, longest_computing_seconds));
+  constexpr double longest_computing_seconds = 0.01;  // a wait sleeps as deep as it ever does after half of that
+  Communicator& pipeline = communicators.group({Axis::pipeline});
+  const int own = pipeline.coordinate(), peer = own ^ 1;
+  if (peer >= pipeline.size()) return {};
+  Pair pair(pipeline, queue, model, std::min(computing_seconds, longest_computing_seconds));
   std::vector<double> hops, overheads;
   for (std::size_t i = 0; i < round_trips; ++i)
     if (own < peer) {

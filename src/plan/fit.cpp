@@ -46,14 +46,14 @@ Settings both(const Settings& one, const Settings& other) {
 
 // Each change by itself, the smallest first.
 std::vector<Settings> other_policies(const RunConfig& config) {
-  // In the order of their cost: element-wise operations, the attention core, most of a block without and with its
-  // messages.
-  std::vector<std::string> policies{"none", "elementwise", "attention", "block-local", "block"};
-  if (config.mesh.tensor == 1) std::erase(policies, "block-local");  // it is block
+  // By what they cost: element-wise operations, the attention core, most of a block without and with its messages.
+  std::vector policies{Recompute::none, Recompute::elementwise, Recompute::attention, Recompute::block_local,
+                       Recompute::block};
+  if (config.mesh.tensor == 1) std::erase(policies, Recompute::block_local);  // it is block
   std::vector<Settings> found;
   const auto now = std::find(policies.begin(), policies.end(), config.recompute.policy);
   for (auto policy = now; policy != policies.end(); ++policy)
-    if (*policy != config.recompute.policy) found.push_back({fmt::format("recompute.policy = \"{}\"", *policy)});
+    if (*policy != config.recompute.policy) found.push_back({fmt::format("recompute.policy = \"{}\"", text(*policy))});
   return found;
 }
 
@@ -161,11 +161,9 @@ std::size_t planned_bytes(const MemoryPlan& memory, std::size_t staging) {
 
 std::size_t most_planned_bytes(const RunConfig& config, const ModelPlan& plan, int threads) {
   const Mesh mesh = config.make_mesh();
-  std::size_t most = 0;  // ranks of the data and the tensor axis hold equal pieces
-  for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
-    if (place.data == 0 && place.tensor == 0) most = std::max(most, planned_bytes(config, plan, place, threads));
-  }
+  std::size_t most = 0;  // ranks that differ along other axes hold equal pieces
+  for (const int rank : mesh.group(0, {Axis::pipeline}))
+    most = std::max(most, planned_bytes(config, plan, MeshPlace(mesh, rank), threads));
   return most;
 }
 

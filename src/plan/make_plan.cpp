@@ -74,7 +74,7 @@ ModelPlan make_plan(const RunConfig& config) {
               .compute = config.compute_type(),
               .gradient = config.gradient_type(),
               .repeatable_attention = config.device.repeatable};
-  plan.recompute = parse_recompute(config.recompute.policy);
+  plan.recompute = config.recompute.policy;
   plan.optimizer = config.optimizer;
   plan.seed = static_cast<std::uint64_t>(config.run.seed);
   plan.micro = config.batch.micro;
@@ -88,13 +88,6 @@ ModelPlan make_plan(const RunConfig& config) {
   validate(plan.schedule);
   plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
-}
-
-MeshPlace place_of(const Mesh& mesh, int rank) {
-  return {.data = mesh.coordinate(rank, "data"),
-          .pipeline = mesh.coordinate(rank, "pipeline"),
-          .tensor = mesh.coordinate(rank, "tensor"),
-          .data_ranks = mesh.size_of("data")};
 }
 
 }  // namespace penstock

@@ -16,6 +16,4 @@ std::string read_schedule_file(const std::string& path);
 /// parameters. With a schedule.file its text is in `schedule.table`. Throws InputError.
 ModelPlan make_plan(const RunConfig& config);
 
-MeshPlace place_of(const Mesh& mesh, int rank);
-
 }  // namespace penstock

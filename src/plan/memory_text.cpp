@@ -28,6 +28,13 @@ std::optional<double> bytes_said(std::string_view text) {
   return std::nullopt;
 }
 
+std::optional<std::uint64_t> whole_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || behind != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 std::int64_t total_parameters(const ModelPlan& plan) {
@@ -74,11 +81,12 @@ std::size_t parse_bytes(std::string_view text) {
 }
 
 std::uint64_t parse_file_bytes(std::string_view text) {
+  if (const std::optional<std::uint64_t> number = whole_number(text); number && *number > 0) return *number;
   const std::optional<double> bytes = bytes_said(text);
   if (!bytes || *bytes < 1)
     throw_input_error(
-        "\"{}\" is not a size of a file; write a number above 0 and its unit, kB, KiB, MB, MiB, GB, GiB, TB or TiB, "
-        "such as 5GB",
+        "\"{}\" is no size of a file; write a whole number of bytes above 0, or a number and its unit, kB, KiB, MB, "
+        "MiB, GB, GiB, TB or TiB, such as 5GB",
         text);
   return static_cast<std::uint64_t>(*bytes);
 }

@@ -26,7 +26,7 @@ std::string bytes_text(std::size_t bytes);
 /// Reads "80GiB", "1.5 TiB" or "80GB" as bytes of a device's memory. Throws InputError for another text.
 std::size_t parse_bytes(std::string_view text);
 
-/// Reads "5GB", "64 MiB" or "20kB" as bytes of a file. Throws InputError for another text.
+/// The bytes of a file that "5GB", "64 MiB", "20kB" or "5000000" says. Throws InputError for another text.
 std::uint64_t parse_file_bytes(std::string_view text);
 
 }  // namespace penstock

@@ -18,9 +18,7 @@ double factor(std::int64_t size, std::int64_t wanted) {
 }
 
 RunDeck read_with(Deck deck, const RunConfig::MeshSizes& mesh) {
-  deck.set(fmt::format("mesh.data={}", mesh.data));
-  deck.set(fmt::format("mesh.pipeline={}", mesh.pipeline));
-  deck.set(fmt::format("mesh.tensor={}", mesh.tensor));
+  for (const auto& [axis, size] : mesh.by_axis()) deck.set(fmt::format("mesh.{}={}", axis, size));
   return read_run_deck(deck);
 }
 
@@ -63,9 +61,7 @@ bool has_mesh(const Deck& deck, const RunConfig& config, int ranks) {
   for (mesh.tensor = 1; mesh.tensor <= std::min<std::int64_t>(heads, ranks); ++mesh.tensor)
     for (mesh.pipeline = 1; mesh.pipeline <= std::min(config.model.layers, ranks / mesh.tensor); ++mesh.pipeline) {
       mesh.data = ranks / mesh.tensor / mesh.pipeline;
-      if (mesh.data * mesh.tensor * mesh.pipeline != ranks ||
-          config.batch.global % (config.batch.micro * mesh.data) != 0)
-        continue;
+      if (mesh.ranks() != ranks || config.batch.global % (config.batch.micro * mesh.data) != 0) continue;
       try {
         read_with(deck, mesh);
         return true;
@@ -113,7 +109,7 @@ std::vector<RunConfig::MeshSizes> meshes_near(const RunConfig::MeshSizes& wanted
 RunDeck fit_mesh(const Deck& deck, int ranks, bool for_a_job) {
   RunDeck own = read_run_deck(deck);
   const RunConfig::MeshSizes& wanted = own.config.mesh;
-  if (wanted.data * wanted.pipeline * wanted.tensor == ranks) return own;
+  if (wanted.ranks() == ranks) return own;
   Fit fit = first_that_fits(deck, wanted, ranks);
   if (fit.deck) return std::move(*fit.deck);
   if (!for_a_job)
@@ -127,7 +123,9 @@ RunDeck fit_mesh(const Deck& deck, int ranks, bool for_a_job) {
 }
 
 std::string text_of(const RunConfig::MeshSizes& mesh) {
-  return fmt::format("data {} x pipeline {} x tensor {}", mesh.data, mesh.pipeline, mesh.tensor);
+  std::string text;
+  for (const auto& [axis, size] : mesh.by_axis()) text += fmt::format("{}{} {}", text.empty() ? "" : " x ", axis, size);
+  return text;
 }
 
 }  // namespace penstock

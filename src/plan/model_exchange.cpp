@@ -12,20 +12,22 @@ namespace penstock {
 
 namespace {
 
-constexpr std::array words_of_ropes{
-    std::pair{RopeKind::none, std::string_view("none")}, std::pair{RopeKind::linear, std::string_view("linear")},
-    std::pair{RopeKind::llama3, std::string_view("llama3")}, std::pair{RopeKind::yarn, std::string_view("yarn")}};
+using ops::RotaryScaling;
 
-std::string_view word_of(RopeKind kind) {
-  for (const auto& [known, word] : words_of_ropes)
-    if (known == kind) return word;
-  throw_logic_error("word_of: a scaling without a word", std::source_location::current());
+constexpr std::array scalings{
+    std::pair{RopeKind::none, RotaryScaling::none}, std::pair{RopeKind::linear, RotaryScaling::linear},
+    std::pair{RopeKind::llama3, RotaryScaling::llama3}, std::pair{RopeKind::yarn, RotaryScaling::yarn}};
+
+RotaryScaling scaling_of(RopeKind kind) {
+  for (const auto& [known, scaling] : scalings)
+    if (known == kind) return scaling;
+  throw_logic_error("scaling_of: a kind that no deck knows", std::source_location::current());
 }
 
-RopeKind rope_of(std::string_view word) {
-  for (const auto& [kind, known] : words_of_ropes)
-    if (known == word) return kind;
-  throw_logic_error("rope_of: a word that the deck's table does not admit", std::source_location::current());
+RopeKind kind_of(RotaryScaling scaling) {
+  for (const auto& [kind, known] : scalings)
+    if (known == scaling) return kind;
+  throw_logic_error("kind_of: a scaling that config.json has no word for", std::source_location::current());
 }
 
 HuggingFaceFamily family_of(std::string_view name) {
@@ -36,7 +38,7 @@ HuggingFaceFamily family_of(std::string_view name) {
 
 // Members that the scaling does not use keep the deck's defaults.
 void take_scaling(ModelConfig& model, const RopeScaling& rope) {
-  model.rope_scaling = word_of(rope.kind);
+  model.rope_scaling = scaling_of(rope.kind);
   if (rope.kind == RopeKind::none) return;
   model.rope_factor = rope.factor;
   if (rope.kind == RopeKind::linear) return;
@@ -47,7 +49,7 @@ void take_scaling(ModelConfig& model, const RopeScaling& rope) {
 }
 
 RopeScaling scaling_of(const ModelConfig& model) {
-  RopeScaling rope{.kind = rope_of(model.rope_scaling)};
+  RopeScaling rope{.kind = kind_of(model.rope_scaling)};
   if (rope.kind == RopeKind::none) return rope;
   rope.factor = model.rope_factor;
   if (rope.kind == RopeKind::linear) return rope;

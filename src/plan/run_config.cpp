@@ -6,6 +6,17 @@
 
 namespace penstock {
 
+namespace {
+
+template <typename Enum>
+Words<Enum> words_of(const std::vector<std::string>& names, Enum (*parse)(std::string_view)) {
+  Words<Enum> words;
+  for (const std::string& name : names) words.emplace_back(name, parse(name));
+  return words;
+}
+
+}  // namespace
+
 void RunConfig::Run::describe(FieldTable& table) {
   table.add("run.steps", steps, "updates in all run attempts together; the learning rate's curve ends there")
       .unit("steps")
@@ -33,8 +44,8 @@ void RunConfig::Data::describe(FieldTable& table) {
             "empty: they are read where they are");
   table
       .add("data.changed", changed,
-           "what a restart does if data.train has other data than its checkpoint was trained on")
-      .one_of({"refuse", "continue"})
+           "what a restart does where data.train holds other data than its checkpoint was trained on",
+           {{"refuse", ChangedData::refuse}, {"continue", ChangedData::go_on}})
       .advanced(
           "Data are identified by the contents of the file, not by its name: by its header and up to 4 MiB of its "
           "tokens. refuse: the restart ends with exit code 2 before anything is written. continue: a warning says what "
@@ -65,8 +76,8 @@ void RunConfig::Batch::describe(FieldTable& table) {
 
 // Not `table`: that is a member.
 void RunConfig::ScheduleChoice::describe(FieldTable& keys) {
-  keys.add("schedule.name", name, "order of forward and backward passes in the pipeline")
-      .one_of(schedule_names())
+  keys.add("schedule.name", name, "order of forward and backward passes in the pipeline",
+           words_of(schedule_names(), parse_schedule_name))
       .advanced(
           "fifo: all forwards, then all backwards. 1f1b: forwards and backwards in turn, with least memory. ring: 1f1b "
           "with several stages on each rank. breadth-first: fifo with several stages. zb-h1: 1f1b's memory, with "
@@ -78,17 +89,18 @@ void RunConfig::ScheduleChoice::describe(FieldTable& keys) {
       .at_least(0)
       .at_most(most_layers);
   keys.add("schedule.backward", backward,
-           "split: a stage sends its input gradient before it computes weight gradients; fused: after")
-      .one_of({"split", "fused"});
-  keys.add("schedule.file", file,
-           "CSV file with a table of your own, instead of schedule.name: a line for each pipeline rank, cells 2F0 2I0 "
-           "2W0 2B0");
+           "split: a stage sends its input gradient before it computes weight gradients; fused: after",
+           {{"split", Backward::split}, {"fused", Backward::fused}});
+  keys.add(
+      "schedule.file", file,
+      "CSV file with a table of your own, in place of schedule.name: a line a pipeline rank, cells 2F0 2I0 2W0 2B0");
   keys.add("schedule.partition", partition, "blocks of each stage; empty: balanced by cost").unit("blocks").at_least(1);
 }
 
 void RunConfig::Recompute::describe(FieldTable& table) {
-  table.add("recompute.policy", policy, "what the backward pass computes again instead of keeping it")
-      .one_of({"none", "elementwise", "attention", "block", "block-local"})
+  table
+      .add("recompute.policy", policy, "what the backward pass computes again instead of keeping it",
+           words_of({"none", "elementwise", "attention", "block", "block-local"}, parse_recompute))
       .advanced(
           "none: nothing; all activations are kept from a microbatch's forward pass to its backward pass. elementwise: "
           "normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes). It repeats no "
@@ -105,12 +117,12 @@ void RunConfig::Recompute::describe(FieldTable& table) {
 }
 
 void RunConfig::Precision::describe(FieldTable& table) {
+  table.add("precision.compute", compute,
+            "type of matrices and activations; master weights, moments and sums are float32",
+            {{"float32", DType::float32}, {"bfloat16", DType::bfloat16}});
   table
-      .add("precision.compute", compute,
-           "type of matrices and activations; master weights, moments and sums are float32")
-      .one_of({"float32", "bfloat16"});
-  table.add("precision.gradients", gradients, "type of the gradients of products' weights")
-      .one_of({"auto", "float32"})
+      .add("precision.gradients", gradients, "type of the gradients of products' weights",
+           {{"auto", GradientType::automatic}, {"float32", GradientType::float32}})
       .advanced(
           "auto: that of precision.compute if nothing is added to them (one microbatch in a step, mesh.data = 1 and "
           "mesh.pipeline = 1), otherwise float32. In bfloat16 they take half the memory and half the time to read, and "
@@ -170,8 +182,8 @@ void RunConfig::Watchdog::describe(FieldTable& table) {
       .above(0);
   table
       .add("watchdog.nonfinite", nonfinite,
-           "what follows a step whose loss or gradient norm is infinite or NaN: stop the run, or skip the update")
-      .one_of({"stop", "skip"})
+           "what follows a step whose loss or gradient norm is infinite or NaN: stop the run, or skip the update",
+           {{"stop", NonfinitePolicy::stop}, {"skip", NonfinitePolicy::skip}})
       .advanced(
           "Either way the log names the first value that is not finite: tensor, layer, microbatch and rank. stop: the "
           "state before the step goes into the run folder's evidence/ with the samples' numbers in report.txt. skip: "
@@ -221,13 +233,20 @@ void RunConfig::describe(FieldTable& table) {
 
 DType RunConfig::gradient_type() const {
   const bool are_sums = microbatches() > 1 || mesh.data > 1 || mesh.pipeline > 1;
-  return precision.gradients == "auto" && !are_sums ? compute_type() : DType::float32;
+  return precision.gradients == GradientType::automatic && !are_sums ? compute_type() : DType::float32;
+}
+
+std::string RunConfig::MeshSizes::keys() const {
+  std::string keys;
+  for (const auto& [axis, size] : by_axis()) keys += fmt::format("{}mesh.{}", keys.empty() ? "" : " * ", axis);
+  return keys;
 }
 
 Mesh RunConfig::make_mesh() const {
-  return Mesh({{"pipeline", static_cast<int>(mesh.pipeline)},
-               {"data", static_cast<int>(mesh.data)},
-               {"tensor", static_cast<int>(mesh.tensor)}});
+  const auto axis = [](std::string_view name, std::int64_t size) {
+    return Axis{std::string(name), static_cast<int>(size)};
+  };
+  return Mesh({axis(Axis::pipeline, mesh.pipeline), axis(Axis::data, mesh.data), axis(Axis::tensor, mesh.tensor)});
 }
 
 std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const {
@@ -243,11 +262,11 @@ std::vector<std::pair<std::string, std::string>> RunConfig::mpi_io_hints() const
 }
 
 ScheduleRequest RunConfig::schedule_request() const {
-  return {.name = parse_schedule_name(schedule.name),
+  return {.name = schedule.name,
           .pipeline = static_cast<int>(mesh.pipeline),
           .microbatches = static_cast<int>(microbatches()),
           .chunks = static_cast<int>(schedule.chunks),
-          .backward = parse_backward(schedule.backward)};
+          .backward = schedule.backward};
 }
 
 RunDeck read_run_deck(const Deck& deck) {
@@ -257,7 +276,7 @@ RunDeck read_run_deck(const Deck& deck) {
   config.describe(table);
   Mistakes mistakes;
   table.read(deck, mistakes);
-  check_together(config, table, mistakes);
+  check_across_keys(config, table, mistakes);
   mistakes.throw_if_any();
   result.effective = table.echo([&](std::string_view key) { return has_key(config.model, key); });
   return result;
@@ -270,7 +289,7 @@ std::string times_subject(const RunConfig& config) {
       "microbatch, {}, tensor {}, recomputation {}",
       model.family, model.width, model.heads, model.heads_of_keys(), model.channels_of_a_head(),
       model.hidden_channels(), model.window, model.vocabulary, config.batch.micro, config.data.sequence,
-      config.precision.compute, config.mesh.tensor, config.recompute.policy);
+      name_of(config.precision.compute), config.mesh.tensor, text(config.recompute.policy));
 }
 
 }  // namespace penstock

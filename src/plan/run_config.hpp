@@ -2,6 +2,7 @@
 #pragma once
 // RunConfig: all settings of a deck; the sum of the layers' configs.
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -16,6 +17,13 @@
 
 namespace penstock {
 
+/// data.changed.
+enum class ChangedData { refuse, go_on };
+/// precision.gradients.
+enum class GradientType { automatic, float32 };
+/// watchdog.nonfinite: what follows a step whose loss or gradient norm is not finite.
+enum class NonfinitePolicy { stop, skip };
+
 struct RunConfig {
   static constexpr std::int64_t most_layers = 4096;
 
@@ -26,7 +34,8 @@ struct RunConfig {
     void describe(FieldTable& table);
   } run;
   struct Data {
-    std::string train, validation, stage, changed = "refuse";
+    std::string train, validation, stage;
+    ChangedData changed = ChangedData::refuse;
     std::int64_t sequence = 0;
     void describe(FieldTable& table);
   } data;
@@ -36,28 +45,40 @@ struct RunConfig {
     bool sequence_parallel = true;
     bool fitted = false;  ///< mesh.auto
     void describe(FieldTable& table);
+    /// Name and size, as decks and messages list them.
+    auto by_axis() const {
+      return std::array{std::pair(Axis::data, data), std::pair(Axis::pipeline, pipeline),
+                        std::pair(Axis::tensor, tensor)};
+    }
+    std::int64_t ranks() const {
+      std::int64_t product = 1;
+      for (const auto& [axis, size] : by_axis()) product *= size;
+      return product;
+    }
+    /// "mesh.data * mesh.pipeline * mesh.tensor"
+    std::string keys() const;
   } mesh;
   struct Batch {
     std::int64_t global = 0, micro = 0;
     void describe(FieldTable& table);
   } batch;
   struct ScheduleChoice {
-    std::string name = "1f1b";
+    ScheduleName name = ScheduleName::one_forward_one_backward;
     std::int64_t chunks = 0;
-    std::string backward = "split";
+    Backward backward = Backward::split;
     std::string file;
     std::string table;  ///< the contents of the file (read_schedule_file); no key of a deck
     std::vector<std::int64_t> partition;
     void describe(FieldTable& table);
   } schedule;
   struct Recompute {
-    std::string policy = "none";
+    penstock::Recompute policy = penstock::Recompute::none;
     void describe(FieldTable& table);
   } recompute;
   OptimizerConfig optimizer;
   struct Precision {
-    std::string compute = "float32";
-    std::string gradients = "auto";
+    DType compute = DType::float32;
+    GradientType gradients = GradientType::automatic;
     void describe(FieldTable& table);
   } precision;
   struct Validation {
@@ -81,7 +102,7 @@ struct RunConfig {
   } trace;
   struct Watchdog {
     double seconds = 600;
-    std::string nonfinite = "stop";
+    NonfinitePolicy nonfinite = NonfinitePolicy::stop;
     void describe(FieldTable& table);
   } watchdog;
   struct Device {
@@ -96,7 +117,7 @@ struct RunConfig {
 
   void describe(FieldTable& table);
 
-  DType compute_type() const { return precision.compute == "bfloat16" ? DType::bfloat16 : DType::float32; }
+  DType compute_type() const { return precision.compute; }
   /// Of the gradients of products' weights.
   DType gradient_type() const;
   /// Axes from the outermost: pipeline, data, tensor (tensor ranks communicate most and are closest).
@@ -120,8 +141,8 @@ struct RunDeck {
 /// Throws one InputError with every mistake: of single keys, and of keys that do not match.
 RunDeck read_run_deck(const Deck& deck);
 
-/// Adds the mistakes of keys that do not match.
-void check_together(const RunConfig& config, const FieldTable& table, Mistakes& mistakes);
+/// Adds what is wrong with keys that do not fit each other.
+void check_across_keys(const RunConfig& config, const FieldTable& table, Mistakes& mistakes);
 
 /// Warnings about a valid deck that probably says something unintended: one line each.
 std::vector<std::string> deck_warnings(const RunConfig& config);

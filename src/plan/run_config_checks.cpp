@@ -22,6 +22,12 @@ constexpr std::int64_t most_layers = RunConfig::most_layers;
 constexpr std::int64_t most_extent = 1 << 30;
 constexpr std::int64_t most_width = 1 << 24;
 
+bool usable_mesh(const RunConfig& c, const FieldTable& table) {
+  const auto axes = c.mesh.by_axis();
+  return std::all_of(axes.begin(), axes.end(),
+                     [&](const auto& axis) { return table.usable({fmt::format("mesh.{}", axis.first)}); });
+}
+
 bool has_sizes_of_heads(const RunConfig& c, const FieldTable& table) {
   return table.usable({"model.width", "model.heads", "model.kv_heads", "model.head_channels", "model.hidden"}) &&
          std::max({c.model.width, c.model.heads, c.model.kv_heads, c.model.head_channels, c.model.hidden}) <=
@@ -82,10 +88,10 @@ void check_tensor_axis(const RunConfig& c, const FieldTable& table, Mistakes& mi
 void check_rotation(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!has_key(c.model, "model.rope_scaling")) return;
   if (!table.usable({"model.rope_scaling", "model.rope_low", "model.rope_high", "model.rope_factor"})) return;
-  if (c.model.rope_scaling == "llama3" && c.model.rope_high <= c.model.rope_low)
+  if (c.model.rope_scaling == ops::RotaryScaling::llama3 && c.model.rope_high <= c.model.rope_low)
     mistakes.add("{}: model.rope_high = {} is not above model.rope_low = {}; name the two factors in their order",
                  table.where("model.rope_high"), c.model.rope_high, c.model.rope_low);
-  if (c.model.rope_scaling == "none" && c.model.rope_factor != 1)
+  if (c.model.rope_scaling == ops::RotaryScaling::none && c.model.rope_factor != 1)
     mistakes.add(
         "{}: model.rope_factor = {}, but model.rope_scaling = \"none\"; name the scaling, or leave the factor out",
         table.where("model.rope_factor"), c.model.rope_factor);
@@ -133,9 +139,7 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
   const bool generated = c.schedule.file.empty();
   const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
   const std::int64_t chunks =
-      generated && chosen
-          ? chunks_of({.name = parse_schedule_name(c.schedule.name), .chunks = static_cast<int>(c.schedule.chunks)})
-          : 1;
+      generated && chosen ? chunks_of({.name = c.schedule.name, .chunks = static_cast<int>(c.schedule.chunks)}) : 1;
   const std::int64_t stages = c.mesh.pipeline * chunks;
   if (c.mesh.pipeline > c.model.layers)
     mistakes.add(
@@ -147,8 +151,8 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
         "{}: mesh.pipeline * schedule.chunks = {} * {} = {} is more stages than blocks, model.layers = {}; every stage "
         "holds at least one block: use {}, fewer pipeline ranks, or more layers",
         table.where("schedule.chunks"), c.mesh.pipeline, chunks, stages, c.model.layers,
-        c.schedule.name == "zb-v" ? "another schedule, as zb-v has two chunks a rank"
-                                  : fmt::format("at most {} chunks", c.model.layers / c.mesh.pipeline));
+        c.schedule.name == ScheduleName::zb_v ? "another schedule, as zb-v has two chunks a rank"
+                                              : fmt::format("at most {} chunks", c.model.layers / c.mesh.pipeline));
   else if (generated && table.usable({"schedule.partition"}) && !c.schedule.partition.empty()) {
     try {
       given_partition(static_cast<int>(c.model.layers), static_cast<int>(stages), c.schedule.partition);
@@ -160,7 +164,7 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
 
 // For schedules with a fixed number of chunks.
 bool has_chunks_of_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
-  const std::optional<int> only = only_chunks(parse_schedule_name(c.schedule.name));
+  const std::optional<int> only = only_chunks(c.schedule.name);
   if (!only || c.schedule.chunks == 0 || c.schedule.chunks == *only) return true;
   std::vector<std::string> others;
   for (const std::string& name : schedule_names())
@@ -169,7 +173,7 @@ bool has_chunks_of_schedule(const RunConfig& c, const FieldTable& table, Mistake
   mistakes.add(
       "{}: schedule.chunks = {}, but schedule.name = \"{}\" runs {} stage{} a rank; use schedule.chunks = {}, or "
       "schedule.name = {}",
-      table.where("schedule.chunks"), c.schedule.chunks, c.schedule.name, *only, *only == 1 ? "" : "s", *only,
+      table.where("schedule.chunks"), c.schedule.chunks, text(c.schedule.name), *only, *only == 1 ? "" : "s", *only,
       choice_text(others));
   return false;
 }
@@ -179,9 +183,8 @@ void check_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mista
   if (!c.schedule.file.empty() || !table.usable({"schedule.name", "schedule.chunks", "schedule.backward"})) return;
   if (!has_chunks_of_schedule(c, table, mistakes)) return;
   try {
-    check_request({.name = parse_schedule_name(c.schedule.name),
-                   .chunks = static_cast<int>(c.schedule.chunks),
-                   .backward = parse_backward(c.schedule.backward)});
+    check_request(
+        {.name = c.schedule.name, .chunks = static_cast<int>(c.schedule.chunks), .backward = c.schedule.backward});
   } catch (const InputError& error) {
     mistakes.add("{}: {}", table.where("schedule.name"), error.what());
   }
@@ -192,9 +195,7 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
     if (table.usable({key}) && value > limit)
       mistakes.add("{}: {} = {} is beyond what Penstock counts; use at most {}", table.where(key), key, value, limit);
   };
-  at_most("mesh.data", c.mesh.data, largest_mesh);
-  at_most("mesh.pipeline", c.mesh.pipeline, largest_mesh);
-  at_most("mesh.tensor", c.mesh.tensor, largest_mesh);
+  for (const auto& [axis, size] : c.mesh.by_axis()) at_most(fmt::format("mesh.{}", axis), size, largest_mesh);
   at_most("model.layers", c.model.layers, most_layers);
   at_most("model.width", c.model.width, most_width);
   at_most("model.heads", c.model.heads, most_width);
@@ -217,13 +218,15 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
                    table.where(key), what, value, limit);
   };
   const auto number = [](std::int64_t value) { return static_cast<double>(value); };
-  if (table.usable({"mesh.data", "mesh.pipeline", "mesh.tensor"}))
-    at_most("mesh.data * mesh.pipeline * mesh.tensor",
-            number(c.mesh.data) * number(c.mesh.pipeline) * number(c.mesh.tensor), largest_mesh, "mesh.data");
+  if (usable_mesh(c, table)) {
+    double ranks = 1;
+    for (const auto& [axis, size] : c.mesh.by_axis()) ranks *= number(size);
+    at_most(c.mesh.keys(), ranks, largest_mesh, "mesh.data");
+  }
   if (table.usable({"batch.global", "batch.micro", "mesh.data", "mesh.pipeline"}))
     at_most("microbatches * mesh.pipeline * schedule.chunks",
             number(c.batch.global) / (number(c.batch.micro) * number(c.mesh.data)) * number(c.mesh.pipeline) *
-                number(std::max(c.schedule.chunks, std::int64_t{c.schedule.name == "zb-v" ? 2 : 1})),
+                number(std::max(c.schedule.chunks, std::int64_t{c.schedule.name == ScheduleName::zb_v ? 2 : 1})),
             1 << 20, "batch.global");
   if (!table.usable({"model.width", "model.heads", "model.layers", "model.vocabulary", "model.positions"})) return;
   if (c.model.layers > most_layers || !has_sizes_of_heads(c, table)) return;
@@ -249,9 +252,10 @@ void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t
 
 void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   refuse_steps_beyond_the_end("trace.steps", c.trace.steps, c, table, mistakes);
-  if (std::max({c.mesh.data, c.mesh.pipeline, c.mesh.tensor}) > largest_mesh) return;  // reported by check_sizes
-  const std::int64_t ranks = c.mesh.data * c.mesh.pipeline * c.mesh.tensor;
-  if (table.usable({"checkpoint.writers", "mesh.data", "mesh.pipeline", "mesh.tensor"}) && c.checkpoint.writers > ranks)
+  for (const auto& [axis, size] : c.mesh.by_axis())
+    if (size > largest_mesh) return;  // told of by check_sizes
+  const std::int64_t ranks = c.mesh.ranks();
+  if (table.usable({"checkpoint.writers"}) && usable_mesh(c, table) && c.checkpoint.writers > ranks)
     mistakes.add(
         "{}: checkpoint.writers = {}, but the mesh has {} rank{}; use at most that many, or 0 for one for each GiB of "
         "state",
@@ -307,7 +311,7 @@ bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistake
 
 }  // namespace
 
-void check_together(const RunConfig& config, const FieldTable& table, Mistakes& mistakes) {
+void check_across_keys(const RunConfig& config, const FieldTable& table, Mistakes& mistakes) {
   check_family(config, table, mistakes);
   check_heads(config, table, mistakes);
   check_tensor_axis(config, table, mistakes);

@@ -14,7 +14,9 @@ class StepAgenda {
   /// `config` outlives it. Without a validation file nothing is evaluated.
   StepAgenda(const RunConfig& config, bool has_validation) : config_(&config), has_validation_(has_validation) {}
 
-  /// Of this run attempt: run.steps, or run.stop if that comes first.
+  /// run.steps.
+  std::int64_t steps() const { return config_->run.steps; }
+  /// Of this run attempt: run.steps, or run.stop where that comes first.
   std::int64_t last_step() const;
   /// During the step.
   bool captures(std::int64_t step) const;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "model/taps.hpp"
 
 namespace penstock {
 
@@ -18,14 +19,20 @@ std::string with_star(const std::string& tap) {
   return std::string(prefix) + "*" + tap.substr(end);
 }
 
+bool rotates(const BranchDescription& branch) { return branch.attention() && branch.attention()->rotation; }
+
 }  // namespace
 
 std::vector<std::string> all_taps(const ModelDescription& model) {
   std::vector<std::string> taps{"embedding", "embedding.gradient"};
   for (std::int64_t i = 0; i < model.layers(); ++i) {
     const std::string block = fmt::format("blocks.{}", i);
-    for (const BranchDescription& branch : model.block(static_cast<int>(i)).branches)
+    for (const BranchDescription& branch : model.block(static_cast<int>(i)).branches) {
+      if (rotates(branch))
+        for (const std::string_view what : {query_tap, key_tap})
+          taps.push_back(fmt::format("{}.{}{}", block, branch.name, what));
       for (const char* what : {"", ".gradient"}) taps.push_back(fmt::format("{}.{}{}", block, branch.name, what));
+    }
     for (const char* what : {"", ".gradient"}) taps.push_back(block + what);
   }
   taps.insert(taps.end(), {"logits", "logits.gradient", "loss"});
@@ -52,10 +59,14 @@ std::vector<std::string> unknown_taps(const std::vector<std::string>& patterns, 
 std::string taps_text(const ModelDescription& model) {
   std::string branches;
   for (const std::string& branch : model.branch_names()) branches += fmt::format(", blocks.i.{}", branch);
+  std::string heads;
+  for (const BranchDescription& branch : model.block(0).branches)
+    if (rotates(branch)) heads += fmt::format(", blocks.i.{0}{1}, blocks.i.{0}{2}", branch.name, query_tap, key_tap);
   return fmt::format(
-      "use embedding, blocks.i{} (i from 0 to {}, or * for all), logits or loss; all but loss also with .gradient "
-      "after the name",
-      branches, model.layers() - 1);
+      "use embedding, blocks.i{} (i from 0 to {}, or * for all) or logits, each also with .gradient after the name{}, "
+      "or "
+      "loss",
+      branches, model.layers() - 1, heads);
 }
 
 }  // namespace penstock

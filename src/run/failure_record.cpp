@@ -11,16 +11,16 @@
 
 namespace penstock {
 
-FailureRecord::FailureRecord(const std::filesystem::path& folder, std::string life)
-    : folder_(folder), life_(std::move(life)) {
-  folder_.ask_before_naming([path = folder, mine = life_] {
-    if (life_of_guard(path) != mine) throw SystemError(fmt::format("{}: another run attempt has it", path.string()));
+FailureRecord::FailureRecord(const std::filesystem::path& folder, std::string attempt)
+    : folder_(folder), attempt_(std::move(attempt)) {
+  folder_.ask_before_naming([path = folder, mine = attempt_] {
+    if (attempt_of_guard(path) != mine) throw SystemError(fmt::format("{}: another run attempt has it", path.string()));
   });
 }
 
 // An existing file of this name is another rank's report; `link`, unlike `rename`, does not replace it.
 bool FailureRecord::keep(const FailureReport& report) const {
-  if (life_of_guard(folder_.path()) != life_) return true;
+  if (attempt_of_guard(folder_.path()) != attempt_) return true;
   const std::filesystem::path temporary = temporary_name(folder_.report());
   write_file(temporary, report.text);
   const bool linked = link(temporary.c_str(), folder_.report().c_str()) == 0;
@@ -29,7 +29,7 @@ bool FailureRecord::keep(const FailureReport& report) const {
     publish(temporary, folder_.report());  // a file system without links
   else
     discard(temporary);
-  if (is_first) folder_.record(LifeEnd::failed, report.steps_done, 1, report.message);
+  if (is_first) folder_.record(AttemptEnd::failed, report.steps_done, 1, report.message);
   return is_first;
 }
 

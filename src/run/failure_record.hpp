@@ -14,8 +14,8 @@ namespace penstock {
 /// not touched.
 class FailureRecord {
  public:
-  /// `life`: the name of this run attempt in the run folder's guard.
-  FailureRecord(const std::filesystem::path& folder, std::string life);
+  /// `life`: what the run folder's guard says of this life.
+  FailureRecord(const std::filesystem::path& folder, std::string attempt);
 
   /// Writes report.txt, and end.json with `failed`. Returns whether this report is the first of this run attempt; true
   /// if the folder belongs to another run attempt. Throws SystemError if it cannot be written.
@@ -23,7 +23,7 @@ class FailureRecord {
 
  private:
   RunFolder folder_;
-  std::string life_;
+  std::string attempt_;
 };
 
 }  // namespace penstock

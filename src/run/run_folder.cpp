@@ -182,19 +182,19 @@ void RunFolder::write_ranks(const std::vector<std::string>& lines) const {
   write_text(ranks(), text);
 }
 
-void RunFolder::record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message,
+void RunFolder::record(AttemptEnd end, std::int64_t step, int exit_code, const std::string& message,
                        std::string_view reason) const {
-  const std::optional<LifeRecords> known = LifeRecords::read(this->end());
-  LifeRecords records{.last = {.end = end,
-                               .step = step,
-                               .exit_code = exit_code,
-                               .reason = std::string(reason),
-                               .message = message,
-                               .life = known ? known->last.life : 1},
-                      .before = known ? known->before : std::nullopt};
-  if (end == LifeEnd::running && known) {
+  const std::optional<AttemptRecords> known = AttemptRecords::read(this->end());
+  AttemptRecords records{.last = {.end = end,
+                                  .step = step,
+                                  .exit_code = exit_code,
+                                  .reason = std::string(reason),
+                                  .message = message,
+                                  .attempt = known ? known->last.attempt : 1},
+                         .before = known ? known->before : std::nullopt};
+  if (end == AttemptEnd::running && known) {
     records.before = known->last;
-    ++records.last.life;
+    ++records.last.attempt;
   }
   write_text(this->end(), records.json());
 }

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "run/life_record.hpp"
+#include "run/attempt_record.hpp"
 
 namespace penstock {
 
@@ -45,7 +45,7 @@ class RunFolder {
   std::filesystem::path product_choices() const { return path_ / "products.tsv"; }
   /// A file that a person puts there to stop the run.
   std::filesystem::path stop() const { return path_ / "stop"; }
-  /// How the last run attempt ended (LifeRecords).
+  /// How the last life ended (AttemptRecords).
   std::filesystem::path end() const { return path_ / "end.json"; }
 
   /// The report of a job that ended by itself, of the last run attempt. The one before is kept under another name.
@@ -84,9 +84,8 @@ class RunFolder {
   void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.
   void write_ranks(const std::vector<std::string>& lines) const;
-  /// A scheduler's job decides by this record, whatever the exit code. `running` begins a run attempt; all others end
-  /// it.
-  void record(LifeEnd end, std::int64_t step, int exit_code, const std::string& message,
+  /// What a scheduler's job decides by, whatever became of the exit code. `running` begins a life; all else ends it.
+  void record(AttemptEnd end, std::int64_t step, int exit_code, const std::string& message,
               std::string_view reason = "") const;
 
  private:

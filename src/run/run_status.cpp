@@ -76,20 +76,20 @@ std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::
   return std::nullopt;
 }
 
-std::string state_of(const std::optional<LifeRecords>& records, bool alive, bool has_lived) {
+std::string state_of(const std::optional<AttemptRecords>& records, bool alive, bool has_lived) {
   if (alive) return "running";
   if (!records) return has_lived ? "unknown" : "new";
-  return records->last.end == LifeEnd::running ? "killed" : std::string(name_of(records->last.end));
+  return records->last.end == AttemptEnd::running ? "killed" : std::string(name_of(records->last.end));
 }
 
-// During a run attempt the last end is that of the one before; a killed run attempt has written none.
-std::optional<LifeRecord> last_end_of(const std::optional<LifeRecords>& records, bool alive) {
+// While a life runs, the last end is that of the life before; a life that was killed has written none.
+std::optional<AttemptRecord> last_end_of(const std::optional<AttemptRecords>& records, bool alive) {
   if (!records) return std::nullopt;
-  return alive && records->last.end == LifeEnd::running ? records->before : records->last;
+  return alive && records->last.end == AttemptEnd::running ? records->before : records->last;
 }
 
-std::string end_text(const LifeRecord& end) {
-  std::string text = end.end == LifeEnd::running
+std::string end_text(const AttemptRecord& end) {
+  std::string text = end.end == AttemptEnd::running
                          ? fmt::format("killed, having begun at step {}", end.step)
                          : fmt::format("{} after step {} (exit code {})", name_of(end.end), end.step, end.exit_code);
   if (!end.reason.empty()) text += ": " + end.reason;
@@ -97,13 +97,13 @@ std::string end_text(const LifeRecord& end) {
   return text;
 }
 
-nlohmann::ordered_json json_of_end(const LifeRecord& end) {
-  return {{"ended", end.end == LifeEnd::running ? "killed" : name_of(end.end)},
+nlohmann::ordered_json json_of_end(const AttemptRecord& end) {
+  return {{"ended", end.end == AttemptEnd::running ? "killed" : name_of(end.end)},
           {"step", end.step},
           {"exit_code", end.exit_code},
           {"reason", end.reason},
           {"message", end.message},
-          {"life", end.life}};
+          {"life", end.attempt}};
 }
 
 template <typename Value>
@@ -146,12 +146,12 @@ RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
   status.folder = path;
   status.guard = look_at_guard(path);
   const bool alive = status.guard && status.guard->alive;
-  const std::optional<LifeRecords> records = LifeRecords::read(folder.end());
+  const std::optional<AttemptRecords> records = AttemptRecords::read(folder.end());
   std::error_code error;
   status.end_damaged = !records && std::filesystem::exists(folder.end(), error);
   status.state = state_of(records, alive, status.end_damaged || folder.holds_steps());
   status.last_end = last_end_of(records, alive);
-  status.lives = records ? records->last.life : 0;
+  status.attempts = records ? records->last.attempt : 0;
   status.steps = steps_of_deck(folder.deck());
   status.recent = read_recent_steps(folder.metrics());
   status.checkpoint = newest_whole(io, folder.checkpoints(), status.checkpoint_problem);
@@ -161,7 +161,7 @@ RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
 std::string text_of(const RunStatus& status) {
   const bool alive = status.guard && status.guard->alive;
   std::string text = fmt::format("{}: {}", status.folder.string(), status.state);
-  if (status.lives > 0) text += fmt::format(", run attempt {}", status.lives);
+  if (status.attempts > 0) text += fmt::format(", run attempt {}", status.attempts);
   if (alive) text += ", " + words_of(status.guard->holder);
   text += "\n";
   const auto line = [&](const char* what, const std::string& value) {
@@ -195,7 +195,7 @@ nlohmann::ordered_json json_of(const RunStatus& status) {
   const MetricsRow& row = status.recent.last;
   nlohmann::ordered_json json{{"run", status.folder.string()},
                               {"state", status.state},
-                              {"lives", status.lives},
+                              {"lives", status.attempts},
                               {"step", row.step},
                               {"steps", status.steps},
                               {"loss", nullptr},

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "checkpoint/checkpoint_folder.hpp"
-#include "run/life_record.hpp"
+#include "run/attempt_record.hpp"
 #include "run/metrics.hpp"
 #include "storage/guard_view.hpp"
 
@@ -32,9 +32,9 @@ struct RunStatus {
   RecentSteps recent;
   std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one; a restart begins there
   std::string checkpoint_problem;            ///< why a restart is refused: a newer one cannot be opened
-  std::optional<LifeRecord> last_end;        ///< of the last run attempt that has ended
-  std::int64_t lives = 0;
-  bool end_damaged = false;  ///< end.json exists but cannot be used
+  std::optional<AttemptRecord> last_end;     ///< of the last life that has ended
+  std::int64_t attempts = 0;
+  bool end_damaged = false;  ///< end.json is there and says nothing
   std::optional<GuardView> guard;
 
   /// Nothing if unknown.

@@ -35,7 +35,7 @@ std::string local_time() {
   return text;
 }
 
-std::string new_life() {
+std::string new_attempt() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
 }
@@ -131,7 +131,7 @@ SeenProcess see_process(std::int64_t process) {
 std::string GuardHolder::json() const {
   return nlohmann::ordered_json{
              {"host", host},         {"boot", boot},       {"process", process}, {"start_ticks", start_ticks},
-             {"life", life},         {"started", started}, {"epoch", epoch},     {"job", job},
+             {"life", attempt},      {"started", started}, {"epoch", epoch},     {"job", job},
              {"requeues", requeues}, {"space", space}}
              .dump() +
          "\n";
@@ -160,7 +160,7 @@ GuardHolder GuardHolder::this_process() {
           .boot = boot_id(),
           .process = getpid(),
           .start_ticks = stat ? stat->start_ticks : 0,
-          .life = new_life(),
+          .attempt = new_attempt(),
           .started = local_time(),
           .epoch = 1,
           .job = slurm_job(),
@@ -180,9 +180,9 @@ bool supersedes(const GuardHolder& me, const GuardHolder& other) {
   return !me.job.empty() && me.job == other.job && me.requeues > other.requeues;
 }
 
-std::string life_of_guard(const std::filesystem::path& folder) {
+std::string attempt_of_guard(const std::filesystem::path& folder) {
   const auto holder = GuardHolder::parse(read_guard(folder / "guard").value_or(""));
-  return holder ? holder->life : "";
+  return holder ? holder->attempt : "";
 }
 
 RunGuard::RunGuard(const std::filesystem::path& folder, GuardTimes times, GuardHolder me)
@@ -227,7 +227,7 @@ RunGuard::~RunGuard() {
 
 // The guard has its text before it has its name, so that nobody finds an empty one.
 bool RunGuard::try_to_take() {
-  const std::filesystem::path unnamed = file_.parent_path() / (".guard.tmp-" + me_.life);
+  const std::filesystem::path unnamed = file_.parent_path() / (".guard.tmp-" + me_.attempt);
   descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
   const std::string text = me_.json();
   const bool written = descriptor_ >= 0 &&
@@ -247,7 +247,7 @@ bool RunGuard::try_to_take() {
 // Of several takers only one can rename the stale file; one that finds that it renamed somebody's new guard puts it
 // back.
 void RunGuard::take_over(const std::string& stale) {
-  const std::filesystem::path aside = file_.parent_path() / (".guard.tmp-stale-" + me_.life);
+  const std::filesystem::path aside = file_.parent_path() / (".guard.tmp-stale-" + me_.attempt);
   if (rename(file_.c_str(), aside.c_str()) != 0) {
     if (errno == ENOENT) return;
     throw SystemError(fmt::format("{}: cannot be taken over: {}", file_.string(), std::strerror(errno)));
@@ -316,7 +316,8 @@ RunGuard::Look RunGuard::look() const {
   if (!text) return {.standing = Standing::gone};
   const std::optional<GuardHolder> holder = GuardHolder::parse(*text);
   if (!holder) return {.standing = Standing::damaged};
-  if (holder->life == me_.life || planted(Fault::stale_guard)) return {.standing = Standing::mine, .holder = holder};
+  if (holder->attempt == me_.attempt || planted(Fault::stale_guard))
+    return {.standing = Standing::mine, .holder = holder};
   lost_ = true;
   return {.standing = Standing::others, .holder = holder};
 }

@@ -29,8 +29,8 @@ struct GuardHolder {
   std::string host = {};
   std::string boot = {};  ///< the system's boot id
   std::int64_t process = 0;
-  std::int64_t start_ticks = 0;  ///< of the process, since boot: a process number may be reused, with other ticks
-  std::string life = {};         ///< of this start of the program, unique
+  std::int64_t start_ticks = 0;  ///< of the process, since boot: a process number is used again, with other ticks
+  std::string attempt = {};      ///< of this start of the program, unlike any other
   std::string started = {};      ///< local time, for people
   std::int64_t epoch = 1;        ///< one more than that of the former holder
   std::string job = {};          ///< of Slurm, with its cluster; empty without Slurm
@@ -38,7 +38,7 @@ struct GuardHolder {
   std::string space = {};        ///< PID namespace of the process number (base/process); empty: unknown
 
   /// False: a guard that is empty or damaged.
-  bool is_named() const { return !life.empty(); }
+  bool is_named() const { return !attempt.empty(); }
   std::string json() const;
   /// Nothing if the text is not that of a guard.
   static std::optional<GuardHolder> parse(const std::string& text);
@@ -95,8 +95,8 @@ class FolderLost : public SystemError {
   using SystemError::SystemError;
 };
 
-/// The run attempt that holds a run's folder; empty if none does. Throws SystemError if the guard cannot be read.
-std::string life_of_guard(const std::filesystem::path& folder);
+/// The life that holds a run's folder; empty where none does. Throws SystemError where the guard cannot be read.
+std::string attempt_of_guard(const std::filesystem::path& folder);
 
 /// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.
 /// Only for rank 0. A guard whose holder ended without cleaning up is taken over, with a line in the log; so is one of

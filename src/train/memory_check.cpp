@@ -20,7 +20,7 @@ std::string line_of(const MemoryDemand& demand) {
 std::vector<MemoryDemand> demands_of_all(World& world, const RunSetup& setup) {
   MemoryDemand mine;
   world.together([&] {
-    mine.planned = planned_bytes(setup.deck.config, setup.plan, place_of(setup.mesh, world.rank()), setup.threads);
+    mine.planned = planned_bytes(setup.deck.config, setup.plan, MeshPlace(setup.mesh, world.rank()), setup.threads);
     mine.room = device_room();
   });
   std::vector<MemoryDemand> demands;
@@ -35,10 +35,18 @@ std::vector<MemoryDemand> demands_of_all(World& world, const RunSetup& setup) {
   return demands;
 }
 
-std::string shortage_text(const MemoryShortage& shortage, const Mesh& mesh, const MemoryBesidePlan& beside) {
-  const MeshPlace place = place_of(mesh, shortage.largest.rank);
-  std::string text = fmt::format("rank {} (data {}, pipeline {}, tensor {}) plans {}", shortage.largest.rank,
-                                 place.data, place.pipeline, place.tensor, bytes_text(shortage.largest.planned));
+// "data 1, pipeline 0, tensor 1"
+std::string place_text(const RunConfig& config, const MeshPlace& place) {
+  std::string text;
+  for (const auto& [axis, size] : config.mesh.by_axis())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", axis, place.at(axis));
+  return text;
+}
+
+std::string shortage_text(const MemoryShortage& shortage, const RunSetup& setup, const MemoryBesidePlan& beside) {
+  std::string text = fmt::format("rank {} ({}) plans {}", shortage.largest.rank,
+                                 place_text(setup.deck.config, MeshPlace(setup.mesh, shortage.largest.rank)),
+                                 bytes_text(shortage.largest.planned));
   if (shortage.ranks > 1)
     text += fmt::format(", the {} ranks that share its memory {}", shortage.ranks, bytes_text(shortage.planned));
   return text + fmt::format("; of the {} there are, {} can be had for it (each process holds about {} beside its plan)",
@@ -55,10 +63,10 @@ void refuse_what_does_not_fit(World& world, const RunSetup& setup) {
     if (world.rank() != 0) return;
     if (const auto shortage = worst_shortage(demands, beside.bytes, RoomToday::with_what_others_hold))
       throw_input_error(
-          "the deck does not fit into memory: {}; {}", shortage_text(*shortage, setup.mesh, beside),
+          "the deck does not fit into memory: {}; {}", shortage_text(*shortage, setup, beside),
           advice_text(smallest_fitting_change(setup.deck, shortage->room_each(), setup.threads), setup.mesh.size()));
     if (const auto shortage = worst_shortage(demands, beside.bytes, RoomToday::free))
-      log_warning("memory is short: {}; others hold the rest", shortage_text(*shortage, setup.mesh, beside));
+      log_warning("memory is short: {}; others hold the rest", shortage_text(*shortage, setup, beside));
   });
 }
 

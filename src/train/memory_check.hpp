@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "train/trainer.hpp"
+#include "train/set_up_run.hpp"
 
 namespace penstock {
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Setting a run up: everything that is read and checked before anything is written.
 
+#include <fmt/ranges.h>
+
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -16,7 +18,7 @@
 #include "plan/model_section.hpp"
 #include "schedule/schedule.hpp"
 #include "train/memory_check.hpp"
-#include "train/trainer.hpp"
+#include "train/set_up_run.hpp"
 
 namespace penstock {
 
@@ -81,13 +83,15 @@ RunDeck read_deck(World& world, const TrainRequest& request, const std::optional
 }
 
 void check_world_size(const RunConfig& config, int ranks) {
-  const RunConfig::MeshSizes& m = config.mesh;
-  const std::int64_t wanted = m.data * m.pipeline * m.tensor;
+  const std::int64_t wanted = config.mesh.ranks();
   if (wanted == ranks) return;
+  std::vector<std::int64_t> sizes;
+  for (const auto& [axis, size] : config.mesh.by_axis()) sizes.push_back(size);
   throw_input_error(
-      "the job has {} rank{}, but the mesh needs mesh.data * mesh.pipeline * mesh.tensor = {} * {} * {} = {}; start {} "
-      "rank{} (mpiexec -n {}), change the mesh, or let mesh.auto = true fit it",
-      ranks, ranks == 1 ? "" : "s", m.data, m.pipeline, m.tensor, wanted, wanted, wanted == 1 ? "" : "s", wanted);
+      "the job has {} rank{}, but the mesh needs {} = {} = {}; start {} rank{} (mpiexec -n {}), change the mesh, or "
+      "let mesh.auto = true fit it",
+      ranks, ranks == 1 ? "" : "s", config.mesh.keys(), fmt::join(sizes, " * "), wanted, wanted, wanted == 1 ? "" : "s",
+      wanted);
 }
 
 // Which devices the ranks of this node can see decides who takes which.

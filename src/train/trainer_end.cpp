@@ -1,160 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a life of a run ends: well, or by a failure that all ranks share; what is saved, recorded and told of it. The
+// How a run attempt ends: well, or by a failure that all ranks share; what is saved, recorded and reported then. The
 // steps are in trainer.cpp.
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
-#include "device/device.hpp"
-#include "plan/memory_text.hpp"
 #include "run/restart_advice.hpp"
 #include "storage/durable_file.hpp"
+#include "train/announce.hpp"
 #include "train/trainer.hpp"
 
 namespace penstock {
 
-// Warnings that were held back, and did not come again.
-void Trainer::warn_of_the_rest() {
-  for (const std::string& text : warning_limit_.held_back()) {
-    progress_->clear();
-    log_warning("{}", text);
-  }
+int Trainer::finish() {
+  const RunConfig& config = on_.setup.config();
+  const RunFolder& folder = on_.session.folder();
+  save_last();
+  ensure_last_step_is_saved();
+  if (!all_done() && stopping_ == StopReason::none) stopping_ = StopReason::run_stop;
+  const int code = all_done() ? exit_done : exit_stopped;
+  on_.log.clear_line();
+  on_.session.record({.end = all_done() ? AttemptEnd::done : AttemptEnd::stopped,
+                      .step = steps_done(),
+                      .exit_code = code,
+                      .reason = all_done() ? "" : std::string(name_of(stopping_))});
+  // The file has been heeded, and must not stop the next attempt, too.
+  if (on_.world.rank() == 0 && stopping_ == StopReason::stop_file) discard(folder.stop());
+  on_.session.leave();
+  announce_end(config, folder, steps_done(), stopping_, stop_signal_);
+  on_.log.warn_of_the_rest();
+  announce_memory(on_.world, on_.setup, on_.engine.queue());
+  announce_times(on_.world, on_.times.line());
+  return code;
 }
 
-// What becomes of the record must not change what becomes of the run.
-void Trainer::record(LifeEnd end, int exit_code, const std::string& message, std::string_view reason) {
-  if (world_->rank() != 0 || !guard_) return;
+void Trainer::ensure_last_step_is_saved() {
+  if (on_.saver.saved_step() == steps_done()) return;
+  if (on_.world.largest(folder_lost() ? 1 : 0) != 0) end_without_folder();
+  const std::filesystem::path checkpoints = on_.session.folder().checkpoints();
+  throw CollectiveFailure(
+      {1, fmt::format("the last step, {}, could not be saved: {}; {} {}", steps_done(), on_.saver.why_not(),
+                      checkpoints.string(),
+                      checkpoint_files_in_sight(checkpoints).empty() ? "holds no checkpoint"
+                                                                     : "holds checkpoints of earlier steps only")});
+}
+
+// In the handler of whatever has ended the loop. Where all ranks share the failure they stand between two steps, and
+// the state is whole. Anything else ends the job here, while the buffers of posted transfers still live.
+void Trainer::end_with_failure() try {
   try {
-    guard_->ensure_mine();
-    folder_.record(end, step_, exit_code, message, reason);
-    if (end == LifeEnd::failed) folder_.write_report(message + "\n");
-  } catch (const FolderLost&) {  // the record belongs to the new holder
-  } catch (const std::exception& error) {
-    log_warning("{}", error.what());
+    throw;
+  } catch (const CollectiveFailure& failure) {
+    count_steps_under_way();
+    on_.world.set_place({});
+    if (may_save_at_failure_ && !on_.saver.refused_state()) save_last();
+    on_.log.warn_of_the_rest();
+    on_.session.record(
+        {.end = AttemptEnd::failed, .step = steps_done(), .exit_code = failure.exit_code(), .message = failure.what()});
+    throw;
+  }
+} catch (const CollectiveFailure&) {
+  throw;
+} catch (const std::exception& error) {
+  on_.world.abort(error.what());
+}
+
+// The failure has come between two steps, of which the second may be under way: it counts, so that what is saved is
+// what the device holds.
+void Trainer::count_steps_under_way() {
+  while (on_.steps.under_way() > 0) {
+    const auto start = Clock::now();
+    const FinishedStep done = on_.steps.finish();
+    if (is_finite(done.result)) on_.log.report(on_.steps.count(done, seconds_since(start)));
   }
 }
 
 void Trainer::end_without_folder() {
-  guard_lost_ = true;
-  world_->together([this] {
-    if (guard_) guard_->ensure_mine();
-  });
-  throw CollectiveFailure({1, fmt::format("{}: its guard could not be read for a while; this run has ended, and "
-                                          "--restart latest goes on",
-                                          folder_.path().string())});
+  may_save_at_failure_ = false;
+  on_.session.end_without_folder();
 }
 
 // A weight that is infinite or NaN stays so: no later step could be saved either, however long the losses stay finite.
 void Trainer::end_with_lost_state() {
-  saver_->finish();
-  const std::int64_t step = saver_->tried_step();
+  on_.saver.finish();
+  const std::int64_t step = on_.saver.tried_step();
   throw CollectiveFailure(
       {1, fmt::format("step {} can never be saved: {}; the run ends here, as no later step could be "
                       "saved either\n{}",
-                      step, saver_->why_not(), restart_advice(folder_.checkpoints(), step))});
-}
-
-bool Trainer::folder_lost() const { return (guard_ && guard_->lost()) || saver_->lost_folder(); }
-
-// A failure has come between two steps, of which the second may be under way: it counts, so that what is saved is what
-// the device holds.
-void Trainer::settle() {
-  while (!launched_.empty()) {
-    const auto start = Clock::now();
-    const StepResult result = executor_.finish();
-    const LaunchedStep done = take_oldest();
-    if (is_finite(result)) report(count(done.values, result, seconds_since(start)));
-  }
+                      step, on_.saver.why_not(), restart_advice(on_.session.folder().checkpoints(), step))});
 }
 
 // The state before the step, apart from the checkpoints: what is wrong may be in it, and no restart may take it by
 // itself. What it says of itself.
 std::string Trainer::keep_evidence() {
-  saver_->finish();  // one file at a time
-  has_evidence_ = true;
-  world_->together([this] {
-    if (world_->rank() == 0) folder_.create_evidence();
+  const RunFolder& folder = on_.session.folder();
+  on_.saver.finish();  // one file at a time
+  may_save_at_failure_ = false;
+  on_.world.together([&] {
+    if (on_.world.rank() == 0) folder.create_evidence();
   });
-  Saver::Options options = saving();
-  options.folder = folder_.evidence();
+  Saver::Options options = on_.saving;
+  options.folder = folder.evidence();
   options.keep = 0;
   options.behind = false;
   options.whatever_the_state = true;
-  Saver saver(*world_, writers_, setup_.plan.parameters, layouts_, model_->parameters(), options);
-  saver.save(queue_, meta());
+  Saver saver(on_.world, on_.writers, on_.setup.plan.parameters, on_.layouts, on_.engine.model().parameters(), options);
+  saver.save(on_.engine.queue(), meta());
+  const std::uint64_t first = on_.steps.position().samples;
   const std::string samples =
-      fmt::format("samples {} to {} of seed {}", samples_,
-                  samples_ + static_cast<std::uint64_t>(config_.batch.global) - 1, config_.run.seed);
+      fmt::format("samples {} to {} of seed {}", first,
+                  first + static_cast<std::uint64_t>(on_.setup.config().batch.global) - 1, on_.setup.config().run.seed);
   return fmt::format("the step's batch: {}; the state before it: {}", samples,
-                     saver.saved_step() == step_ ? (folder_.evidence() / checkpoint_name(step_)).string()
-                                                 : "not saved (the log says why)");
-}
-
-// Afterwards: where the time of each rank's steps went, beside what was foretold.
-void Trainer::tell_steps() const {
-  const std::vector<std::string> lines = world_->gather(forecast_.line());
-  constexpr std::size_t most_lines = 8;
-  for (std::size_t rank = 0; rank < std::min(lines.size(), most_lines); ++rank)
-    if (!lines[rank].empty()) log_info("  rank {}: {}", rank, lines[rank]);
-}
-
-// The save in flight, and one of the last step where there is none.
-void Trainer::save_last() {
-  saver_->finish();
-  if (saver_->saved_step() == step_ || saver_->tried_step() == step_) return;
-  save();
-  saver_->finish();
-}
-
-// Afterwards: what each rank held, beside what the plan foretold.
-void Trainer::tell_memory() const {
-  const std::size_t planned = plan_memory(setup_.plan, place_, queue_.threads()).total();
-  const std::size_t staging = staging_bytes(setup_.plan, place_, config_.saves_behind_training());
-  const std::vector<std::string> texts = world_->gather(
-      fmt::format("planned {}{}, {}", bytes_text(planned),
-                  staging > 0 ? fmt::format(" and {} of staging", bytes_text(staging)) : "", memory_in_use_text()));
-  constexpr std::size_t most_lines = 8;
-  for (std::size_t rank = 0; rank < std::min(texts.size(), most_lines); ++rank)
-    log_info("  memory of rank {}: {}", rank, texts[rank]);
-}
-
-// The file has been heeded, and must not stop the next life, too.
-void Trainer::record_good_end() {
-  const bool done = step_ >= config_.run.steps;
-  if (!done && stopping_ == StopReason::none) stopping_ = StopReason::run_stop;
-  record(done ? LifeEnd::done : LifeEnd::stopped, done ? exit_done : exit_stopped, "", done ? "" : name_of(stopping_));
-  if (stopping_ == StopReason::stop_file) discard(folder_.stop());
-}
-
-int Trainer::finish() {
-  save_last();
-  const bool done = step_ >= config_.run.steps;
-  if (saver_->saved_step() != step_) {
-    if (world_->largest(folder_lost() ? 1 : 0) != 0) end_without_folder();
-    throw CollectiveFailure({1, fmt::format("the last step, {}, could not be saved: {}; {} {}", step_,
-                                            saver_->why_not(), folder_.checkpoints().string(),
-                                            checkpoint_files_in_sight(folder_.checkpoints()).empty()
-                                                ? "holds no checkpoint"
-                                                : "holds checkpoints of earlier steps only")});
-  }
-  if (world_->rank() == 0) {
-    progress_->clear();
-    record_good_end();
-    guard_.reset();
-  }
-  if (done)
-    log_info("done: {} steps", step_);
-  else
-    log_info("stopped {} after step {} of {}; go on with --restart latest", words_of(stopping_, stop_signal_), step_,
-             config_.run.steps);
-  log_info("  metrics      {}", folder_.metrics().string());
-  log_info("  checkpoints  {}", folder_.checkpoints().string());
-  if (!config_.capture.steps.empty()) log_info("  captures     {}", folder_.captures().string());
-  if (!config_.trace.steps.empty()) log_info("  trace        {}", folder_.trace().string());
-  warn_of_the_rest();
-  tell_memory();
-  tell_steps();
-  return done ? exit_done : exit_stopped;
+                     saver.saved_step() == steps_done() ? (folder.evidence() / checkpoint_name(steps_done())).string()
+                                                        : "not saved (the log says why)");
 }
 
 }  // namespace penstock

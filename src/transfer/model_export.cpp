@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transfer/model_export.hpp"
 
-#include <array>
+#include <algorithm>
 #include <memory>
 #include <random>
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/user_path.hpp"
+#include "checkpoint/array_stream.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/io_thread.hpp"
 #include "exchange/hugging_face_model.hpp"
@@ -18,7 +19,22 @@ namespace penstock {
 
 namespace {
 
-constexpr std::int64_t elements_of_a_block = std::int64_t{2} << 20;  // two of these are in memory
+// How many blocks are on their way, of about how many bytes.
+struct BlockSizes {
+  std::int64_t bytes = std::int64_t{4} << 20;
+  std::size_t count = blocks_of_a_stream;
+};
+
+// A block's rows become columns of a transposed tensor, which are short runs of the file, and pages that are written in
+// parts: few large blocks cost less there.
+constexpr BlockSizes sizes_of_transposed{std::int64_t{12} << 20, 2};
+
+BlockSizes block_sizes(const std::vector<ExchangedParameter>& parameters) {
+  for (const ExchangedParameter& parameter : parameters)
+    for (const ExchangedPiece& piece : parameter.pieces)
+      if (piece.transposed) return sizes_of_transposed;
+  return {};
+}
 
 // Decisions of rank 0, the same everywhere.
 struct ExportChoices {
@@ -133,33 +149,44 @@ struct ExportBlock {
   Box box;
 };
 
-// Distributed in turn, because parameters differ in size.
-std::vector<ExportBlock> blocks_of_rank(const World& world, const HuggingFaceExport& to_write) {
+// Dealt out in turn: parameters differ in size.
+std::vector<ExportBlock> blocks_of_rank(const World& world, const HuggingFaceExport& to_write, std::int64_t bytes) {
   std::vector<ExportBlock> blocks;
   int next = 0;
   for (std::size_t p = 0; p < to_write.parameters().size(); ++p)
-    for (const Box& box : row_blocks({{}, to_write.parameters()[p].shape, 0}, elements_of_a_block)) {
+    for (const Box& box : row_blocks(ArrayInfo{{}, to_write.parameters()[p].shape, DType::float32, {}}, bytes)) {
       if (next == world.rank()) blocks.push_back({p, box});
       next = (next + 1) % world.size();
     }
   return blocks;
 }
 
-// While one block is being written the next one is read.
+using BlockMemory = std::vector<std::unique_ptr<float[]>>;
+
+void make_room(const std::vector<ExportBlock>& blocks, std::size_t count, BlockMemory& memory) {
+  std::int64_t most = 0;
+  memory.resize(count);
+  for (const ExportBlock& block : blocks) most = std::max(most, block.box.elements());
+  for (auto& values : memory) values = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(most));
+}
+
+// While one block is being written the next ones are read.
 void write_blocks(World& world, BlockReader& reader, const HuggingFaceExport& to_write, SafetensorsWriter& writer,
-                  std::array<std::vector<float>, 2>& memory) {
-  const std::vector<ExportBlock> blocks = blocks_of_rank(world, to_write);
-  const auto begin = [&](std::size_t i) {
-    std::vector<float>& values = memory[i % memory.size()];
-    values.resize(static_cast<std::size_t>(blocks[i].box.elements()));
-    return reader.read(blocks[i].parameter, blocks[i].box, values.data());
+                  BlockMemory& memory) {
+  const BlockSizes sizes = block_sizes(to_write.parameters());
+  const std::vector<ExportBlock> blocks = blocks_of_rank(world, to_write, sizes.bytes);
+  make_room(blocks, sizes.count, memory);
+  std::vector<std::future<void>> coming;
+  const auto begin = [&] {
+    const std::size_t i = coming.size();
+    if (i < blocks.size())
+      coming.push_back(reader.read(blocks[i].parameter, blocks[i].box, memory[i % memory.size()].get()));
   };
-  std::future<void> coming;
-  if (!blocks.empty()) coming = begin(0);
+  for (std::size_t i = 0; i < memory.size(); ++i) begin();
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    wait_for(world, std::move(coming), "a block of the weights");
-    if (i + 1 < blocks.size()) coming = begin(i + 1);
-    to_write.write_box(writer, blocks[i].parameter, blocks[i].box, memory[i % memory.size()].data());
+    wait_for(world, std::move(coming[i]), "a block of the weights");
+    to_write.write_box(writer, blocks[i].parameter, blocks[i].box, memory[i % memory.size()].get());
+    begin();
     world.moved();
   }
   writer.finish();
@@ -249,8 +276,8 @@ class Export {
   TextFiles files_;  // rank 0
   std::optional<HuggingFaceExport> to_write_;
   bool has_begun_ = false, makes_folder_ = false;  // rank 0
-  std::array<std::vector<float>, 2> memory_;
-  IoThread io_;  // last, because it may still read into that memory
+  BlockMemory memory_;
+  IoThread io_;  // the last: what it still reads goes into that memory
 };
 
 }  // namespace

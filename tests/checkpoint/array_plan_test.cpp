@@ -16,10 +16,26 @@ ArraySpec whole(std::string path, const Shape& shape, DType type = DType::float3
 
 TEST(ArrayPlanTest, ChunksAreWholeRowsOfAboutAMebibyte) {
   EXPECT_EQ(chunk_shape({100, 10}, DType::float32), Shape({100, 10}));
-  EXPECT_EQ(chunk_shape({50257, 768}, DType::float32), Shape({341, 768}));
-  EXPECT_EQ(chunk_shape({1000000}, DType::float32), Shape({262144}));
+  EXPECT_EQ(chunk_shape({50257, 768}, DType::float32), Shape({340, 768}));
+  EXPECT_EQ(chunk_shape({1000000}, DType::float32), Shape({250000}));
   EXPECT_EQ(chunk_shape({4, 1024, 50304}, DType::float32), Shape({1, 5, 50304}));
-  EXPECT_EQ(chunk_shape({3, 600000}, DType::int32), Shape({1, 262144}));
+  EXPECT_EQ(chunk_shape({3, 600000}, DType::int32), Shape({1, 200000}));
+}
+
+TEST(ArrayPlanTest, LittleOfTheLastChunkIsEmpty) {
+  EXPECT_EQ(chunk_shape({576, 576}, DType::float32), Shape({288, 576}));
+  EXPECT_EQ(chunk_shape({1536, 576}, DType::float32), Shape({384, 576}));
+  EXPECT_EQ(chunk_shape({5, 90000}, DType::float32), Shape({1, 90000}));  // not 2, of which the last would hold 1
+  EXPECT_EQ(chunk_shape({13, 21000}, DType::float32), Shape({1, 21000}));
+  for (const std::int64_t rows : {257, 576, 769, 1009, 1536, 4099, 50257})
+    for (const std::int64_t columns : {64, 576, 768, 1600, 4096, 14336}) {
+      const ArraySpec array = whole("/a", {rows, columns});
+      const auto bytes = static_cast<std::uint64_t>(rows * columns) * 4;
+      EXPECT_LE(stored_bytes(array) - bytes, bytes / 50) << array.shape.text();
+      const auto chunk = static_cast<std::uint64_t>(chunk_shape(array.shape, array.type).elements()) * 4;
+      EXPECT_GE(chunk, std::min<std::uint64_t>(bytes, 64 << 10));
+      EXPECT_LE(chunk, 1U << 20);
+    }
 }
 
 TEST(ArrayPlanTest, RoundsTakeEveryRowOnceInWholeChunks) {

@@ -46,11 +46,12 @@ inline std::vector<ParameterSpec> sample_specs(const SampleMesh& mesh) {
 }
 
 inline std::vector<ParameterLayout> sample_layouts(const SampleMesh& mesh, const std::vector<ParameterSpec>& specs) {
+  const Mesh axes({{"data", mesh.data}, {"pipeline", mesh.stages}, {"tensor", mesh.tensor}});
   std::vector<ParameterLayout> layouts;
   for (int d = 0; d < mesh.data; ++d)
     for (int s = 0; s < mesh.stages; ++s)
       for (int t = 0; t < mesh.tensor; ++t)
-        layouts.emplace_back(specs, ParameterPlace{{s}, t, d, mesh.data, mesh.shard});
+        layouts.emplace_back(specs, ParameterPlace{{s}, {axes, (d * mesh.stages + s) * mesh.tensor + t}, mesh.shard});
   return layouts;
 }
 

@@ -267,16 +267,16 @@ TEST(Communicator, AGroupSpansItsAxes) {
   World& world = test_world();
   const Mesh mesh = cube();
   ASSERT_EQ(mesh.size(), world.size());
-  const std::vector<std::vector<std::string>> sets = {{},
-                                                      {"pipeline"},
-                                                      {"data"},
-                                                      {"tensor"},
-                                                      {"data", "tensor"},
-                                                      {"pipeline", "data"},
-                                                      {"pipeline", "tensor"},
-                                                      {"pipeline", "data", "tensor"},
-                                                      {"context"}};
-  for (const std::vector<std::string>& axes : sets) {
+  const std::vector<AxisSet> sets = {{},
+                                     {"pipeline"},
+                                     {"data"},
+                                     {"tensor"},
+                                     {"data", "tensor"},
+                                     {"pipeline", "data"},
+                                     {"pipeline", "tensor"},
+                                     {"pipeline", "data", "tensor"},
+                                     {"context"}};
+  for (const AxisSet& axes : sets) {
     Communicator group(world, queue(), mesh, axes);
     const std::vector<int> ranks = mesh.group(world.rank(), axes);
     ASSERT_EQ(group.size(), static_cast<int>(ranks.size()));

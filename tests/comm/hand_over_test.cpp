@@ -28,17 +28,14 @@ TEST(HandOver, ADeviceThatTakesNoMoreWorkEndsTheJob) {
   world.set_place(
       {.place = [&] { return Place{.step = 3, .action = action, .actions = 10, .name = ActionName("2F0")}; },
        .row = {}});
-  world.hand_over(
-      [&] {
-        for (; action < 3; ++action) {  // longer than the deadline, all together
-          std::this_thread::sleep_for(std::chrono::milliseconds(800));
-          world.moved();
-        }
-        world.moved();
-        if (world.rank() == 1) wait_for_ever(world);
-        std::this_thread::sleep_for(std::chrono::seconds(20));
-      },
-      "the device to take more work");
+  const World::HandOver handing_over(world, "the device to take more work");
+  for (; action < 3; ++action) {  // longer than the deadline, all together
+    std::this_thread::sleep_for(std::chrono::milliseconds(800));
+    world.moved();
+  }
+  world.moved();
+  if (world.rank() == 1) wait_for_ever(world);
+  std::this_thread::sleep_for(std::chrono::seconds(20));
   FAIL() << "the work was handed over";
 }
 

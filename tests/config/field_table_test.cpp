@@ -12,6 +12,8 @@
 namespace penstock::field_table_test {
 namespace {
 
+enum class Order { fifo, in_turn, ring };
+
 /// A small deck with every type and every rule.
 struct Config {
   std::string train;
@@ -21,7 +23,7 @@ struct Config {
   double dropout = 0.0;
   double epsilon = 1e-8;
   bool bias = true;
-  std::string schedule = "1f1b";
+  Order schedule = Order::in_turn;
   std::string note;
   std::int64_t tensor = 1;
   std::vector<std::int64_t> steps;
@@ -35,7 +37,8 @@ struct Config {
     table.add("model.dropout", dropout, "Share of values set to zero").at_least(0).below(1);
     table.add("model.bias", bias, "Whether the matrices have a bias");
     table.add("optimizer.epsilon", epsilon, "Keeps the divisor from zero").above(0).advanced("Adam's epsilon hat.");
-    table.add("schedule.name", schedule, "The order of work").one_of({"fifo", "1f1b", "ring"});
+    table.add("schedule.name", schedule, "The order of work",
+              {{"fifo", Order::fifo}, {"1f1b", Order::in_turn}, {"ring", Order::ring}});
     table.add("schedule.note", note, "A remark for the reader of the run folder");
     table.add("mesh.tensor", tensor, "Ranks that share a block's matrices").unit("ranks").at_least(1);
     table.add("capture.steps", steps, "Steps to capture").at_least(1);
@@ -73,7 +76,7 @@ TEST(FieldTable, DefaultsStandWhereTheDeckIsSilent) {
   EXPECT_EQ(config.dropout, 0.0);
   EXPECT_EQ(config.epsilon, 1e-8);
   EXPECT_TRUE(config.bias);
-  EXPECT_EQ(config.schedule, "1f1b");
+  EXPECT_EQ(config.schedule, Order::in_turn);
   EXPECT_TRUE(config.steps.empty());
   EXPECT_EQ(config.taps, std::vector<std::string>{"logits"});
 }
@@ -90,7 +93,7 @@ TEST(FieldTable, ReadsEveryType) {
   EXPECT_FALSE(config.bias);
   EXPECT_EQ(config.bits, 32);
   EXPECT_EQ(config.epsilon, 1.0);
-  EXPECT_EQ(config.schedule, "ring");
+  EXPECT_EQ(config.schedule, Order::ring);
   EXPECT_EQ(config.steps, (std::vector<std::int64_t>{1, 10}));
   EXPECT_EQ(config.taps, (std::vector<std::string>{"loss", "logits"}));
 }
@@ -105,7 +108,7 @@ TEST(FieldTable, DottedKeysAndEmptySectionsAreLegal) {
 TEST(FieldTable, OverridesWin) {
   const Config config = read("[mesh]\ntensor = 5\n", {"mesh.tensor=2", "schedule.name=fifo", "data.train=/b/c d"});
   EXPECT_EQ(config.tensor, 2);
-  EXPECT_EQ(config.schedule, "fifo");
+  EXPECT_EQ(config.schedule, Order::fifo);
   EXPECT_EQ(config.train, "/b/c d");
   EXPECT_EQ(read("[mesh]\ntensor = \"wrong\"\n", {"mesh.tensor=2"}).tensor, 2);  // what is overridden is not judged
 }

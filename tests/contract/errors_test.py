@@ -337,6 +337,18 @@ class RunFolderTest(Refusal):
                 result = self.penstock(*words, expect=2)
                 self.check_message(result, parts)
 
+    def test_a_tokenizer_that_is_none(self):
+        text, made, tokenizer = self.folder / "text", self.folder / "made.tok", self.folder / "tokenizer.json"
+        text.write_text("some text")
+        for content, parts in ((None, ["does not exist"]), ("{", ["tokenizer.json: is not JSON"]),
+                               ('{"model": {"type": "WordPiece"}}', ["the file has no \"pre_tokenizer\""])):
+            with self.subTest(content=content):
+                if content:
+                    tokenizer.write_text(content)
+                result = self.penstock("tokenize", "-o", made, "--tokenizer", tokenizer, text, expect=2)
+                self.check_message(result, parts)
+                self.assertFalse(made.exists())
+
     def test_words_that_are_no_command(self):
         self.assertIn("there is no option --verison", self.penstock("--verison", expect=2).err)
         for words in ([], ["-v"], ["--version=3"], ["trane"], ["train"], ["train", "a.toml", "--sett", "x=1"], ["tokenize", "-o"]):
@@ -378,7 +390,8 @@ class PathTest(Refusal):
                           ["check", self.deck, "--set", f"schedule.file={path}"], ["schedule", "--file", path],
                           ["checkpoint", "list", path], ["checkpoint", "verify", path], ["checkpoint", "show", path],
                           ["checkpoint", "diff", path, path], ["status", path], ["train", path],
-                          ["tokenize", "-o", path, text], ["tokenize", "-o", made, "--held-back", path, text]):
+                          ["tokenize", "-o", path, text], ["tokenize", "-o", made, "--held-back", path, text],
+                          ["tokenize", "-o", made, "--tokenizer", path, text]):
                 with self.subTest(words=words):
                     result = self.penstock(*words, expect=2)
                     self.assertNotIn("filesystem error", result.err)

@@ -141,6 +141,12 @@ class StopTest(ContractTest):
         status = json.loads(self.status(run))
         self.assertEqual((status["state"], status["last_end"]["reason"]), ("stopped", "stop file"))
         self.assertEqual((status["checkpoint_step"], status["alive"]), (status["step"], False))
+        for key, value in (("state", "stopped"), ("last_end.reason", "stop file"), ("step", status["step"]), ("alive", "false"),
+                           ("holder", "null"), ("holder.host", "")):
+            self.assertEqual(self.penstock("status", run, "--get", key).out.strip(), str(value), key)
+        self.assertIn("no key stat here; use run, state", self.penstock("status", run, "--get", "stat", expect=2).err)
+        ranks = self.penstock("check", deck, "--set", "mesh.data=2", "--get", "ranks.*.data").out
+        self.assertEqual(ranks.split(), ["0", "1"])
         self.train(deck=deck, run=run, restart="latest")
         status = json.loads(self.status(run))
         self.assertEqual((status["state"], status["lives"], status["step"]), ("done", 2, steps))

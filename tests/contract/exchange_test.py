@@ -85,7 +85,7 @@ class RoundTripTest(Exchange):
         exported = []
         for ranks in (1, 2, 3):
             made = self.folder / f"out-{ranks}"
-            self.on_ranks(ranks, "export", imported[0], "-o", made, "--dtype", "bfloat16", "--shard-size", "20kB")
+            self.on_ranks(ranks, "export", imported[0], "-o", made, "--dtype", "bfloat16", "--shard-size", "20kB" if ranks > 1 else "20000")
             exported.append({path.name: path.read_bytes() for path in made.iterdir()})
         self.assertEqual(exported[0], exported[1])
         self.assertEqual(exported[0], exported[2])
@@ -277,7 +277,8 @@ class RefusalTest(Exchange):
         llama, qwen = self.directory("llama", "llama"), self.directory("qwen", "qwen2")
         self.refuse("export", llama, "-o", qwen, parts=["is not empty (it has "])
         self.refuse("export", llama, "-o", self.folder / "x", "--like", qwen, ranks=2, parts=["of model_type qwen2"])
-        self.refuse("export", llama, "-o", self.folder / "x", "--shard-size", "5", ranks=2, parts=['"5" is not a size of a file'])
+        self.refuse("export", llama, "-o", self.folder / "x", "--shard-size", "5e3", ranks=2,
+                    parts=['"5e3" is no size of a file'])
         self.refuse("export", llama, "-o", self.folder / "no", "--dtype", "float16", parts=["--dtype"])
 
     def test_damage_leaves_nothing(self):

@@ -184,5 +184,82 @@ class CaptureFileTest(ContractTest):
         self.assert_same_bits(checkpoint(self.folder / "with", 3), checkpoint(self.folder / "without", 3))
 
 
+# Of the models whose heads are looked at. With 4 tensor ranks each head of keys is on two of them.
+HEADS, KEY_HEADS, STEP, THETA, EPSILON = 4, 2, 3, 500.0, 1e-5
+MESHES = (ONE, Mesh(1, 2, 2), Mesh(1, 1, 4), Mesh(2, 1, 2))
+
+
+class RotatedHeadsTest(ContractTest):
+    """The taps of q and k as attention reads them, against the same from the checkpoint's weights in float64."""
+
+    LABELS = ("parity",)
+
+    def deck(self, family, channels, **model):
+        taps = ["embedding", "blocks.*", "blocks.*.attention.query", "blocks.*.attention.key"]
+        return self.small_deck(
+            model={"family": family, "vocabulary": VOCABULARY, "kv_heads": KEY_HEADS, "head_channels": channels,
+                   "hidden": 40, "rope_theta": THETA, "norm_epsilon": EPSILON, **model},
+            run={"steps": STEP}, optimizer={"learning_rate": 0.01, "warmup": 1}, checkpoint={"every": 1, "keep": 0},
+            capture={"steps": [STEP], "taps": taps})
+
+    def normalized(self, x, weight):
+        return x / numpy.sqrt((x * x).mean(axis=-1, keepdims=True) + EPSILON) * weight
+
+    def rotated(self, x, factor):
+        """[sample, position, head, channel], halves turned by position / factor * theta^(-2 c / channels)."""
+        channels = x.shape[-1]
+        angles = numpy.arange(x.shape[1])[:, None] / factor * THETA ** (-2 * numpy.arange(channels // 2) / channels)
+        cos, sin = numpy.cos(angles)[:, None, :], numpy.sin(angles)[:, None, :]
+        first, second = x[..., : channels // 2], x[..., channels // 2:]
+        return numpy.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+    def expected(self, state, captured, channels, factor):
+        """By tap, from each block's captured input and the weights that the step began with."""
+        found = {}
+        for i in range(LAYERS):
+            block = f"blocks.{i}."
+            weight = {name: values.astype(float) for name, values in state.items()}
+            x = captured["taps/embedding" if i == 0 else f"taps/blocks.{i - 1}"].astype(float)
+            qkv = self.normalized(x, weight[block + "attention_norm.weight"]) @ weight[block + "attention.qkv.weight"].T
+            qkv = qkv + weight.get(block + "attention.qkv.bias", 0)
+            ends = HEADS * channels, (HEADS + KEY_HEADS) * channels
+            for name, part in (("query", qkv[..., :ends[0]]), ("key", qkv[..., ends[0]:ends[1]])):
+                heads = part.reshape(*part.shape[:2], -1, channels)
+                if f"{block}attention.{name}_norm.weight" in weight:
+                    heads = self.normalized(heads, weight[f"{block}attention.{name}_norm.weight"])
+                found[f"taps/{block}attention.{name}"] = self.rotated(heads, factor)
+        return found
+
+    def look_at(self, family, channels, factor, **model):
+        deck = self.deck(family, channels, **model)
+        self.train_all({"deck": deck, "mesh": mesh, "run": f"{family}-{mesh}"} for mesh in MESHES)
+        for mesh in MESHES:
+            run = self.folder / f"{family}-{mesh}"
+            state = {name.removeprefix("parameters/"): values for name, values in datasets(checkpoint(run, STEP - 1)).items()
+                     if name.startswith("parameters/")}
+            with h5py.File(capture(run, STEP), "r") as file:
+                dimensions = file[f"taps/blocks.{LAYERS - 1}.attention.key"].attrs["dimensions"]
+            self.assertEqual(dimensions.decode() if isinstance(dimensions, bytes) else dimensions, "sample,position,head,channel")
+            captured = datasets(capture(run, STEP))
+            expected = self.expected(state, captured, channels, factor)
+            self.assertEqual(set(captured), set(expected) | {"tokens", "targets", "taps/embedding"} |
+                             {f"taps/blocks.{i}" for i in range(LAYERS)})
+            for name, values in expected.items():
+                with self.subTest(mesh=str(mesh), tap=name):
+                    self.assertEqual(captured[name].shape, values.shape)
+                    self.assertLess(relative_norm(captured[name], values), 1e-6)
+
+    def test_with_biases_and_stretched_positions(self):
+        self.look_at("llama", 8, 4, attention_bias=True, rope_scaling="linear", rope_factor=4.0)
+
+    def test_after_norms_of_heads(self):
+        self.look_at("qwen3", 12, 1)
+
+    def test_learned_positions_have_none(self):
+        deck = self.small_deck(capture={"steps": [1], "taps": ["blocks.*.attention.query"]})
+        result = self.train(deck=deck, run="none", expect=2)
+        self.assertIn('capture.taps names "blocks.*.attention.query", which the model does not have', result.err)
+
+
 if __name__ == "__main__":
     main()

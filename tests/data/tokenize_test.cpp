@@ -262,5 +262,77 @@ TEST_F(TokenizeTest, RefusesAFractionOutsideItsRangeAndOneFileForBoth) {
   expect_error({.inputs = {folder_ / "text"}, .output = output_, .held_back = outputs_ / "./train.tok"}, {"two files"});
 }
 
+std::vector<TokenId> ids_of(const fs::path& token_file) {
+  const TokenFile file = test::open_token_file(token_file);
+  std::vector<TokenId> ids(file.header().tokens);
+  file.read(0, ids);
+  return ids;
+}
+
+Tokenizer small_tokenizer() {
+  return Tokenizer::load(fs::path(PENSTOCK_SOURCE_DIR) / "tests/tokenizer/samples/small.json");
+}
+
+std::string some_words(std::size_t bytes) {
+  std::string text;
+  for (std::uint32_t i = 1; text.size() < bytes; ++i)
+    text += fmt::format(
+        "the {} wheels, turn{} Gr\xc3\xb6\xc3\x9f"
+        "e",
+        i * 2654435761U % 1000, i % 7 == 0 ? "\n\n  " : "");
+  return text;
+}
+
+TEST_F(TokenizeTest, ATokenizersIdsAreThoseOfEachWholeFile) {
+  const std::string text = some_words(20 * held_back_piece_bytes);  // many pieces, and threads
+  test::write_file(folder_ / "one", text);
+  test::write_file(folder_ / "two", "two \xff\xfe files");
+  const TokenizeReport report =
+      tokenize({.inputs = {folder_ / "one", folder_ / "two"}, .output = output_, .tokenizer = small_tokenizer()});
+  std::vector<TokenId> expected = small_tokenizer().encode(text);
+  const std::vector<TokenId> second = small_tokenizer().encode("two \xef\xbf\xbd\xef\xbf\xbd files");
+  expected.insert(expected.end(), second.begin(), second.end());
+  EXPECT_EQ(ids_of(output_), expected);
+  EXPECT_EQ(report.tokens, expected.size());
+  EXPECT_EQ(report.losses.broken_parts, 2U);
+  const TokenFileHeader header = read_token_header(output_);
+  EXPECT_EQ(header.vocabulary, small_tokenizer().vocabulary());
+  EXPECT_EQ(header.bytes_per_token, 2U) << "ids above 255";
+}
+
+TEST_F(TokenizeTest, ATextWithoutACutIsOnePiece) {
+  const std::string text(3'000'000, '1');
+  test::write_file(folder_ / "text", text);
+  tokenize({.inputs = {folder_ / "text"}, .output = output_, .tokenizer = small_tokenizer()});
+  EXPECT_EQ(small_tokenizer().decode(ids_of(output_)), text);
+}
+
+TEST_F(TokenizeTest, PiecesOfTokensAreHeldBackWhole) {
+  const std::string text = some_words(20 * held_back_piece_bytes);
+  test::write_file(folder_ / "text", text);
+  const fs::path held_back = outputs_ / "validation.tok";
+  const TokenizeReport report = tokenize({.inputs = {folder_ / "text"},
+                                          .output = output_,
+                                          .held_back = held_back,
+                                          .held_back_fraction = 0.25,
+                                          .tokenizer = small_tokenizer()});
+  const std::string kept_text = small_tokenizer().decode(ids_of(output_));
+  const std::string held_text = small_tokenizer().decode(ids_of(held_back));
+  EXPECT_EQ(kept_text.size() + held_text.size(), text.size());
+  EXPECT_EQ(report.tokens + report.held_back_tokens, small_tokenizer().encode(text).size());
+  EXPECT_GE(held_text.size(), 5 * held_back_piece_bytes);
+  EXPECT_LE(held_text.size(), 5 * held_back_piece_bytes + 500);
+  EXPECT_EQ(text.substr(0, 2 * held_back_piece_bytes), kept_text.substr(0, 2 * held_back_piece_bytes));
+}
+
+TEST_F(TokenizeTest, SaysThatOnePieceMakesNoTwoFiles) {
+  test::write_file(folder_ / "text", "few words");
+  expect_error({.inputs = {folder_ / "text"},
+                .output = output_,
+                .held_back = outputs_ / "validation.tok",
+                .tokenizer = small_tokenizer()},
+               {"has 1 pieces", "empty"});
+}
+
 }  // namespace
 }  // namespace penstock::tokenize_test

@@ -3,15 +3,15 @@
 
 #include "fuzz/harness.hpp"
 #include "fuzz/harnesses.hpp"
-#include "run/life_record.hpp"
+#include "run/attempt_record.hpp"
 
 namespace penstock::fuzz {
 
 namespace {
 
 // What RunFolder::record makes of it when the next attempt begins.
-LifeRecords next_of(const LifeRecords& records) {
-  return {.last = {.end = LifeEnd::running, .step = records.last.step, .life = records.last.life + 1},
+AttemptRecords next_of(const AttemptRecords& records) {
+  return {.last = {.end = AttemptEnd::running, .step = records.last.step, .attempt = records.last.attempt + 1},
           .before = records.last};
 }
 
@@ -19,11 +19,12 @@ LifeRecords next_of(const LifeRecords& records) {
 
 void feed_end(std::string_view bytes) {
   // A message that names a file has that name's bytes, which need not be UTF-8.
-  const LifeRecords failed{.last = {.end = LifeEnd::failed, .message = std::string(bytes)}, .before = std::nullopt};
-  promise(LifeRecords::parse(failed.json()).has_value(), "a record of any message reads back");
-  const auto records = LifeRecords::parse(std::string(bytes));
+  const AttemptRecords failed{.last = {.end = AttemptEnd::failed, .message = std::string(bytes)},
+                              .before = std::nullopt};
+  promise(AttemptRecords::parse(failed.json()).has_value(), "a record of any message reads back");
+  const auto records = AttemptRecords::parse(std::string(bytes));
   if (!records) return;
-  const auto again = LifeRecords::parse(records->json());
+  const auto again = AttemptRecords::parse(records->json());
   promise(again && again->json() == records->json(), "a record reads back as itself");
   next_of(*records).json();
 }

@@ -20,6 +20,7 @@ void feed_products(std::string_view bytes);
 void feed_safetensors(std::string_view bytes);
 void feed_schedule(std::string_view bytes);
 void feed_status(std::string_view bytes);
+void feed_tokenizer_json(std::string_view bytes);
 void feed_tokens(std::string_view bytes);
 void feed_words(std::string_view bytes);
 
@@ -46,6 +47,7 @@ inline constexpr Harness harnesses[] = {
     {"safetensors", feed_safetensors, 4096},
     {"schedule", feed_schedule, 4096},
     {"status", feed_status, 4096},
+    {"tokenizer_json", feed_tokenizer_json, 8192},
     {"tokens", feed_tokens, 4096},
     {"words", feed_words, 1024},
 };

@@ -57,9 +57,9 @@ TEST(Mesh, AGroupIsNamedByTheSetOfItsAxes) {
 
 TEST(Mesh, EveryMemberSeesTheSameGroup) {
   const Mesh mesh = three_axes();
-  const std::vector<std::vector<std::string>> sets{
-      {"data"}, {"tensor"}, {"pipeline"}, {"data", "tensor"}, {"pipeline", "data"}, {"pipeline", "data", "tensor"}};
-  for (const std::vector<std::string>& axes : sets) {
+  const std::vector<AxisSet> sets{{"data"},           {"tensor"},           {"pipeline"},
+                                  {"data", "tensor"}, {"pipeline", "data"}, {"pipeline", "data", "tensor"}};
+  for (const AxisSet& axes : sets) {
     std::multiset<int> covered;
     for (int rank = 0; rank < mesh.size(); ++rank) {
       const std::vector<int> group = mesh.group(rank, axes);
@@ -84,8 +84,9 @@ TEST(Mesh, AnAxisThatIsNotThereHasSizeOne) {
 }
 
 TEST(Mesh, WithoutAxesIsOneRank) {
-  const Mesh mesh({});
+  const Mesh mesh(std::vector<Axis>{});
   EXPECT_EQ(mesh.size(), 1);
+  EXPECT_EQ(mesh, Mesh());
   EXPECT_EQ(mesh.group(0, {"data"}), std::vector<int>{0});
 }
 
@@ -99,6 +100,23 @@ TEST(Mesh, RefusesEmptyAndDoubledAxes) {
   } catch (const InputError& error) {
     EXPECT_NE(std::string(error.what()).find("mesh.pipeline = 0"), std::string::npos) << error.what();
   }
+}
+
+TEST(Mesh, AFactorIsTheInnermostPartOfItsAxis) {
+  const Mesh mesh = three_axes().factored("tensor", "copies", 2);
+  EXPECT_EQ(mesh.size_of("copies"), 2);
+  EXPECT_EQ(mesh.size_of("tensor"), 4) << "the axis is what it was";
+  EXPECT_EQ(mesh.axes(), three_axes().axes());
+  for (int rank = 0; rank < mesh.size(); ++rank) EXPECT_EQ(mesh.coordinate(rank, "copies"), rank % 2);
+  EXPECT_EQ(mesh.group(17, {"copies"}), (std::vector<int>{16, 17}));
+  EXPECT_EQ(mesh.group(18, {"copies"}), (std::vector<int>{18, 19}));
+  EXPECT_EQ(mesh.group(17, {"copies", "tensor"}), mesh.group(17, {"tensor"}));
+  EXPECT_EQ(mesh.group(17, {"data", "copies"}), (std::vector<int>{12, 13, 16, 17, 20, 21}));
+  EXPECT_EQ(mesh.spanned({"copies", "data", "context"}), (std::vector<std::string>{"data", "copies"}));
+  EXPECT_EQ(three_axes().factored("data", "runs", 3).group(17, {"runs"}), (std::vector<int>{13, 17, 21}));
+  EXPECT_THROW(three_axes().factored("tensor", "copies", 3), LogicError);
+  EXPECT_THROW(three_axes().factored("tensor", "data", 2), LogicError);
+  EXPECT_EQ(Mesh().factored("tensor", "copies", 1), Mesh());
 }
 
 TEST(Mesh, IsAComparableValueWithAText) {

@@ -117,7 +117,8 @@ TEST(ModelParameters, AreCutAsTheLayersNeedThem) {
 
 TEST(ModelParameters, EveryRankHoldsItsHeadsOfQKAndV) {
   const std::vector<ParameterSpec> specs = parameters_of(small, {.tensor = 2});
-  const std::vector<Box> boxes = local_boxes(find(specs, "blocks.0.attention.qkv.weight"), 1);
+  const std::vector<Box> boxes =
+      local_boxes(find(specs, "blocks.0.attention.qkv.weight"), MeshPlace(Mesh({{"tensor", 2}}), 1));
   ASSERT_EQ(boxes.size(), 3U);
   for (std::size_t section = 0; section < 3; ++section) {
     EXPECT_EQ(boxes[section].offset[0], static_cast<std::int64_t>(24 * section + 12)) << "the second half of the heads";
@@ -130,10 +131,9 @@ TEST(ModelParameters, CopiesUnderSequenceParallelismHavePartialGradients) {
     return spec.name.find("norm.") != std::string::npos || spec.name == "embedding.position.weight";
   };
   for (const ParameterSpec& spec : parameters_of(small, {.tensor = 2, .sequence_parallel = true}))
-    EXPECT_EQ(spec.gradient, is_copy(spec) ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole) << spec.name;
+    EXPECT_EQ(spec.sums.inside, is_copy(spec) ? AxisSet{Axis::tensor} : AxisSet{}) << spec.name;
   for (const ModelCut& cut : {ModelCut{.tensor = 2, .sequence_parallel = false}, ModelCut{.tensor = 1}})
-    for (const ParameterSpec& spec : parameters_of(small, cut))
-      EXPECT_EQ(spec.gradient, GradientOnTensorAxis::whole) << spec.name;
+    for (const ParameterSpec& spec : parameters_of(small, cut)) EXPECT_TRUE(spec.sums.inside.empty()) << spec.name;
 }
 
 TEST(ModelParameters, BelongToTheStagesThatUseThem) {

@@ -45,9 +45,10 @@ std::vector<std::int64_t> elements_of(const Box& box, const Shape& shape) {
 }
 
 TEST(CaptureRecorder, PiecesCoverEveryArrayExactlyOnce) {
-  const std::vector<std::string> taps = all_taps(*test::tiny_plan({}).model);
-  for (const TinySetup& setup : setups()) {
+  for (TinySetup setup : setups()) {
+    setup.family = setup.pipeline == 2 ? "qwen2" : setup.pipeline == 4 ? "llama" : "gpt2";  // 1 and 2 heads of keys
     const ModelPlan plan = test::tiny_plan(setup);
+    const std::vector<std::string> taps = all_taps(*plan.model);
     const Mesh mesh = test::tiny_mesh(setup);
     const CaptureRecorder recorder(plan, mesh, 0, taps);
     ASSERT_EQ(recorder.arrays().size(), 2 + taps.size());
@@ -141,11 +142,11 @@ void expect_values_in_global_order(const TinySetup& setup) {
   const Mesh mesh = test::tiny_mesh(setup);
   std::vector<std::vector<int>> brought;  // of each array's elements
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
+    const MeshPlace place(mesh, rank);
     CaptureRecorder recorder(plan, mesh, rank, taps);
     const ModelShape shape{.model = plan.model.get(),
                            .cut = plan.cut,
-                           .tensor_coordinate = place.tensor,
+                           .tensor_coordinate = place.at(Axis::tensor),
                            .samples = plan.micro,
                            .sequence = plan.sequence};
 
@@ -153,7 +154,7 @@ void expect_values_in_global_order(const TinySetup& setup) {
     StepTokens step;
     Queue queue;
     for (std::int64_t m = 0; m < plan.microbatches(); ++m) {
-      const std::int64_t first_sample = (place.data * plan.microbatches() + m) * plan.micro;
+      const std::int64_t first_sample = (place.at(Axis::data) * plan.microbatches() + m) * plan.micro;
       auto& own_tokens = tokens.emplace_back();
       auto& own_targets = targets.emplace_back();
       for (std::int64_t token = 0; token < shape.tokens(); ++token) {
@@ -206,16 +207,89 @@ TEST(CaptureRecorder, TakesBfloat16) {
       {.data = 2, .tensor = 2, .microbatches = global_microbatches, .compute = DType::bfloat16});
 }
 
+/// Packed rows [tokens, heads of q, then of k, then of v] as a tensor rank has them, with NaN for v.
+Tensor packed_heads(const ModelShape& shape, std::int64_t first_sample) {
+  const AttentionCore& attention = *shape.branches().front().attention();
+  const std::int64_t channels = attention.head_channels, queries = shape.heads(attention),
+                     keys = shape.kv_heads(attention);
+  const std::int64_t columns = (queries + 2 * keys) * channels;
+  const std::int64_t first_query = shape.tensor_coordinate * queries * channels;
+  const std::int64_t first_key = shape.tensor_coordinate * attention.kv_heads / shape.cut.tensor * channels;
+  Tensor tensor(DType::float32, {shape.tokens(), columns});
+  for (std::int64_t r = 0; r < shape.tokens(); ++r)
+    for (std::int64_t c = 0; c < columns; ++c) {
+      const std::int64_t key = c - queries * channels;
+      const std::int64_t sample = first_sample + r / shape.sequence, position = r % shape.sequence;
+      tensor.view().data<float>()[r * columns + c] = key < 0 ? value_at(0, sample, position, first_query + c)
+                                                     : key < keys * channels
+                                                         ? value_at(1, sample, position, first_key + key)
+                                                         : std::numeric_limits<float>::quiet_NaN();
+    }
+  return tensor;
+}
+
+TEST(CaptureRecorder, BringsRotatedHeadsInGlobalOrderAndCopiesOnce) {
+  const std::vector<std::string> taps{"blocks.1.attention.query", "blocks.1.attention.key"};
+  for (const char* family : {"llama", "qwen2", "qwen3"})  // 2 heads of keys, 1, and 2 with 6 channels
+    for (const int tensor : {1, 2, 4}) {
+      const TinySetup setup{.data = 2, .tensor = tensor, .microbatches = global_microbatches, .family = family};
+      const ModelPlan plan = test::tiny_plan(setup);
+      const Mesh mesh = test::tiny_mesh(setup);
+      std::vector<std::int64_t> elements(2);
+      for (int rank = 0; rank < mesh.size(); ++rank) {
+        CaptureRecorder recorder(plan, mesh, rank, taps);
+        const MeshPlace place = MeshPlace(mesh, rank);
+        const ModelShape shape{.model = plan.model.get(),
+                               .cut = plan.cut,
+                               .tensor_coordinate = place.at(Axis::tensor),
+                               .samples = plan.micro,
+                               .sequence = plan.sequence};
+        const AttentionCore& attention = *shape.branches().front().attention();
+        const std::int64_t columns[] = {shape.heads(attention) * attention.head_channels,
+                                        shape.kv_heads(attention) * attention.head_channels};
+        Queue queue;
+        for (std::int64_t m = 0; m < plan.microbatches(); ++m)
+          for (std::size_t t = 0; t < taps.size(); ++t)
+            if (recorder.wants(taps[t]))
+              recorder.record_columns(queue, taps[t], static_cast<int>(m),
+                                      packed_heads(shape, (place.at(Axis::data) * plan.microbatches() + m) * plan.micro).view(),
+                                      t == 0 ? 0 : columns[0], columns[t]);
+        const StepTokens none;
+        const LocalData data = recorder.local_data(none);
+        for (std::size_t t = 0; t < taps.size(); ++t) {
+          const ArraySpec& array = recorder.arrays()[t + 2];
+          EXPECT_EQ(array.shape, Shape({global_microbatches * test::tiny_micro, test::tiny_sequence,
+                                        t == 0 ? attention.heads : attention.kv_heads, attention.head_channels}));
+          const std::int64_t whole = array.shape[2] * array.shape[3];
+          for (std::size_t p = 0; p < array.pieces.size(); ++p) {
+            if (array.pieces[p].rank != rank) continue;
+            const auto* from = reinterpret_cast<const float*>(data(t + 2, p));
+            for (const std::int64_t element : elements_of(array.pieces[p].box, array.shape)) {
+              const std::int64_t token = element / whole;
+              ASSERT_EQ(*from++, value_at(static_cast<std::int64_t>(t), token / shape.sequence, token % shape.sequence,
+                                          element % whole))
+                  << array.path << " of rank " << rank << " on " << setup.text();
+              ++elements[t];
+            }
+          }
+        }
+      }
+      const CaptureRecorder any(plan, mesh, 0, taps);
+      for (std::size_t t = 0; t < taps.size(); ++t) EXPECT_EQ(elements[t], any.arrays()[t + 2].shape.elements());
+    }
+}
+
 TEST(CaptureRecorder, WantsOnlyChosenTapsOnTheRanksThatBringThem) {
   const TinySetup setup{.pipeline = 2, .tensor = 2, .sequence_parallel = false, .microbatches = global_microbatches};
   const ModelPlan plan = test::tiny_plan(setup);
   const Mesh mesh = test::tiny_mesh(setup);
   for (int rank = 0; rank < mesh.size(); ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
+    const MeshPlace place(mesh, rank);
     const CaptureRecorder recorder(plan, mesh, rank, {"embedding", "logits", "loss"});
-    EXPECT_EQ(recorder.wants("embedding"), place.pipeline == 0 && place.tensor == 0) << "equal copies come from one";
-    EXPECT_EQ(recorder.wants("logits"), place.pipeline == 1) << "each has columns of its own";
-    EXPECT_EQ(recorder.wants("loss"), place.pipeline == 1 && place.tensor == 0);
+    EXPECT_EQ(recorder.wants("embedding"), place.at(Axis::pipeline) == 0 && place.at(Axis::tensor) == 0)
+        << "equal copies come from one";
+    EXPECT_EQ(recorder.wants("logits"), place.at(Axis::pipeline) == 1) << "each has columns of its own";
+    EXPECT_EQ(recorder.wants("loss"), place.at(Axis::pipeline) == 1 && place.at(Axis::tensor) == 0);
     EXPECT_FALSE(recorder.wants("blocks.0"));
   }
 }

@@ -33,7 +33,7 @@ struct OptimizerMesh {
 /// Copies, cut rows and columns, q, k, v sections, a padded and tied table; float32 and bfloat16; odd sizes.
 inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
   const int t = mesh.tensor, last = mesh.pipeline - 1, middle = mesh.pipeline / 2, second = std::min(1, last);
-  const auto spec = [](std::string name, Shape shape, Split split, DType type, GradientOnTensorAxis gradient,
+  const auto spec = [](std::string name, Shape shape, Split split, DType type, const AxisSet& inside,
                        std::vector<int> stages, int block = outside_blocks) {
     return ParameterSpec{.name = std::move(name),
                          .shape = shape,
@@ -42,11 +42,11 @@ inline std::vector<ParameterSpec> optimizer_specs(const OptimizerMesh& mesh) {
                          .deviation = 0.5,
                          .decay = shape.dimensions() == 2,
                          .type = type,
-                         .gradient = gradient,
+                         .sums = {.inside = inside},
                          .stages = std::move(stages),
                          .block = block};
   };
-  constexpr auto whole = GradientOnTensorAxis::whole, partial = GradientOnTensorAxis::partial;
+  const AxisSet whole, partial{Axis::tensor};
   const Split padded{.dimension = 0, .parts = t, .padded_extent = 128}, rows{.dimension = 0, .parts = t};
   const Split columns{.dimension = 1, .parts = t}, sections{.dimension = 0, .parts = t, .sections = {{12}, {12}, {12}}};
   return {
@@ -99,7 +99,7 @@ class OptimizerRun {
 
   /// Every rank for itself: the whole model without a mesh.
   static OptimizerRun alone(World& world, const OptimizerConfig& config) {
-    return {world, {.shard = config.shard}, config, Mesh({{"copy", world.size()}})};
+    return {world, {.shard = config.shard}, config, Mesh()};
   }
 
   Optimizer& optimizer() { return *optimizer_; }
@@ -113,7 +113,7 @@ class OptimizerRun {
       for (std::size_t use = 0; use < spec.stages.size(); ++use) {
         if (std::find(place.stages.begin(), place.stages.end(), spec.stages[use]) == place.stages.end()) continue;
         const TensorView gradient = parameters_->gradient(spec.name, use);
-        for_each_local(spec, place.tensor_coordinate, [&](std::int64_t global, std::int64_t local) {
+        for_each_local(spec, place.mesh, [&](std::int64_t global, std::int64_t local) {
           gradient.data<float>()[local] = scale * sum_of(spec, use, step, of, gradient_of, global);
         });
       }
@@ -164,7 +164,7 @@ class OptimizerRun {
                        [&](int stage) { return stage == place.stages.front(); }))
         continue;
       const TensorView weight = parameters_->weight(spec.name);
-      for_each_local(spec, place.tensor_coordinate, [&](std::int64_t global, std::int64_t local) {
+      for_each_local(spec, place.mesh, [&](std::int64_t global, std::int64_t local) {
         all[spec.name][global] = weight.type() == DType::float32 ? weight.data<float>()[local]
                                                                  : static_cast<float>(weight.data<bfloat16>()[local]);
       });
@@ -174,14 +174,12 @@ class OptimizerRun {
 
  private:
   OptimizerRun(World& world, const OptimizerMesh& sizes, const OptimizerConfig& config, const Mesh& mesh)
-      : place_{.stages = {mesh.coordinate(world.rank(), "pipeline")},
-               .tensor_coordinate = mesh.coordinate(world.rank(), "tensor"),
-               .data_coordinate = mesh.coordinate(world.rank(), "data"),
-               .data_ranks = sizes.data,
+      : place_{.stages = {mesh.coordinate(world.rank(), Axis::pipeline)},
+               .mesh = {mesh, world.rank() % mesh.size()},
                .shard = sizes.shard},
         followed_(sizes.followed),
-        communicators_(std::make_unique<Communicators>(world, queue_, mesh)) {
-    specs_ = std::make_unique<const std::vector<ParameterSpec>>(optimizer_specs(sizes));
+        specs_(std::make_unique<const std::vector<ParameterSpec>>(optimizer_specs(sizes))),
+        communicators_(std::make_unique<Communicators>(world, queue_, mesh, Optimizer::groups(*specs_))) {
     const std::vector<ParameterSpec>& specs = *specs_;
     const ParameterLayout layout(specs, place_, sizes.full_bucket);
     const TiedPeers tied{.first = 0, .last = sizes.pipeline - 1};
@@ -198,12 +196,12 @@ class OptimizerRun {
   // On a mesh this rank's own contribution; alone the sum of all that the mesh `of` would bring.
   float sum_of(const ParameterSpec& spec, std::size_t use, int step, const OptimizerMesh& of, GradientOf gradient_of,
                std::int64_t element) const {
-    const bool alone = communicators_->all.size() == 1;
-    const bool partial = spec.gradient == GradientOnTensorAxis::partial;
+    const bool alone = communicators_->all().size() == 1;
+    const bool partial = !spec.sums.inside.empty();
     const auto at = [&](int data, int tensor) {
       return gradient_of({.step = step, .data = data, .tensor = partial ? tensor : 0, .use = use}, spec, element);
     };
-    if (!alone) return at(place_.data_coordinate, place_.tensor_coordinate);
+    if (!alone) return at(place_.mesh.at(Axis::data), place_.mesh.at(Axis::tensor));
     float sum = 0;
     for (int d = 0; d < of.data; ++d)
       for (int t = 0; t < (partial ? of.tensor : 1); ++t) sum += at(d, t);
@@ -219,17 +217,17 @@ class OptimizerRun {
         visit(matrix ? (box.offset[0] + r) * spec.shape[1] + box.offset[1] + c : box.offset[0] + c, r * columns + c);
   }
   template <typename Visit>
-  static void for_each_local(const ParameterSpec& spec, int tensor_coordinate, const Visit& visit) {
-    for (const Box& box : local_boxes(spec, tensor_coordinate))
+  static void for_each_local(const ParameterSpec& spec, const MeshPlace& place, const Visit& visit) {
+    for (const Box& box : local_boxes(spec, place))
       for_each_element(spec, box, [&](std::int64_t global, std::int64_t i) { visit(global, box.local_begin + i); });
   }
 
   ParameterPlace place_;
   bool followed_;
   Queue queue_;
+  std::unique_ptr<const std::vector<ParameterSpec>> specs_;
   std::unique_ptr<Communicators> communicators_;
   std::unique_ptr<Arena> arena_;
-  std::unique_ptr<const std::vector<ParameterSpec>> specs_;
   std::unique_ptr<ParameterSet> parameters_;
   std::optional<Optimizer> optimizer_;
 };

@@ -100,7 +100,7 @@ TEST(Optimizer, SumsThatBeginBlockByBlockHaveTheSameBits) {
 double plain_norm(const OptimizerMesh& mesh, int step) {
   double squares = 0;
   for (const ParameterSpec& spec : test::optimizer_specs(mesh)) {
-    const int tensor_ranks = spec.gradient == GradientOnTensorAxis::partial ? mesh.tensor : 1;
+    const int tensor_ranks = spec.sums.inside.empty() ? 1 : mesh.tensor;
     for (std::int64_t i = 0; i < spec.shape.elements(); ++i) {
       double gradient = 0;
       for (std::size_t use = 0; use < spec.stages.size(); ++use)

@@ -108,7 +108,7 @@ TEST(ParameterLayout, AHeldBoxIsAtMostThreeOwnedOnes) {
         last = owned.parameter;
       }
       for (const auto& [parameter, count] : boxes)
-        ASSERT_LE(count, 3 * local_boxes(specs[parameter], place.tensor_coordinate).size()) << specs[parameter].name;
+        ASSERT_LE(count, 3 * local_boxes(specs[parameter], place.mesh).size()) << specs[parameter].name;
     });
   });
 }
@@ -140,7 +140,7 @@ TEST(ParameterLayout, OwnRangesAreEqualWholeLinesThatTileTheBucket) {
         ASSERT_EQ(own % line, 0);
         ASSERT_EQ(bucket.own_begin % line, 0);
         ASSERT_EQ(own, mesh.shard ? bucket.elements / mesh.data : bucket.elements);
-        ASSERT_EQ(bucket.own_begin, mesh.shard ? own * place.data_coordinate : 0);
+        ASSERT_EQ(bucket.own_begin, mesh.shard ? own * place.mesh.at(Axis::data) : 0);
         ASSERT_EQ(bucket.elements % (line * mesh.data), 0);
         std::int64_t end = 0;
         for (const BucketEntry& entry : bucket.entries) {
@@ -186,7 +186,7 @@ TEST(ParameterLayout, ABucketHoldsOneKindOfParameter) {
         for (const BucketEntry& entry : bucket.entries) {
           const ParameterSpec& spec = specs[entry.parameter];
           ASSERT_EQ(spec.type, bucket.type);
-          ASSERT_EQ(spec.gradient, bucket.gradient);
+          ASSERT_EQ(spec.sums, bucket.sums);
           ASSERT_EQ(spec.stages.size() > 1, bucket.tied);
           ASSERT_TRUE(layout.holds(entry.parameter));
           ++held;
@@ -214,7 +214,7 @@ TEST(ParameterLayout, RanksAtBothEndsOfATieCutItAlike) {
     throw LogicError("no tied bucket");
   };
   for (int data = 0; data < 3; ++data) {
-    const ParameterPlace first{.stages = {0, 1}, .tensor_coordinate = 1, .data_coordinate = data, .data_ranks = 3};
+    const ParameterPlace first{.stages = {0, 1}, .mesh = {Mesh({{"data", 3}, {"tensor", 2}}), 2 * data + 1}};
     ParameterPlace last = first;
     last.stages = {2, 3};
     const Bucket a = tied_bucket(ParameterLayout(specs, first)), b = tied_bucket(ParameterLayout(specs, last));
@@ -228,6 +228,22 @@ TEST(ParameterLayout, RanksAtBothEndsOfATieCutItAlike) {
   EXPECT_EQ(tied_bucket(both).uses, 2);
 }
 
+TEST(ParameterLayout, RefusesSumsOfUnlikeParts) {
+  const MeshPlace place(Mesh({{"data", 2}, {"expert", 2}, {"tensor", 2}}), 0);
+  const auto layout = [&](const Stack& stack, const Split& split, const GradientSums& sums) {
+    const std::vector<ParameterSpec> specs = {
+        {.name = "weight", .shape = {8, 8}, .stack = stack, .split = split, .sums = sums, .stages = {0}}};
+    return ParameterLayout(specs, {.stages = {0}, .mesh = place});
+  };
+  const Stack experts{.arrays = 4, .parts = 2, .axis = "expert"};
+  const Split rows{.parts = 2};
+  EXPECT_NO_THROW(layout(experts, rows, {}));
+  EXPECT_THROW(layout({}, rows, {.inside = {"tensor"}}), LogicError);
+  EXPECT_THROW(layout(experts, {}, {.across = {"data", "expert"}}), LogicError);
+  EXPECT_THROW(layout({}, {.parts = 2, .sections = {{4}, {4, 1}}, .axis = "expert"}, {}), LogicError)
+      << "nobody would sum the gradients of the copies";
+}
+
 TEST(ParameterLayout, OneOfSeveralCopiesIsCounted) {
   const std::vector<ParameterSpec> specs = {{.name = "norm", .shape = {64}, .stages = {0, 1}}};
   const auto counted = [&](const ParameterPlace& place) {
@@ -237,9 +253,10 @@ TEST(ParameterLayout, OneOfSeveralCopiesIsCounted) {
   EXPECT_TRUE(counted({.stages = {0}}));
   EXPECT_FALSE(counted({.stages = {1}})) << "the first stage of a tie is";
   EXPECT_TRUE(counted({.stages = {0, 1}}));
-  EXPECT_FALSE(counted({.stages = {0}, .tensor_coordinate = 1}));
-  EXPECT_FALSE(counted({.stages = {0}, .data_coordinate = 1, .data_ranks = 2, .shard = false}));
-  EXPECT_TRUE(counted({.stages = {0}, .data_coordinate = 1, .data_ranks = 2, .shard = true}));
+  EXPECT_FALSE(counted({.stages = {0}, .mesh = {Mesh({{"tensor", 2}}), 1}}));
+  EXPECT_FALSE(counted({.stages = {0}, .mesh = {Mesh({{"data", 2}}), 1}, .shard = false}));
+  EXPECT_TRUE(counted({.stages = {0}, .mesh = {Mesh({{"data", 2}}), 1}, .shard = true}));
+  EXPECT_FALSE(counted({.stages = {0}, .mesh = {Mesh({{"an axis of its own", 2}}), 1}})) << "it has a copy, too";
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST(ParameterSet, PlanningTakesWhatARealArenaTakes) {
 
 TEST(ParameterSet, Float32WeightsAreTheirOwnMasterAndBfloat16OnesAreNot) {
   const std::vector<ParameterSpec> specs = two_types();
-  Held held(specs, {.stages = {0}, .data_coordinate = 1, .data_ranks = 2});
+  Held held(specs, {.stages = {0}, .mesh = {Mesh({{"data", 2}}), 1}});
   const auto& buckets = held.set.layout().buckets();
   ASSERT_EQ(buckets.size(), 2U);
   for (std::size_t b = 0; b < buckets.size(); ++b) {
@@ -90,7 +90,7 @@ TEST(ParameterSet, TensorsHaveTheirLocalShapeAndLieApart) {
       {.name = "a", .shape = {10, 6}, .split = {.dimension = 1, .parts = 2}, .stages = {0}},
       {.name = "b", .shape = {100, 5}, .split = {.parts = 2, .padded_extent = 128}, .stages = {0}},
       {.name = "c", .shape = {7}, .stages = {0}}};
-  Held held(specs, {.stages = {0}, .tensor_coordinate = 1});
+  Held held(specs, {.stages = {0}, .mesh = {Mesh({{"tensor", 2}}), 1}});
   EXPECT_EQ(held.set.weight("a").shape(), (Shape{10, 3}));
   EXPECT_EQ(held.set.weight("b").shape(), (Shape{64, 5}));
   EXPECT_EQ(held.set.weight("c").shape(), (Shape{7}));
@@ -148,7 +148,7 @@ TEST(ParameterSet, InitializeSetsMomentsToZero) {
 }
 
 std::vector<float> initial_state(const std::vector<ParameterSpec>& specs, int threads) {
-  Held held(specs, {.stages = {0}, .data_coordinate = 1, .data_ranks = 2});
+  Held held(specs, {.stages = {0}, .mesh = {Mesh({{"data", 2}}), 1}});
   held.set.initialize(3, threads);
   std::vector<float> state;
   for (const OwnedBox& owned : held.set.layout().owned())
@@ -197,7 +197,7 @@ void expect_initial_weights(const std::vector<ParameterSpec>& specs, const Param
       const ParameterSpec& spec = specs[entry.parameter];
       const std::vector<float> whole = whole_initial(spec, seed);
       std::vector<float> expected(static_cast<std::size_t>(entry.elements), 0.0F);
-      for (const Box& box : local_boxes(spec, place.tensor_coordinate)) {
+      for (const Box& box : local_boxes(spec, place.mesh)) {
         const bool matrix = spec.shape.dimensions() == 2;
         const std::int64_t columns = matrix ? box.extent[1] : 1;
         for (std::int64_t i = 0; i < box.elements(); ++i) {

@@ -22,20 +22,22 @@ Box box(std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t c
   return {.offset = {row, column}, .extent = {rows, columns}, .local_begin = local_begin};
 }
 
+MeshPlace tensor_rank(int coordinate) { return {Mesh({{"tensor", 4}}), coordinate}; }
+
 TEST(ParameterSpec, ACopyIsTheWholeOnEveryRank) {
   const ParameterSpec spec = matrix(6, 4, {});
   EXPECT_EQ(local_shape(spec), (Shape{6, 4}));
   for (int coordinate = 0; coordinate < 3; ++coordinate)
-    EXPECT_EQ(local_boxes(spec, coordinate), std::vector<Box>{box(0, 0, 6, 4)});
+    EXPECT_EQ(local_boxes(spec, tensor_rank(coordinate)), std::vector<Box>{box(0, 0, 6, 4)});
 }
 
 TEST(ParameterSpec, RowsAndColumnsAreCutInEqualParts) {
   const ParameterSpec rows = matrix(8, 6, {.dimension = 0, .parts = 2});
   EXPECT_EQ(local_shape(rows), (Shape{4, 6}));
-  EXPECT_EQ(local_boxes(rows, 1), std::vector<Box>{box(4, 0, 4, 6)});
+  EXPECT_EQ(local_boxes(rows, tensor_rank(1)), std::vector<Box>{box(4, 0, 4, 6)});
   const ParameterSpec columns = matrix(8, 6, {.dimension = 1, .parts = 3});
   EXPECT_EQ(local_shape(columns), (Shape{8, 2}));
-  EXPECT_EQ(local_boxes(columns, 2), std::vector<Box>{box(0, 4, 8, 2)});
+  EXPECT_EQ(local_boxes(columns, tensor_rank(2)), std::vector<Box>{box(0, 4, 8, 2)});
 }
 
 TEST(ParameterSpec, SectionsAreCutEachByItself) {
@@ -43,22 +45,26 @@ TEST(ParameterSpec, SectionsAreCutEachByItself) {
   const std::vector<Section> thirds{{8}, {8}, {8}};
   const ParameterSpec spec = matrix(24, 5, {.dimension = 0, .parts = 2, .sections = thirds});
   EXPECT_EQ(local_shape(spec), (Shape{12, 5}));
-  EXPECT_EQ(local_boxes(spec, 1), (std::vector<Box>{box(4, 0, 4, 5, 0), box(12, 0, 4, 5, 20), box(20, 0, 4, 5, 40)}));
+  EXPECT_EQ(local_boxes(spec, tensor_rank(1)),
+            (std::vector<Box>{box(4, 0, 4, 5, 0), box(12, 0, 4, 5, 20), box(20, 0, 4, 5, 40)}));
   const ParameterSpec bias{.name = "bias", .shape = {24}, .split = {.parts = 2, .sections = thirds}, .stages = {0}};
   EXPECT_EQ(local_shape(bias), (Shape{12}));
-  ASSERT_EQ(local_boxes(bias, 0).size(), 3U);
-  EXPECT_EQ(local_boxes(bias, 0)[2], (Box{.offset = {16}, .extent = {4}, .local_begin = 8}));
+  ASSERT_EQ(local_boxes(bias, tensor_rank(0)).size(), 3U);
+  EXPECT_EQ(local_boxes(bias, tensor_rank(0))[2], (Box{.offset = {16}, .extent = {4}, .local_begin = 8}));
 }
 
 TEST(ParameterSpec, SectionsOfAnySizeMayBeCopied) {
   // Eight query heads, and two of keys and of values, two rows each, on four ranks: two neighbours share a key head.
   const ParameterSpec spec = matrix(24, 5, {.dimension = 0, .parts = 4, .sections = {{16}, {4, 2}, {4, 2}}});
   EXPECT_EQ(local_shape(spec), (Shape{8, 5}));
-  EXPECT_EQ(local_boxes(spec, 0), (std::vector<Box>{box(0, 0, 4, 5, 0), box(16, 0, 2, 5, 20), box(20, 0, 2, 5, 30)}));
-  EXPECT_EQ(local_boxes(spec, 1), (std::vector<Box>{box(4, 0, 4, 5, 0), box(16, 0, 2, 5, 20), box(20, 0, 2, 5, 30)}));
-  EXPECT_EQ(local_boxes(spec, 3), (std::vector<Box>{box(12, 0, 4, 5, 0), box(18, 0, 2, 5, 20), box(22, 0, 2, 5, 30)}));
+  EXPECT_EQ(local_boxes(spec, tensor_rank(0)),
+            (std::vector<Box>{box(0, 0, 4, 5, 0), box(16, 0, 2, 5, 20), box(20, 0, 2, 5, 30)}));
+  EXPECT_EQ(local_boxes(spec, tensor_rank(1)),
+            (std::vector<Box>{box(4, 0, 4, 5, 0), box(16, 0, 2, 5, 20), box(20, 0, 2, 5, 30)}));
+  EXPECT_EQ(local_boxes(spec, tensor_rank(3)),
+            (std::vector<Box>{box(12, 0, 4, 5, 0), box(18, 0, 2, 5, 20), box(22, 0, 2, 5, 30)}));
   for (const int coordinate : {0, 1, 2, 3}) {
-    const std::vector<LocalBox> held = sections_held(spec, coordinate);
+    const std::vector<LocalBox> held = sections_held(spec, tensor_rank(coordinate));
     ASSERT_EQ(held.size(), 3U);
     EXPECT_EQ(held[0].copies, 1);
     EXPECT_TRUE(held[0].first);
@@ -71,21 +77,52 @@ TEST(ParameterSpec, PaddingIsInMemoryOnly) {
   // A vocabulary of 130 in an arena of 256: the second rank holds the last two rows and 126 of padding.
   const ParameterSpec spec = matrix(130, 4, {.dimension = 0, .parts = 2, .padded_extent = 256});
   EXPECT_EQ(local_shape(spec), (Shape{128, 4}));
-  EXPECT_EQ(local_boxes(spec, 0), std::vector<Box>{box(0, 0, 128, 4)});
-  EXPECT_EQ(local_boxes(spec, 1), std::vector<Box>{box(128, 0, 2, 4)});
+  EXPECT_EQ(local_boxes(spec, tensor_rank(0)), std::vector<Box>{box(0, 0, 128, 4)});
+  EXPECT_EQ(local_boxes(spec, tensor_rank(1)), std::vector<Box>{box(128, 0, 2, 4)});
   const ParameterSpec narrow = matrix(100, 4, {.dimension = 0, .parts = 2, .padded_extent = 256});
-  EXPECT_TRUE(local_boxes(narrow, 1).empty());
+  EXPECT_TRUE(local_boxes(narrow, tensor_rank(1)).empty());
+}
+
+// Four experts of [6, 4], two on each of two expert ranks, where two tensor ranks cut their rows.
+TEST(ParameterSpec, AStackIsSharedOutWholeAndEachArrayCutByItself) {
+  const Mesh mesh({{"expert", 2}, {"tensor", 2}});
+  ParameterSpec spec = matrix(24, 4, {.dimension = 0, .parts = 2});
+  spec.stack = {.arrays = 4, .parts = 2, .axis = "expert"};
+  EXPECT_EQ(local_shape(spec), (Shape{6, 4}));
+  EXPECT_EQ(local_boxes(spec, {mesh, 0}), (std::vector<Box>{box(0, 0, 3, 4, 0), box(6, 0, 3, 4, 12)}));
+  EXPECT_EQ(local_boxes(spec, {mesh, 1}), (std::vector<Box>{box(3, 0, 3, 4, 0), box(9, 0, 3, 4, 12)}));
+  EXPECT_EQ(local_boxes(spec, {mesh, 3}), (std::vector<Box>{box(15, 0, 3, 4, 0), box(21, 0, 3, 4, 12)}));
+  spec.split.dimension = 1;
+  EXPECT_EQ(local_shape(spec), (Shape{12, 2}));
+  EXPECT_EQ(local_boxes(spec, {mesh, 3}), (std::vector<Box>{box(12, 2, 6, 2, 0), box(18, 2, 6, 2, 12)}));
+  spec.split.parts = 1;
+  EXPECT_EQ(local_boxes(spec, {mesh, 2}), local_boxes(spec, {mesh, 3})) << "tensor ranks hold copies";
+  spec.stack.parts = 1;
+  EXPECT_EQ(local_shape(spec), (Shape{24, 4}));
+  EXPECT_EQ(local_boxes(spec, {mesh, 0}), local_boxes(spec, {mesh, 3})) << "all experts on every rank";
 }
 
 TEST(ParameterSpec, CutsThatCannotBeHeldAreRefused) {
-  EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .sections = {{3}, {3}}}), 0), LogicError);
-  EXPECT_THROW(local_boxes(matrix(4, 7, {.dimension = 1, .parts = 2}), 0), LogicError) << "its columns are not dense";
-  EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .padded_extent = 8}), 0), LogicError);
-  EXPECT_THROW(local_boxes(matrix(10, 4, {.dimension = 0, .parts = 1, .sections = {{3}, {3}}}), 0), LogicError)
+  ParameterSpec stacked = matrix(10, 4, {});
+  stacked.stack = {.arrays = 4, .parts = 2, .axis = "tensor"};
+  EXPECT_THROW(local_boxes(stacked, tensor_rank(0)), LogicError) << "ten rows are not four arrays";
+  stacked.stack = {.arrays = 5, .parts = 2, .axis = "tensor"};
+  EXPECT_THROW(local_boxes(stacked, tensor_rank(0)), LogicError) << "two ranks cannot share five arrays evenly";
+  EXPECT_THROW(local_boxes(matrix(8, 4, {.parts = 2}), tensor_rank(3)), LogicError) << "four ranks, two parts";
+
+  EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .sections = {{3}, {3}}}), tensor_rank(0)),
+               LogicError);
+  EXPECT_THROW(local_boxes(matrix(4, 7, {.dimension = 1, .parts = 2}), tensor_rank(0)), LogicError)
+      << "its columns are not dense";
+  EXPECT_THROW(local_boxes(matrix(4, 6, {.dimension = 1, .parts = 2, .padded_extent = 8}), tensor_rank(0)), LogicError);
+  EXPECT_THROW(local_boxes(matrix(10, 4, {.dimension = 0, .parts = 1, .sections = {{3}, {3}}}), tensor_rank(0)),
+               LogicError)
       << "two sections that leave four rows out";
-  EXPECT_THROW(local_boxes(matrix(8, 4, {.dimension = 0, .parts = 3, .sections = {{4}, {4, 2}}}), 0), LogicError)
+  EXPECT_THROW(local_boxes(matrix(8, 4, {.dimension = 0, .parts = 3, .sections = {{4}, {4, 2}}}), tensor_rank(0)),
+               LogicError)
       << "three ranks cannot share two parts evenly";
-  EXPECT_THROW(local_boxes(matrix(130, 4, {.dimension = 0, .parts = 1, .padded_extent = 128}), 0), LogicError);
+  EXPECT_THROW(local_boxes(matrix(130, 4, {.dimension = 0, .parts = 1, .padded_extent = 128}), tensor_rank(0)),
+               LogicError);
 }
 
 TEST(ParameterSpec, InitialWeightsOfABoxAreThoseOfTheWhole) {

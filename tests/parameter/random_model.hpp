@@ -19,11 +19,9 @@ struct RandomMesh {
 
   int stages() const { return pipeline * chunks; }
   ParameterPlace place(int data_coordinate, int pipeline_coordinate, int tensor_coordinate) const {
-    ParameterPlace place{.stages = {},
-                         .tensor_coordinate = tensor_coordinate,
-                         .data_coordinate = data_coordinate,
-                         .data_ranks = data,
-                         .shard = shard};
+    const Mesh mesh({{"pipeline", pipeline}, {"data", data}, {"tensor", tensor}});
+    const int rank = (pipeline_coordinate * data + data_coordinate) * tensor + tensor_coordinate;
+    ParameterPlace place{.stages = {}, .mesh = {mesh, rank}, .shard = shard};
     for (int stage = pipeline_coordinate; stage < stages(); stage += pipeline) place.stages.push_back(stage);
     return place;
   }
@@ -85,7 +83,7 @@ class RandomModels {
     }
     spec.shape = matrix ? Shape{rows, columns} : Shape{rows};
     spec.type = coin() ? DType::float32 : DType::bfloat16;
-    spec.gradient = split.parts == 1 && coin() ? GradientOnTensorAxis::partial : GradientOnTensorAxis::whole;
+    if (split.parts == 1 && coin()) spec.sums.inside = {Axis::tensor};
     spec.stages = {below(mesh.stages())};
     if (coin() && mesh.stages() > 1) spec.stages = {0, mesh.stages() - 1};
     return spec;

@@ -337,8 +337,7 @@ TEST(Executor, EvaluationIsTheLossWithoutDropoutAndChangesNothing) {
     const Schedule schedule = evaluation_schedule(rank.plan().schedule, own);
     const TinyBatch batch = batch_of(1);
     const auto evaluate = [&] {
-      return rank.evaluate(schedule, batch.part(rank.place().data, rank.place().data_ranks),
-                           {.update = 0, .learning_rate = 1, .tokens = batch.tokens()});
+      return rank.evaluate(schedule, rank.part_of(batch), {.update = 0, .learning_rate = 1, .tokens = batch.tokens()});
     };
     const double loss = evaluate();
     EXPECT_NEAR(loss, expected, loss_tolerance * expected) << setup.text();
@@ -369,7 +368,7 @@ TEST(Executor, EvaluationOfFewerMicrobatchesThanAStep) {
     TinyRank rank(test_world(), setup);
     const Schedule schedule = evaluation_schedule(rank.plan().schedule, 1);
     const TinyBatch batch(setup.data, first_sample);
-    const double loss = rank.evaluate(schedule, batch.part(rank.place().data, setup.data), {.tokens = batch.tokens()});
+    const double loss = rank.evaluate(schedule, rank.part_of(batch), {.tokens = batch.tokens()});
     EXPECT_NEAR(loss, std::log(40.0), 0.1) << setup.text();
   }
 }
@@ -402,7 +401,7 @@ StepValues values_of(const TinyRank& rank, const TinyBatch& batch, std::int64_t 
 }
 
 void launch(TinyRank& rank, const TinyBatch& batch, const StepValues& values) {
-  rank.executor().launch(batch.part(rank.place().data, rank.place().data_ranks), values);
+  rank.executor().launch(rank.part_of(batch), values);
 }
 
 TEST(Executor, TwoStepsUnderWayHaveTheBitsOfOneByOne) {
@@ -458,7 +457,7 @@ TEST(Executor, KnowsWhatEachActionMoved) {
     TinyRank rank(test_world(), setup);
     const std::uint64_t before = rank.communicators().bytes_sent();
     rank.train(batch_of(1), 1);
-    const std::vector<Action>& row = rank.plan().schedule.row(rank.place().pipeline);
+    const std::vector<Action>& row = rank.plan().schedule.row(rank.place().at(Axis::pipeline));
     const std::vector<std::uint64_t>& bytes = rank.executor().bytes();
     ASSERT_EQ(bytes.size(), row.size()) << setup.text();
     std::uint64_t sent = 0;
@@ -485,7 +484,7 @@ TEST(Executor, KnowsItsPlace) {
   rank.train(batch_of(1), 7);
   EXPECT_EQ(text(rank.executor().place()), "step 7, after its last action");
   const std::string row = rank.executor().row();
-  EXPECT_TRUE(row.starts_with("pipeline rank " + std::to_string(rank.place().pipeline))) << row;
+  EXPECT_TRUE(row.starts_with("pipeline rank " + std::to_string(rank.place().at(Axis::pipeline)))) << row;
   EXPECT_TRUE(row.ends_with("[end of the row]")) << row;
 }
 

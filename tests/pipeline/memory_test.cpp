@@ -87,7 +87,7 @@ TEST(Memory, StepsTakeNoneFromTheHeap) {
     std::vector<TinyBatch> batches;
     for (int update = 1; update <= 5; ++update) batches.push_back(batch_of(update));
     std::vector<StepTokens> tokens;
-    for (const TinyBatch& batch : batches) tokens.push_back(batch.part(rank.place().data, rank.place().data_ranks));
+    for (const TinyBatch& batch : batches) tokens.push_back(rank.part_of(batch));
     const auto step = [&](int update) {
       const StepValues values{.update = update, .learning_rate = 0.01, .tokens = batches.front().tokens()};
       rank.executor().train(tokens[static_cast<std::size_t>(update - 1)], values);

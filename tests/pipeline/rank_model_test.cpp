@@ -52,7 +52,7 @@ TEST(RankModel, HoldsWhatThePlanForetold) {
     const ModelPlan plan = test::tiny_plan(setup);
     const Mesh mesh = test::tiny_mesh(setup);
     for (int rank = 0; rank < mesh.size(); ++rank) {
-      const MeshPlace place = test::place_on(mesh, rank);
+      const MeshPlace place(mesh, rank);
       const MemoryPlan foretold = plan_memory(plan, place, 1);
       Arena arena(foretold.total());
       const RankModel model(plan, place, 1, nullptr, nullptr, arena);
@@ -164,7 +164,7 @@ TEST(RankModel, ActivationsGrowWithTheMicrobatch) {
 TEST(RankModel, ShardedOptimizerFallsWithTheDataRanks) {
   const auto optimizer_bytes = [](int data, bool shard) {
     const ModelPlan plan = test::tiny_plan({.data = data, .shard = shard, .compute = DType::bfloat16});
-    return plan_memory(plan, {.data_ranks = data}, 1).of(MemoryUse::optimizer);
+    return plan_memory(plan, {Mesh({{"data", data}}), 0}, 1).of(MemoryUse::optimizer);
   };
   // Buckets are padded to whole lines a rank: at most 128 bytes a rank, bucket and array more than the equal share.
   constexpr std::size_t buckets = 3, arrays = 3;
@@ -186,7 +186,7 @@ TEST(RankModel, SchedulesDecideHowManyMicrobatchesAreKept) {
 TEST(RankModel, TheHeadKeepsLogitsOfEveryDeferredWeightGradient) {
   const auto head = [](ScheduleName name) {
     const TinySetup setup{.pipeline = 4, .microbatches = 8, .schedule = name};
-    return plan_memory(test::tiny_plan(setup), {.pipeline = 3}, 1).activations.at("head");
+    return plan_memory(test::tiny_plan(setup), {test::tiny_mesh(setup), 3}, 1).activations.at("head");
   };
   const std::size_t one = head(ScheduleName::one_forward_one_backward);
   const std::size_t four = head(ScheduleName::zb_h1);  // the last rank of four is three microbatches late
@@ -198,7 +198,7 @@ TEST(RankModel, TheHeadKeepsLogitsOfEveryDeferredWeightGradient) {
 TEST(RankModel, APlaceHoldsItsStagesOnly) {
   const ModelPlan plan = test::tiny_plan({.pipeline = 4});
   Arena arena;
-  RankModel model(plan, {.pipeline = 2}, 1, nullptr, nullptr, arena);
+  RankModel model(plan, {Mesh({{"pipeline", 4}}), 2}, 1, nullptr, nullptr, arena);
   ASSERT_EQ(model.stages().size(), 1U);
   EXPECT_EQ(model.stage(2).stage.part().stage, 2);
   EXPECT_EQ(model.parameters().weight("blocks.2.mlp.up.weight").shape(), (Shape{64, 16}));

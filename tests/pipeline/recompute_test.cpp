@@ -57,12 +57,12 @@ Outcome train(const TinySetup& setup, const Schedule* computing = nullptr) {
   const Schedule parted = parted_halves();
   if (!computing && setup.pipeline == 1 && setup.backward == Backward::split) computing = &parted;
   TinyRank rank(test_world(), setup, computing);
-  const std::uint64_t before = rank.communicators().tensor.bytes_sent();
+  const std::uint64_t before = rank.communicators().group({Axis::tensor}).bytes_sent();
   Outcome outcome;
   for (const auto& [number, memory] : rank.model().stages()) outcome.blocks += memory.stage.part().blocks;
   for (int update = 1; update <= updates; ++update)
     outcome.results.push_back(rank.train({microbatches, static_cast<std::uint64_t>(100 * update)}, update));
-  outcome.bytes_sent = rank.communicators().tensor.bytes_sent() - before;
+  outcome.bytes_sent = rank.communicators().group({Axis::tensor}).bytes_sent() - before;
   for (std::size_t b = 0; b < rank.parameters().layout().buckets().size(); ++b)
     for (const TensorView& gradient : rank.parameters().memory(b).gradients) {
       const auto* first = static_cast<const std::byte*>(gradient.raw());
@@ -168,9 +168,8 @@ TEST(Recompute, IsNotRecordedTwice) {
   const auto records = [](Recompute policy) {
     TinyRank rank(test_world(), {.tensor = test_world().size(), .microbatches = microbatches, .recompute = policy});
     Counts counts;
-    rank.model().context().set_taps(&counts);
+    const auto tapped = rank.model().context().tapped_by(counts);
     rank.train({microbatches, 100}, 1);
-    rank.model().context().set_taps(nullptr);
     return counts.records;
   };
   const std::map<std::string, int> none = records(Recompute::none);

@@ -225,18 +225,20 @@ TEST(RowPlan, ActionsAwaitTheTransfersOfTheirBuffers) {
         const bool goes_back = work == Work::input_gradient || work == Work::backward;
         if (work == Work::forward) {
           expect_awaited(places, std::tuple(Work::receive_activation, stage, microbatch));
-          expect_awaited(sent, std::tuple(false, stage, planned.output));
+          if (const auto* output = std::get_if<OutputBuffer>(&planned.output))
+            expect_awaited(sent, std::tuple(false, stage, output->buffer));
         }
         if (goes_back) expect_awaited(places, std::tuple(Work::receive_gradient, stage, microbatch));
         if (goes_back || work == Work::receive_gradient)
-          expect_awaited(sent, std::tuple(true, planned.chain_end, planned.gradient));
+          expect_awaited(sent, std::tuple(true, planned.gradient.value().stage, planned.gradient.value().buffer));
         for (const std::size_t place : planned.awaits) {
           EXPECT_LT(place, i);
           EXPECT_TRUE(is_transfer(plan[place].action.work));
         }
         places[{work, stage, microbatch}] = i;
-        if (work == Work::send_activation) sent[{false, stage, planned.output}] = i;
-        if (work == Work::send_gradient) sent[{true, planned.chain_end, planned.gradient}] = i;
+        if (work == Work::send_activation) sent[{false, stage, std::get<OutputBuffer>(planned.output).buffer}] = i;
+        if (work == Work::send_gradient)
+          sent[{true, planned.gradient.value().stage, planned.gradient.value().buffer}] = i;
       }
     }
 }

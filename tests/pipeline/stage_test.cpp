@@ -72,7 +72,7 @@ void set_lively_weights(TinyRank& rank) {
     lively.init = Init::normal;
     lively.deviation = spec.shape.dimensions() == 2 ? 0.25 : 0.2;
     const TensorView weight = rank.parameters().weight(spec.name);
-    for (const Box& box : local_boxes(spec, rank.place().tensor)) {
+    for (const Box& box : local_boxes(spec, rank.place())) {
       float* values = weight.data<float>() + box.local_begin;
       fill_initial(lively, 3, box, values);
       if (spec.init == Init::ones)
@@ -81,11 +81,11 @@ void set_lively_weights(TinyRank& rank) {
   }
 }
 
-/// The index of a global element in this rank's local tensor.
-std::optional<std::int64_t> local_index(const ParameterSpec& spec, int tensor_coordinate, std::int64_t element) {
+/// Where a global element stands in this rank's local tensor.
+std::optional<std::int64_t> local_index(const ParameterSpec& spec, const MeshPlace& place, std::int64_t element) {
   const bool matrix = spec.shape.dimensions() == 2;
   const std::int64_t row = matrix ? element / spec.shape[1] : element, column = matrix ? element % spec.shape[1] : 0;
-  for (const Box& box : local_boxes(spec, tensor_coordinate)) {
+  for (const Box& box : local_boxes(spec, place)) {
     const std::int64_t r = row - box.offset[0], c = matrix ? column - box.offset[1] : 0;
     const std::int64_t columns = matrix ? box.extent[1] : 1;
     if (r >= 0 && r < box.extent[0] && c >= 0 && c < columns) return box.local_begin + r * columns + c;
@@ -132,7 +132,7 @@ void expect_gradients_are_differences(double dropout, bool sequence_parallel, co
     for (std::uint64_t choice = 0; choice < choices; ++choice) {
       const auto element =
           static_cast<std::int64_t>(random_words(key, choice)[0] % static_cast<std::uint64_t>(spec.shape.elements()));
-      const std::optional<std::int64_t> here = local_index(spec, rank.place().tensor, element);
+      const std::optional<std::int64_t> here = local_index(spec, rank.place(), element);
       float* const weight = rank.parameters().weight(spec.name).data<float>();
       const float kept = here ? weight[*here] : 0;
       const auto loss_at = [&](double offset) {

@@ -72,7 +72,7 @@ inline ModelConfig tiny_config(double dropout, int layers = 4, const std::string
   if (family == "mistral") config.window = 5;
   if (family == "llama") {
     config.attention_bias = config.mlp_bias = true;
-    config.rope_scaling = "llama3";
+    config.rope_scaling = ops::RotaryScaling::llama3;
     config.rope_factor = 4;
     config.rope_original = 4;
   }
@@ -108,13 +108,6 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
 
 inline Mesh tiny_mesh(const TinySetup& setup) {
   return Mesh({{"pipeline", setup.pipeline}, {"data", setup.data}, {"tensor", setup.tensor}});
-}
-
-inline MeshPlace place_on(const Mesh& mesh, int rank) {
-  return {.data = mesh.coordinate(rank, "data"),
-          .pipeline = mesh.coordinate(rank, "pipeline"),
-          .tensor = mesh.coordinate(rank, "tensor"),
-          .data_ranks = mesh.size_of("data")};
 }
 
 /// The tokens of a global batch: random, the same on every rank; targets are random, too.
@@ -155,12 +148,26 @@ class TinyRank {
   TinyRank(World& world, const TinySetup& setup, const Schedule* computing = nullptr, const Schedule* lowered = nullptr)
       : TinyRank(world, tiny_plan(setup, computing, lowered), tiny_mesh(setup), setup.pattern) {}
 
+  TinyRank(World& world, ModelPlan plan, const Mesh& mesh, int pattern = 0)
+      : plan_(std::move(plan)),
+        place_(mesh, world.rank() % mesh.size()),
+        communicators_(std::make_unique<Communicators>(communicators_of(plan_, world, queue_, mesh))) {
+    DeviceMemory memory(plan_memory(plan_, place_, queue_.threads()).total());
+    memory_ = {memory.data(), memory.bytes()};
+    if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());
+    arena_ = std::make_unique<Arena>(std::move(memory));
+    model_ = std::make_unique<RankModel>(plan_, place_, queue_.threads(), &queue_, communicators_.get(), *arena_);
+    executor_ = std::make_unique<Executor>(world, *model_, *communicators_, queue_);
+    model_->parameters().initialize(plan_.seed);
+    model_->optimizer().publish(queue_);
+  }
+
   /// The whole model on this rank alone, whatever the world's size.
   static TinyRank alone(World& world, TinySetup setup) {
     setup.data = setup.pipeline = setup.tensor = 1;
     setup.stages = setup.chunks = 0;
     setup.schedule = ScheduleName::one_forward_one_backward;
-    return {world, tiny_plan(setup), Mesh({{"copy", world.size()}}), setup.pattern};
+    return {world, tiny_plan(setup), Mesh(), setup.pattern};
   }
 
   const ModelPlan& plan() const { return plan_; }
@@ -169,14 +176,18 @@ class TinyRank {
   ParameterSet& parameters() { return model_->parameters(); }
   Executor& executor() { return *executor_; }
   Queue& queue() { return queue_; }
-  const Communicators& communicators() const { return *communicators_; }
+  Communicators& communicators() { return *communicators_; }
   /// All that the model holds.
   std::span<const std::byte> memory() const { return memory_; }
 
+  /// Of a global batch what this rank's replica works through.
+  StepTokens part_of(const TinyBatch& batch) const {
+    return batch.part(place_.at(Axis::data), place_.ranks_along(Axis::data));
+  }
+
   StepResult train(const TinyBatch& batch, std::int64_t update) {
     return executor_->train(
-        batch.part(place_.data, place_.data_ranks),
-        {.update = update, .learning_rate = plan_.optimizer.learning_rate, .tokens = batch.tokens()});
+        part_of(batch), {.update = update, .learning_rate = plan_.optimizer.learning_rate, .tokens = batch.tokens()});
   }
 
   /// The table's loss without an update.
@@ -207,21 +218,6 @@ class TinyRank {
   }
 
  private:
-  TinyRank(World& world, ModelPlan plan, const Mesh& mesh, int pattern)
-      : plan_(std::move(plan)),
-        place_(place_on(mesh, world.rank())),
-        communicators_(std::make_unique<Communicators>(world, queue_, mesh,
-                                                       copies_on_tensor_axis(*plan_.model, plan_.cut.tensor))) {
-    DeviceMemory memory(plan_memory(plan_, place_, queue_.threads()).total());
-    memory_ = {memory.data(), memory.bytes()};
-    if (pattern != 0) std::memset(memory.data(), pattern, memory.bytes());
-    arena_ = std::make_unique<Arena>(std::move(memory));
-    model_ = std::make_unique<RankModel>(plan_, place_, queue_.threads(), &queue_, communicators_.get(), *arena_);
-    executor_ = std::make_unique<Executor>(world, *model_, *communicators_, queue_);
-    model_->parameters().initialize(plan_.seed);
-    model_->optimizer().publish(queue_);
-  }
-
   ModelPlan plan_;
   MeshPlace place_;
   Queue queue_;

@@ -30,7 +30,9 @@ TEST(ParseFileBytes, TakesSmallOnesToo) {
   EXPECT_EQ(parse_file_bytes("20kB"), 20'000U);
   EXPECT_EQ(parse_file_bytes("1.5 KiB"), 1536U);
   EXPECT_EQ(parse_file_bytes("5GB"), 5'000'000'000U);
-  for (const char* text : {"", "5", "GB", "0GB", "-1GB", "5 gb", "1e-9kB"})
+  EXPECT_EQ(parse_file_bytes("5"), 5U) << "bytes";
+  EXPECT_EQ(parse_file_bytes("5000000001"), 5'000'000'001U);
+  for (const char* text : {"", "0", "-5", "1.5", "5e9", "99999999999999999999", "GB", "0GB", "-1GB", "5 gb", "1e-9kB"})
     EXPECT_THROW(parse_file_bytes(text), InputError) << text;
 }
 

@@ -56,8 +56,8 @@ TEST(RunDeck, TheSmallestDeckIsTaken) {
   EXPECT_EQ(config.run.steps, 10);
   EXPECT_EQ(config.run.seed, 1);
   EXPECT_EQ(config.model.vocabulary, 256);
-  EXPECT_EQ(config.schedule.name, "1f1b");
-  EXPECT_EQ(config.schedule.backward, "split");
+  EXPECT_EQ(config.schedule.name, ScheduleName::one_forward_one_backward);
+  EXPECT_EQ(config.schedule.backward, Backward::split);
   EXPECT_EQ(config.mesh.data * config.mesh.pipeline * config.mesh.tensor, 1);
   EXPECT_TRUE(config.mesh.sequence_parallel);
   EXPECT_EQ(config.compute_type(), DType::float32);
@@ -229,9 +229,9 @@ TEST(RunConfig, TheMeshHasThePipelineOutermostAndTensorInnermost) {
   const Mesh mesh = read({"mesh.data=2", "mesh.pipeline=4", "mesh.tensor=2"}).config.make_mesh();
   ASSERT_EQ(mesh.size(), 16);
   for (int rank = 0; rank < 16; ++rank) {
-    const MeshPlace place = place_of(mesh, rank);
-    EXPECT_EQ((place.pipeline * 2 + place.data) * 2 + place.tensor, rank);
-    EXPECT_EQ(place.data_ranks, 2);
+    const MeshPlace place(mesh, rank);
+    EXPECT_EQ((place.at(Axis::pipeline) * 2 + place.at(Axis::data)) * 2 + place.at(Axis::tensor), rank);
+    EXPECT_EQ(place.ranks_along(Axis::data), 2);
   }
 }
 

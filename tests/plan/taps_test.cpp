@@ -18,6 +18,17 @@ TEST(Taps, AreThoseOfEveryBlock) {
                    "blocks.1.gradient", "logits", "logits.gradient", "loss"}));
 }
 
+TEST(Taps, RotatedHeadsAreThoseOfFamiliesThatRotate) {
+  const ModelDescription llama = describe_model({.family = "llama", .layers = 2, .width = 8, .heads = 2});
+  EXPECT_EQ(expand_taps({"blocks.*.attention.query", "blocks.*.attention.key"}, llama),
+            (Names{"blocks.0.attention.query", "blocks.0.attention.key", "blocks.1.attention.query",
+                   "blocks.1.attention.key"}));
+  EXPECT_EQ(unknown_taps({"blocks.0.attention.key.gradient"}, llama), Names{"blocks.0.attention.key.gradient"});
+  EXPECT_NE(taps_text(llama).find("blocks.i.attention.query, blocks.i.attention.key"), std::string::npos);
+  EXPECT_EQ(unknown_taps({"blocks.*.attention.query"}, model_of(2)), Names{"blocks.*.attention.query"});
+  EXPECT_EQ(taps_text(model_of(2)).find("query"), std::string::npos);
+}
+
 TEST(ExpandTaps, ANameIsItself) {
   for (const std::string& tap : all_taps(model_of(3))) EXPECT_EQ(expand_taps({tap}, model_of(3)), Names{tap});
 }

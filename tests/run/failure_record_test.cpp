@@ -16,7 +16,7 @@ TEST(FailureRecord, TheFirstReportIsTheOneThatIsKept) {
   const test::TemporaryFolder folder;
   const RunFolder run(folder.path());
   const RunGuard guard(folder.path());
-  const FailureRecord record(folder.path(), guard.holder().life);
+  const FailureRecord record(folder.path(), guard.holder().attempt);
   EXPECT_TRUE(record.keep(first));
   EXPECT_FALSE(record.keep(second));
   EXPECT_EQ(read_text(run.report()), first.text);
@@ -30,7 +30,7 @@ TEST(FailureRecord, TheNextLifeSetsTheReportAside) {
   const RunFolder run(folder.path());
   run.set_report_aside();  // none is there
   const RunGuard guard(folder.path());
-  const FailureRecord record(folder.path(), guard.holder().life);
+  const FailureRecord record(folder.path(), guard.holder().attempt);
   EXPECT_TRUE(record.keep(first));
   run.set_report_aside();
   EXPECT_TRUE(record.keep(second));

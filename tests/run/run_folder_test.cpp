@@ -187,10 +187,10 @@ TEST(RunFolder, HoldsStepsWhenThereAreRowsOrCheckpoints) {
 TEST(RunFolder, RecordsHowALifeEnded) {
   const TemporaryFolder parent;
   const RunFolder folder(parent.path());
-  const std::vector<std::pair<LifeEnd, std::string>> ends{{LifeEnd::running, "running"},
-                                                          {LifeEnd::done, "done"},
-                                                          {LifeEnd::stopped, "stopped"},
-                                                          {LifeEnd::failed, "failed"}};
+  const std::vector<std::pair<AttemptEnd, std::string>> ends{{AttemptEnd::running, "running"},
+                                                             {AttemptEnd::done, "done"},
+                                                             {AttemptEnd::stopped, "stopped"},
+                                                             {AttemptEnd::failed, "failed"}};
   for (const auto& [end, name] : ends) {
     folder.record(end, 17, 75, "a \"quoted\" message\nof two lines");
     const nlohmann::json json = nlohmann::json::parse(read(folder.end()));
@@ -212,7 +212,7 @@ TEST(RunFolder, WritesTheDeck) {
 TEST(RunFolder, FailsLoudlyWhereItCannotWrite) {
   const RunFolder folder("no/such/folder");
   EXPECT_THROW(folder.write_deck("x"), SystemError);
-  EXPECT_THROW(folder.record(LifeEnd::done, 1, 0, ""), SystemError);
+  EXPECT_THROW(folder.record(AttemptEnd::done, 1, 0, ""), SystemError);
 }
 
 TEST(RunFolder, AFullDiskLeavesTheEarlierTextAndNothingBesideIt) {

@@ -71,30 +71,30 @@ TEST_F(RunStatusTest, SpeedIsTheMedianOfTheLastSteps) {
 TEST_F(RunStatusTest, OnlyARunThatRunsHasTimeLeft) {
   std::ofstream(folder_.metrics()) << Metrics::header << "\n";
   write_rows(1, 400);
-  folder_.record(LifeEnd::running, 0, 0, "");
+  folder_.record(AttemptEnd::running, 0, 0, "");
   EXPECT_NE(text_of(status()).find("to go       5:00 min at that speed"), std::string::npos) << text_of(status());
   const RunGuard guard(folder_.path());
   EXPECT_NE(text_of(status()).find("time left   5:00 min\n"), std::string::npos) << text_of(status());
 }
 
 TEST_F(RunStatusTest, ALifeThatSaidNothingAndIsGoneWasKilled) {
-  folder_.record(LifeEnd::running, 20, 0, "");
+  folder_.record(AttemptEnd::running, 20, 0, "");
   EXPECT_EQ(status().state, "killed");
   const RunGuard guard(folder_.path());
   EXPECT_EQ(status().state, "running");
 }
 
 TEST_F(RunStatusTest, WhileALifeRunsTheLastEndIsThatOfTheOneBefore) {
-  folder_.record(LifeEnd::running, 0, 0, "");
-  folder_.record(LifeEnd::stopped, 20, 75, "", "signal");
+  folder_.record(AttemptEnd::running, 0, 0, "");
+  folder_.record(AttemptEnd::stopped, 20, 75, "", "signal");
   EXPECT_EQ(status().last_end->reason, "signal");
-  folder_.record(LifeEnd::running, 20, 0, "");
+  folder_.record(AttemptEnd::running, 20, 0, "");
   const RunGuard guard(folder_.path());
   const RunStatus s = status();
   ASSERT_TRUE(s.last_end);
   EXPECT_EQ(s.last_end->reason, "signal");
-  EXPECT_EQ(s.last_end->life, 1);
-  EXPECT_EQ(s.lives, 2);
+  EXPECT_EQ(s.last_end->attempt, 1);
+  EXPECT_EQ(s.attempts, 2);
 }
 
 TEST_F(RunStatusTest, AFileThatIsNotWholeIsNoCheckpoint) {
@@ -116,7 +116,7 @@ TEST_F(RunStatusTest, ADamagedEndIsTold) {
     EXPECT_NE(text_of(s).find("end.json is damaged"), std::string::npos) << text_of(s);
     EXPECT_EQ(json_of(s).at("end_damaged"), true);
   }
-  folder_.record(LifeEnd::running, 3, 0, "");
+  folder_.record(AttemptEnd::running, 3, 0, "");
   EXPECT_EQ(status().state, "killed") << "the next run attempt replaces it";
   EXPECT_FALSE(status().end_damaged);
 }
@@ -136,8 +136,8 @@ TEST_F(RunStatusTest, AGuardThatNamesNobodyIsToldAsSuch) {
 TEST_F(RunStatusTest, JsonHasTheSameFacts) {
   std::ofstream(folder_.metrics()) << Metrics::header << "\n";
   write_rows(1, 12);
-  folder_.record(LifeEnd::running, 0, 0, "");
-  folder_.record(LifeEnd::failed, 12, 1, "the disk is full");
+  folder_.record(AttemptEnd::running, 0, 0, "");
+  folder_.record(AttemptEnd::failed, 12, 1, "the disk is full");
   const nlohmann::json json = json_of(status());
   EXPECT_EQ(json.at("state"), "failed");
   EXPECT_EQ(json.at("step"), 12);

@@ -4,12 +4,13 @@
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
-PLAN = {"mesh_auto": False, "ranks": [{"layers": [0]}]}
+PLAN = {"mesh_auto": False, "ranks": [{"data": 0}]}
 MESSAGE = 'step 7: the loss is "nan", not a number\nrestart from an earlier checkpoint, with a lower rate'
 
 
@@ -23,7 +24,8 @@ class Link(unittest.TestCase):
         self.calls.write_text("")
         (self.root / "plan.json").write_text(json.dumps(PLAN, indent=2))
         self.status("before", lives=1, checkpoint_step=10)
-        self.program("penstock", f'if [[ $1 == check ]]; then cat {self.root}/plan.json; else cat {self.root}/now.json; fi')
+        self.program("penstock", f'[[ $1 == check ]] && facts=plan || facts=now\n'
+                     f'exec {sys.executable} {SOURCE}/tests/support/json_lines.py {self.root}/$facts.json "${{@: -1}}"')
         self.program("scancel", f'echo "scancel $*" >> {self.calls}')
         self.sbatch()
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -38,7 +39,8 @@ class Submit(unittest.TestCase):
         plan = {"mesh_auto": False, "ranks": [rank] * ranks,
                 "training_file": str(self.tokens), "validation_file": "", **facts}
         (self.root / "plan.json").write_text(json.dumps(plan, indent=2, sort_keys=True))
-        self.program("penstock", f'echo "$*" > {self.root}/checked; cat {self.root}/plan.json')
+        self.program("penstock", f'echo "$*" > {self.root}/checked\n'
+                     f'exec {sys.executable} {SOURCE}/tests/support/json_lines.py {self.root}/plan.json "${{@: -1}}"')
 
     def submit(self, *words, expect=0, **environment):
         done = subprocess.run(
@@ -127,7 +129,7 @@ class Submit(unittest.TestCase):
                            PENSTOCK_SET="--set run.seed=3")
         settings = "--set run.seed=3 --set data.train=a.tok --set mesh.data=2"
         self.assertEqual(self.written("settings"), settings)
-        self.assertEqual(self.written("checked"), f"check {self.deck} {settings} --json")
+        self.assertEqual(self.written("checked"), f"check {self.deck} {settings} --get validation_file")
         self.assertEqual(self.submitted(), f"--time=9 jobs/cpu.sbatch {self.deck}")
         self.assertIn(f"PENSTOCK_SET='{settings}' sbatch --time=9", said)
 

@@ -31,7 +31,7 @@ GuardHolder elsewhere() {
           .boot = "another-boot",
           .process = 4242,
           .start_ticks = 99,
-          .life = "life-of-node17",
+          .attempt = "life-of-node17",
           .started = "2026-11-01 10:00:00"};
 }
 
@@ -70,7 +70,7 @@ TEST(GuardHolderTest, SurvivesItsText) {
   const GuardHolder me = GuardHolder::this_process();
   EXPECT_EQ(GuardHolder::parse(me.json()), me);
   EXPECT_GT(me.start_ticks, 0);
-  EXPECT_NE(me.life, GuardHolder::this_process().life);
+  EXPECT_NE(me.attempt, GuardHolder::this_process().attempt);
   for (const char* text : {"", "{", "{\"host\": 3}", "[]", "host"}) EXPECT_FALSE(GuardHolder::parse(text)) << text;
 }
 
@@ -79,7 +79,7 @@ TEST(GuardHolderTest, AGuardOfTheEarlierVersionIsReadAndHasNoSpace) {
       R"({"host":"here","boot":"boot-2","process":9,"start_ticks":400,"life":"abc","started":"2026-11-01 10:00:00",)"
       R"("epoch":3,"job":"big/7","requeues":1})");
   ASSERT_TRUE(holder);
-  EXPECT_EQ(holder->life, "abc");
+  EXPECT_EQ(holder->attempt, "abc");
   EXPECT_EQ(holder->epoch, 3);
   EXPECT_EQ(holder->space, "");
 }
@@ -370,7 +370,7 @@ TEST(RunGuardTest, ItsTimeIsNotGoneEither) {
   write_guard(folder.path(), "");
   const NoDescriptorsLeft none;
   EXPECT_THROW(changed_at(folder.path() / "guard"), SystemError);
-  EXPECT_THROW(life_of_guard(folder.path()), SystemError);
+  EXPECT_THROW(attempt_of_guard(folder.path()), SystemError);
 }
 
 /// The message of a start to a user who is not root.

@@ -55,8 +55,7 @@ struct Communicator::Backend {
   DeviceMemory own_scratch;  ///< if none was lent, or too little
 
   // Collective over `parent`.
-  static std::unique_ptr<Backend> make(World& world, MPI_Comm parent, const Mesh& mesh,
-                                       const std::vector<std::string>& axes);
+  static std::unique_ptr<Backend> make(World& world, MPI_Comm parent, const Mesh& mesh, const AxisSet& axes);
 
   Backend() = default;
   Backend(const Backend&) = delete;
@@ -187,13 +186,13 @@ void Communicator::Backend::post_receive(Posted& posted, void* data, std::size_t
 }
 
 std::unique_ptr<Communicator::Backend> Communicator::Backend::make(World& world, MPI_Comm parent, const Mesh& mesh,
-                                                                   const std::vector<std::string>& axes) {
+                                                                   const AxisSet& axes) {
   auto made = std::make_unique<Backend>();
   const std::vector<int>& ranks = made->ranks = mesh.group(world.rank(), axes);
   made->world = &world;
   made->size = static_cast<int>(ranks.size());
   made->coordinate = static_cast<int>(std::find(ranks.begin(), ranks.end(), world.rank()) - ranks.begin());
-  made->name = fmt::format("{}", fmt::join(axes, "-"));
+  made->name = fmt::format("{}", fmt::join(mesh.spanned(axes), "-"));
   made->spans_nodes = std::any_of(ranks.begin(), ranks.end(), [&](int r) { return world.node_of(r) != world.node(); });
   check_mpi(MPI_Comm_split(parent, ranks.front(), made->coordinate, &made->handle));
   MPI_Comm_set_errhandler(made->handle, MPI_ERRORS_RETURN);
@@ -202,10 +201,10 @@ std::unique_ptr<Communicator::Backend> Communicator::Backend::make(World& world,
 
 Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
-Communicator::Communicator(World& world, Queue&, const Mesh& mesh, const std::vector<std::string>& axes)
+Communicator::Communicator(World& world, Queue&, const Mesh& mesh, const AxisSet& axes)
     : backend_(Backend::make(world, world.handle(), mesh, axes)) {}
 
-Communicator Communicator::split(const Mesh& mesh, const std::vector<std::string>& axes) const {
+Communicator Communicator::split(const Mesh& mesh, const AxisSet& axes) const {
   return Communicator(Backend::make(*backend_->world, backend_->handle, mesh, axes));
 }
 

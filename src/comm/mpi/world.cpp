@@ -236,12 +236,6 @@ void World::wait_until(const std::function<bool()>& done, std::string_view what,
       done, [what] { return Awaited(what); }, progress);
 }
 
-void World::hand_over(const std::function<void()>& enqueue, std::string_view what) {
-  Watchdog::Wait wait(*watchdog_, Watchdog::Wait::Kind::enclosing);
-  wait.tell(Awaited(what));
-  enqueue();
-}
-
 std::vector<std::byte> World::broadcast(std::vector<std::byte> bytes, int root, MPI_Comm among) {
   auto size = static_cast<std::uint64_t>(bytes.size());
   MPI_Request request = MPI_REQUEST_NULL;

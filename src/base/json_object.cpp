@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "exchange/json_object.hpp"
+#include "base/json_object.hpp"
 
 #include <optional>
 #include <set>

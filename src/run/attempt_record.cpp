@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "run/life_record.hpp"
+#include "run/attempt_record.hpp"
 
 #include <array>
 #include <fstream>
@@ -10,11 +10,11 @@ namespace penstock {
 
 namespace {
 
-constexpr std::array ends{LifeEnd::running, LifeEnd::done, LifeEnd::stopped, LifeEnd::failed};
+constexpr std::array ends{AttemptEnd::running, AttemptEnd::done, AttemptEnd::stopped, AttemptEnd::failed};
 
-nlohmann::ordered_json json_of(const LifeRecord& record) {
+nlohmann::ordered_json json_of(const AttemptRecord& record) {
   return {{"ended", name_of(record.end)}, {"step", record.step},       {"exit_code", record.exit_code},
-          {"reason", record.reason},      {"message", record.message}, {"life", record.life}};
+          {"reason", record.reason},      {"message", record.message}, {"life", record.attempt}};
 }
 
 // Nothing for a real number, which may not fit into an integer, and for numbers to which 1 cannot be added.
@@ -24,56 +24,56 @@ std::optional<std::int64_t> count_in(const nlohmann::json& json) {
   return value >= -most && value <= most ? std::optional(value) : std::nullopt;
 }
 
-// Records of earlier versions have neither `reason` nor `life`.
-std::optional<LifeRecord> record_of(const nlohmann::json& json) {
+// Records of earlier versions have neither reason nor life.
+std::optional<AttemptRecord> record_of(const nlohmann::json& json) {
   const std::string name = json.at("ended");
   const auto step = count_in(json.at("step")), exit_code = count_in(json.at("exit_code"));
-  const auto life = json.contains("life") ? count_in(json.at("life")) : 1;
-  if (!step || !exit_code || !life) return std::nullopt;
-  for (const LifeEnd end : ends)
+  const auto attempt = json.contains("life") ? count_in(json.at("life")) : 1;
+  if (!step || !exit_code || !attempt) return std::nullopt;
+  for (const AttemptEnd end : ends)
     if (name_of(end) == name)
-      return LifeRecord{.end = end,
-                        .step = *step,
-                        .exit_code = static_cast<int>(*exit_code),
-                        .reason = json.value("reason", ""),
-                        .message = json.at("message"),
-                        .life = *life};
+      return AttemptRecord{.end = end,
+                           .step = *step,
+                           .exit_code = static_cast<int>(*exit_code),
+                           .reason = json.value("reason", ""),
+                           .message = json.at("message"),
+                           .attempt = *attempt};
   return std::nullopt;
 }
 
 }  // namespace
 
-std::string_view name_of(LifeEnd end) {
+std::string_view name_of(AttemptEnd end) {
   switch (end) {
-    case LifeEnd::running:
+    case AttemptEnd::running:
       return "running";
-    case LifeEnd::done:
+    case AttemptEnd::done:
       return "done";
-    case LifeEnd::stopped:
+    case AttemptEnd::stopped:
       return "stopped";
-    case LifeEnd::failed:
+    case AttemptEnd::failed:
       return "failed";
   }
   return "?";
 }
 
-std::string LifeRecords::json() const {
+std::string AttemptRecords::json() const {
   nlohmann::ordered_json json = json_of(last);
   if (before) json["before"] = json_of(*before);
   // A message may contain a file name that is not UTF-8.
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-std::optional<LifeRecords> LifeRecords::parse(const std::string& text) try {
+std::optional<AttemptRecords> AttemptRecords::parse(const std::string& text) try {
   const nlohmann::json json = nlohmann::json::parse(text);
-  const std::optional<LifeRecord> last = record_of(json);
+  const std::optional<AttemptRecord> last = record_of(json);
   if (!last) return std::nullopt;
-  return LifeRecords{*last, json.contains("before") ? record_of(json.at("before")) : std::nullopt};
+  return AttemptRecords{*last, json.contains("before") ? record_of(json.at("before")) : std::nullopt};
 } catch (const nlohmann::json::exception&) {
   return std::nullopt;
 }
 
-std::optional<LifeRecords> LifeRecords::read(const std::filesystem::path& file) {
+std::optional<AttemptRecords> AttemptRecords::read(const std::filesystem::path& file) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(file, error)) return std::nullopt;  // opening a pipe would wait
   std::ifstream stream(file);

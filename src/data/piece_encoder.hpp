@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Text to ids on several threads, piece by piece, in order.
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tokenizer/tokenizer.hpp"
+
+namespace penstock {
+
+/// A piece of text: a text's beginning, or the right side of a cut.
+struct TextPiece {
+  std::string text;
+  bool goes_on = false;
+};
+
+/// Threads encode; the caller's thread takes what is done. At most `most_under_way` pieces a thread are in memory.
+class PieceEncoder {
+ public:
+  using Take = std::function<void(std::vector<TokenId>&& ids, const TextLosses& losses)>;
+
+  /// `take` is called for each piece, in the order in which they were added, from within add and finish.
+  PieceEncoder(const Tokenizer& tokenizer, std::size_t threads, Take take);
+  ~PieceEncoder();
+  PieceEncoder(const PieceEncoder&) = delete;
+  PieceEncoder& operator=(const PieceEncoder&) = delete;
+
+  /// Waits where too many pieces are under way. Rethrows what an earlier piece threw.
+  void add(TextPiece piece);
+  /// Waits for all pieces.
+  void finish();
+
+ private:
+  struct Work {
+    TextPiece piece;
+    std::vector<TokenId> ids = {};
+    TextLosses losses = {};
+    std::exception_ptr failure = nullptr;
+    bool done = false;
+  };
+
+  void serve();
+  void take_oldest();
+
+  static constexpr std::size_t most_under_way = 8;
+
+  Tokenizer tokenizer_;
+  Take take_;
+  std::mutex mutex_;
+  std::condition_variable to_do_, done_;
+  std::deque<Work> works_;  // the oldest first; its entries stay where they are
+  std::size_t next_ = 0;    // of works_: the first that no thread has begun
+  bool closing_ = false;
+  std::vector<std::thread> threads_;
+};
+
+/// The cores that this process may run on.
+std::size_t usable_cores();
+
+}  // namespace penstock

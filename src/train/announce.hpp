@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a run says of itself in its log, at its beginning and at its end.
+
+#include <string>
+
+#include "comm/world.hpp"
+#include "device/queue.hpp"
+#include "run/product_choices.hpp"
+#include "run/run_folder.hpp"
+#include "run/stop_check.hpp"
+#include "train/set_up_run.hpp"
+
+namespace penstock {
+
+/// Collective: writes which process each rank is. Launchers name a lost process by host and number.
+void list_ranks(World& world, const RunFolder& folder);
+/// The model, mesh, schedule, memory and warnings of the deck.
+void introduce(const World& world, const RunSetup& setup, const Queue& queue, const ProductChoices& products);
+
+/// Why and where the attempt ended, and where its files are.
+void announce_end(const RunConfig& config, const RunFolder& folder, std::int64_t step, StopReason reason, int signal);
+/// Collective: what each rank held, compared with the plan.
+void announce_memory(World& world, const RunSetup& setup, const Queue& queue);
+/// Collective: where the time of each rank's steps went; `mine` is this rank's line (StepTimes::line).
+void announce_times(World& world, const std::string& mine);
+
+}  // namespace penstock

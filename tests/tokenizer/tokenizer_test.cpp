@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tokenizer/tokenizer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "data/temporary_folder.hpp"
+#include "tokenizer/samples.hpp"
+
+namespace penstock::tokenizer_test {
+namespace {
+
+namespace fs = std::filesystem;
+using Ids = std::vector<TokenId>;
+
+Tokenizer from_json(const test::TemporaryFolder& folder, const nlohmann::json& json) {
+  test::write_file(folder / "tokenizer.json", json.dump());
+  return Tokenizer::load(folder.path());
+}
+
+TEST(TokenizerTest, DecodesAsTokenizersDoes) {
+  test::TemporaryFolder folder;
+  for (const auto& variant : test::sample_json("golden.json")) {
+    const Tokenizer tokenizer = from_json(folder, test::variant_of_small(variant));
+    for (const auto& example : variant["cases"])
+      EXPECT_EQ(tokenizer.decode(example["ids"].get<Ids>()),
+                example.value("decoded", example["text"].get<std::string>()))
+          << variant["name"];
+  }
+}
+
+TEST(TokenizerTest, SentencePieceModelsGiveTheLibrarysIdsAndTexts) {
+  for (const std::string name : {"bpe", "unigram"}) {
+    const Tokenizer tokenizer = Tokenizer::load(test::sample_path(name + ".model"));
+    for (const auto& example : test::sample_json(name + ".golden.json")) {
+      const auto ids = example["ids"].get<Ids>();
+      if (example.contains("text")) {
+        EXPECT_EQ(tokenizer.encode(example["text"].get<std::string>()), ids) << name;
+      }
+      EXPECT_EQ(tokenizer.decode(ids), example["decoded"].get<std::string>()) << name << example["ids"];
+    }
+  }
+}
+
+TEST(TokenizerTest, ACutOfASentencePieceTextChangesNoId) {
+  std::size_t cuts = 0;
+  EncoderScratch scratch;
+  for (const std::string name : {"bpe", "unigram"}) {
+    const Tokenizer tokenizer = Tokenizer::load(test::sample_path(name + ".model"));
+    for (const auto& example : test::sample_json(name + ".golden.json")) {
+      if (!example.contains("text") || example["text"].get<std::string>().size() > 5000) continue;
+      const auto text = example["text"].get<std::string>();
+      for (std::size_t from = 1; from < text.size(); ++from) {
+        const auto cut = tokenizer.find_cut(text, from, true);
+        if (!cut) break;
+        from = *cut;
+        Ids both;
+        tokenizer.encode(text.substr(0, *cut), false, both, scratch);
+        tokenizer.encode(text.substr(*cut), true, both, scratch);
+        EXPECT_EQ(both, example["ids"].get<Ids>()) << name << ": " << text << " at " << *cut;
+        ++cuts;
+      }
+    }
+  }
+  EXPECT_GE(cuts, 50U);
+}
+
+TEST(TokenizerTest, BrokenUtf8IsCounted) {
+  test::TemporaryFolder folder;
+  const Tokenizer tokenizer = from_json(folder, test::sample_json("small.json"));
+  EncoderScratch scratch;
+  Ids ids;
+  const TextLosses losses = tokenizer.encode(
+      "a\xff"
+      "b\xe4\xb8"
+      "c",
+      false, ids, scratch);
+  EXPECT_EQ(losses.broken_parts, 2U);
+  EXPECT_EQ(tokenizer.decode(ids),
+            "a\xef\xbf\xbd"
+            "b\xef\xbf\xbd"
+            "c");
+}
+
+TEST(TokenizerTest, AStreamGivesOutWholeCharacters) {
+  test::TemporaryFolder folder;
+  const Tokenizer tokenizer = from_json(folder, test::sample_json("small.json"));
+  const std::string text = "Größe 🙂 \xe6\xb0\xb4 e\xcc\x81 end\xf0\x9f";
+  TokenStream stream(tokenizer);
+  std::string joined;
+  Ids ids = tokenizer.encode("Größe 🙂 \xe6\xb0\xb4 e\xcc\x81 end");
+  for (const unsigned char byte : {0xf0, 0x9f}) {  // half a character at the end
+    std::string name;
+    for (char32_t character = 0; character < 512 && name.empty(); ++character)
+      if (byte == 0xf0 ? character == 0xf0 : character == 0x13d) append_utf8(character, name);
+    ids.push_back(test::sample_json("small.json")["model"]["vocab"][name].get<TokenId>());
+  }
+  for (const TokenId id : ids) {
+    const std::string part = stream.add(id);
+    EXPECT_EQ(first_broken_byte(part), part.size());
+    joined += part;
+  }
+  EXPECT_EQ(joined, "Größe 🙂 \xe6\xb0\xb4 e\xcc\x81 end");
+  EXPECT_EQ(stream.finish(), replacement_character);
+}
+
+TEST(TokenizerTest, IdsOfNoTokenAreRefused) {
+  const Tokenizer tokenizer = Tokenizer::load(test::sample_path("bpe.model"));
+  for (const TokenId id : {-1, static_cast<TokenId>(tokenizer.vocabulary())})
+    EXPECT_NE(test::input_error([&] { tokenizer.decode(Ids{id}); }).find(fmt::format("no token {}", id)),
+              std::string::npos);
+}
+
+TEST(TokenizerTest, SpecialTokensCanBeLeftOut) {
+  test::TemporaryFolder folder;
+  for (const auto& variant : test::sample_json("golden.json")) {
+    if (variant["name"] != "added") continue;
+    const Tokenizer tokenizer = from_json(folder, test::variant_of_small(variant));
+    const Ids ids = tokenizer.encode("one<|end|>two");
+    EXPECT_EQ(tokenizer.decode(ids), "one<|end|>two");
+    EXPECT_EQ(tokenizer.decode(ids, SpecialTokens::leave_out), "onetwo");
+  }
+}
+
+TEST(TokenizerTest, WhatIsNoTokenizerIsRefused) {
+  test::TemporaryFolder folder;
+  const auto refused = [&](const fs::path& path, const std::string& part) {
+    const std::string message = test::input_error([&] { Tokenizer::load(path); });
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  refused(folder / "nowhere", "does not exist");
+  refused(folder.path(), "holds no tokenizer.json and no tokenizer.model");
+  test::write_file(folder / "vocab.json", "{}");
+  test::write_file(folder / "merges.txt", "#version");
+  refused(folder.path(), "vocab.json and merges.txt");
+  test::write_file(folder / "empty", "");
+  refused(folder / "empty", "is empty");
+  test::write_file(folder / "text", "IQ== 0\nIg== 1\n");
+  refused(folder / "text", "is no SentencePiece model");
+  const std::string model = test::sample_text("bpe.model");
+  test::write_file(folder / "tokenizer.model", model.substr(0, model.size() / 2));
+  refused(folder.path(), "tokenizer.model");
+}
+
+}  // namespace
+}  // namespace penstock::tokenizer_test
