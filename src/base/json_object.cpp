@@ -38,7 +38,7 @@ class KeyWatch {
   std::optional<std::string> twice_;
 };
 
-// "[json.exception.parse_error.101] parse error at line 1, ...": what is behind the brackets.
+// "[json.exception.parse_error.101] parse error at line 1, ...": what is after the brackets.
 std::string reason_of(const nlohmann::json::exception& error) {
   const std::string_view words = error.what();
   const std::size_t end = words.find("] ");
