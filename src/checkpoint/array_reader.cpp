@@ -312,9 +312,7 @@ void ArrayReader::read(const ArrayInfo& array, const Box& box, void* values) try
   if (chunks_ && chunks_->read(dataset, box, static_cast<std::byte*>(values))) return;
   const Hdf5Space in_file = make_space(array.shape), in_memory = make_space(box.extent);
   select_box(in_file, box.offset.data(), box.extent);
-  hid_t transfer = H5P_DEFAULT;  // with which HDF5 checks what it reads
-  if (planted(Fault::unchecked_checksum)) H5Pset_edc_check(transfer = H5Pcreate(H5P_DATASET_XFER), H5Z_DISABLE_EDC);
-  check_hdf5(H5Dread(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), transfer, values),
+  check_hdf5(H5Dread(dataset.id(), memory_type(array.type), in_memory.id(), in_file.id(), H5P_DEFAULT, values),
              fmt::format("reading {} elements of {}", box.elements(), array.path));
 } catch (const Hdf5Error& error) {
   throw_not_read(path_, error);

@@ -2,6 +2,7 @@
 #include "observe/capture_recorder.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "device/copy.hpp"
 #include "plan/make_plan.hpp"

@@ -25,10 +25,11 @@ std::unique_ptr<BatchReader> open_reader(World& world, const RunSetup& setup, st
                           .global_batch = static_cast<int>(config.batch.global),
                           .micro_batch = static_cast<int>(config.batch.micro),
                           .data_ranks = static_cast<int>(config.mesh.data)});
-    return std::make_unique<BatchReader>(TokenFile(setup.train_file, setup.train_header), plan,
-                                         BatchReaderOptions{.data_coordinate = MeshPlace(setup.mesh, world.rank()).at(Axis::data),
-                                                            .sequence = sequence,
-                                                            .samples_drawn = samples});
+    return std::make_unique<BatchReader>(
+        TokenFile(setup.train_file, setup.train_header), plan,
+        BatchReaderOptions{.data_coordinate = MeshPlace(setup.mesh, world.rank()).at(Axis::data),
+                           .sequence = sequence,
+                           .samples_drawn = samples});
   });
 }
 

@@ -251,9 +251,10 @@ TEST(CaptureRecorder, BringsRotatedHeadsInGlobalOrderAndCopiesOnce) {
         for (std::int64_t m = 0; m < plan.microbatches(); ++m)
           for (std::size_t t = 0; t < taps.size(); ++t)
             if (recorder.wants(taps[t]))
-              recorder.record_columns(queue, taps[t], static_cast<int>(m),
-                                      packed_heads(shape, (place.at(Axis::data) * plan.microbatches() + m) * plan.micro).view(),
-                                      t == 0 ? 0 : columns[0], columns[t]);
+              recorder.record_columns(
+                  queue, taps[t], static_cast<int>(m),
+                  packed_heads(shape, (place.at(Axis::data) * plan.microbatches() + m) * plan.micro).view(),
+                  t == 0 ? 0 : columns[0], columns[t]);
         const StepTokens none;
         const LocalData data = recorder.local_data(none);
         for (std::size_t t = 0; t < taps.size(); ++t) {
