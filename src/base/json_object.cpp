@@ -2,7 +2,7 @@
 #include "base/json_object.hpp"
 
 #include <optional>
-#include <set>
+#include <unordered_set>
 #include <vector>
 
 #include "base/error.hpp"
@@ -34,7 +34,7 @@ class KeyWatch {
   const std::optional<std::string>& twice() const { return twice_; }
 
  private:
-  std::vector<std::set<std::string>> open_;
+  std::vector<std::unordered_set<std::string>> open_;
   std::optional<std::string> twice_;
 };
 
