@@ -297,7 +297,7 @@ void check_command(const CheckRequest& request) {
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
   if (!for_programs)
     for (const std::string& warning : deck_warnings(config)) fmt::print("warning: {}\n", warning);
-  if (!names_text && !for_programs) fmt::print("data.train is missing: `train` wants --set data.train=FILE\n");
+  if (!names_text && !for_programs) fmt::print("data.train is missing: `train` needs --set data.train=FILE\n");
   if (fit) refuse_misfit(*fit, request.deck, mesh.size());
   if (fit && !for_programs)
     fmt::print("fits into {}: the largest rank's process takes about {}\n", bytes_text(fit->memory),
