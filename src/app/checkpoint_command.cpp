@@ -56,6 +56,7 @@ std::vector<NamedRows> key_rows_of(IoThread& io, const std::filesystem::path& fi
   for (const IdleRows& idle : idle_rows(model)) rows.push_back({idle.parameter, idle.begin, idle.end, "key rows"});
   return rows;
 } catch (const InputError&) {
+  if (io.abandoned()) throw;
   return {};
 }
 
@@ -85,6 +86,9 @@ int checkpoint_command(const CheckpointCommand& command) {
   } catch (const InputError& error) {
     std::fprintf(stderr, "penstock: %s\n", error.what());
     code = 2;
+  } catch (const std::exception& error) {
+    if (!io.abandoned()) throw;
+    std::fprintf(stderr, "penstock: %s\n", error.what());
   }
   if (io.abandoned()) {  // HDF5 loops in a damaged file, on a thread that cannot be ended
     std::fflush(nullptr);

@@ -22,6 +22,12 @@ bool only_checksums(const Hdf5Properties& creation) {
          H5Z_FILTER_FLETCHER32;
 }
 
+std::array<hsize_t, Shape::most_dimensions> offset_of(const std::array<std::int64_t, Shape::most_dimensions>& origin) {
+  std::array<hsize_t, Shape::most_dimensions> offset{};
+  std::copy(origin.begin(), origin.end(), offset.begin());
+  return offset;
+}
+
 }  // namespace
 
 // What of a box lies in one chunk.
@@ -86,13 +92,18 @@ bool ChunkReader::lies_dense(const Part& part, const Box& box) const {
   return part.in_box + chunk_elements < box.extent.elements();
 }
 
-// The chunk and its checksum; whether it has the one that belongs to it.
-bool ChunkReader::fetch(const Hdf5Dataset& dataset, const Index& origin, std::byte* to) const {
-  std::array<hsize_t, Shape::most_dimensions> offset{};
-  std::copy(origin.begin(), origin.end(), offset.begin());
+// Whether the file holds as many bytes of it as a chunk and its checksum have.
+bool ChunkReader::is_stored_whole(const Hdf5Dataset& dataset, const Index& origin) const {
+  const std::array<hsize_t, Shape::most_dimensions> offset = offset_of(origin);
   hsize_t bytes = 0;
   check_hdf5(H5Dget_chunk_storage_size(dataset.id(), offset.data(), &bytes), "looking for a chunk");
-  if (bytes != chunk_bytes_ + bytes_of_checksum) return false;
+  return bytes == chunk_bytes_ + bytes_of_checksum;
+}
+
+// The chunk and its checksum; whether it has the one that belongs to it.
+bool ChunkReader::fetch(const Hdf5Dataset& dataset, const Index& origin, std::byte* to) const {
+  if (!is_stored_whole(dataset, origin)) return false;
+  const std::array<hsize_t, Shape::most_dimensions> offset = offset_of(origin);
   std::uint32_t left_out = 0;  // filters
   check_hdf5(H5Dread_chunk(dataset.id(), H5P_DEFAULT, offset.data(), &left_out, to), "reading a chunk");
   std::uint32_t stated = 0;
@@ -102,6 +113,7 @@ bool ChunkReader::fetch(const Hdf5Dataset& dataset, const Index& origin, std::by
 
 bool ChunkReader::fetch_aside(const Hdf5Dataset& dataset, const Index& origin) {
   if (aside_origin_ == origin) return true;
+  if (!is_stored_whole(dataset, origin)) return false;
   aside_origin_.reset();
   aside_.resize(chunk_bytes_ + bytes_of_checksum);
   if (!fetch(dataset, origin, aside_.data())) return false;

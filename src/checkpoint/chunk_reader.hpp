@@ -33,6 +33,7 @@ class ChunkReader {
   ChunkReader(const Shape& shape, const Index& chunk);
   Part part_of(const Box& box, const Index& origin) const;
   bool lies_dense(const Part& part, const Box& box) const;
+  bool is_stored_whole(const Hdf5Dataset& dataset, const Index& origin) const;
   bool fetch(const Hdf5Dataset& dataset, const Index& origin, std::byte* to) const;
   bool fetch_aside(const Hdf5Dataset& dataset, const Index& origin);
   void copy(const Part& part, const Box& box, std::byte* values, int dimension, std::int64_t from,

@@ -10,10 +10,10 @@ StepCapture::StepCapture(World& world, const ModelPlan& plan, const Mesh& mesh, 
                          ModelContext& model)
     : world_(&world),
       recorder_(plan, mesh, world.rank(), expand_taps(taps, *plan.model)),
-      tapped_(model.tapped_by(recorder_)) {}
+      tapped_(new ScopedValue<TapSink*>(model.tapped_by(recorder_))) {}
 
-void StepCapture::write(Writers& writers, const RunSession& session, std::int64_t step,
-                        const StepTokens& tokens) const {
+void StepCapture::write(Writers& writers, const RunSession& session, std::int64_t step, const StepTokens& tokens) {
+  tapped_.reset();  // the validation that may follow is not captured
   const SaveOutcome outcome = save_capture(*world_, writers, session.folder().captures(), step, recorder_.arrays(),
                                            recorder_.local_data(tokens), [&session] { session.ensure_mine(); });
   if (outcome.ok)

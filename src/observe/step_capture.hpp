@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// StepCapture: the capture of one step: its taps are set for as long as it lives.
+// StepCapture: the capture of one step. Its taps are set until it is written or destroyed.
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,12 +23,12 @@ class StepCapture {
 
   /// Collective, after the step: writes the file; no other may be under way. A file that cannot
   /// be written costs a warning, not the run.
-  void write(Writers& writers, const RunSession& session, std::int64_t step, const StepTokens& tokens) const;
+  void write(Writers& writers, const RunSession& session, std::int64_t step, const StepTokens& tokens);
 
  private:
   World* world_;
   CaptureRecorder recorder_;
-  ScopedValue<TapSink*> tapped_;
+  std::unique_ptr<ScopedValue<TapSink*>> tapped_;
 };
 
 }  // namespace penstock

@@ -86,6 +86,8 @@ void begin_attempt(const RunParts& run) {
   } catch (const CollectiveFailure& failure) {
     run.session.end_before_first_step(step, failure);
     throw;
+  } catch (const std::exception& error) {
+    run.world.abort(error.what());  // messages may be on their way
   }
 }
 

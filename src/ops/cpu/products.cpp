@@ -463,9 +463,9 @@ TileProduct& tile_product(Queue& queue, const SumProduct& product, std::int64_t 
   });
 }
 
-/// Scratch bytes of one thread. Makes the primitives of all tiles, with and without a sum to add to: the last ones of a
-/// row or a column may be smaller.
-std::int64_t scratch_of_tiles(Queue& queue, SumProduct product) {
+/// Scratch bytes of one thread. Makes the primitives of all tiles, so that threads only look them up: the last ones of
+/// a row or a column may be smaller.
+std::int64_t scratch_of_tiles(Queue& queue, const SumProduct& product) {
   const Tiles tiles = tiles_of(product);
   std::size_t bytes = 0;
   for (const std::int64_t rows : {tiles.rows, product.m % tiles.rows})
