@@ -51,7 +51,7 @@ STEPS = 5
 DDP_STEPS = 20
 DDP_MESHES = {  # what PyTorch has for each, and the settings of the run
     "2x1x1": ("DistributedDataParallel", {"data": 2, "pipeline": 1, "tensor": 1}),
-    "1x2x1": ("cut by layers", {"data": 1, "pipeline": 2, "tensor": 1}),
+    "1x2x1": ("the model cut by layers", {"data": 1, "pipeline": 2, "tensor": 1}),
 }
 LAYER_NORM_EPSILON = 1e-5
 
@@ -283,7 +283,8 @@ def compare_ddp(folder):
         deck = read_deck(run)
         if any(deck["mesh"][axis] != ranks for axis, ranks in extents.items()):
             leave(f"{run}: its mesh is {deck['mesh']}; --ddp compares {extents} in this folder")
-        good &= compare_curves(f"{mesh} ({way})", read_metrics(run / "metrics.csv"), train_twin(run), DDP_STEPS)
+        print(f"mesh {mesh}, PyTorch with {way}:", flush=True)
+        good &= compare_curves(mesh, read_metrics(run / "metrics.csv"), train_twin(run), DDP_STEPS)
     return good
 
 
