@@ -4,21 +4,26 @@
 
     scripts/compare_pytorch.py RUN
     scripts/compare_pytorch.py RUN --program build/cpu/penstock --tokens TOKENS.tok [--ranks 4 --set mesh.pipeline=4 ...]
+    scripts/compare_pytorch.py RUN --ddp [--program build/cpu/penstock --tokens TOKENS.tok]
 
 The first form takes a run folder that holds the checkpoint of step 0, captures of steps 1 to 5 and the checkpoint of step 5;
 the second one makes it first (any mesh). PyTorch loads the weights of step 0 and the captured tokens, and must get
   - the loss and the gradient norm of step 1 as metrics.csv has them (1e-5 relative),
   - every tap captured in step 1, gradients of taps included (1e-5 of the tap's norm),
   - after 5 steps of AdamW the weights of the step-5 checkpoint (1e-4 of each tensor's norm).
+The third form compares two meshes with the PyTorch program that a user of torchrun writes for each, scripts/pytorch_ddp.py on
+two processes and gloo: RUN/2x1x1 with DistributedDataParallel, RUN/1x2x1 with a model cut by layers. From the weights of step
+0 and the captured tokens PyTorch must get the loss of each of 20 steps (1e-5 relative) and the gradient norm of step 1 (1e-5).
 Needs Python 3.11, PyTorch, h5py and numpy; Penstock itself needs none of them. Exit 0: all equal; 1: not; 2: nothing to compare.
 """
 
 import argparse
 import csv
 import math
+import os
 import subprocess
 import sys
-import tomllib
+import tempfile
 from pathlib import Path
 
 
@@ -27,6 +32,11 @@ def leave(message):
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     sys.exit(2)
 
+
+if sys.version_info < (3, 11):
+    leave(f"needs Python 3.11 or later; {sys.executable} is Python {sys.version.split()[0]}. Start it with a newer one")
+
+import tomllib  # noqa: E402
 
 try:
     import h5py
@@ -38,6 +48,11 @@ except ModuleNotFoundError as missing:
     MISSING = missing.name  # reported once the command line was read: --help needs none of them
 
 STEPS = 5
+DDP_STEPS = 20
+DDP_MESHES = {  # what PyTorch has for each, and the settings of the run
+    "2x1x1": ("DistributedDataParallel", {"data": 2, "pipeline": 1, "tensor": 1}),
+    "1x2x1": ("the model cut by layers", {"data": 1, "pipeline": 2, "tensor": 1}),
+}
 LAYER_NORM_EPSILON = 1e-5
 
 
@@ -175,17 +190,30 @@ def compare_taps(table, model, captured):
         table.tensors("step 1, " + name, ours, tensor.grad if of_gradient else tensor, 1e-5)
 
 
-def compare(run):
+def read_deck(run):
+    """The deck in force of a run that can be compared."""
     deck = tomllib.loads((run / "deck.toml").read_text())
+    if deck["model"]["family"] != "gpt2":
+        leave(f"{run}: model.family is {deck['model']['family']}; only gpt2 is compared here, others by compare_transformers.py")
     if deck["precision"]["compute"] != "float32":
         leave(f"{run}: precision.compute is {deck['precision']['compute']}; only float32 runs can be compared this closely")
     dropouts = {key: value for key, value in deck["model"].items() if key.startswith("dropout") and value}
     if dropouts:
         leave(f"{run}: {dropouts}; PyTorch cannot draw Penstock's dropout masks, so a run to compare has dropout 0")
+    return deck
+
+
+def read_metrics(path):
+    """{step: (loss, gradient norm)} of a CSV file."""
+    with open(path, newline="") as file:
+        return {int(row["step"]): (float(row["loss"]), float(row["gradient_norm"])) for row in csv.DictReader(file)}
+
+
+def compare(run):
+    deck = read_deck(run)
     weights = {name: w.requires_grad_() for name, w in read_weights(run / "checkpoints/step-00000000.h5").items()}
     model, adamw = GPT2(weights, deck["model"]), make_adamw(weights, deck["optimizer"])
-    with open(run / "metrics.csv") as file:
-        metrics = {int(row["step"]): row for row in csv.DictReader(file)}
+    metrics = read_metrics(run / "metrics.csv")
 
     table = Table()
     for step in range(1, STEPS + 1):
@@ -195,8 +223,8 @@ def compare(run):
         loss.backward()
         norm = global_norm(weights)
         # Later steps start from weights that already differ by rounding.
-        table.numbers(f"step {step}, loss", float(metrics[step]["loss"]), loss.item(), 1e-5)
-        table.numbers(f"step {step}, gradient norm", float(metrics[step]["gradient_norm"]), norm, 1e-5 if step == 1 else 1e-4)
+        table.numbers(f"step {step}, loss", metrics[step][0], loss.item(), 1e-5)
+        table.numbers(f"step {step}, gradient norm", metrics[step][1], norm, 1e-5 if step == 1 else 1e-4)
         if step == 1:
             compare_taps(table, model, captured)
         clip(weights, norm, deck["optimizer"]["clip"])
@@ -210,20 +238,81 @@ def compare(run):
     return table.good
 
 
+def compare_curves(what, ours, theirs, steps):
+    """{step: (loss, gradient norm)} of both sides: every loss, and the norm of step 1, before weights differ by rounding."""
+    for side, curve in (("Penstock", ours), ("PyTorch", theirs)):
+        lacking = [step for step in range(1, steps + 1) if step not in curve]
+        if lacking:
+            leave(f"{what}: {side} has no loss of the steps {lacking}; all of 1 to {steps} are compared")
+    table = Table()
+    for step in range(1, steps + 1):
+        table.numbers(f"{what}, step {step}, loss", ours[step][0], theirs[step][0], 1e-5)
+        if step == 1:
+            table.numbers(f"{what}, step 1, gradient norm", ours[step][1], theirs[step][1], 1e-5)
+    differences = [abs(ours[step][0] - theirs[step][0]) / abs(theirs[step][0]) for step in range(1, steps + 1)]
+    largest = math.nan if any(map(math.isnan, differences)) else max(differences)
+    print(f"{what}: largest relative difference of the losses of {steps} steps: {largest:.1e}")
+    return table.good
+
+
+def train_twin(run):
+    """Trains PyTorch's side of a run on two processes; {step: (loss, gradient norm)}. Where one of them fails, torchrun ends
+    the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "steps.csv"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command += [str(Path(__file__).with_name("pytorch_ddp.py")), str(run), "--output", str(output)]
+        end = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+        if end != 0:
+            leave(f"{run}: PyTorch's two processes ended with exit code {end}; the first one to fail says above why")
+        return read_metrics(output)
+
+
+def check_distributed():
+    distributed = torch.distributed
+    if not distributed.is_available():
+        leave(f"--ddp needs torch.distributed, which PyTorch {torch.__version__} of {sys.executable} was built without")
+    if not distributed.is_gloo_available():
+        leave(f"--ddp needs the gloo backend, which PyTorch {torch.__version__} of {sys.executable} was built without")
+
+
+def compare_ddp(folder):
+    good = True
+    for mesh, (way, extents) in DDP_MESHES.items():
+        run = folder / mesh
+        deck = read_deck(run)
+        if any(deck["mesh"][axis] != ranks for axis, ranks in extents.items()):
+            leave(f"{run}: its mesh is {deck['mesh']}; --ddp compares {extents} in this folder")
+        print(f"mesh {mesh}, PyTorch with {way}:", flush=True)
+        good &= compare_curves(mesh, read_metrics(run / "metrics.csv"), train_twin(run), DDP_STEPS)
+    return good
+
+
 def make_run(arguments):
-    settings = [
-        f"data.train={arguments.tokens.resolve()}", f"run.stop={STEPS}", "checkpoint.initial=true", "checkpoint.keep=0",
-        f"capture.steps={list(range(1, STEPS + 1))}",
+    train(arguments, arguments.run, arguments.ranks, STEPS, [
         'capture.taps=["embedding", "blocks.*.attention", "blocks.*.mlp", "blocks.*", "blocks.*.gradient", "logits", "loss"]',
-        *arguments.set,
+    ])  # fmt: skip
+
+
+def make_ddp_runs(arguments):
+    for mesh, (_, extents) in DDP_MESHES.items():
+        settings = [f"mesh.{axis}={ranks}" for axis, ranks in extents.items()]
+        train(arguments, arguments.run / mesh, 2, DDP_STEPS, ['capture.taps=["loss"]', *settings])
+
+
+def train(arguments, run, ranks, steps, settings):
+    """Trains `steps` steps of the deck, and keeps what a comparison needs."""
+    settings = [
+        f"data.train={arguments.tokens.resolve()}", f"run.stop={steps}", "checkpoint.initial=true", "checkpoint.keep=0",
+        f"capture.steps={list(range(1, steps + 1))}", *settings, *arguments.set,
     ]  # fmt: skip
-    command = ["mpiexec", "-n", str(arguments.ranks), str(arguments.program.resolve()), "train", str(arguments.deck)]
-    command += ["--run", str(arguments.run)]
+    command = ["mpiexec", "-n", str(ranks), str(arguments.program.resolve()), "train", str(arguments.deck)]
+    command += ["--run", str(run)]
     for setting in settings:
         command += ["--set", setting]
     end = subprocess.run(command).returncode
     if end not in (0, 75):  # 75: stopped at run.stop, saved
-        leave(f"the run to compare with ended with exit code {end}")
+        leave(f"the run to compare with, {run}, ended with exit code {end}")
 
 
 def read_arguments():
@@ -232,11 +321,17 @@ def read_arguments():
     parser.add_argument("--program", type=Path, help="make the run first with this penstock program")
     parser.add_argument("--tokens", type=Path, help="token file to train on, with --program")
     parser.add_argument("--deck", type=Path, default=Path(__file__).parent.parent / "input/tiny.toml")
-    parser.add_argument("--ranks", type=int, default=1, help="ranks of the run that is made (default 1)")
+    parser.add_argument("--ddp", action="store_true", help="compare RUN/2x1x1 and RUN/1x2x1 with two processes of PyTorch each")
+    parser.add_argument("--ranks", type=int, help="ranks of the run that is made (default 1)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of the run")
     arguments = parser.parse_args()
     if bool(arguments.program) != bool(arguments.tokens):
         parser.error("--program and --tokens go together: they make the run")
+    if arguments.ddp and arguments.ranks is not None:
+        parser.error(f"--ranks {arguments.ranks} with --ddp: its two runs have two ranks each; leave --ranks out")
+    if arguments.ddp and any(setting.startswith("mesh.") for setting in arguments.set):
+        parser.error("--set mesh... with --ddp: its meshes are 2x1x1 and 1x2x1; leave the setting out")
+    arguments.ranks = arguments.ranks or 1
     return arguments
 
 
@@ -244,15 +339,18 @@ def main():
     arguments = read_arguments()
     if MISSING:
         leave(f"needs the Python module {MISSING}; run it with a Python that has torch, h5py and numpy")
+    if arguments.ddp:
+        check_distributed()
     if arguments.program:
-        make_run(arguments)
+        (make_ddp_runs if arguments.ddp else make_run)(arguments)
     torch.set_num_threads(min(2, torch.get_num_threads()))
+    steps = DDP_STEPS if arguments.ddp else STEPS
     try:
-        good = compare(arguments.run)
+        good = (compare_ddp if arguments.ddp else compare)(arguments.run)
     except (FileNotFoundError, KeyError) as missing:
         leave(
-            f"{arguments.run} lacks what is to be compared: {missing}. It needs checkpoint.initial = true, "
-            "capture.steps = [1, 2, 3, 4, 5] and a checkpoint of step 5; --program and --tokens make such a run"
+            f"{arguments.run} lacks what is to be compared: {missing}. It needs checkpoint.initial = true, capture.steps = "
+            f"[1, ..., {steps}] and {steps} steps; --program and --tokens make such a run"
         )
     print("PyTorch and Penstock agree" if good else "PyTorch and Penstock DIFFER")
     return 0 if good else 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPT-2 as PyTorch's users write it: what scripts/bench_cpu and scripts/bench_gpu train beside Penstock."""
+"""GPT-2 as PyTorch's users write it: what scripts/bench_cpu, scripts/bench_gpu and scripts/pytorch_ddp.py train."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -39,9 +39,15 @@ class GPT2(nn.Module):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.02) if parameter.ndim == 2 else None
 
-    def forward(self, tokens, targets):
-        x = self.token(tokens) + self.position.weight[: tokens.shape[1]]
-        for block in self.blocks:
-            x = block(x)
+    def embed(self, tokens):
+        return self.token(tokens) + self.position.weight[: tokens.shape[1]]
+
+    def loss(self, x, targets):
         logits = (self.final_norm(x) @ self.token.weight.T)[..., : self.vocabulary]
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+    def forward(self, tokens, targets):
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return self.loss(x, targets)
