@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPT-2 as PyTorch's users write it: what scripts/bench_cpu and scripts/bench_gpu train beside Penstock."""
+"""GPT-2 as PyTorch's users write it: the model that scripts/bench_cpu and scripts/bench_gpu compare with Penstock."""
 
 import torch.nn.functional as F
 from torch import nn
@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 class GPT2(nn.Module):
     """Pre-norm blocks, learned positions, tied head; forward gives the mean loss. `table_rows`: of the token table, where it
-    is padded for the products' sake; rows behind the vocabulary have no part in the loss."""
+    is padded for the products' sake; rows beyond the vocabulary have no part in the loss."""
 
     def __init__(self, model, table_rows=None):
         super().__init__()

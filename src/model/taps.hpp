@@ -10,8 +10,7 @@
 
 namespace penstock {
 
-/// Behind a branch's name where its attention rotates: q and k as it reads them, after the norms of heads and the
-/// rotation.
+/// After a branch's name if its attention rotates: q and k as it reads them, after the norms of heads and the rotation.
 inline constexpr std::string_view query_tap = ".query", key_tap = ".key";
 
 /// Receives the values of taps while the model computes. A tensor is valid during the call only.

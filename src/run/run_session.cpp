@@ -26,9 +26,9 @@ RunSession::RunSession(World& world, std::filesystem::path folder, Restart resta
   });
 }
 
-// Nothing is written until it is clear that the run may begin, not even the guard: no checkpoint may leave a step to
-// do, or files may belong to another user. An existing folder is guarded before anything but names is read, because
-// another attempt may still be writing there.
+// Nothing is written until it is clear that the run may begin, not even the guard: perhaps every step is done, or files
+// belong to another user. An existing folder is guarded before anything but names is read, because another attempt may
+// still be writing there.
 void RunSession::take_guard_if_there() {
   if (restart_ && restart_->empty())
     throw InputError("--restart names no file; name a checkpoint, or latest, or leave --restart out");
