@@ -9,7 +9,8 @@
 
 namespace penstock {
 
-/// Whether NFC leaves well-formed text as it is because no code point of it can change, move or join another.
+/// Whether no code point of well-formed text can change, move or join another under NFC, so that NFC leaves the text as
+/// it is.
 bool is_inert_under_nfc(std::string_view text, const UnicodeTable& table);
 
 /// NFC of well-formed text. utf8proc gets only the code points that the table marks, and the one before each. So
