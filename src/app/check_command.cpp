@@ -244,8 +244,7 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   }
   fmt::print(
       "(ranks: so many ranks of this pipeline rank are alike, and the first of them is named. held: elements of "
-      "parameters; the others are memory of the plan, the workspace for {} thread{} a rank. In addition to the total "
-      "the "
+      "parameters; the others are memory of the plan, the workspace for {} thread{} a rank. In addition the "
       "host holds what saves are written from (staging), and, where a rank writes, up to 192 MiB while it saves.)\n",
       threads, threads == 1 ? "" : "s");
   const MemoryBesidePlan beside = memory_beside_plan();
