@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GPT-2 training step in PyTorch on the CPU, timed on demand: the other side of scripts/bench_cpu, which starts this.
 
-It tries every way of running the step that PyTorch users take (eager and torch.compile; in bfloat16 with autocast, or with
-bfloat16 weights beside float32 master weights), keeps the fastest, and then answers each line of stdin, a number of steps, with
-a line of JSON: the seconds of each step (fewer steps where they would take over --longest-turn). Between answers it sleeps.
+It tries every way in which PyTorch users run the step (eager and torch.compile; in bfloat16 with autocast, or with
+bfloat16 weights and float32 master weights) and keeps the fastest. Then it reads lines from stdin, each a number of
+steps, and answers each with a line of JSON: the seconds of each step (fewer steps if they would take longer than
+--longest-turn). Between answers it sleeps.
 Fused AdamW, clipping, scaled_dot_product_attention.
 
     scripts/bench_cpu_pytorch.py --layers 6 --width 384 --heads 6 --sequence 256 --batch 16 --type float32 --threads 2

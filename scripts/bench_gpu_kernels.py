@@ -47,7 +47,7 @@ class Steps(NamedTuple):
 
 
 def cupti_folders():
-    """Of cupti.h and libcupti: beside nvcc, or where CUDA_HOME says; None where they are not."""
+    """The folders of cupti.h and libcupti, near nvcc or below CUDA_HOME; None if they are missing."""
     nvcc = shutil.which("nvcc")
     roots = [os.environ.get("CUDA_HOME"), nvcc and Path(nvcc).resolve().parent.parent, "/usr/local/cuda"]
     places = [Path(root) / part for root in roots if root for part in ("", "extras/CUPTI", "targets/x86_64-linux")]

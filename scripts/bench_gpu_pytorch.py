@@ -3,8 +3,8 @@
 """PyTorch's side of scripts/bench_gpu, which starts this: GPT-2 from a Penstock checkpoint, and the card's ceilings.
 
 It says hello with a line of JSON and then answers each line of stdin with lines of JSON:
-  eager, default, max-autotune-no-cudagraphs (a mode of torch.compile; +padded behind it pads the token table to a multiple
-  of 128 rows)   {"warm": true} when the timed steps begin, then "seconds" and "losses" of all steps, or "error"
+  eager, default, max-autotune-no-cudagraphs (a mode of torch.compile; +padded after it pads the token table to a
+  multiple of 128 rows)   {"warm": true} when the timed steps begin, then "seconds" and "losses" of all steps, or "error"
   ceilings       {"warm": true}, then each product, attention and copy bandwidth
 The step: bfloat16 weights, gradients cast to float32 for float32 masters, clipping, fused AdamW. The host runs ahead of
 the GPU, as in a training loop; steps are timed by events on the GPU.
@@ -131,7 +131,7 @@ def train(model, arguments, weights, mode):
 
 
 def seconds_of(work, device):
-    """Of one call, back to back, behind a few that warm it up."""
+    """Seconds of one call in a row of calls, after a few that warm up."""
     trial = Clock(device)
     for _ in range(3):
         trial.mark()

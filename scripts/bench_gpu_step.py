@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training step that scripts/bench_gpu measures: its models, its optimizer, and what it has to do at least."""
+"""The training step that scripts/bench_gpu measures: its models, its optimizer, and its least possible work."""
 
 import re
 from typing import NamedTuple
@@ -99,7 +99,7 @@ def necessary_bytes(model):
                       norm behind it is written (4 u); the embedding reads its rows, writes stream and first norm (3 u).
                       Backward: a norm's gradient reads its output's gradient and its input, reads what comes down the stream
                       and writes the sum (4 u, 2 L times; 3 u for the last norm); the embedding's reads the stream's (1 u).
-      GELU            the pre-activation is kept beside the output (4 u written), and read again for the slope (4 u).
+      GELU            the pre-activation is kept as well as the output (4 u written), and read again for the slope (4 u).
       logits, loss    one read and one write of tokens x table rows in bfloat16: the gradient takes the logits' place.
       norm, AdamW     a bfloat16 gradient read for the norm and again for the update (4 bytes a parameter), master weight and
                       two moments in float32 read and written (24), the bfloat16 weight written (2).

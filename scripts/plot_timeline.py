@@ -3,7 +3,7 @@
 """Draws the traced steps of a run to a PNG: predicted times above measured ones.
 
     scripts/plot_timeline.py RUN [-o FILE] [--step N]    RUN: a run folder, or its trace.json; FILE: by default
-                                                         timeline.png beside it; N: by default the last traced step
+                                                         timeline.png next to it; N: by default the last traced step
 
 A row a rank, a box an action: F forward, I and W the halves of the backward pass, B both, U the update and the other
 work of the whole step; white is waiting. Needs matplotlib; exit code 2 where the trace cannot be read.
@@ -81,7 +81,7 @@ def draw(axes, events, process, step, title):
     last = max(e["ts"] + e["dur"] for e in boxes)
     for event in boxes:
         if event["name"].count("<") or event["name"].count(">"):
-            continue  # transfers go beside the computing
+            continue  # transfers run at the same time as the computing
         left, width = (event["ts"] - first) / 1e3, event["dur"] / 1e3
         colour = COLOURS.get(event["cat"], WHOLE_STEP)
         axes.barh(event["tid"], width, left=left, height=0.9, color=colour, edgecolor="white", linewidth=0.4)

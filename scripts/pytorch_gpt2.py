@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 class GPT2(nn.Module):
     """Pre-norm blocks, learned positions, tied head; forward gives the mean loss. `table_rows`: of the token table, where it
-    is padded for the products' sake; rows behind the vocabulary have no part in the loss."""
+    is padded for the products' sake; rows beyond the vocabulary have no part in the loss."""
 
     def __init__(self, model, table_rows=None):
         super().__init__()

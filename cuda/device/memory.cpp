@@ -23,7 +23,7 @@ DeviceMemory::DeviceMemory(std::size_t bytes) : OwnedBytes(bytes) {
     cudaMemGetInfo(&left, &all);
     throw SystemError(
         fmt::format("out of device memory: {:.1f} MiB were wanted in one piece, {:.1f} MiB of the device's {:.1f} MiB "
-                    "are free; use a smaller batch.micro, or more ranks (`penstock check` foretells the memory)",
+                    "are free; use a smaller batch.micro, or more ranks (`penstock check` predicts the memory)",
                     mebibytes(bytes), mebibytes(left), mebibytes(all)));
   }
   check_cuda(code);

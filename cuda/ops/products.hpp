@@ -88,10 +88,10 @@ std::size_t workspace_bytes(const ProductPlan& plan);
 /// cuBLASLt's version.
 std::size_t library_version();
 
-/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. False, without a
-/// result, if cuBLASLt cannot compute it with the algorithm of a plan_with, for whatever reason (see refusal_of); a
-/// plan_of takes another way if its algorithm is not supported. Throws SystemError for other failures, and for failures
-/// of the device after which nothing runs.
+/// Enqueues the product; `workspace`, 256-byte aligned, has the plan's bytes and is no operand. Returns false, without
+/// a result, if cuBLASLt cannot compute the product with the algorithm of a plan_with (refusal_of gives the reason). A
+/// plan_of instead takes another way if its algorithm is not supported. Throws SystemError for other failures, and for
+/// failures of the device after which nothing runs.
 bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Operands& operands, std::byte* workspace);
 
 }  // namespace penstock::ops

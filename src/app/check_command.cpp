@@ -244,11 +244,11 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   }
   fmt::print(
       "(ranks: so many ranks of this pipeline rank are alike, and the first of them is named. held: elements of "
-      "parameters; the others are memory of the plan, the workspace for {} thread{} a rank. Beside the total the host "
-      "holds what saves are written from (staging), and, where a rank writes, up to 192 MiB while it saves.)\n",
+      "parameters; the others are memory of the plan, the workspace for {} thread{} a rank. In addition the "
+      "host holds what saves are written from (staging), and, where a rank writes, up to 192 MiB while it saves.)\n",
       threads, threads == 1 ? "" : "s");
   const MemoryBesidePlan beside = memory_beside_plan();
-  fmt::print("Beside that a process holds about {} ({}): {} shows about {} for the largest rank.\n",
+  fmt::print("In addition a process holds about {} ({}): {} shows about {} for the largest rank.\n",
              bytes_text(beside.bytes), beside.what, beside.shown_by, bytes_text(largest_planned(ranks) + beside.bytes));
   fmt::print("activations of rank 0:");
   for (const auto& [part, bytes] : ranks.front().memory.activations) fmt::print("  {} {}", part, bytes_text(bytes));

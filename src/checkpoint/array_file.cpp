@@ -53,7 +53,7 @@ class Agreement {
     reach(mine);
   }
 
-  /// Collective: the first rank's trouble is everybody's.
+  /// Collective: if a rank has failed, all ranks fail with the reason of the first one.
   void reach(const std::string& mine) {
     if (world_.largest(mine.empty() ? 0 : 1, writers_.messages()) == 0) return;
     for (const std::string& message : world_.gather(mine, writers_.messages()))
@@ -106,8 +106,8 @@ class Save {
     return wait_for(world_, writers_.io().run(std::move(function)), what);
   }
 
-  // Where one writes alone, nobody waits for the file before the first pieces travel. What fails here is told when all
-  // agree next.
+  // With a single writer nobody waits for the file before the first pieces travel. A failure here becomes known when
+  // all ranks agree next.
   void begin_to_create() {
     if (!writers_.leads()) return;
     try {

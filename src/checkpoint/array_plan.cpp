@@ -30,8 +30,8 @@ Shape with_extent(const Shape& shape, int dimension, std::int64_t extent) {
   }
 }
 
-// HDF5 stores the last chunk as large as the others: the most indices that fit and leave at most a hundredth of it all
-// empty; where chunks would be too small before, those that leave least.
+// HDF5 stores the last chunk as large as the others. Returns the most indices a chunk that fit and leave at most a
+// hundredth of the array's space empty; if such chunks would be too small, the number that leaves the least.
 std::int64_t extent_of_chunks(std::int64_t extent, std::int64_t bytes_of_one) {
   const std::int64_t most = std::clamp<std::int64_t>(most_chunk_bytes / bytes_of_one, 1, extent);
   const std::int64_t least = std::min(most, (least_chunk_bytes + bytes_of_one - 1) / bytes_of_one);

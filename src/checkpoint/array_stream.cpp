@@ -17,7 +17,7 @@ struct Block {
   std::int64_t elements = 0;
   std::future<void> written;
 
-  // What it held goes; nothing is cleared, as a block is filled whole.
+  // Earlier contents are lost; nothing is cleared, because a block is filled completely.
   void make_room(std::int64_t more) {
     if (more <= elements) return;
     values.reset();

@@ -78,8 +78,8 @@ ChunkReader::Part ChunkReader::part_of(const Box& box, const Index& origin) cons
   return part;
 }
 
-// Whether the chunk is whole in the box and its elements follow each other there, with others after them: these are
-// read later, so that the checksum may stand in their place for a moment.
+// Whether the box contains the whole chunk contiguously, followed by elements that are read later. Then the chunk's
+// checksum may be read into their place for a moment.
 bool ChunkReader::lies_dense(const Part& part, const Box& box) const {
   bool one_outside = true;
   for (int d = 0; d < dimensions_; ++d) {

@@ -21,8 +21,8 @@ class ChunkReader {
   /// Hdf5Error.
   static std::optional<ChunkReader> of(const Hdf5Dataset& dataset, const Shape& shape);
 
-  /// Reads a box, dense, into `values`, and holds each chunk against its checksum. False where a chunk is missing, has
-  /// another size, or does not have its checksum: what `values` holds then is undefined, and HDF5 may judge. Throws
+  /// Reads a box, dense, into `values`, and checks each chunk against its checksum. False if a chunk is missing, has
+  /// another size, or has a wrong checksum: then `values` is undefined, and the caller lets HDF5 decide. Throws
   /// Hdf5Error.
   bool read(const Hdf5Dataset& dataset, const Box& box, std::byte* values);
 

@@ -28,7 +28,7 @@ struct FileContents {
   const Attribute* attribute(std::string_view name) const;
 };
 
-/// Names of the attributes that every array file has besides its own.
+/// Names of the attributes that every array file has in addition to its own.
 inline constexpr std::string_view digest_name = "digest";      ///< text
 inline constexpr std::string_view complete_name = "complete";  ///< integer, 1 when the file is whole; written last
 /// Text (name_list.hpp): the names that the digest covers, its own among them. Anything else that is added to the file

@@ -13,8 +13,8 @@
 
 namespace penstock {
 
-/// Pieces wherever they lie: MPI gathers them on one side and puts them in their places on the other. A message for
-/// each piece of an array would be hundreds for a file of a few MiB. Move-only.
+/// Its pieces may lie anywhere: MPI gathers them on one side and puts them in their places on the other. One message
+/// for each piece would be hundreds of messages for a file of a few MiB. Move-only.
 class Parcel {
  public:
   Parcel() = default;
@@ -27,7 +27,8 @@ class Parcel {
   void add_in_rows(const std::byte* rows_begin, const ArraySpec& array, const Rows& rows, const Box& part);
   bool empty() const { return counts_.empty(); }
 
-  /// To be sent from, or received at, MPI_BOTTOM. Lives as long as the parcel, but for what is under way.
+  /// To be sent from, or received at, MPI_BOTTOM. Valid as long as the parcel exists; messages under way no longer need
+  /// it.
   MPI_Datatype type();
 
  private:
@@ -44,8 +45,8 @@ struct RankOfSave {
   int writer = -1;
 };
 
-/// Where the rows that writer `writer` writes in a step lie in its own memory already, dense; nullptr where they do
-/// not. They are written from there, and do not travel.
+/// The rows that writer `writer` writes in a step, if they already lie densely in its own memory: they are written from
+/// there and do not travel. Otherwise nullptr.
 const std::byte* rows_in_own_memory(const ArrayFile& file, const WriteStep& step, int rank, int writer);
 
 /// What this rank sends in a round, by writer; empty where it sends nothing.

@@ -32,7 +32,7 @@ class FieldTable {
   Field& add(std::string key, T& target, std::string meaning) {
     return add_field(Field(std::move(key), FieldTarget(&target), std::move(meaning)));
   }
-  /// The same for a member of an enum, which a deck says by one of `words`.
+  /// The same for a member of an enum; a deck names its value with one of `words`.
   template <typename Enum>
   requires std::is_enum_v<Enum> Field& add(std::string key, Enum& target, std::string meaning,
                                            const Words<Enum>& words) {

@@ -53,7 +53,8 @@ FamilyRules make_llama_rules() {
   rules.defaults.positions = 2048;
   rules.keys.attention_bias = "attention_bias";
   rules.keys.mlp_bias = "mlp_bias";
-  // What SmolLM2's files say besides, and how early files of Llama 2 cut products to repeat a training's sums.
+  // More keys of SmolLM2's files; and pretraining_tp, with which early files of Llama 2 cut products to repeat the sums
+  // of training.
   rules.neutral = {{"pretraining_tp"}, {"is_llama_config"}, {"rope_interleaved", {"false"}}};
   return rules;
 }

@@ -40,7 +40,7 @@ struct FamilyRules {
   std::string_view activation_key;
   std::vector<std::string_view> activations;  ///< names of the one that is computed; the first is written
   WindowKeys window = WindowKeys::none;
-  std::vector<NeutralKey> neutral;  ///< besides those of all families
+  std::vector<NeutralKey> neutral;  ///< in addition to those of all families
   std::string_view prefix;          ///< of all tensors but the head's
   std::string_view embedding;       ///< the tensor whose name shows whether names have the prefix
   std::string_view blocks;          ///< what the names of a block's tensors begin with

@@ -50,7 +50,7 @@ class ConfigReader {
     mistakes_.add("{}: {}", where_, fmt::format(format, std::forward<Arguments>(arguments)...));
   }
 
-  /// Null is as good as not there: transformers writes both.
+  /// Null counts as missing: transformers writes either.
   const nlohmann::json* value_of(std::string_view key) {
     if (key.empty()) return nullptr;
     used_.insert(std::string(key));
@@ -275,7 +275,7 @@ class ConfigReader {
     return by_default;
   }
 
-  /// The layers' own list decides over a window of all layers, or says the same.
+  /// A list of layer types overrides a window for all layers, unless both say the same.
   void check_layer_types(std::int64_t& window) {
     const nlohmann::json* types = value_of("layer_types");
     if (types == nullptr) return;
@@ -335,7 +335,7 @@ class ConfigReader {
     }
   }
 
-  /// What single values cannot say.
+  /// Checks that concern several values.
   void check_across_keys() {
     const FamilyKeys& keys = rules_->keys;
     if (config_.heads % config_.kv_heads != 0)

@@ -16,7 +16,7 @@
 namespace penstock {
 namespace {
 
-/// Lines of one kind: the first ones, and how many there are besides.
+/// Lines of one kind: the first ones, and the number of the others.
 class LinesOfAKind {
  public:
   void add(std::string line) {
@@ -46,7 +46,7 @@ HuggingFaceModel::HuggingFaceModel(std::filesystem::path path)
     : directory_(std::move(path)),
       config_(parse_hugging_face_config(directory_.config_text(), directory_.config_path().string())) {
   const FamilyRules& rules = rules_of(config_.family);
-  // A table of as many names as a damaged number asks for would not fit into memory.
+  // A damaged number could ask for more names than fit into memory.
   if (static_cast<std::size_t>(config_.layers) > directory_.tensors().size())
     throw_input_error(
         "{}: {} = {}, and the directory has {} tensors in all; correct it, or download the directory again",

@@ -17,8 +17,8 @@ namespace penstock {
 /// Opens the directory for reading; no weights are read yet. Every rank opens it for itself.
 class HuggingFaceModel {
  public:
-  /// Throws InputError: see ModelDirectory and parse_hugging_face_config; besides, one message with all tensors that
-  /// are missing, left over, of a wrong shape, or of a type that is not read.
+  /// Throws InputError: see ModelDirectory and parse_hugging_face_config; also one message with all tensors that are
+  /// missing, left over, of a wrong shape, or of a type that is not read.
   explicit HuggingFaceModel(std::filesystem::path path);
 
   const ModelDirectory& directory() const { return directory_; }

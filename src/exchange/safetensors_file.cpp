@@ -19,7 +19,8 @@ namespace {
 constexpr std::string_view cure_of_a_name = "name a .safetensors file that you may read";
 constexpr std::size_t length_bytes = 8;
 constexpr std::int64_t chunk_bytes = std::int64_t{256} << 10;  // what is converted is still in the core's cache
-// Between two parts of rows: to read as many bytes too many takes about as long as another system call.
+// The gap between two parts of rows that is read along: reading so many unneeded bytes takes about as long as another
+// system call.
 constexpr std::int64_t gap_worth_reading = std::int64_t{4} << 10;
 
 std::uint64_t length_in(const std::array<std::byte, length_bytes>& bytes) {

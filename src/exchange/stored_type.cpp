@@ -20,7 +20,7 @@ Stored stored_at(const std::byte* stored, std::int64_t index) {
   return value;
 }
 
-/// All bits where a < b, none elsewhere; no comparison, of which the compiler would make a branch.
+/// All bits set if a < b, else none. Written without a comparison, because the compiler would turn that into a branch.
 std::uint32_t bits_if_less(std::int32_t a, std::int32_t b) { return static_cast<std::uint32_t>((a - b) >> 31); }
 
 // All three cases are computed and one is chosen by its bits: a loop over this becomes one of vectors.

@@ -14,8 +14,8 @@ namespace penstock {
 void transpose(const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t columns, float* to,
                std::int64_t to_stride);
 
-/// Floats of a tile, which fits a core's second cache, and its most columns. Rows of a tile are runs of a file: the
-/// fewer columns it has, the more runs, and the more often a line that two tiles share is read or written.
+/// Floats of a tile, which fits a core's second cache, and its most columns. Each row of a tile is a run in the file.
+/// With fewer columns there are more runs, and cache lines shared by two tiles are read or written more often.
 inline constexpr std::int64_t tile_elements = std::int64_t{128} << 10, most_tile_columns = 4096;
 
 /// Tiles have all columns where that is possible, and as many rows as fit: these become runs of the transposed matrix.

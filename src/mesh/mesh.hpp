@@ -24,7 +24,7 @@ class Mesh {
   Mesh factored(std::string_view axis, std::string_view factor, int size) const;
 
   int size() const { return size_; }
-  /// Without factors: every rank is told by its coordinates on these.
+  /// Without factors: these coordinates identify a rank.
   const std::vector<Axis>& axes() const { return axes_; }
   bool has(std::string_view axis) const { return find(axis).has_value(); }
   /// 1 for an axis that the mesh does not have.
@@ -36,7 +36,7 @@ class Mesh {
   /// Ranks that differ from `rank` only along the `spanned` axes, ordered by their coordinates, outermost axis first.
   /// A group is named by the *set* of axes it spans; no axis at all gives `rank` alone.
   std::vector<int> group(int rank, const AxisSet& spanned) const;
-  /// Those of `axes` that the mesh has, outermost first: what tells groups of one mesh apart.
+  /// Those of `axes` that the mesh has, outermost first: this distinguishes the groups of a mesh.
   std::vector<std::string> spanned(const AxisSet& axes) const;
   /// "pipeline 2 x data 1 x tensor 2"
   std::string text() const;

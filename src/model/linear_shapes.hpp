@@ -8,7 +8,7 @@
 
 namespace penstock {
 
-/// What a rank computes besides blocks, and how their backward passes are divided.
+/// What a rank computes in addition to blocks, and how backward passes are divided.
 struct RankDuties {
   bool head = true;
   bool fused = true;        ///< some stage's backward

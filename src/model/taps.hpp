@@ -10,8 +10,7 @@
 
 namespace penstock {
 
-/// Behind a branch's name where its attention rotates: q and k as it reads them, after the norms of heads and the
-/// rotation.
+/// After a branch's name if its attention rotates: q and k as it reads them, after the norms of heads and the rotation.
 inline constexpr std::string_view query_tap = ".query", key_tap = ".key";
 
 /// Receives the values of taps while the model computes. A tensor is valid during the call only.
@@ -22,7 +21,7 @@ class TapSink {
   /// Rows of this rank, [rows, ...]; of microbatch `microbatch` of this replica. The queue may not have computed them
   /// yet.
   virtual void record(Queue& queue, std::string_view tap, int microbatch, TensorView values) = 0;
-  /// The same of `columns` columns of the rows, from the first one on: q or k of packed rows.
+  /// The same for `columns` columns of the rows, beginning with column `first`: q or k of packed rows.
   virtual void record_columns(Queue&, std::string_view, int /*microbatch*/, TensorView /*rows*/, std::int64_t /*first*/,
                               std::int64_t /*columns*/) {}
   /// This rank's part of a sum over tensor ranks, on the way to the tap that comes next.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// StepCapture: the capture of one step. Its taps are set until it is written or destroyed.
+// StepCapture: captures one step. Its taps are set until it is written or destroyed.
 
 #include <memory>
 #include <string>
@@ -21,8 +21,8 @@ class StepCapture {
   StepCapture(const StepCapture&) = delete;
   StepCapture& operator=(const StepCapture&) = delete;
 
-  /// Collective, after the step: writes the file; no other may be under way. A file that cannot
-  /// be written costs a warning, not the run.
+  /// Collective, after the step: writes the file. No other file may be under way. A file that cannot be written causes
+  /// a warning and does not end the run.
   void write(Writers& writers, const RunSession& session, std::int64_t step, const StepTokens& tokens);
 
  private:

@@ -41,7 +41,7 @@ class StepForecast {
 
   /// The prediction, the same on every rank; empty before the last timed step.
   const std::optional<Simulation>& foretold() const { return foretold_; }
-  /// The costs behind the prediction.
+  /// The costs from which the prediction was computed.
   const Costs& costs() const { return stage_costs_; }
   /// "a step should take ...": the log line of the prediction.
   std::string text() const;

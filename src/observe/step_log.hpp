@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// StepLog: what people and programs see of the steps: rows of metrics.csv, a line or a bar, and warnings.
+// StepLog: the output about steps: rows of metrics.csv, a line or a bar, and warnings.
 
 #include <cstdint>
 #include <optional>
@@ -20,14 +20,14 @@ class StepLog {
   /// `rank`: of the world.
   explicit StepLog(int rank) : writes_(rank == 0) {}
 
-  /// For steps after `step` up to `last_step`: opens metrics.csv, and keeps its rows up to `step`. `session` outlives
-  /// the log. The tokens seen by then, as that row says; nothing where there is none. Throws SystemError.
+  /// Opens metrics.csv for the steps after `step` up to `last_step`, and keeps its rows up to `step`. Returns the
+  /// tokens in that row; nothing if there is no such row. `session` outlives the log. Throws SystemError.
   std::optional<std::int64_t> begin(const RunSession& session, std::int64_t step, std::int64_t last_step);
 
   void report(const MetricsRow& row);
-  /// Warnings that may come step by step: each kind once in a while, and counted.
+  /// For warnings that may come at every step: logs each kind at intervals, with a count.
   void warn(const std::vector<Warning>& warnings);
-  /// At the end: warnings that were held back and did not come again.
+  /// At the end: logs the warnings that were held back.
   void warn_of_the_rest();
   /// Ends the line of the bar, so that other lines can follow.
   void clear_line();

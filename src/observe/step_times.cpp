@@ -59,7 +59,7 @@ void StepTimes::compare_with_forecast(const StepFacts& facts) {
 
 double StepTimes::take_measuring_seconds() { return std::exchange(measuring_seconds_, 0); }
 
-// For `penstock check --costs`: what other schedules of this deck would take.
+// For `penstock check --costs`, which predicts the step time of other schedules of this deck.
 void StepTimes::write_costs() const {
   const ModelPlan& plan = on_.plan;
   try {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// StepTimes: what observes how long steps take: the forecast, the watch for slow ranks and links, the trace.
+// StepTimes: everything that observes the duration of steps: forecast, watch for slow ranks and links, trace.
 
 #include <cstdint>
 #include <optional>
@@ -17,12 +17,12 @@
 
 namespace penstock {
 
-/// What is known of a step's time once the device has done it, on this rank.
+/// The times of a finished step on this rank.
 struct StepFacts {
   std::int64_t step = 0;
   Clock::time_point begin;
   double seconds = 0;                                 ///< of the whole step
-  double waited = 0;                                  ///< of these, seconds of waiting for other ranks
+  double waited = 0;                                  ///< seconds of these spent waiting for other ranks
   std::vector<Span> spans;                            ///< of the row's actions
   const std::vector<std::uint64_t>* bytes = nullptr;  ///< that each of them moved between ranks
 };
@@ -42,15 +42,15 @@ class StepTimes {
   };
   explicit StepTimes(const Subject& subject);
 
-  /// Collective, once, before the first step: compares the speeds of ranks and links, and looks after them from then
-  /// on. Not where ranks share cores: times would say nothing.
+  /// Collective, once, before the first step: compares the speeds of ranks and links, and watches them from then on.
+  /// Does nothing if ranks share cores, because times would mean nothing.
   void watch_speeds();
   /// Collective, once a step.
   void see(const StepFacts& facts);
 
-  /// Whether `see` of the step under way has to come before the next step is launched.
+  /// Whether the step under way must be finished and seen before the next step is launched.
   bool wants_a_pause() const { return !forecast_.foretold() || (speeds_ && speeds_->ends_window()); }
-  /// Seconds of measuring in `see` since the last call: no other step takes them.
+  /// Seconds that `see` has spent on measuring since the last call. Ordinary steps do not need them.
   double take_measuring_seconds();
   /// This rank's line at the end: what its steps took compared with the forecast; empty where there were too few.
   std::string line() const { return forecast_.line(); }
@@ -64,7 +64,7 @@ class StepTimes {
   StepForecast forecast_;
   StepTracer tracer_;
   std::optional<LinkProbe> links_;
-  std::optional<SpeedWatch> speeds_;  ///< none where times would say nothing
+  std::optional<SpeedWatch> speeds_;  ///< none if ranks share cores
   double measuring_seconds_ = 0;
 };
 

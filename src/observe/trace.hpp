@@ -27,7 +27,7 @@ struct TracedStep {
   std::vector<std::vector<Span>> foretold;  ///< [pipeline][row]; empty before the prediction
 };
 
-/// What events contain besides times.
+/// The contents of events other than times.
 struct TraceSubject {
   const Schedule* schedule = nullptr;  ///< outlives it
   const Mesh* mesh = nullptr;          ///< outlives it

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// BlockWatch: lets the code that moves parameters between ranks follow the computing block by block.
+// BlockWatch: tells the code that moves parameters between ranks which block is being computed.
 
 namespace penstock {
 

@@ -27,8 +27,8 @@ int copies_of(const ParameterSpec& spec) {
   return copies;
 }
 
-// Ranks sum the gradients of what they hold alike. Of sections that neighbours hold alike they know on the tensor axis
-// alone who these are.
+// Ranks that hold the same elements sum the gradients. For copied sections, only the tensor axis states which
+// neighbours hold the same copy.
 void ensure_summable(const ParameterSpec& spec) {
   const auto sums_along = [&](std::string_view axis) {
     return spec.sums.inside.contains(axis) || spec.sums.across.contains(axis);
@@ -38,8 +38,9 @@ void ensure_summable(const ParameterSpec& spec) {
   ensure(copies_of(spec) == 1 || spec.split.axis == Axis::tensor, "sections are copied on another axis than tensor");
 }
 
-// Tied parameters keep to themselves: the ranks at both ends then cut the same bucket in the same ranges. So do those
-// outside the blocks: the first to be read and the last to have their gradients, they would hold up the others.
+// Tied parameters have a bucket of their own, so that the ranks at both ends cut the same bucket in the same ranges. So
+// do parameters outside the blocks: they are read first and their gradients are complete last, so they would delay the
+// others.
 bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, const ParameterSpec& spec) {
   const ParameterSpec& other = specs[bucket.entries.front().parameter];
   const bool tied = spec.stages.size() > 1;
@@ -48,8 +49,8 @@ bool belongs(const Bucket& bucket, const std::vector<ParameterSpec>& specs, cons
          bucket.tied == tied && (!tied || other.stages == spec.stages);
 }
 
-// Whether no other rank of an axis has an equal copy, or this rank is the first of those that have. Of the pipeline
-// axis stages say it: a rank is there for the first one that uses the parameter, or not.
+// Whether this rank is the first, or only, one of an axis with this copy. For the pipeline axis the stages decide: the
+// first stage that uses the parameter is on this rank, or not.
 bool is_first_on(const Axis& axis, const ParameterSpec& spec, const LocalBox& held, const ParameterPlace& place) {
   if (axis.name == Axis::pipeline) return true;
   if (spec.split.parts > 1 && axis.name == spec.split.axis) return held.first;

@@ -93,7 +93,7 @@ std::vector<LocalBox> sections_of_array(const ParameterSpec& spec, int coordinat
   return held;
 }
 
-// Whoever holds a copy of the whole holds what coordinate 0 of one part does.
+// A rank that holds a copy of the whole holds the same as coordinate 0 of one part.
 int part_of(const MeshPlace& place, std::string_view axis, int parts) {
   const int part = parts == 1 ? 0 : place.at(axis);
   ensure(part < parts, "a parameter is cut in fewer parts than its axis has ranks");

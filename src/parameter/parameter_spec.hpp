@@ -34,8 +34,8 @@ struct Split {
   std::string axis{Axis::tensor};
 };
 
-/// Arrays of one shape (experts) that stand one after the other in the first dimension of a parameter. An axis shares
-/// them out whole, equal runs for `parts` ranks; the parameter's Split then says how each of them is cut.
+/// Arrays of one shape (experts) that stand one after the other in the first dimension of a parameter. An axis
+/// distributes whole arrays, equal runs for `parts` ranks; the parameter's Split then cuts each array.
 struct Stack {
   int arrays = 1;
   int parts = 1;     ///< a divisor of `arrays`; 1: every rank holds all of them
@@ -44,8 +44,8 @@ struct Stack {
 
 enum class Init { zeros, ones, normal };
 
-/// Axes along which ranks hold the same part of a parameter and see other tokens than each other: their gradients are
-/// parts of one sum.
+/// Axes along which ranks hold the same part of a parameter but see different tokens: their gradients are parts of one
+/// sum.
 struct GradientSums {
   /// Inside a replica of the model, summed first; every rank has the sum. The tensor axis, where each of its ranks
   /// applies a copy of the parameter to rows of its own.

@@ -5,7 +5,7 @@ namespace penstock {
 
 namespace {
 
-// The device is waited for as other ranks are: under the deadline, and with a report.
+// The host waits for the device as for other ranks: with the watchdog's deadline and report.
 HostWait wait_of(World& world) {
   return [&world](const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress) { world.wait_until(done, what, progress); };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Engine: what one rank computes a plan with: queue, groups, memory, model, executor. It knows no run, no folder, no
-// data.
+// Engine: everything that one rank needs to compute a plan: queue, groups, memory, model, executor. It knows no run, no
+// folder, no data.
 
 #include <memory>
 #include <optional>
@@ -38,7 +38,7 @@ class Engine {
   World* world_;
   const ModelPlan* plan_;
   MeshPlace place_;
-  // In the order in which they are made; the last one dies first.
+  // In the order in which they are made; destroyed in the reverse order.
   std::optional<Queue> queue_;
   std::optional<Communicators> groups_;
   std::optional<Arena> arena_;

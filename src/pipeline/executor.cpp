@@ -128,7 +128,7 @@ MicrobatchView Executor::view(int microbatch) const {
           .first_sample = model_->first_sample(microbatch)};
 }
 
-// Behind the step's first mark each action has two; the last mark is the step's end.
+// After the step's first mark each action has two marks; the last mark is the step's end.
 std::vector<Span> Executor::spans() const {
   if (!finished_) return {};
   const std::vector<double> marks = finished_->marks.seconds();
@@ -226,7 +226,7 @@ void Executor::transfer(std::size_t begin, std::size_t end) {
     launched_->bytes[i] = messages_.back().tensor.bytes();
   }
   pipeline_->transfer(messages_, std::span(events_).subspan(begin, end - begin));
-  // They are only handed over, and take no time of the computing lane.
+  // Transfers are only handed over; they take no time of the computing lane.
   for (std::size_t mark = 0; mark < 2 * (end - begin); ++mark) launched_->marks.set();
 }
 

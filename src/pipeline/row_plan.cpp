@@ -10,8 +10,8 @@ namespace penstock {
 
 namespace {
 
-/// Values by a stage here and a number of it: a microbatch, or a buffer. Rows of thousands of actions look up several
-/// an action, so that these are arrays.
+/// Values by a stage here and a number within it: a microbatch, or a buffer. These are arrays, because every action of
+/// a row, which may have thousands, looks up several values.
 template <typename T>
 class ByStage {
  public:

@@ -54,8 +54,8 @@ struct PlannedAction {
   std::optional<GradientBuffer> gradient;  ///< I, B and transfers of gradients
   std::optional<int> peer;                 ///< transfers: the other end's pipeline rank
   Accumulate accumulate;                   ///< I, W and B: what its gradients do
-  bool opens_stage = false;                ///< F: the stage's first in the row, before which nothing reads its weights
-  bool closes_stage = false;        ///< W and B: the stage's last in the row, behind which its gradients are whole
+  bool opens_stage = false;         ///< F: the stage's first in the row; before it nothing reads the stage's weights
+  bool closes_stage = false;        ///< W and B: the stage's last in the row; after it the gradients are whole
   std::vector<std::size_t> awaits;  ///< places in the row of transfers that have to end first
 };
 

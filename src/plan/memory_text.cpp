@@ -85,7 +85,7 @@ std::uint64_t parse_file_bytes(std::string_view text) {
   const std::optional<double> bytes = bytes_said(text);
   if (!bytes || *bytes < 1)
     throw_input_error(
-        "\"{}\" is no size of a file; write a whole number of bytes above 0, or a number and its unit, kB, KiB, MB, "
+        "\"{}\" is not a file size; write a whole number of bytes above 0, or a number and its unit, kB, KiB, MB, "
         "MiB, GB, GiB, TB or TiB, such as 5GB",
         text);
   return static_cast<std::uint64_t>(*bytes);

@@ -253,7 +253,7 @@ void refuse_steps_beyond_the_end(const char* key, const std::vector<std::int64_t
 void check_writing(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   refuse_steps_beyond_the_end("trace.steps", c.trace.steps, c, table, mistakes);
   for (const auto& [axis, size] : c.mesh.by_axis())
-    if (size > largest_mesh) return;  // told of by check_sizes
+    if (size > largest_mesh) return;  // check_sizes reports it
   const std::int64_t ranks = c.mesh.ranks();
   if (table.usable({"checkpoint.writers"}) && usable_mesh(c, table) && c.checkpoint.writers > ranks)
     mistakes.add(
@@ -301,7 +301,7 @@ void check_dropout(const RunConfig& c, const FieldTable& table, Mistakes& mistak
   check("model.dropout_attention", c.model.dropout_attention);
 }
 
-// Whether sizes are refused over which other checks would have to loop.
+// Whether sizes are refused that are too large for the loops of other checks.
 bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const std::size_t before = mistakes.lines().size();
   check_sizes(c, table, mistakes);

@@ -9,9 +9,9 @@
 
 namespace penstock {
 
-/// All taps of a model, gradients included: "embedding", "blocks.0.attention", ..., "logits", "loss" and each with
-/// ".gradient" behind (but for the loss, and for "blocks.0.attention.query" and ".key", which models with rotary
-/// positions have).
+/// All taps of a model, gradients included: "embedding", "blocks.0.attention", ..., "logits", "loss" and each followed
+/// by ".gradient" (but for the loss, and for "blocks.0.attention.query" and ".key", which models with rotary positions
+/// have).
 std::vector<std::string> all_taps(const ModelDescription& model);
 
 /// The taps that the patterns name, each once, in the model's order. `*` matches every block's number. A pattern

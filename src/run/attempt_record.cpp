@@ -24,7 +24,7 @@ std::optional<std::int64_t> count_in(const nlohmann::json& json) {
   return value >= -most && value <= most ? std::optional(value) : std::nullopt;
 }
 
-// Records of earlier versions have neither reason nor life.
+// Records of earlier versions have neither `reason` nor `life`.
 std::optional<AttemptRecord> record_of(const nlohmann::json& json) {
   const std::string name = json.at("ended");
   const auto step = count_in(json.at("step")), exit_code = count_in(json.at("exit_code"));

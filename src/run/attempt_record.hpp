@@ -10,7 +10,7 @@
 
 namespace penstock {
 
-/// How a life of a run ended. `running` is also what a life leaves that was killed.
+/// How a run attempt ended. An attempt that was killed also leaves `running`.
 enum class AttemptEnd { running, done, stopped, failed };
 std::string_view name_of(AttemptEnd end);
 
@@ -18,12 +18,12 @@ struct AttemptRecord {
   AttemptEnd end = AttemptEnd::running;
   std::int64_t step = 0;
   int exit_code = 0;
-  std::string reason = {};   ///< of a life that stopped: what asked it to (name_of(StopReason))
-  std::string message = {};  ///< of a life that failed
+  std::string reason = {};   ///< if it stopped: the reason (name_of(StopReason))
+  std::string message = {};  ///< if it failed
   std::int64_t attempt = 1;
 };
 
-/// What end.json says: of this life, and of the one before it.
+/// The contents of end.json: this run attempt, and the one before it.
 struct AttemptRecords {
   AttemptRecord last;
   std::optional<AttemptRecord> before;

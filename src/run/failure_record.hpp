@@ -14,7 +14,7 @@ namespace penstock {
 /// not touched.
 class FailureRecord {
  public:
-  /// `life`: what the run folder's guard says of this life.
+  /// `life`: the name of this run attempt in the run folder's guard.
   FailureRecord(const std::filesystem::path& folder, std::string attempt);
 
   /// Writes report.txt, and end.json with `failed`. Returns whether this report is the first of this run attempt; true

@@ -45,7 +45,7 @@ class RunFolder {
   std::filesystem::path product_choices() const { return path_ / "products.tsv"; }
   /// A file that a person puts there to stop the run.
   std::filesystem::path stop() const { return path_ / "stop"; }
-  /// How the last life ended (AttemptRecords).
+  /// How the last run attempt ended (AttemptRecords).
   std::filesystem::path end() const { return path_ / "end.json"; }
 
   /// The report of a job that ended by itself, of the last run attempt. The one before is kept under another name.
@@ -84,7 +84,8 @@ class RunFolder {
   void write_product_choices(const std::string& text) const;
   /// `lines`: "rank,host,process,device" of each rank.
   void write_ranks(const std::vector<std::string>& lines) const;
-  /// What a scheduler's job decides by, whatever became of the exit code. `running` begins a life; all else ends it.
+  /// The record by which a batch job decides what to do next, even if the exit code was lost. `running` begins a run
+  /// attempt; every other value ends it.
   void record(AttemptEnd end, std::int64_t step, int exit_code, const std::string& message,
               std::string_view reason = "") const;
 

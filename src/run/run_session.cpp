@@ -26,9 +26,9 @@ RunSession::RunSession(World& world, std::filesystem::path folder, Restart resta
   });
 }
 
-// Nothing is written before it is known that the run may begin: not even the guard where no checkpoint leaves a step to
-// do, or where files are another user's. A folder that is there is guarded before more than names is looked at: what
-// another attempt still writes must not be read.
+// Nothing is written until it is clear that the run may begin, not even the guard: perhaps every step is done, or files
+// belong to another user. An existing folder is guarded before anything but names is read, because another attempt may
+// still be writing there.
 void RunSession::take_guard_if_there() {
   if (restart_ && restart_->empty())
     throw InputError("--restart names no file; name a checkpoint, or latest, or leave --restart out");
@@ -51,7 +51,7 @@ void RunSession::take_guard() {
   folder_.ask_before_naming([this] { ensure_mine(); });
 }
 
-// Rows and checkpoints of two runs in one folder could not be told apart.
+// Nobody could distinguish the rows and checkpoints of two runs in one folder.
 void RunSession::refuse_steps_of_another_run() const {
   if (restarts_from_latest() || (restart_ && folder_.contains(*restart_)) || !folder_.holds_steps()) return;
   if (restart_)

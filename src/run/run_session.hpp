@@ -41,20 +41,20 @@ class RunSession {
   /// Throws InputError where the agenda leaves nothing to do after a checkpoint's step.
   void ensure_steps_are_left(std::int64_t step) const;
 
-  /// Collective, when all that may refuse has passed: what other attempts have begun in the folder goes. Whether one of
-  /// them, which this one supersedes, has saved a checkpoint since this one looked. Throws CollectiveFailure where this
-  /// attempt, which begins after `step`, would replace another user's file.
+  /// Collective, after all checks that may refuse the run: removes what other attempts have begun in the folder.
+  /// Returns whether one of those attempts, which this one supersedes, has saved a checkpoint since this one looked.
+  /// Throws CollectiveFailure if this attempt, which begins after `step`, would replace another user's file.
   bool others_saved_meanwhile(std::int64_t step, const std::vector<std::int64_t>& capture_steps);
 
-  /// Collective: makes the folder and records that an attempt runs, with `step` updates done. Throws CollectiveFailure;
-  /// what was made goes again then.
+  /// Collective: makes the folder and records that an attempt runs, with `step` updates done. Throws CollectiveFailure,
+  /// after removing what it made.
   void begin(std::int64_t step);
   /// The attempt ends before its first step: records that, and removes the folders that it made and left empty.
   void end_before_first_step(std::int64_t step, const CollectiveFailure& failure);
   /// Collective: whichever rank reports the end of a job that hangs writes it into the folder.
   void keep_failures();
-  /// Rank 0 writes how the attempt ended, unless another one has the folder. What becomes of the record does not change
-  /// what becomes of the run: trouble is logged.
+  /// Rank 0 writes how the attempt ended, unless another one has the folder. A record that cannot be written is logged
+  /// and does not change the outcome of the run.
   void record(const AttemptRecord& end);
   /// Gives the guard back.
   void leave() { guard_.reset(); }
@@ -63,7 +63,7 @@ class RunSession {
   void ensure_mine() const {
     if (guard_) guard_->ensure_mine();
   }
-  /// Rank 0: another attempt was seen to hold the folder. Costs no look.
+  /// Rank 0: whether another attempt was seen to hold the folder. Does not look at the folder.
   bool is_lost() const { return guard_ && guard_->lost(); }
   /// Collective, where rank 0 has lost the folder: throws CollectiveFailure with the reason.
   [[noreturn]] void end_without_folder();

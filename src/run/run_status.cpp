@@ -82,7 +82,7 @@ std::string state_of(const std::optional<AttemptRecords>& records, bool alive, b
   return records->last.end == AttemptEnd::running ? "killed" : std::string(name_of(records->last.end));
 }
 
-// While a life runs, the last end is that of the life before; a life that was killed has written none.
+// While a run attempt runs, the last end is that of the attempt before. An attempt that was killed has written none.
 std::optional<AttemptRecord> last_end_of(const std::optional<AttemptRecords>& records, bool alive) {
   if (!records) return std::nullopt;
   return alive && records->last.end == AttemptEnd::running ? records->before : records->last;

@@ -32,7 +32,7 @@ struct RunStatus {
   RecentSteps recent;
   std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one; a restart begins there
   std::string checkpoint_problem;            ///< why a restart is refused: a newer one cannot be opened
-  std::optional<AttemptRecord> last_end;     ///< of the last life that has ended
+  std::optional<AttemptRecord> last_end;     ///< of the last run attempt that has ended
   std::int64_t attempts = 0;
   bool end_damaged = false;  ///< end.json is there and says nothing
   std::optional<GuardView> guard;

@@ -165,7 +165,8 @@ std::vector<Action> row_of_a_v(const ScheduleRequest& request, int rank) {
   const int down = rank;
   const int up = 2 * p - 1 - rank;
   const int microbatches = std::max(request.microbatches, 2 * p - 1);
-  // As many forwards as fit before the first microbatch is back from the last rank, then in turn with its way up.
+  // As many forward passes as fit before the first microbatch comes back from the last rank. After that, forward passes
+  // of the lower and the upper stage alternate.
   for (int i = 0; i < 2 * (p - rank) - 1; ++i) row.forward(down);
   for (int i = 0; i < rank; ++i) {
     row.forward(up);

@@ -27,7 +27,7 @@ struct ScheduleReport {
 /// `simulation` is of this table.
 ScheduleReport report(const Schedule& schedule, const Simulation& simulation);
 
-/// A heading and a line a rank.
+/// A heading, and one line for each rank.
 std::string text(const ScheduleReport& report);
 
 }  // namespace penstock

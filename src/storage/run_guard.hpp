@@ -95,7 +95,7 @@ class FolderLost : public SystemError {
   using SystemError::SystemError;
 };
 
-/// The life that holds a run's folder; empty where none does. Throws SystemError where the guard cannot be read.
+/// The run attempt that holds a run folder; empty if none does. Throws SystemError if the guard cannot be read.
 std::string attempt_of_guard(const std::filesystem::path& folder);
 
 /// Holds the file `guard` in a run's folder from construction to destruction, and touches it from a thread of its own.

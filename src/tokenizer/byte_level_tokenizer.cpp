@@ -89,7 +89,8 @@ void ByteLevelTokenizer::encode_normalized(std::string_view text, std::vector<To
       [&](TokenId id) { ids.push_back(id); });
 }
 
-// Between a letter and what belongs to no word, see PreTokenizer::ends_words_after_letters; outside any added token.
+// A cut lies outside any added token, between a letter and a code point that belongs to no word
+// (PreTokenizer::ends_words_after_letters).
 bool ByteLevelTokenizer::cuts_at(std::string_view bytes, std::size_t at) const {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   if ((byte(at) & 0xc0U) == 0x80) return false;

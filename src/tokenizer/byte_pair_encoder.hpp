@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Byte-pair encoding of one word: of all neighbours that may merge, those of the lowest rank merge first, the leftmost
-// of equals; until none may (Sennrich, Haddow, Birch, 2016: "Neural Machine Translation of Rare Words with Subword
-// Units").
+// Byte-pair encoding of one word: of all neighbours that may merge, the pair of the lowest rank merges first, and of
+// equal ranks the leftmost, until no pair may merge (Sennrich, Haddow, Birch, 2016: "Neural Machine Translation of Rare
+// Words with Subword Units").
 
 #include <array>
 #include <cstdint>
@@ -57,7 +57,7 @@ class EncoderScratch {
   };
 
   std::uint64_t bytes_without_token_ = 0;
-  std::vector<CachedWord> words_;  // a word has one place, and the last one that wants it has it
+  std::vector<CachedWord> words_;  // each word has one possible place; the last word stored there replaces the others
   std::vector<Symbol> symbols_;
   std::vector<Candidate> queue_;
 };
@@ -65,8 +65,8 @@ class EncoderScratch {
 /// A value that never changes; threads share it, each with a scratch of its own.
 class BytePairEncoder {
  public:
-  /// `bytes`: the token of each byte, or no_token. `whole_words`: words that are a token whatever the merges say
-  /// (ignore_merges), [i] the bytes of token i, empty for none.
+  /// `bytes`: the token of each byte, or no_token. `whole_words`: words that become one token regardless of the merges
+  /// (ignore_merges); [i] the bytes of token i, empty for none.
   BytePairEncoder(const std::array<TokenId, 256>& bytes, std::span<const MergeRule> merges,
                   std::span<const std::string> whole_words);
 

@@ -29,7 +29,7 @@ void append_nfc_by_library(std::string_view text, std::string& result) {
   result.append(reinterpret_cast<const char*>(normalized), static_cast<std::size_t>(bytes));
 }
 
-/// A newer utf8proc may take for a mark, and move, what is none in the table.
+/// A newer utf8proc may treat a code point as a mark, and move it, although the table says that it is none.
 bool is_base_for_library(const char* at) {
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(code_point_at(at).value))->combining_class == 0;
 }

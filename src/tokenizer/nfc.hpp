@@ -9,11 +9,12 @@
 
 namespace penstock {
 
-/// Whether NFC leaves well-formed text as it is because no code point of it can change, move or join another.
+/// Whether no code point of well-formed text can change, move or join another under NFC, so that NFC leaves the text as
+/// it is.
 bool is_inert_under_nfc(std::string_view text, const UnicodeTable& table);
 
-/// NFC of well-formed text. Only code points that the table marks, and the one before them, are given to utf8proc:
-/// what a newer Unicode changed takes no part, whichever utf8proc is installed.
+/// NFC of well-formed text. utf8proc gets only the code points that the table marks, and the one before each. So
+/// changes of newer Unicode versions have no effect, whichever utf8proc is installed.
 std::string nfc(std::string_view text, const UnicodeTable& table);
 
 }  // namespace penstock

@@ -28,14 +28,14 @@ class PreTokenizer {
   PreTokenizer(std::vector<SplitStage> stages, const UnicodeTable& table)
       : stages_(std::move(stages)), table_(&table) {}
 
-  /// Calls `word(std::string_view)` for all words of well-formed text, in order. They are all of the text.
+  /// Calls `word(std::string_view)` for all words of well-formed text, in order. Together they are the whole text.
   template <typename Word>
   void split(std::string_view text, Word&& word) const {
     split_from(0, text, word);
   }
 
-  /// Whether a letter and a code point after it that is no letter, number, mark or apostrophe are always in different
-  /// words, whatever stands around them.
+  /// Whether a word always ends between a letter and a following code point that is no letter, number, mark or
+  /// apostrophe, whatever the text around them.
   bool ends_words_after_letters() const;
 
  private:

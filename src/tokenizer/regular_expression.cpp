@@ -20,7 +20,7 @@ std::string pcre2_message(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
-/// What PCRE2 would read otherwise than Oniguruma; empty where nothing.
+/// The part of an expression that PCRE2 reads differently from Oniguruma; empty if there is none.
 class DialectCheck {
  public:
   explicit DialectCheck(std::string_view expression) : expression_(expression) {}
@@ -39,7 +39,8 @@ class DialectCheck {
   std::string escape() {
     ++at_;
     if (at_ == expression_.size()) return "";
-    // \w and \b count other characters as parts of words; the rest mean something else, or nothing, in one of the two.
+    // \w and \b count different characters as parts of words; the others differ in meaning, or exist in only one of the
+    // two.
     constexpr std::string_view alike = "sSdDpPrntfvx";
     const char letter = expression_[at_];
     const bool is_alnum =

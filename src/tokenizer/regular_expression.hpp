@@ -18,14 +18,14 @@ struct RegularExpressionMatch {
 /// Compiled once; several threads may search with it at a time.
 class RegularExpression {
  public:
-  /// Takes only what means the same to PCRE2 and to Oniguruma, whose expressions stand in tokenizer.json. Throws
-  /// InputError "<where>: ..." for what does not, or is no expression.
+  /// Accepts only expressions that mean the same to PCRE2 and to Oniguruma, which tokenizer.json is written for. Throws
+  /// InputError "<where>: ..." for all others.
   RegularExpression(std::string_view expression, std::string_view where);
   /// A text that stands for itself.
   static RegularExpression literal(std::string_view text, std::string_view where);
 
-  /// The first match at or after `from` in well-formed text. Throws InputError where PCRE2 gives up: an expression that
-  /// backtracks without end.
+  /// The first match at or after `from` in well-formed text. Throws InputError if PCRE2 gives up because the expression
+  /// backtracks too much.
   std::optional<RegularExpressionMatch> find(std::string_view text, std::size_t from) const;
 
  private:

@@ -62,7 +62,7 @@ void SentencePieceModel::read_pieces() {
       piece.kind = Kind::control;
     } else if (processor.IsUnknown(id)) {
       piece.kind = Kind::unknown;
-      // The model's own words for it, which only decoding tells.
+      // The model's own text for it, which only decoding reveals.
       std::string surface;
       if (processor.Decode(std::vector<int>{id}, &surface).ok()) piece.text = surface;
     } else if (processor.IsByte(id)) {
@@ -77,7 +77,7 @@ void SentencePieceModel::read_pieces() {
   }
 }
 
-// The library does not tell these options of a model; what it does with small texts does.
+// The library does not expose these options of a model; its results for small texts show them.
 void SentencePieceModel::learn_spaces() {
   const auto& processor = library_->processor;
   std::vector<std::string> pieces;

@@ -29,7 +29,7 @@ class SentencePieceModel {
   std::size_t vocabulary() const { return pieces_.size(); }
   std::optional<TokenId> begin_of_text() const;
 
-  /// The bytes of a piece; `at_start`: nothing was given out yet, and is set to false where that ends.
+  /// The bytes of a piece. `at_start`: no text has been decoded yet; set to false once some has been.
   std::string bytes_of(TokenId id, bool& at_start) const;
   bool is_control(TokenId id) const;
 
@@ -46,7 +46,7 @@ class SentencePieceModel {
 
   std::unique_ptr<Library> library_;
   std::vector<Piece> pieces_;     // [id]
-  bool words_apart_ = true;       // no piece holds a space behind another character
+  bool words_apart_ = true;       // no piece holds a space after another character
   bool adds_space_ = false;       // a text is taken as if it began with a space
   bool drops_one_space_ = false;  // decoding leaves out the one that a text begins with
   bool drops_all_spaces_ = false;

@@ -12,7 +12,7 @@ struct KnownExpression {
   std::string_view expression;
 };
 
-// Spellings of one pattern mean the same; the first of each is the one that its first user has.
+// Several spellings of a pattern mean the same; the first one listed is the original user's.
 constexpr KnownExpression known_expressions[] = {
     {SplitPattern::gpt2, R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)"},
     {SplitPattern::llama3,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Scanners for the split patterns that most byte-level tokenizers have. Each is its regular expression written out: it
-// is linear, cannot recurse, and depends on no library's version of Unicode. Tests hold them against PCRE2.
+// Scanners for the split patterns that most byte-level tokenizers have. Each does what its regular expression says, but
+// takes linear time, does not recurse, and depends on no library's version of Unicode. Tests compare them with PCRE2.
 
 #include <cstdint>
 #include <optional>

@@ -21,7 +21,7 @@ class SentencePieceModel;
 
 enum class SpecialTokens { keep, leave_out };
 
-/// What the ids of a text do not say of it.
+/// What is lost when a text becomes ids.
 struct TextLosses {
   std::size_t broken_parts = 0;         ///< of UTF-8: each maximal one is taken as U+FFFD
   std::size_t bytes_without_token = 0;  ///< left out, as in tokenizers: a few vocabularies lack some bytes

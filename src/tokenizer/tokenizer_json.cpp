@@ -22,7 +22,7 @@ constexpr std::string_view tokenizer_cure =
     "tokenizers library, name a SentencePiece tokenizer.model, or make the token file with another program";
 constexpr std::int64_t most_tokens = std::int64_t{1} << 22;
 
-/// A value of the file and the way to it: "model.merges[3]".
+/// A value of the file and its path: "model.merges[3]".
 class Node {
  public:
   Node(const Json& value, std::string way, std::string_view file) : value_(&value), way_(std::move(way)), file_(file) {}
@@ -121,8 +121,8 @@ class Vocabulary {
     if (found == ids_.end()) place.refuse("names the token \"{}\", which model.vocab lacks", token);
     return found->second;
   }
-  /// False where something is wrong. There are very many tokens, and nearly all of them are right: the way to each is
-  /// only written out for a message.
+  /// False if something is wrong. Paths are written out only for messages, because there are very many tokens and
+  /// nearly all are right.
   bool put_good(const std::string& token, const Json& id) {
     if (token.empty() || !id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(most_tokens))
       return false;
@@ -220,8 +220,8 @@ void read_model(const Node& model, Vocabulary& vocabulary, TokenizerJson& result
   read_merges(model.at("merges"), vocabulary, result);
 }
 
-// The library gives an added token the id of its text in the vocabulary, or else the next one; what the file says has
-// to be that.
+// The library gives an added token the id of its text in the vocabulary, or else the next free id. The file must state
+// the same id.
 void read_added_tokens(const Node& list, Vocabulary& vocabulary, TokenizerJson& result) {
   if (list.is_null()) return;
   auto next = static_cast<TokenId>(vocabulary.model_size());
@@ -284,7 +284,7 @@ SplitStage split_stage(const Node& node) {
   const auto known = kind == "Regex" ? known_split_pattern(expression) : std::nullopt;
   const std::string& behavior = node.at("behavior").text();
   const bool invert = node.at("invert").flag(false);
-  // The known patterns match all of a text: to remove what they do not match removes nothing.
+  // The known patterns match the whole text, so removing what they do not match removes nothing.
   if (behavior != "Isolated" && !(behavior == "Removed" && invert && known))
     node.at("behavior")
         .refuse("is \"{}\" with invert = {}, which Penstock does not do (\"Isolated\")", behavior, invert);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a tokenizer.json of Hugging Face says, as far as Penstock knows what it means.
+// The contents of a Hugging Face tokenizer.json that Penstock understands.
 
 #include <string>
 #include <string_view>
@@ -26,7 +26,7 @@ struct TokenizerJson {
 };
 
 /// Throws InputError "<where>: <what>: ...; <cure>" for what is no tokenizer.json, is damaged, or holds anything whose
-/// meaning is not known: a key, a type, a flag. Nothing is passed over.
+/// meaning is unknown: a key, a type, a flag. Nothing is ignored.
 TokenizerJson parse_tokenizer_json(std::string_view text, std::string_view where);
 
 /// The byte that a character of a byte-level token stands for: GPT-2 moved those that are white space or unprintable in

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What split patterns and normalizers ask of a code point, for one pinned version of Unicode:
-// scripts/make_unicode_table.
+// The properties of code points that split patterns and normalizers need, for one pinned version of Unicode
+// (scripts/make_unicode_table).
 
 #include <cstdint>
 #include <vector>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// UTF-8 in pieces: what is a character, what is broken, and text that comes in parts.
+// UTF-8: finds characters and broken bytes, and handles text that comes in parts.
 
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ inline constexpr std::string_view replacement_character = "\xef\xbf\xbd";  // U+
 struct Utf8Step {
   std::uint32_t bytes = 0;
   bool good = false;
-  bool cut = false;  ///< not good only because the text ends here
+  bool cut = false;  ///< incomplete only because the text ends here
 };
 /// `at` < text.size().
 Utf8Step utf8_step(std::string_view text, std::size_t at);
@@ -52,9 +52,9 @@ class Utf8Stream {
   enum class Broken { one_for_a_part, one_for_a_byte };
   explicit Utf8Stream(Broken broken = Broken::one_for_a_part) : broken_(broken) {}
 
-  /// The text that is certain now. The bytes of a character whose end has not come are kept.
+  /// The text that is complete by now. The bytes of an incomplete character are kept.
   std::string add(std::string_view bytes);
-  /// What is left at the end: nothing, or U+FFFD for a character that never ended.
+  /// The rest at the end: nothing, or U+FFFD for an incomplete character.
   std::string finish();
 
  private:

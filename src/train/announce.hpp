@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a run says of itself in its log, at its beginning and at its end.
+// What a run writes to its log at its beginning and at its end.
 
 #include <string>
 
@@ -15,14 +15,14 @@ namespace penstock {
 
 /// Collective: writes which process each rank is. Launchers name a lost process by host and number.
 void list_ranks(World& world, const RunFolder& folder);
-/// The model, mesh, schedule, memory and warnings of the deck.
+/// Logs the model, mesh, schedule, memory and warnings of the deck.
 void introduce(const World& world, const RunSetup& setup, const Queue& queue, const ProductChoices& products);
 
-/// Why and where the attempt ended, and where its files are.
+/// Logs why and at which step the attempt ended, and where its files are.
 void announce_end(const RunConfig& config, const RunFolder& folder, std::int64_t step, StopReason reason, int signal);
-/// Collective: what each rank held, compared with the plan.
+/// Collective: logs the memory that each rank held, compared with the plan.
 void announce_memory(World& world, const RunSetup& setup, const Queue& queue);
-/// Collective: where the time of each rank's steps went; `mine` is this rank's line (StepTimes::line).
+/// Collective: logs how each rank's steps spent their time; `mine` is this rank's line (StepTimes::line).
 void announce_times(World& world, const std::string& mine);
 
 }  // namespace penstock

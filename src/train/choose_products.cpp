@@ -9,8 +9,9 @@ namespace penstock {
 
 namespace {
 
-// Of the checkpoint that the run goes on from, by its attribute. What is wrong with the file is found when it is
-// loaded. Where it has no such attribute, as those of earlier versions: of the run folder that it lies in.
+// The choices that the checkpoint to go on from holds as an attribute. Files of earlier versions have no such
+// attribute: then those of the run folder that holds the checkpoint. A damaged file is reported later, when it is
+// loaded.
 std::string choices_of_checkpoint(World& world, IoThread& io, const RunSession& session) {
   std::vector<std::filesystem::path> files;
   if (session.restarts_from_latest())

@@ -19,8 +19,8 @@ void begin_with_weights(World& world, IoThread& io, const RunSetup& setup, Engin
     parameters.initialize(static_cast<std::uint64_t>(setup.config().run.seed), engine.queue().threads());
 }
 
-// Of what this deck says otherwise than the one before. A step that is past and was named there, too, was written, or
-// its failure was told, when the run came to it: it is not warned of at every restart.
+// Warns of what this deck changes compared with the checkpoint's. A past step that the checkpoint's deck named, too,
+// causes no warning: when the run came to that step, it wrote the file or reported the failure.
 void warn_of_changes(const RestartCheck& check, const TrainingPosition& at, const RunConfig& config) {
   if (at.samples > 0)  // or none come again
     for (const std::string& change : check.changes_of_data()) log_warning("{}", change);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The state that a run attempt begins with: of a checkpoint, of other weights, or drawn from the seed.
+// The state with which a run attempt begins: from a checkpoint, from other weights, or from the seed.
 
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ namespace penstock {
 /// How far training has come.
 struct TrainingPosition {
   std::int64_t step = 0;      ///< updates done
-  std::uint64_t samples = 0;  ///< that they have seen
+  std::uint64_t samples = 0;  ///< in these updates
   std::int64_t tokens = 0;    ///< likewise; samples of earlier run attempts may have been shorter or longer
 };
 
@@ -25,8 +25,8 @@ struct FirstState {
   std::string products;  ///< the choices of products that the checkpoint holds
 };
 
-/// Collective: fills the engine's parameters and moments. Says in the log where they come from, and warns of what the
-/// deck says otherwise than that of the checkpoint. Throws CollectiveFailure.
+/// Collective: fills the engine's parameters and moments. Logs their source, and warns of differences between the deck
+/// and the checkpoint's. Throws CollectiveFailure.
 FirstState bring_first_state(World& world, IoThread& io, RunSession& session, const RunSetup& setup, Engine& engine);
 
 }  // namespace penstock

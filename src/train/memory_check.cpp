@@ -49,9 +49,9 @@ std::string shortage_text(const MemoryShortage& shortage, const RunSetup& setup,
                                  bytes_text(shortage.largest.planned));
   if (shortage.ranks > 1)
     text += fmt::format(", the {} ranks that share its memory {}", shortage.ranks, bytes_text(shortage.planned));
-  return text + fmt::format("; of the {} there are, {} can be had for it (each process holds about {} beside its plan)",
-                            bytes_text(shortage.largest.room.total), bytes_text(shortage.room),
-                            bytes_text(beside.bytes));
+  return text +
+         fmt::format("; of the {} there are, {} can be had for it (each process holds about {} more than its plan)",
+                     bytes_text(shortage.largest.room.total), bytes_text(shortage.room), bytes_text(beside.bytes));
 }
 
 }  // namespace

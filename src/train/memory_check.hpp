@@ -5,8 +5,9 @@
 
 namespace penstock {
 
-/// Collective: compares what every rank plans with what its device has, and throws CollectiveFailure with the smallest
-/// change that would fit where it does not. Where memory that others hold now would do, it warns.
+/// Collective: compares the memory that every rank plans with that of its device. If the plan does not fit, throws
+/// CollectiveFailure and names the smallest change that would fit. If it fits only once other processes free memory,
+/// warns.
 void refuse_what_does_not_fit(World& world, const RunSetup& setup);
 
 }  // namespace penstock

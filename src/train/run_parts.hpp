@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a run attempt works with.
+// The parts of a run attempt.
 
 #include <vector>
 

@@ -45,7 +45,7 @@ RunDeck fitted(const Deck& deck, const RunDeck& own, int ranks) {
   return fit;
 }
 
-// A restart from the run folder may name weights, too: the command line that began the run goes on with it.
+// A restart from the run folder may also name weights, so that the command line that began the run also continues it.
 std::optional<WeightsSource> look_for_weights(World& world, const TrainRequest& request) {
   if (!request.weights) return std::nullopt;
   world.together([&] {
@@ -58,7 +58,7 @@ std::optional<WeightsSource> look_for_weights(World& world, const TrainRequest& 
   return find_weights(world, *request.weights);
 }
 
-// Rank 0 reads and hands round: thousands of ranks do not open one small file.
+// Rank 0 reads and broadcasts, so that thousands of ranks do not open one small file.
 RunDeck read_deck(World& world, const TrainRequest& request, const std::optional<WeightsSource>& weights) {
   std::string text;
   world.together([&] {
@@ -94,7 +94,7 @@ void check_world_size(const RunConfig& config, int ranks) {
       wanted);
 }
 
-// Which devices the ranks of this node can see decides who takes which.
+// Each rank's choice of a device depends on the devices that the ranks of its node can see.
 void take_device(World& world, const RunConfig& config) {
   std::string mine;
   world.together([&] {
@@ -113,7 +113,7 @@ void take_device(World& world, const RunConfig& config) {
   });
 }
 
-// Copies of weights that two ranks update have to stay equal, bit for bit.
+// If two ranks update copies of the same weights, the copies must stay equal, bit for bit.
 void agree_on_arithmetic(World& world) {
   const std::vector<std::string> all = world.gather(arithmetic_text());
   world.together([&] {
@@ -126,7 +126,8 @@ void agree_on_arithmetic(World& world) {
   });
 }
 
-// What was proved is one table. Each rank makes it from the deck, and another program may make another.
+// Only one table was proved free of deadlock. Each rank makes its own from the deck, and another build of the program
+// may make a different one.
 void agree_on_table(World& world, const ModelPlan& plan) {
   std::string mine = fmt::format("{:016x}, blocks", plan.schedule.hash());
   for (const StagePart& part : plan.parts) mine += fmt::format(" {}", part.blocks);
@@ -155,7 +156,7 @@ TokenFileHeader read_header(World& world, const std::string& path, const RunConf
   return header;
 }
 
-// Of the file that the deck names, wherever its copies are read. Rank 0 reads up to 4 MiB of it for all.
+// Identifies the file that the deck names, even if a copy is read later. Rank 0 reads up to 4 MiB of it for all ranks.
 std::string identify_data(World& world, const RunConfig& config, const TokenFileHeader& header) {
   std::string data;
   world.together([&] {

@@ -21,13 +21,13 @@ struct RunSetup {
   RunDeck deck;
   Mesh mesh{{}};
   ModelPlan plan;
-  int threads = 1;  ///< of this rank: the one value that is its own
+  int threads = 1;  ///< of this rank; the only value that differs between ranks
   TokenFileHeader train_header;
-  std::string data;  ///< what identifies it: json_of a DataIdentity
+  std::string data;  ///< json_of its DataIdentity
   std::optional<TokenFileHeader> validation_header;
   std::filesystem::path train_file, validation_file;  ///< where tokens are read: data.stage puts them on the node
   std::filesystem::path run;
-  std::optional<WeightsSource> weights;  ///< that step 0 begins with; none: drawn from run.seed
+  std::optional<WeightsSource> weights;  ///< for step 0; none: drawn from run.seed
 
   const RunConfig& config() const { return deck.config; }
 };

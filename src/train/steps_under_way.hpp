@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// StepsUnderWay: the steps that the device has been given and that nobody has counted yet.
+// StepsUnderWay: the steps that were launched and are not counted yet.
 
 #include <cstdint>
 #include <deque>
@@ -14,7 +14,7 @@
 
 namespace penstock {
 
-/// A step with what it works on, as the device is given it.
+/// A launched step with its samples and values.
 struct LaunchedStep {
   StepBatch batch;
   StepValues values;
@@ -27,31 +27,32 @@ struct FinishedStep {
   StepResult result;
 };
 
-/// Two at most, the oldest first. Each has the samples and the learning rate of its own number: that of the last step
-/// that was counted, and its place in the line.
+/// Two at most, the oldest first. The number of a step is that of the last counted step plus its place in this queue;
+/// its samples and learning rate follow from the number.
 class StepsUnderWay {
  public:
   /// References outlive it. `last_step`: of this run attempt.
   StepsUnderWay(World& world, const RunConfig& config, std::int64_t last_step, Executor& executor)
       : world_(&world), config_(&config), last_step_(last_step), executor_(&executor) {}
 
-  /// Where training stands before the next step, and where that step's samples come from.
+  /// The position before the next step, and the reader of that step's samples.
   void begin(const TrainingPosition& position, std::unique_ptr<BatchReader> reader);
-  /// What metrics.csv says of the tokens seen.
+  /// Sets the number of tokens seen, which metrics.csv knows.
   void correct_tokens(std::int64_t tokens) { position_.tokens = tokens; }
 
   int under_way() const { return static_cast<int>(launched_.size()); }
-  /// Of the steps that were counted.
+  /// The position after the last counted step.
   const TrainingPosition& position() const { return position_; }
 
-  /// Collective: the step after those under way, which the executor is to be given now. Throws CollectiveFailure where
-  /// its samples cannot be read.
+  /// Collective: reads the samples of the next step and adds it to the queue; the caller launches it. Throws
+  /// CollectiveFailure if the samples cannot be read.
   const LaunchedStep& read_next();
-  /// Waits for the oldest step and takes it out of the line. It is not counted yet.
+  /// Waits for the oldest step and removes it from the queue. It is not counted yet.
   FinishedStep finish();
-  /// Drops steps that were launched after one that changed nothing: they have changed nothing either, and come again.
+  /// Drops the steps that were launched after a step that changed nothing. They have changed nothing either, and are
+  /// launched again later.
   void drop();
-  /// The step that was finished counts: its row of metrics.csv.
+  /// Counts a finished step, and returns its row of metrics.csv.
   MetricsRow count(const FinishedStep& step, double seconds);
 
  private:

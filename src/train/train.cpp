@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A run attempt, in the order in which its parts are made. What is made last dies first.
+// A run attempt. Its parts are made in this order and destroyed in the reverse one.
 
 #include "train/train.hpp"
 
@@ -43,7 +43,7 @@ Saver::Options saver_options(const RunConfig& config, const RunSession& session,
           .warn = [&log](const Warning& warning) { log.warn({warning}); }};
 }
 
-// The state and the samples that the steps begin with; again where another attempt has saved in the meantime.
+// Loads the state and opens the samples for the first step. Repeats both if another attempt has saved meanwhile.
 void bring_state_and_samples(const RunParts& run) {
   const std::vector<std::int64_t>& captures = run.setup.config().capture.steps;
   for (bool first = true; first || run.session.others_saved_meanwhile(run.steps.position().step, captures);
@@ -56,8 +56,8 @@ void bring_state_and_samples(const RunParts& run) {
   }
 }
 
-// Checkpoints of later steps do not belong to the curve that goes on here, and damaged ones must not count among the
-// newest that are kept.
+// Checkpoints of later steps do not belong to the loss curve that continues here. Damaged ones among them must not
+// count as the newest, which are kept.
 void write_first_files(const RunParts& run) {
   if (run.world.rank() != 0) return;
   const RunFolder& folder = run.session.folder();
@@ -65,15 +65,15 @@ void write_first_files(const RunParts& run) {
   for (const std::filesystem::path& aside : set_aside_later(folder.checkpoints(), step))
     log_info("{} is beyond step {}: moved to {}", aside.filename().string(), step, aside.parent_path().string());
   folder.write_deck(run.setup.deck.effective);
-  // What an attempt carries along without measuring replaces nothing.
+  // An attempt that did not measure does not replace existing choices.
   const bool measured = run.setup.config().device.measure;
   if (!run.products.text.empty() && (measured || !std::filesystem::exists(folder.product_choices())))
     folder.write_product_choices(run.products.text);
-  // Samples of several attempts may have had several lengths.
+  // Earlier attempts may have used samples of another length.
   if (const auto tokens = run.log.begin(run.session, step, run.agenda.last_step())) run.steps.correct_tokens(*tokens);
 }
 
-// From here on the folder changes, and says how the attempt ended, whatever ends it.
+// From here on the folder changes, and it records how the attempt ends, whatever the reason.
 void begin_attempt(const RunParts& run) {
   const std::int64_t step = run.steps.position().step;
   run.session.begin(step);

@@ -10,7 +10,7 @@ namespace penstock {
 
 namespace {
 
-// Reports of a wait that lasts say where in the row this rank is.
+// While it lives, reports of a long wait name the place in the row where this rank is.
 class PlaceScope {
  public:
   PlaceScope(World& world, const Executor& executor) : world_(&world) {
@@ -56,7 +56,7 @@ int Trainer::run() {
   }
 }
 
-// A step that is under way when the run is asked to stop counts.
+// A step that is already under way when a stop is requested still counts.
 bool Trainer::goes_on() const {
   return steps_done() < on_.agenda.last_step() && (stopping_ == StopReason::none || on_.steps.under_way() > 0);
 }
@@ -67,7 +67,7 @@ std::unique_ptr<StepCapture> Trainer::begin_capture() {
                                        on_.engine.model().context());
 }
 
-// The device should never wait for the host: while it is at one step, the host gives it the next.
+// The device should never wait for the host, so the host launches the next step while one is running.
 bool Trainer::may_launch() const {
   if (on_.steps.under_way() == 0) return true;
   return on_.steps.under_way() == 1 && Queue::runs_behind_host() && stopping_ == StopReason::none &&
@@ -115,7 +115,7 @@ bool Trainer::skips_nonfinite(FinishedStep& step) {
   return verdict == Verdict::skipped;
 }
 
-// A step that was done has its row, whatever becomes of its evaluation: the end of this attempt saves that step.
+// A finished step gets its row even if its evaluation fails, because this attempt still saves that step at its end.
 void Trainer::report_evaluated(MetricsRow row) {
   try {
     if (on_.agenda.evaluates(row.step)) {
@@ -130,7 +130,7 @@ void Trainer::report_evaluated(MetricsRow row) {
   on_.log.report(row);
 }
 
-// A run whose folder another attempt has taken ends here, on all ranks.
+// If another attempt has taken the run folder, this one ends here, on all ranks.
 void Trainer::agree_on_stop() {
   constexpr std::int64_t lost_state = 1 << 19, lost_folder = 1 << 20;  // above all reasons
   constexpr std::int64_t signals = 256;
@@ -145,7 +145,7 @@ void Trainer::agree_on_stop() {
   stopping_ = static_cast<StopReason>(asked / signals);
 }
 
-// A state that no step has changed is not saved again: it would only push out an older one.
+// A state that no step has changed is not saved again: the copy would only displace an older checkpoint.
 bool Trainer::save_due() const {
   return on_.agenda.saves(steps_done()) && steps_done() - nonfinite_.skipped_in_a_row() > on_.saver.tried_step();
 }
@@ -161,7 +161,7 @@ CheckpointMeta Trainer::meta() const {
 
 void Trainer::save() { on_.saver.save(on_.engine.queue(), meta()); }
 
-// The save in flight, and one of the last step where there is none.
+// Finishes the save in flight, and saves the last step if that was not done.
 void Trainer::save_last() {
   on_.saver.finish();
   if (on_.saver.saved_step() == steps_done() || on_.saver.tried_step() == steps_done()) return;

@@ -22,28 +22,29 @@ class Trainer {
   /// The parts outlive the trainer.
   explicit Trainer(const RunParts& parts);
 
-  /// Collective: trains up to run.steps, run.stop or a stop request; the exit code. Every attempt ends with a
-  /// checkpoint and with the record of its end. Throws CollectiveFailure where all ranks stand between two steps; what
-  /// goes wrong elsewhere ends the job.
+  /// Collective: trains up to run.steps, run.stop or a stop request, and returns the exit code. Every attempt ends with
+  /// a checkpoint and a record of its end. Throws CollectiveFailure for failures between two steps, where all ranks are
+  /// at the same point; a failure elsewhere ends the job.
   int run();
 
  private:
-  /// Of a step, before the device is asked for it.
+  /// What is noted of a step before it is launched.
   struct StepBegin {
     Clock::time_point time;
-    double waited = 0;                     ///< seconds, of this thread up to now
-    std::unique_ptr<StepCapture> capture;  ///< where the step is captured
+    double waited = 0;                     ///< seconds that this thread had waited by then
+    std::unique_ptr<StepCapture> capture;  ///< null: the step is not captured
   };
 
   bool goes_on() const;
   std::unique_ptr<StepCapture> begin_capture();
-  /// Whether the device should have another step: it has none, or nothing has to happen between its step and the next.
+  /// Whether another step may be launched: none is under way, or nothing must happen between that step and the next.
   bool may_launch() const;
   MetricsRow finish_step(const StepBegin& begun);
-  /// Whether the update of a step that is not finite was skipped. Throws CollectiveFailure where the run has to end.
+  /// Handles a step whose loss or norm is not finite; returns whether its update was skipped. Throws CollectiveFailure
+  /// if the run must end.
   bool skips_nonfinite(FinishedStep& step);
   void report_evaluated(MetricsRow row);
-  /// All ranks agree what asks to stop: a rank's signal, or what rank 0 sees.
+  /// All ranks agree on the reason to stop, if any: a rank's signal, or what rank 0 sees.
   void agree_on_stop();
   bool save_due() const;
   void save();
@@ -65,7 +66,7 @@ class Trainer {
   RunParts on_;
   NonfiniteSteps nonfinite_;
   StopReason stopping_ = StopReason::none;
-  int stop_signal_ = 0;              ///< where that is a signal
+  int stop_signal_ = 0;              ///< if the reason is a signal
   bool may_save_at_failure_ = true;  ///< false: the state is kept apart, or the folder is another attempt's
 };
 

@@ -24,7 +24,7 @@ int Trainer::finish() {
                       .step = steps_done(),
                       .exit_code = code,
                       .reason = all_done() ? "" : std::string(name_of(stopping_))});
-  // The file has been heeded, and must not stop the next attempt, too.
+  // The stop file has done its work and must not stop the next attempt.
   if (on_.world.rank() == 0 && stopping_ == StopReason::stop_file) discard(folder.stop());
   on_.session.leave();
   announce_end(config, folder, steps_done(), stopping_, stop_signal_);
@@ -45,8 +45,8 @@ void Trainer::ensure_last_step_is_saved() {
                                                                      : "holds checkpoints of earlier steps only")});
 }
 
-// In the handler of whatever has ended the loop. Where all ranks share the failure they stand between two steps, and
-// the state is whole. Anything else ends the job here, while the buffers of posted transfers still live.
+// Called from the loop's exception handler. After a failure that all ranks share they are between two steps, and the
+// state is whole. Any other failure ends the job here, while the buffers of posted transfers still exist.
 void Trainer::end_with_failure() try {
   try {
     throw;
@@ -65,8 +65,8 @@ void Trainer::end_with_failure() try {
   on_.world.abort(error.what());
 }
 
-// The failure has come between two steps, of which the second may be under way: it counts, so that what is saved is
-// what the device holds.
+// The failure came between two steps, and the second one may already be under way. That step is counted, so that the
+// saved state is the one that the device holds.
 void Trainer::count_steps_under_way() {
   while (on_.steps.under_way() > 0) {
     const auto start = Clock::now();
@@ -80,7 +80,8 @@ void Trainer::end_without_folder() {
   on_.session.end_without_folder();
 }
 
-// A weight that is infinite or NaN stays so: no later step could be saved either, however long the losses stay finite.
+// A weight that is infinite or NaN never becomes finite again. So no later step could be saved either, even while
+// losses stay finite.
 void Trainer::end_with_lost_state() {
   on_.saver.finish();
   const std::int64_t step = on_.saver.tried_step();
@@ -90,8 +91,8 @@ void Trainer::end_with_lost_state() {
                       step, on_.saver.why_not(), restart_advice(on_.session.folder().checkpoints(), step))});
 }
 
-// The state before the step, apart from the checkpoints: what is wrong may be in it, and no restart may take it by
-// itself. What it says of itself.
+// Saves the state before the step outside the folder of checkpoints: it may contain the cause, so no restart may choose
+// it by itself. Returns a sentence for the log.
 std::string Trainer::keep_evidence() {
   const RunFolder& folder = on_.session.folder();
   on_.saver.finish();  // one file at a time

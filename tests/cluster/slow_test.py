@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is slow is named: a link of 50 Mbit a second, before step 1 and while a run goes on, and a rank that gets a quarter of
-its core. Ranks behind slow links leave MPI all the same."""
+"""Slow parts are named: a link of 50 Mbit/s, before step 1 and during a run, and a rank that gets a quarter
+of its core. Ranks at slow links still leave MPI."""
 import contextlib
 import os
 import re

@@ -231,7 +231,7 @@ class Slurm:
                 kill(process)
 
     def daemons(self, node):
-        """The node's slurmd and its slurmstepd, which know the node by what their children are told."""
+        """The processes of the node's slurmd and slurmstepd; their children's environment names the node."""
         def is_of_node(process):
             return any(environment_of(child).get("SLURMD_NODENAME") == node and
                        environment_of(child).get("SLURM_CONF") == str(self.path) for child in children_of(process))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job that hangs ends by itself, with one report that names who is silent: behind a cut link, and where a rank stands
+"""A job that hangs ends by itself, with one report that names who is silent: after a cut link, and when a rank stands
 still. What is slow and not stuck goes on.
 
 The hosts are those of hosts.py: where there can be none (no root), their tests are skipped.

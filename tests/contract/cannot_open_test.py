@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint that cannot be opened is not damaged: nothing passes it over, and nothing is moved. What others have added to
-a checkpoint does not count."""
+"""A checkpoint that cannot be opened is not damaged: it is never skipped, and nothing is moved. Additions of other
+programs to a checkpoint do not matter."""
 import json
 import shutil
 import subprocess

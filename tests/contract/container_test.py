@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run in a container and a second one on its folder: a process number means nothing outside its PID namespace, so that the
-guard's heartbeat has to tell who lives. The container is a PID namespace with a /proc of its own (unshare, as root); host
+"""A run in a container and a second one on its folder: a process number means nothing outside its PID namespace, so the
+guard's heartbeat must show which run is alive. The container is a PID namespace with a /proc of its own (unshare, as
+root); host
 name and boot id are this machine's."""
 import json
 import os

@@ -278,7 +278,7 @@ class RefusalTest(Exchange):
         self.refuse("export", llama, "-o", qwen, parts=["is not empty (it has "])
         self.refuse("export", llama, "-o", self.folder / "x", "--like", qwen, ranks=2, parts=["of model_type qwen2"])
         self.refuse("export", llama, "-o", self.folder / "x", "--shard-size", "5e3", ranks=2,
-                    parts=['"5e3" is no size of a file'])
+                    parts=['"5e3" is not a file size'])
         self.refuse("export", llama, "-o", self.folder / "no", "--dtype", "float16", parts=["--dtype"])
 
     def test_damage_leaves_nothing(self):

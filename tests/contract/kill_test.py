@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of one rank, or of mpiexec, at any moment, many times, a third of them inside a save; then --restart latest.
 
-Always a whole checkpoint, never a wrong loss. The issue asks for 200 kills: scripts/test --all has them. PENSTOCK_KILLS
-says how many KillTest makes, PENSTOCK_KILLS_SEED which ones.
+Always a whole checkpoint, never a wrong loss. scripts/test --all makes 200 kills.
+PENSTOCK_KILLS sets their number, PENSTOCK_KILLS_SEED chooses them.
 """
 import os
 import random

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""list_tests.py finds every test class, and refuses what it would register otherwise than it was meant."""
+"""list_tests.py finds every test class, and refuses a class that it would register wrongly."""
 import subprocess
 import sys
 from pathlib import Path

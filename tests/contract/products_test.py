@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How products are made belongs to a run: on the CPU, which has nothing to choose, it is carried along for a later GPU."""
+"""The choice of products belongs to a run: the CPU has nothing to choose, but carries the choice along for a later GPU."""
 import h5py
 
 from penstock import ContractTest, checkpoint, main

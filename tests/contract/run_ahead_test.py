@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps that are launched before the one ahead of them was read, as on a GPU: the program under test is the CPU's, linked
+"""Steps that are launched before the previous one was read, as on a GPU: the program under test is the CPU's, linked
 with tests/support/runs_behind_host.cpp; PENSTOCK_PLAIN names the one that users have, which takes one step after the other.
-From the eleventh step of a life on they part, and must come to the same."""
+From the eleventh step of a run attempt on the two differ in order, and must give the same results."""
 import json
 import os
 import signal

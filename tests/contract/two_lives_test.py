@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run attempt that continues after the next one has begun (an orphan on a lost node) cannot harm what that one writes.
 
-Two starts of the program on this machine stand for two lives of one Slurm job: the ranks are told the job and how often
-it was requeued. What Slurm itself does is not tried here.
+Two starts of the program on this machine stand for two run attempts of one Slurm job: the environment gives the ranks
+the job's number and how often it was requeued. Slurm itself is not tried here.
 """
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two users of one group and one run folder: nothing is moved or lost that its owner did not ask for.
+"""Two users of one group and one run folder: no file is moved or lost unless its owner asked for it.
 
 Root plays both, with two user numbers that need no entry in /etc/passwd. The modes of their files are set as their umasks
 would: 0600, 0640 or 0660. Every action either ends well, or with exit code 2 and a folder in which no byte, name, owner or

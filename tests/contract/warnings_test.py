@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run warns of: lines that say so, once, and only where something is to be told; and numbers that end a run."""
+"""The warnings of a run: each is logged once, and only where it applies. Also: numbers that end a run."""
 import json
 import re
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/bench_gpu with a made-up program, PyTorch, ncu and nvidia-smi: what it asks of them, and what it makes of it."""
+"""scripts/bench_gpu with a made-up program, PyTorch, ncu and nvidia-smi: what it asks and what it computes."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jobs/chain.sbatch and the jobs/life.sh below it with made-up Slurm and penstock: what a link submits and says."""
+"""jobs/chain.sbatch and the jobs/life.sh below it with made-up Slurm and penstock: what a link submits and prints."""
 
 import json
 import os

@@ -9,8 +9,8 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "quickstart"
 TOOLS = ("bash", "cat", "dirname", "find", "head", "sed", "wc", "xargs")
-ON_THE_CPU = ["packages: build", "program: build/cpu/penstock", "first life: 1x2x2, 4 ranks",
-              "second life: 2x1x1, 2 ranks"]
+ON_THE_CPU = ["packages: build", "program: build/cpu/penstock", "first run attempt: 1x2x2, 4 ranks",
+              "second run attempt: 2x1x1, 2 ranks"]
 
 
 class Quickstart(unittest.TestCase):
@@ -66,7 +66,8 @@ class Quickstart(unittest.TestCase):
 
     def assert_cuda(self, count, first, second, **environment):
         self.assert_what([f"computing on: {count} x NVIDIA H200 (preset cuda)", "packages: build cuda",
-                          "program: build/cuda/penstock", f"first life: {first}", f"second life: {second}"],
+                          "program: build/cuda/penstock", f"first run attempt: {first}",
+                           f"second run attempt: {second}"],
                          **environment)
 
     def test_without_a_gpu_it_takes_the_cpu(self):

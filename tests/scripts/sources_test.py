@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every source file owes: the layout of .clang-format, and the tag of its license in the first line."""
+"""What every source file must have: the layout of .clang-format, and the tag of its license in the first line."""
 
 import re
 import shutil

@@ -109,7 +109,7 @@ class Submit(unittest.TestCase):
         for sinfo in ("echo 'slurm_load_partitions: error' >&2; exit 1", "exit 0", "exit 127"):
             with self.subTest(sinfo=sinfo):
                 self.program("sinfo", sinfo)
-                self.assertIn("sinfo tells nothing", self.submit("jobs/cpu.sbatch", self.deck))
+                self.assertIn("sinfo reports nothing", self.submit("jobs/cpu.sbatch", self.deck))
                 self.assertIsNotNone(self.submitted())
                 (self.root / "submitted").unlink()
 
@@ -143,7 +143,7 @@ class Submit(unittest.TestCase):
         self.refuse(["spaces"], "--set", "trace.steps=[1, 2]", "jobs/cpu.sbatch", self.deck)
         self.refuse(["--weights", "spaces"], "--weights=a b", "jobs/cpu.sbatch", self.deck)
         self.refuse(["--weights (nothing)"], "jobs/cpu.sbatch", self.deck, "--weights")
-        self.refuse(["--time=9", "behind --"], "jobs/cpu.sbatch", self.deck, "--time=9")
+        self.refuse(["--time=9", "after --"], "jobs/cpu.sbatch", self.deck, "--time=9")
 
     def test_the_job_comes_first(self):
         self.refuse([f"{self.deck} is no job", "jobs/cpu.sbatch", "jobs/array.sbatch"], self.deck)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/test with made-up commands: what it installs when it is asked, and what it does not."""
+"""scripts/test with made-up commands: what it installs on request, and what it does not."""
 
 import os
 import shutil

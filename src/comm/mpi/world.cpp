@@ -193,7 +193,7 @@ template <typename Done>
 void World::wait_loop(Done&& done, const WaitText& what, const std::function<std::uint64_t()>& progress) {
   constexpr int yields = 1000;
   constexpr int shortest_sleep = 50, longest_sleep = 300;  // microseconds
-  constexpr int rounds_before_words = yields + 200;        // most waits end before they need words: 50 ms or more
+  constexpr int rounds_before_words = yields + 200;        // 50 ms or more: most waits end earlier and need no text
   constexpr int rounds_between_looks = 2000;               // at neighbours: half a second or more
   if (done()) return watchdog_->moved();
   Watchdog::Wait wait(*watchdog_);
