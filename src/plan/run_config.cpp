@@ -98,10 +98,23 @@ void RunConfig::ScheduleChoice::describe(FieldTable& keys) {
   keys.add("schedule.partition", partition, "blocks of each stage; empty: balanced by cost").unit("blocks").at_least(1);
 }
 
+namespace {
+
+Words<std::optional<Recompute>> recompute_words() {
+  Words<std::optional<Recompute>> words;
+  for (const char* word : {"none", "elementwise", "attention", "block", "block-local"})
+    words.emplace_back(word, parse_recompute(word));
+  words.emplace_back("auto", std::nullopt);
+  return words;
+}
+
+}  // namespace
+
+std::string_view RunConfig::Recompute::word() const { return policy ? text(*policy) : "auto"; }
+
 void RunConfig::Recompute::describe(FieldTable& table) {
   table
-      .add("recompute.policy", policy, "what the backward pass computes again instead of keeping it",
-           words_of({"none", "elementwise", "attention", "block", "block-local"}, parse_recompute))
+      .add("recompute.policy", policy, "what the backward pass computes again instead of keeping it", recompute_words())
       .advanced(
           "none: nothing; all activations are kept from the forward pass of a microbatch to its backward pass. "
           "elementwise: normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes); no "
@@ -120,7 +133,9 @@ void RunConfig::Recompute::describe(FieldTable& table) {
           "way). What is computed again "
           "lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients read of it is "
           "held until they come, in buffers of every block: where memory is short, choose \"fused\". penstock check "
-          "prints the bytes, operations and messages of the policy.");
+          "prints the bytes, operations and messages of the policy. auto: every pipeline rank takes the policy that "
+          "computes least again among those that fit into its device (then the one that sends and moves least); a "
+          "restart with other memory may take another. The log, and penstock check --memory, list the costs of each.");
 }
 
 void RunConfig::Precision::describe(FieldTable& table) {
@@ -300,7 +315,7 @@ std::string times_subject(const RunConfig& config) {
       "microbatch, {}, tensor {}, recomputation {}",
       model.family, model.width, model.heads, model.heads_of_keys(), model.channels_of_a_head(),
       model.hidden_channels(), model.window, model.vocabulary, config.batch.micro, config.data.sequence,
-      name_of(config.precision.compute), config.mesh.tensor, text(config.recompute.policy));
+      name_of(config.precision.compute), config.mesh.tensor, config.recompute.word());
 }
 
 }  // namespace penstock

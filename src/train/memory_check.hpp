@@ -5,6 +5,10 @@
 
 namespace penstock {
 
+/// Collective: where recompute.policy is auto, sets the plan's policies to the cheapest that fit into the device with
+/// least room, the same on all ranks, and logs the costs of each.
+void choose_recomputation(World& world, RunSetup& setup);
+
 /// Collective: compares what every rank plans with what its device has, and throws CollectiveFailure with the smallest
 /// change that would fit where it does not. Where memory that others hold now would do, it warns.
 void refuse_what_does_not_fit(World& world, const RunSetup& setup);
