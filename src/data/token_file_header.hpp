@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The header of a token file. A token file is 64 bytes of header and then the tokens, unsigned, with nothing between.
+// The header of a token file. A token file is a header of 64 bytes, then the tokens, unsigned, with nothing between.
 // All numbers are little endian:
 //
 //   byte  0   8 bytes   the magic 89 50 53 54 4f 4b 0d 0a ("\x89PSTOK\r\n": no text begins so, and a transfer that
@@ -11,7 +11,7 @@
 //   byte 24   uint64    number of tokens
 //   byte 32   uint64    largest token
 //   byte 40   16 bytes  zero, reserved
-//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); stands here in every version
+//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); at this place in every version
 //   byte 64             the first token
 
 #include <array>
@@ -23,7 +23,7 @@
 
 namespace penstock {
 
-/// What the header says: a value that rank 0 reads and hands round as bytes.
+/// The header as a value; rank 0 reads it and broadcasts it as bytes.
 struct TokenFileHeader {
   static constexpr std::uint64_t header_bytes = 64;
   static constexpr std::uint32_t current_version = 1;
@@ -34,7 +34,7 @@ struct TokenFileHeader {
   std::uint64_t tokens = 0;
   std::uint64_t largest = 0;
 
-  /// Where the token `index` begins in the file.
+  /// The offset of the token `index` in the file.
   std::uint64_t byte_offset(std::uint64_t index) const { return header_bytes + index * bytes_per_token; }
   std::uint64_t file_bytes() const { return byte_offset(tokens); }
   bool operator==(const TokenFileHeader&) const = default;
@@ -42,7 +42,7 @@ struct TokenFileHeader {
 static_assert(std::is_trivially_copyable_v<TokenFileHeader>);
 static_assert(std::has_unique_object_representations_v<TokenFileHeader>, "no padding: it is sent as bytes");
 
-/// The 64 bytes as they stand in a file.
+/// The 64 bytes of the header in a file.
 using EncodedTokenFileHeader = std::array<std::byte, TokenFileHeader::header_bytes>;
 EncodedTokenFileHeader encode(const TokenFileHeader& header);
 
@@ -51,10 +51,10 @@ EncodedTokenFileHeader encode(const TokenFileHeader& header);
 /// cut short, too long or without a token.
 TokenFileHeader read_token_header(const std::filesystem::path& path);
 
-/// Whether bytes that a file begins with are those of a token file: the magic.
+/// Whether a file's first bytes are the magic of a token file.
 bool starts_as_a_token_file(std::string_view start);
 
-/// Whether the file begins with the magic, whole or not. Never throws: false for what cannot be read.
+/// Whether the file begins with the magic, whole or not. Never throws: false if it cannot be read.
 bool looks_like_a_token_file(const std::filesystem::path& path);
 
 /// Throws InputError unless every token of the file is below the model's vocabulary.

@@ -13,14 +13,14 @@
 namespace penstock {
 
 struct TokenizeRequest {
-  /// Files, pipes or folders, joined in this order. A folder stands for the texts below it, at any depth, in the order
-  /// of their full paths compared byte by byte; links to files count, links to folders are not followed. What no person
-  /// means by "the texts of this folder" is left out (LeftOut). A file that is named itself is taken whatever it holds,
-  /// for a model of bytes can learn any format, unless it is compressed: such bytes are as good as random, and to name
-  /// the file instead of its text is a slip.
+  /// Files, pipes or folders, joined in this order. A folder means the texts below it, at any depth, in the order of
+  /// their full paths compared byte by byte; links to files count, links to folders are not followed. Files that nobody
+  /// means by "the texts of this folder" are left out (LeftOut). A file that is named itself is always taken, because a
+  /// model of bytes can learn any format, unless it is compressed: such bytes are as good as random, and naming the
+  /// file instead of its text is a mistake.
   std::vector<std::filesystem::path> inputs;
   std::filesystem::path output;
-  /// Where the held-back part (for validation) goes; none is held back without it.
+  /// The file for the held-back part (for validation); without it nothing is held back.
   std::optional<std::filesystem::path> held_back = std::nullopt;
   /// In (0, 1), taken to six decimals. The joined text is cut into pieces of held_back_piece_bytes; piece i is held
   /// back when round((i + 1) * fraction) > round(i * fraction), which is every k-th piece for a fraction of 1 / k.
@@ -32,7 +32,7 @@ struct TokenizeRequest {
 
 inline constexpr std::uint64_t held_back_piece_bytes = 65536;
 
-/// What folders hold that is no text; counted, for there may be very many.
+/// Files in folders that are no text; only counted, because there may be very many.
 struct LeftOut {
   struct Kind {
     std::uint64_t count = 0;
@@ -58,13 +58,13 @@ struct TokenizeReport {
   /// What a folder holds and was left out: token files (also older outputs), links to folders, devices and pipes.
   std::vector<std::filesystem::path> skipped = {};
   LeftOut left_out = {};
-  std::vector<std::filesystem::path> replaced = {};  ///< token files that were there by an output's name
+  std::vector<std::filesystem::path> replaced = {};  ///< existing token files with the name of an output
 };
 
-/// Writes the token file(s); they appear whole, at the end, or not at all. Throws InputError for inputs that are
+/// Writes the token file(s); they appear whole at the end, or not at all. Throws InputError for inputs that are
 /// missing or unreadable (all named together), compressed, without text, already tokens, or too small for the held-back
-/// part, and for outputs that may not be written or would take the place of other files than token files; SystemError
-/// where reading or writing fails.
+/// part, and for outputs that may not be written or would replace files other than token files; SystemError if reading
+/// or writing fails.
 TokenizeReport tokenize(const TokenizeRequest& request);
 
 }  // namespace penstock

@@ -8,7 +8,7 @@
 
 namespace penstock {
 
-/// What a deck says about the optimizer.
+/// The optimizer's section of a deck.
 struct OptimizerConfig {
   double learning_rate = 0;  ///< peak
   std::int64_t warmup = 0;   ///< steps
@@ -24,7 +24,8 @@ struct OptimizerConfig {
   void describe(FieldTable& table);
 };
 
-/// Of step `step`, counted from 1: peak * min(1, step / warmup), then along the curve to final * peak at `steps`.
+/// The learning rate of step `step`, counted from 1: peak * min(1, step / warmup), then along the curve to final * peak
+/// at `steps`.
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t steps);
 
 }  // namespace penstock
