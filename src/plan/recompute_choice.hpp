@@ -29,16 +29,16 @@ struct RecomputeChoice {
   std::vector<Recompute> policies() const;
 };
 
-/// For each pipeline rank the candidate that computes least again (then sends, then moves least) of those that plan no
-/// more than `room` bytes; where none does, the one that plans least. What a rank plans depends on its own policy
-/// alone, so that the step's slowest rank and the sum over ranks are as cheap as they can be, too. The same on every
-/// rank that asks with the same values.
+/// For each pipeline rank the cheapest candidate that plans at most `room` bytes; if none does, the one that plans
+/// least. The cheapest recomputes the fewest operations, then sends and moves the fewest bytes. A rank's plan depends
+/// only on its own policy, so the best choice of each rank also minimizes the slowest rank's work and the sum over
+/// ranks. A pure function: equal arguments give equal choices on all ranks.
 RecomputeChoice choose_recomputation(const RunConfig& config, const ModelPlan& plan, std::size_t room, int threads);
 
 /// make_plan with the policies that are chosen for `room` where the deck leaves them to memory.
 ModelPlan make_plan_within(const RunConfig& config, std::size_t room, int threads);
 
-/// A line a candidate and group of ranks with equal costs; the chosen one is marked.
+/// One line for each candidate of each pipeline rank; the chosen ones are marked.
 std::vector<std::string> choice_lines(const RecomputeChoice& choice);
 
 }  // namespace penstock
