@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "plan/memory_text.hpp"
 #include "plan/mesh_choice.hpp"
 #include "plan/model_section.hpp"
+#include "plan/recompute_choice.hpp"
 #include "run/run_folder.hpp"
 #include "run/weights_source.hpp"
 #include "schedule/report.hpp"
@@ -44,6 +46,7 @@ struct RankPlan {
   // The recomputation policy compared with none: bytes of memory, and the costs of a step.
   std::int64_t recompute_bytes = 0;
   RecomputeCost recompute;
+  Recompute policy = Recompute::none;
 };
 
 RankPlan plan_rank(const RunConfig& config, const ModelPlan& plan, const MeshPlace& place, int threads) {
@@ -58,13 +61,16 @@ RankPlan plan_rank(const RunConfig& config, const ModelPlan& plan, const MeshPla
   r.memory = plan_memory(plan, place, threads);
   r.staging = staging_bytes(layout, config.saves_behind_training());
   r.planned = planned_bytes(r.memory, r.staging);
-  if (plan.recompute != Recompute::none) {
+  const int pipeline_rank = place.at(Axis::pipeline);
+  r.policy = plan.recompute.at(static_cast<std::size_t>(pipeline_rank));
+  if (r.policy != Recompute::none) {
     ModelPlan plain = plan;
-    plain.recompute = Recompute::none;
+    plain.recompute.assign(plan.recompute.size(), Recompute::none);
     r.recompute_bytes = static_cast<std::int64_t>(r.memory.total()) -
                         static_cast<std::int64_t>(plan_memory(plain, place, threads).total());
   }
-  r.recompute = recompute_cost(plan) * (static_cast<std::int64_t>(r.layers.size()) * plan.microbatches());
+  r.recompute =
+      recompute_cost(plan, pipeline_rank) * (static_cast<std::int64_t>(r.layers.size()) * plan.microbatches());
   return r;
 }
 
@@ -97,12 +103,12 @@ std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan,
 Costs counted_costs(const ModelPlan& plan) {
   const PartCosts parts = part_costs(*plan.model, plan.sequence);
   const double unit = parts.blocks.front();
-  const double again =
-      recompute_cost(plan).flops * plan.cut.tensor / (unit * static_cast<double>(plan.micro * plan.sequence));
   Costs costs;
   for (const StagePart& part : plan.parts) {
     const double embedding = part.embedding ? parts.embedding / unit : 0;
     const double head = part.head ? parts.head / unit : 0;
+    const double again = recompute_cost(plan, plan.schedule.rank_of_stage(part.stage)).flops * plan.cut.tensor /
+                         (unit * static_cast<double>(plan.micro * plan.sequence));
     double blocks = 0;
     for (int b = part.first_block; b < part.first_block + part.blocks; ++b)
       blocks += parts.blocks[static_cast<std::size_t>(b)] / unit;
@@ -123,6 +129,19 @@ Costs measured_costs(const std::string& path, const RunConfig& config, const Mod
   } catch (const InputError& error) {
     throw_input_error("{}: {}", path, error.what());
   }
+}
+
+constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
+
+std::optional<RecomputeChoice> choose(const RunConfig& config, const ModelPlan& plan,
+                                      const std::optional<std::string>& memory, int threads) {
+  if (config.recompute.policy) return std::nullopt;
+  std::size_t room = no_limit;
+  if (memory) {
+    const std::size_t beside = memory_beside_plan().bytes, all = parse_bytes(*memory);
+    room = all - std::min(all, beside);
+  }
+  return choose_recomputation(config, plan, room, threads);
 }
 
 // Whether every rank's process fits into a device of this size, and what would make it fit.
@@ -164,9 +183,28 @@ void refuse_misfit(const Fit& fit, const std::string& deck, std::int64_t ranks) 
       bytes_text(fit.memory), bytes_text(fit.wanted - beside), bytes_text(beside), advice_text(fit.change, ranks));
 }
 
+nlohmann::json candidate_json(const RecomputeCandidate& candidate, std::size_t room) {
+  return {{"policy", text(candidate.policy)},          {"planned", candidate.planned},
+          {"fits", candidate.planned <= room},         {"flops", candidate.cost.flops},
+          {"bytes_moved", candidate.cost.bytes_moved}, {"bytes_sent", candidate.cost.bytes_sent}};
+}
+
+// Without --memory nothing limits the choice.
+nlohmann::json choice_json(const RecomputeChoice& choice) {
+  nlohmann::json json = {{"room", nullptr}};
+  if (choice.room != no_limit) json["room"] = choice.room;
+  for (const RecomputeChoice::OfRank& rank : choice.ranks) {
+    nlohmann::json& of_rank = json["pipeline"].emplace_back();
+    of_rank["chosen"] = text(rank.candidates.at(rank.chosen).policy);
+    for (const RecomputeCandidate& candidate : rank.candidates)
+      of_rank["candidates"].push_back(candidate_json(candidate, choice.room));
+  }
+  return json;
+}
+
 nlohmann::json plan_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh,
                          const std::vector<RankPlan>& ranks, const ScheduleReport& report,
-                         const std::optional<Fit>& fit) {
+                         const std::optional<Fit>& fit, const std::optional<RecomputeChoice>& choice) {
   const std::size_t beside = memory_beside_plan().bytes;
   nlohmann::json json;
   if (fit) json["fit"] = fit_json(*fit);
@@ -178,7 +216,8 @@ nlohmann::json plan_json(const RunConfig& config, const ModelPlan& plan, const M
   json["microbatches"] = plan.microbatches();
   for (const Axis& axis : mesh.axes()) json["mesh"][axis.name] = axis.size;
   json["schedule"] = report_json(report);
-  json["recompute"] = text(plan.recompute);
+  json["recompute"] = config.recompute.word();
+  if (choice) json["recompute_choice"] = choice_json(*choice);
   json["warnings"] = deck_warnings(config);
   for (const RankPlan& r : ranks) {
     nlohmann::json& rank = json["ranks"].emplace_back();
@@ -187,7 +226,8 @@ nlohmann::json plan_json(const RunConfig& config, const ModelPlan& plan, const M
     rank["parameters"] = r.parameters;
     rank["bytes"] = bytes_json(r.memory, r.staging);
     rank["process"] = {{"beside", beside}, {"total", r.planned + beside}};
-    rank["recompute"] = {{"bytes", r.recompute_bytes},
+    rank["recompute"] = {{"policy", text(r.policy)},
+                         {"bytes", r.recompute_bytes},
                          {"flops", r.recompute.flops},
                          {"bytes_moved", r.recompute.bytes_moved},
                          {"bytes_sent", r.recompute.bytes_sent}};
@@ -255,7 +295,7 @@ void print_text(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh
   const RankPlan& first = ranks.front();
   constexpr double mebibyte = 1 << 20;
   fmt::print("\nrecomputation \"{}\" on rank 0, against \"none\": {:+.1f} MiB of memory; {:+.4g} operations",
-             text(plan.recompute), static_cast<double>(first.recompute_bytes) / mebibyte, first.recompute.flops);
+             text(first.policy), static_cast<double>(first.recompute_bytes) / mebibyte, first.recompute.flops);
   fmt::print(", {:+.1f} MiB read and written and {:+.1f} MiB sent a step\n\n{}",
              static_cast<double>(first.recompute.bytes_moved) / mebibyte,
              static_cast<double>(first.recompute.bytes_sent) / mebibyte, table);
@@ -276,9 +316,11 @@ void check_command(const CheckRequest& request) {
   RunDeck read = request.ranks > 0 ? fit_mesh(deck, request.ranks, false) : read_run_deck(deck);
   RunConfig& config = read.config;
   config.schedule.table = read_schedule_file(config.schedule.file);
-  const ModelPlan plan = make_plan(config);
+  ModelPlan plan = make_plan(config);
   const Mesh mesh = config.make_mesh();
   const int threads = config.device.threads > 0 ? static_cast<int>(config.device.threads) : 1;
+  const std::optional<RecomputeChoice> choice = choose(config, plan, request.memory, threads);
+  if (choice) plan.recompute = choice->policies();
   const std::vector<RankPlan> ranks = plan_ranks(config, plan, mesh, threads);
   const Simulation simulation =
       simulate(plan.schedule, request.costs ? measured_costs(*request.costs, config, plan) : counted_costs(plan));
@@ -290,11 +332,13 @@ void check_command(const CheckRequest& request) {
   if (!names_text) config.data.train.clear();
   const bool for_programs = request.json || request.get;
   if (request.get)
-    fmt::print("{}", json_lines(plan_json(config, plan, mesh, ranks, costs, fit), *request.get));
+    fmt::print("{}", json_lines(plan_json(config, plan, mesh, ranks, costs, fit, choice), *request.get));
   else if (request.json)
-    fmt::print("{}\n", json_text(plan_json(config, plan, mesh, ranks, costs, fit)));
+    fmt::print("{}\n", json_text(plan_json(config, plan, mesh, ranks, costs, fit, choice)));
   else
     print_text(config, plan, mesh, ranks, threads, unit + text(costs) + draw_text(plan.schedule, simulation));
+  if (choice && !for_programs)
+    for (const std::string& line : choice_lines(*choice)) fmt::print("{}\n", line);
   if (!for_programs)
     for (const std::string& warning : deck_warnings(config)) fmt::print("warning: {}\n", warning);
   if (!names_text && !for_programs) fmt::print("data.train is missing: `train` needs --set data.train=FILE\n");

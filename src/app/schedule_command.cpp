@@ -47,7 +47,10 @@ Schedule read_table(const ScheduleCommand& command) {
   };
   check("--stages", command.stages, table.pipeline);
   check("--microbatches", command.microbatches, table.microbatches);
-  if (command.chunks != 0) check("--chunks", command.chunks, table.chunks());
+  if (command.chunks != 0 && !table.chunks())
+    throw_input_error("--chunks {}: the ranks of {} hold different numbers of stages; leave the option out",
+                      command.chunks, command.file);
+  if (command.chunks != 0) check("--chunks", command.chunks, *table.chunks());
   return table;
 }
 

@@ -34,8 +34,7 @@ class FieldTable {
   }
   /// The same for a member of an enum; a deck names its value with one of `words`.
   template <typename Enum>
-  requires std::is_enum_v<Enum> Field& add(std::string key, Enum& target, std::string meaning,
-                                           const Words<Enum>& words) {
+  requires(!FieldType<Enum>) Field& add(std::string key, Enum& target, std::string meaning, const Words<Enum>& words) {
     std::vector<std::string> choices;
     for (const auto& [word, value] : words) choices.push_back(word);
     return add_field(Field(std::move(key), WordTarget(target, words), std::move(meaning))).one_of(std::move(choices));

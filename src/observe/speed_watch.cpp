@@ -13,17 +13,20 @@
 namespace penstock {
 
 std::vector<int> kinds_of_work(const ModelPlan& plan, const Mesh& mesh) {
-  std::map<std::tuple<int, int, int>, int> known;
+  std::map<std::tuple<int, int, int, Recompute>, int> known;
   std::vector<int> kinds;
   for (int rank = 0; rank < mesh.size(); ++rank) {
     int blocks = 0, embeddings = 0, heads = 0;
-    for (const int stage : plan.schedule.stages_of_rank(mesh.coordinate(rank, Axis::pipeline))) {
+    const int pipeline_rank = mesh.coordinate(rank, Axis::pipeline);
+    for (const int stage : plan.schedule.stages_of_rank(pipeline_rank)) {
       const StagePart& part = plan.parts.at(static_cast<std::size_t>(stage));
       blocks += part.blocks;
       embeddings += part.embedding ? 1 : 0;
       heads += part.head ? 1 : 0;
     }
-    kinds.push_back(known.try_emplace({blocks, embeddings, heads}, static_cast<int>(known.size())).first->second);
+    const Recompute policy = plan.recompute.at(static_cast<std::size_t>(pipeline_rank));
+    kinds.push_back(
+        known.try_emplace({blocks, embeddings, heads, policy}, static_cast<int>(known.size())).first->second);
   }
   return kinds;
 }

@@ -18,8 +18,9 @@ struct StepSeconds {
   double computing = 0;  ///< without waits for other ranks. With NCCL these lie inside the tensor axis' products
 };
 
-/// A number for each rank: ranks with the same number have equal work in a step, as many blocks, embeddings and heads.
-/// The operation counts of an embedding or a head say too little about their time for a comparison with blocks.
+/// A number for each rank: ranks with the same number have equal work in a step, as many blocks, embeddings and heads,
+/// and one recomputation policy. The operation counts of an embedding or a head say too little about their time for a
+/// comparison with blocks.
 std::vector<int> kinds_of_work(const ModelPlan& plan, const Mesh& mesh);
 
 class SpeedWatch {

@@ -13,13 +13,17 @@ namespace penstock {
 
 namespace {
 
-ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
+ModelShape shape_with(const ModelPlan& plan, const MeshPlace& place, Recompute policy) {
   return {.model = plan.model.get(),
           .cut = plan.cut,
-          .recompute = plan.recompute,
+          .recompute = policy,
           .tensor_coordinate = place.at(Axis::tensor),
           .samples = plan.micro,
           .sequence = plan.sequence};
+}
+
+ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
+  return shape_with(plan, place, plan.recompute.at(static_cast<std::size_t>(place.at(Axis::pipeline))));
 }
 
 // A fused backward reads recomputed parts in the scratch that all blocks share; a split one holds them.
@@ -196,7 +200,9 @@ void RankModel::publish_inputs(Queue& queue, std::int64_t step) const {
     mirror->of(step).publish(queue);
 }
 
-RecomputeCost recompute_cost(const ModelPlan& plan) { return recompute_cost(shape_of(plan, {})); }
+RecomputeCost recompute_cost(const ModelPlan& plan, int pipeline_rank) {
+  return recompute_cost(shape_with(plan, {}, plan.recompute.at(static_cast<std::size_t>(pipeline_rank))));
+}
 
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
   RankDuties all{.head = true, .fused = false, .input_only = false, .accumulates = plan.microbatches() > 1};
@@ -205,7 +211,15 @@ std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan) {
     all.fused |= duties.fused;
     all.input_only |= duties.input_only;
   }
-  return linear_shapes(shape_of(plan, {}), all);
+  std::vector<ops::LinearShape> shapes;
+  std::vector<Recompute> seen;
+  for (const Recompute policy : plan.recompute) {
+    if (std::find(seen.begin(), seen.end(), policy) != seen.end()) continue;
+    seen.push_back(policy);
+    for (const ops::LinearShape& shape : linear_shapes(shape_with(plan, {}, policy), all))
+      if (seen.size() == 1 || std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
+  }
+  return shapes;
 }
 
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place) {

@@ -22,7 +22,8 @@ namespace penstock {
 struct ModelPlan {
   std::shared_ptr<const ModelDescription> model;
   ModelCut cut;
-  Recompute recompute = Recompute::none;
+  /// [pipeline]; the stages of a rank use one memory of blocks in turn, and so have one policy.
+  std::vector<Recompute> recompute;
   OptimizerConfig optimizer;
   std::uint64_t seed = 0;
   std::int64_t micro = 1;     ///< samples of a microbatch
@@ -112,8 +113,8 @@ class RankModel {
   StepMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
 };
 
-/// The policy's extra cost in one block's passes of one microbatch, on any rank.
-RecomputeCost recompute_cost(const ModelPlan& plan);
+/// The policy's extra cost in one block's passes of one microbatch, on a rank of this pipeline coordinate.
+RecomputeCost recompute_cost(const ModelPlan& plan, int pipeline_rank);
 
 /// The shapes of products on any rank, which are measured before a run.
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan);

@@ -4,11 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
 #include "plan/make_plan.hpp"
 #include "plan/memory_text.hpp"
+#include "plan/recompute_choice.hpp"
 
 namespace penstock {
 
@@ -123,7 +125,7 @@ std::vector<Settings> changes_with_more_ranks(const RunConfig& config) {
 
 // The plan of the changed deck, if it is valid.
 std::optional<FittingChange> planned_with(const Deck& deck, const RunConfig& was, const Settings& settings,
-                                          int threads) {
+                                          std::size_t room, int threads) {
   try {
     Deck changed = deck;
     for (const std::string& setting : settings) changed.set(setting);
@@ -131,20 +133,33 @@ std::optional<FittingChange> planned_with(const Deck& deck, const RunConfig& was
     config.schedule.table = was.schedule.table;
     return FittingChange{.settings = settings,
                          .ranks = config.make_mesh().size(),
-                         .planned = most_planned_bytes(config, make_plan(config), threads)};
+                         .planned = most_planned_bytes(config, make_plan_within(config, room, threads), threads)};
   } catch (const InputError&) {
     return std::nullopt;
   }
 }
 
+using DemandsByDevice = std::map<std::pair<int, std::string>, std::vector<const MemoryDemand*>>;
+
+DemandsByDevice by_device(const std::vector<MemoryDemand>& demands) {
+  DemandsByDevice devices;
+  for (const MemoryDemand& demand : demands) devices[{demand.node, demand.room.device}].push_back(&demand);
+  return devices;
+}
+
 }  // namespace
+
+std::size_t least_room(const std::vector<MemoryDemand>& demands, std::size_t beside, RoomToday today) {
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  for (const auto& [device, sharing] : by_device(demands))
+    least = std::min(least, sum_up(sharing, beside, today).room_each());
+  return least;
+}
 
 std::optional<MemoryShortage> worst_shortage(const std::vector<MemoryDemand>& demands, std::size_t beside,
                                              RoomToday today) {
-  std::map<std::pair<int, std::string>, std::vector<const MemoryDemand*>> devices;
-  for (const MemoryDemand& demand : demands) devices[{demand.node, demand.room.device}].push_back(&demand);
   std::optional<MemoryShortage> worst;
-  for (const auto& [device, sharing] : devices) {
+  for (const auto& [device, sharing] : by_device(demands)) {
     const MemoryShortage here = sum_up(sharing, beside, today);
     if (less(here.planned, here.room) > (worst ? less(worst->planned, worst->room) : 0)) worst = here;
   }
@@ -171,7 +186,8 @@ std::optional<FittingChange> smallest_fitting_change(const RunDeck& deck, std::s
   const Deck as_read = Deck::parse(deck.effective, "deck");
   for (const auto& changes : {changes_on_the_same_ranks, changes_with_more_ranks})
     for (const Settings& settings : changes(deck.config))
-      if (const auto change = planned_with(as_read, deck.config, settings, threads); change && change->planned <= room)
+      if (const auto change = planned_with(as_read, deck.config, settings, room, threads);
+          change && change->planned <= room)
         return change;
   return std::nullopt;
 }

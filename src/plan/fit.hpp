@@ -33,6 +33,9 @@ struct MemoryShortage {
 /// Memory that is free now, or also memory that others may free.
 enum class RoomToday { free, with_what_others_hold };
 
+/// What the rank with least room may plan, where the ranks of each device have equal shares of it.
+std::size_t least_room(const std::vector<MemoryDemand>& demands, std::size_t beside, RoomToday today);
+
 /// The device with the largest shortage, if any. `beside`: memory of each process outside its plan.
 std::optional<MemoryShortage> worst_shortage(const std::vector<MemoryDemand>& demands, std::size_t beside,
                                              RoomToday today);

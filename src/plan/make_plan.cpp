@@ -48,7 +48,8 @@ void check_table(const RunConfig& config, const Schedule& table) {
         config.mesh.data, config.microbatches(), config.microbatches());
   if (config.schedule.chunks != 0 && table.chunks() != config.schedule.chunks)
     throw_input_error("{}: the table has {} stages a rank, but schedule.chunks = {}; leave schedule.chunks out", file,
-                      table.chunks(), config.schedule.chunks);
+                      table.chunks() ? std::to_string(*table.chunks()) : "different numbers of",
+                      config.schedule.chunks);
   if (table.stages > config.model.layers)
     throw_input_error(
         "{}: the table has {} stages, but model.layers = {}: every stage holds at least one block; write a "
@@ -74,7 +75,6 @@ ModelPlan make_plan(const RunConfig& config) {
               .compute = config.compute_type(),
               .gradient = config.gradient_type(),
               .repeatable_attention = config.device.repeatable};
-  plan.recompute = config.recompute.policy;
   plan.optimizer = config.optimizer;
   plan.seed = static_cast<std::uint64_t>(config.run.seed);
   plan.micro = config.batch.micro;
@@ -86,6 +86,8 @@ ModelPlan make_plan(const RunConfig& config) {
           : given_partition(static_cast<int>(config.model.layers), computing.stages, config.schedule.partition);
   plan.schedule = lower(computing, {.tied = plan.model->tied});
   validate(plan.schedule);
+  plan.recompute.assign(static_cast<std::size_t>(plan.schedule.pipeline),
+                        config.recompute.policy.value_or(Recompute::none));
   plan.parameters = model_parameters(*plan.model, plan.cut, plan.parts);
   return plan;
 }

@@ -13,7 +13,8 @@ namespace penstock {
 std::string read_schedule_file(const std::string& path);
 
 /// Everything that follows from the config and is the same on every rank: partition, schedule (lowered and proved),
-/// parameters. With a schedule.file its text is in `schedule.table`. Throws InputError.
+/// parameters. With a schedule.file its text is in `schedule.table`.
+/// Where recompute.policy is auto the plan's policies are none: recompute_choice.hpp chooses. Throws InputError.
 ModelPlan make_plan(const RunConfig& config);
 
 }  // namespace penstock

@@ -97,10 +97,23 @@ void RunConfig::ScheduleChoice::describe(FieldTable& keys) {
   keys.add("schedule.partition", partition, "blocks of each stage; empty: balanced by cost").unit("blocks").at_least(1);
 }
 
+namespace {
+
+Words<std::optional<Recompute>> recompute_words() {
+  Words<std::optional<Recompute>> words;
+  for (const char* word : {"none", "elementwise", "attention", "block", "block-local"})
+    words.emplace_back(word, parse_recompute(word));
+  words.emplace_back("auto", std::nullopt);
+  return words;
+}
+
+}  // namespace
+
+std::string_view RunConfig::Recompute::word() const { return policy ? text(*policy) : "auto"; }
+
 void RunConfig::Recompute::describe(FieldTable& table) {
   table
-      .add("recompute.policy", policy, "what the backward pass computes again instead of keeping it",
-           words_of({"none", "elementwise", "attention", "block", "block-local"}, parse_recompute))
+      .add("recompute.policy", policy, "what the backward pass computes again instead of keeping it", recompute_words())
       .advanced(
           "none: nothing; all activations are kept from a microbatch's forward pass to its backward pass. elementwise: "
           "normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes). It repeats no "
@@ -113,7 +126,12 @@ void RunConfig::Recompute::describe(FieldTable& table) {
           "round differently from a product's epilogue.) Recomputed parts are in buffers of one block on each rank. "
           "With schedule.backward = \"split\" the parts that weight gradients read are kept until then, in buffers of "
           "every block: if memory is short, choose \"fused\". penstock check prints the bytes, operations and messages "
-          "of the policy.");
+          "of the policy. auto: each pipeline rank takes the cheapest policy that fits into the memory of the smallest "
+          "device: it recomputes the fewest operations, then sends and moves the fewest bytes. All stages of a rank "
+          "share "
+          "one policy. A restart with other memory may choose another one. The log and penstock check --memory print "
+          "the "
+          "costs of each policy.");
 }
 
 void RunConfig::Precision::describe(FieldTable& table) {
@@ -289,7 +307,7 @@ std::string times_subject(const RunConfig& config) {
       "microbatch, {}, tensor {}, recomputation {}",
       model.family, model.width, model.heads, model.heads_of_keys(), model.channels_of_a_head(),
       model.hidden_channels(), model.window, model.vocabulary, config.batch.micro, config.data.sequence,
-      name_of(config.precision.compute), config.mesh.tensor, text(config.recompute.policy));
+      name_of(config.precision.compute), config.mesh.tensor, config.recompute.word());
 }
 
 }  // namespace penstock

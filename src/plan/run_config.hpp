@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -72,7 +74,8 @@ struct RunConfig {
     void describe(FieldTable& table);
   } schedule;
   struct Recompute {
-    penstock::Recompute policy = penstock::Recompute::none;
+    std::optional<penstock::Recompute> policy = penstock::Recompute::none;  ///< none: "auto", memory decides
+    std::string_view word() const;                                          ///< as a deck says it
     void describe(FieldTable& table);
   } recompute;
   OptimizerConfig optimizer;

@@ -14,7 +14,8 @@ namespace {
 
 /// "F0", or "2F0" where a rank has several stages.
 std::string label(const Schedule& schedule, const Action& action) {
-  return schedule.chunks() > 1 ? action.text() : action.text().substr(std::to_string(action.stage).size());
+  return schedule.stages > schedule.pipeline ? action.text()
+                                             : action.text().substr(std::to_string(action.stage).size());
 }
 
 /// The action in `width` characters.
@@ -141,8 +142,8 @@ std::string draw_text(const Schedule& schedule, const Simulation& simulation, in
 
 std::string draw_svg(const Schedule& schedule, const Simulation& simulation) {
   // Wide enough for the text in the box of an average action, but not wider than a browser draws well.
-  const double width =
-      std::clamp(40.0 * (3.0 * schedule.microbatches * schedule.chunks() + schedule.pipeline), 600.0, 20000.0);
+  const double width = std::clamp(
+      40.0 * (3.0 * schedule.microbatches * schedule.stages / schedule.pipeline + schedule.pipeline), 600.0, 20000.0);
   const double scale = width / simulation.makespan;
   const double axis_top = top + schedule.pipeline * row_height + 2;
   const double legend_top = axis_top + 28;

@@ -37,6 +37,14 @@ std::vector<int> peaks(const Schedule& schedule, Change change) {
 
 }  // namespace
 
+std::optional<int> Schedule::chunks() const {
+  std::vector<int> held(static_cast<std::size_t>(pipeline), 0);
+  for (const int rank : placement) ++held.at(static_cast<std::size_t>(rank));
+  if (std::any_of(held.begin(), held.end(), [&](int stages_here) { return stages_here != held.front(); }))
+    return std::nullopt;
+  return held.front();
+}
+
 std::vector<int> Schedule::stages_of_rank(int rank) const {
   std::vector<int> out;
   for (int stage = 0; stage < stages; ++stage)

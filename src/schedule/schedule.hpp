@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@ namespace penstock {
 /// the data axis and all peers of the tensor axis run the same rows.
 struct Schedule {
   std::string name;
-  int stages = 1;    // of the whole model: pipeline * chunks
+  int stages = 1;    // of the whole model; ranks may hold different numbers of them
   int pipeline = 1;  // ranks of the pipeline axis
   int microbatches = 1;
   bool lowered = false;                   // the rows hold transfers and whole-step actions
@@ -35,8 +36,8 @@ struct Schedule {
   /// The place after the last action that is launched together with `index` of a row: a transfer's joined transfers,
   /// otherwise the next place.
   std::size_t launch_end(int rank, std::size_t index) const;
-  /// Stages per rank.
-  int chunks() const { return stages / pipeline; }
+  /// Stages of each rank, if all ranks hold the same number.
+  std::optional<int> chunks() const;
   /// In ascending order: a rank's chunk c is the c-th of them.
   std::vector<int> stages_of_rank(int rank) const;
   /// Whether `rank` takes part in the tied embedding's sum. Where the first and the last stage meet on one rank they

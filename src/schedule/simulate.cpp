@@ -159,7 +159,7 @@ class Clock {
 }  // namespace
 
 Costs equal_costs(const Schedule& schedule, const StageCosts& whole, double hop) {
-  const double chunks = schedule.chunks();
+  const double chunks = static_cast<double>(schedule.stages) / schedule.pipeline;
   const StageCosts chunk{whole.forward / chunks, whole.input_gradient / chunks, whole.weight_gradient / chunks};
   return {.stages = std::vector<StageCosts>(static_cast<std::size_t>(schedule.stages), chunk),
           .hop = hop,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/memory_check.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 #include "base/log.hpp"
 #include "plan/fit.hpp"
 #include "plan/make_plan.hpp"
 #include "plan/memory_text.hpp"
+#include "plan/recompute_choice.hpp"
 
 namespace penstock {
 
@@ -54,7 +56,43 @@ std::string shortage_text(const MemoryShortage& shortage, const RunSetup& setup,
                      bytes_text(shortage.largest.room.total), bytes_text(shortage.room), bytes_text(beside.bytes));
 }
 
+// "none block": the words of what rank 0 chose, which the other ranks take over.
+std::string words_of(const std::vector<Recompute>& policies) {
+  std::string words;
+  for (const Recompute policy : policies) words += fmt::format("{} ", text(policy));
+  return words;
+}
+
+std::vector<Recompute> policies_of(const std::string& words) {
+  std::istringstream in(words);
+  std::vector<Recompute> policies;
+  for (std::string word; in >> word;) policies.push_back(parse_recompute(word));
+  return policies;
+}
+
+// The workspace grows with the threads of a rank.
+int most_threads(World& world, int mine) {
+  int most = mine;
+  for (const std::string& threads : world.gather(std::to_string(mine))) most = std::max(most, std::stoi(threads));
+  return most;
+}
+
 }  // namespace
+
+void choose_recomputation(World& world, RunSetup& setup) {
+  if (setup.deck.config.recompute.policy) return;
+  const std::vector<MemoryDemand> demands = demands_of_all(world, setup);
+  const int threads = most_threads(world, setup.threads);
+  std::string words;
+  world.together([&] {
+    if (world.rank() != 0) return;
+    const std::size_t room = least_room(demands, memory_beside_plan().bytes, RoomToday::with_what_others_hold);
+    const RecomputeChoice choice = choose_recomputation(setup.deck.config, setup.plan, room, threads);
+    for (const std::string& line : choice_lines(choice)) log_info("{}", line);
+    words = words_of(choice.policies());
+  });
+  setup.plan.recompute = policies_of(world.broadcast(words));
+}
 
 void refuse_what_does_not_fit(World& world, const RunSetup& setup) {
   const std::vector<MemoryDemand> demands = demands_of_all(world, setup);

@@ -197,6 +197,7 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
   }
   agree_on_table(world, setup.plan);
   setup.threads = threads_of_rank(world, config.device.threads);
+  choose_recomputation(world, setup);
   refuse_what_does_not_fit(world, setup);
   setup.run = request.run.value_or(std::filesystem::path("runs") / request.deck.stem());
   return setup;

@@ -100,9 +100,9 @@ struct BlockBytes {
   std::size_t buffers = 0;
 };
 BlockBytes block_bytes(ModelPlan plan, Recompute policy) {
-  plan.recompute = policy;
+  plan.recompute = {policy};
   const MemoryPlan memory = plan_memory(plan, {}, 1);
-  plan.recompute = Recompute::none;
+  plan.recompute = {Recompute::none};
   const std::size_t without = plan_memory(plan, {}, 1).of(MemoryUse::buffers);
   return {.kept = memory.of(MemoryUse::activations) - memory.activations.at("head"),
           .buffers = memory.of(MemoryUse::buffers) - without};

@@ -53,10 +53,16 @@ Schedule parted_halves() {
   return test::table(1, microbatches, {"0F0 0F1 0I0 0W0 0F2 0I1 0W1 0F3 0I2 0W2 0I3 0W3"}, false);
 }
 
+Outcome outcome_of(TinyRank& rank);
+
 Outcome train(const TinySetup& setup, const Schedule* computing = nullptr) {
   const Schedule parted = parted_halves();
   if (!computing && setup.pipeline == 1 && setup.backward == Backward::split) computing = &parted;
   TinyRank rank(test_world(), setup, computing);
+  return outcome_of(rank);
+}
+
+Outcome outcome_of(TinyRank& rank) {
   const std::uint64_t before = rank.communicators().group({Axis::tensor}).bytes_sent();
   Outcome outcome;
   for (const auto& [number, memory] : rank.model().stages()) outcome.blocks += memory.stage.part().blocks;
@@ -89,6 +95,18 @@ TEST(Recompute, EveryPolicyHasTheBitsOfNone) {
       setup.recompute = policy;
       expect_same_bits(train(setup), none, setup.text());
     }
+  }
+}
+
+TEST(Recompute, ADifferentPolicyOnEachPipelineRankHasTheBitsOfNone) {
+  if (test_world().size() == 1) GTEST_SKIP() << "two stages";
+  for (const TinySetup& setup : setups_of_this_world()) {
+    if (setup.pipeline == 1) continue;
+    const Outcome none = train(setup);
+    ModelPlan plan = test::tiny_plan(setup);
+    for (std::size_t rank = 0; rank < plan.recompute.size(); ++rank) plan.recompute[rank] = policies[rank];
+    TinyRank mixed(test_world(), plan, test::tiny_mesh(setup));
+    expect_same_bits(outcome_of(mixed), none, setup.text());
   }
 }
 
@@ -149,7 +167,7 @@ TEST(Recompute, SendsWhatIsForetold) {
       setup.recompute = policy;
       const Outcome outcome = train(setup);
       const auto sent = static_cast<std::int64_t>(outcome.bytes_sent);
-      const std::int64_t of_one = recompute_cost(test::tiny_plan(setup)).bytes_sent;
+      const std::int64_t of_one = recompute_cost(test::tiny_plan(setup), 0).bytes_sent;
       EXPECT_EQ(sent - none, of_one * outcome.blocks * microbatches * updates) << setup.text();
       if (policy == Recompute::block && setup.tensor > 1)
         EXPECT_GT(sent, none) << setup.text();

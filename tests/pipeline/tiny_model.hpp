@@ -91,7 +91,7 @@ inline ModelPlan tiny_plan(const TinySetup& setup, const Schedule* computing = n
               .sequence_parallel = setup.sequence_parallel,
               .compute = setup.compute,
               .gradient = setup.gradient};
-  plan.recompute = setup.recompute;
+  plan.recompute.assign(static_cast<std::size_t>(setup.pipeline), setup.recompute);
   // An epsilon of the size of the gradients makes an update a smooth function of them: with the usual one the first
   // update is the gradient's sign, and a rounding turns that of an element whose gradient is zero in truth.
   plan.optimizer = {.learning_rate = 0.01, .epsilon = 1e-3, .shard = setup.shard};

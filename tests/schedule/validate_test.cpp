@@ -113,13 +113,13 @@ TEST(Validate, Dimensions) {
   s.rows.pop_back();
   expect_in("one row a rank: 2", s);
   s = good;
-  s.stages = 3;
-  expect_in("each rank holds the same number of stages", s);
+  s.stages = 1;
+  expect_in("each rank holds at least one stage", s);
   s = good;
   s.placement = {0, 2};
   expect_in("stage 1 is placed on rank 2; ranks go from 0 to 1", s);
   s.placement = {0, 0};
-  expect_in("rank 0 holds 2 stages", s);
+  expect_in("rank 1 holds no stage", s);
   s.placement = {0};
   expect_in("1 stages are placed", s);
   s = good;
