@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "data/file_start.hpp"
+#include "data/token_file_header.hpp"
 
 namespace penstock {
 namespace {
@@ -157,11 +158,20 @@ struct TextSource::Zstd : Stream {
 TextSource::TextSource(const std::filesystem::path& path) {
   StoredBytes stored(path);
   const std::span<std::byte> ahead = stored.ahead();
-  const auto compression = compression_of({reinterpret_cast<const char*>(ahead.data()), ahead.size()});
+  const std::string_view start(reinterpret_cast<const char*>(ahead.data()), ahead.size());
+  const auto compression = compression_of(start);
   if (compression && compression->name == "gzip") {
     stream_ = std::make_unique<Gzip>(std::move(stored));
   } else if (compression && compression->name == "zstd") {
     stream_ = std::make_unique<Zstd>(std::move(stored));
+  } else if (compression) {
+    throw_input_error(
+        "{}: is compressed ({}), and its bytes are not its text: decompress it first, as in `{} ... | penstock "
+        "tokenize -o "
+        "FILE -`",
+        path.string(), compression->name, compression->to_text);
+  } else if (starts_as_a_token_file(start)) {
+    throw_input_error("{}: is a token file already; name text", path.string());
   } else {
     stream_ = std::make_unique<Plain>(std::move(stored));
   }

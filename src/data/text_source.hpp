@@ -14,7 +14,7 @@ namespace penstock {
 class TextSource {
  public:
   /// Looks at the first bytes: text compressed by gzip or zstd is told by them, also in a pipe. Throws InputError where
-  /// the file cannot be opened, SystemError where reading fails.
+  /// the file cannot be opened, is compressed in another way or is a token file, SystemError where reading fails.
   explicit TextSource(const std::filesystem::path& path);
   ~TextSource();
   TextSource(TextSource&&) noexcept;

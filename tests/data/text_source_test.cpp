@@ -61,6 +61,14 @@ TEST_F(TextSourceTest, TellsCompressionInAPipe) {
   EXPECT_TRUE(read_all() == text);
 }
 
+TEST_F(TextSourceTest, RefusesWhatIsNoTextAlsoInAPipe) {
+  EXPECT_NE(error("PK\x03\x04rest").find("is compressed (zip)"), std::string::npos);
+  ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  std::jthread writer([&] { test::write_file(folder_ / "pipe", "\x89PSTOK\r\nrest"); });
+  const std::string message = test::input_error([&] { TextSource{folder_ / "pipe"}; });
+  EXPECT_NE(message.find("is a token file already"), std::string::npos) << message;
+}
+
 TEST_F(TextSourceTest, NamesWhatIsCutShort) {
   for (const std::string& whole : {test::gzipped(long_text()), test::zstandard(long_text())})
     for (const std::size_t bytes : {std::size_t{5}, whole.size() / 2, whole.size() - 1}) {
