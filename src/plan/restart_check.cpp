@@ -65,8 +65,12 @@ struct RatePlan {
   float rate_of(std::int64_t step) const { return static_cast<float>(learning_rate(optimizer, step, steps)); }
 };
 
-constexpr std::array keys_of_rate{std::string_view("run.steps"), std::string_view("optimizer.learning_rate"),
-                                  std::string_view("optimizer.warmup"), std::string_view("optimizer.decay"),
+constexpr std::array keys_of_rate{std::string_view("run.steps"),
+                                  std::string_view("optimizer.learning_rate"),
+                                  std::string_view("optimizer.warmup"),
+                                  std::string_view("optimizer.decay"),
+                                  std::string_view("optimizer.decay_steps"),
+                                  std::string_view("optimizer.decay_shape"),
                                   std::string_view("optimizer.final")};
 
 // Nothing where the deck does not say enough.
