@@ -19,12 +19,12 @@ add_library(penstock_compiler INTERFACE)
 target_compile_options(penstock_compiler INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fopenmp-simd>
   $<$<COMPILE_LANGUAGE:CXX>:-march=${PENSTOCK_ARCHITECTURE}>
-  # Places in messages read src/..., not where somebody once built it.
-  # (ccache makes paths relative to build/<preset>.)
+  # Places in messages begin with src/..., not with the folder of the build. (ccache makes paths relative to
+  # build/<preset>.)
   $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=>
   $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=../../=>)
 if(PENSTOCK_CUDA)
-  # CMake before 3.26 does not know how nvcc is told to take C++20.
+  # CMake before 3.26 does not know nvcc's option for C++20.
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
@@ -53,7 +53,7 @@ if(PENSTOCK_FUZZ)
     message(FATAL_ERROR "PENSTOCK_FUZZ needs Clang 16 or newer (`scripts/prepare fuzz` installs it; preset `fuzz` names it), not "
                         "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
   endif()
-  # A real number that is cast to an integer which cannot hold it is undefined, too, and Clang asks for it apart.
+  # Casting a real number to an integer that cannot hold it is undefined, too; in Clang it is a separate option.
   target_compile_options(penstock_compiler INTERFACE -fsanitize=fuzzer-no-link,float-cast-overflow
                                                      -fno-sanitize-recover=float-cast-overflow)
 endif()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the CUDA build stands on: the toolkit (runtime, cuBLASLt), NCCL, and cuDNN with its header-only frontend. The
-# driver's library is not linked: the program starts on a machine without one, sees no device, and says so.
+# The requirements of the CUDA build: the toolkit (runtime, cuBLASLt), NCCL, and cuDNN with its header-only frontend.
+# The driver's library is not linked: the program starts on a machine without one, sees no device, and says so.
 
 find_package(CUDAToolkit 12.1 REQUIRED) # arguments of kernels beyond 4 KiB
 
@@ -45,7 +45,7 @@ endif()
 set(cudnn_frontend_oldest 1.15)
 set(cudnn_frontend_fetched 1.32.0)
 
-# Says into `version` which frontend a folder holds; nothing where it holds none.
+# Sets `version` to that of the frontend in a folder; to nothing if there is none.
 function(penstock_cudnn_frontend_version folder version)
   set(found "")
   if(EXISTS "${folder}/cudnn_frontend_version.h")
@@ -57,8 +57,8 @@ function(penstock_cudnn_frontend_version folder version)
   set(${version} "${found}" PARENT_SCOPE)
 endfunction()
 
-# The frontend is headers only, and comes as a Python package: they lie beside the packages of a Python, or are taken
-# from the package (a zip archive) into the build folder.
+# The frontend consists of headers and comes as a Python package: the headers are next to the packages of a Python, or
+# are extracted from the package (a zip archive) into the build folder.
 find_program(PENSTOCK_PYTHON NAMES python3 python)
 mark_as_advanced(PENSTOCK_PYTHON)
 set(fetched_folder ${CMAKE_BINARY_DIR}/cudnn-frontend)
@@ -74,7 +74,7 @@ if(NOT CUDNN_FRONTEND_INCLUDE_DIR)
 endif()
 penstock_cudnn_frontend_version("${CUDNN_FRONTEND_INCLUDE_DIR}" cudnn_frontend_version)
 
-# What is wrong with them, where something is.
+# The problem with the headers, if there is one.
 if(cudnn_frontend_version VERSION_GREATER_EQUAL cudnn_frontend_oldest)
   set(what "")
 elseif(cudnn_frontend_version)
@@ -101,7 +101,7 @@ if(PENSTOCK_FETCH_CUDNN_FRONTEND AND what)
   endif()
   message(STATUS "${what} Fetching ${cudnn_frontend_fetched}")
   file(MAKE_DIRECTORY ${fetched_folder})
-  # The package of one Python, whichever runs here: the headers are the same in all of them.
+  # The package of any Python will do: the headers are the same in all of them.
   execute_process(COMMAND ${PENSTOCK_PYTHON} -m pip download --quiet --disable-pip-version-check --no-deps
                           --only-binary=:all: --python-version 3.11 --dest ${fetched_folder}
                           nvidia-cudnn-frontend==${cudnn_frontend_fetched}
@@ -128,7 +128,7 @@ message(STATUS "cuDNN ${cudnn_version}, its frontend ${cudnn_frontend_version}")
 add_library(cuDNN::cudnn INTERFACE IMPORTED)
 set_target_properties(cuDNN::cudnn PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${CUDNN_INCLUDE_DIR}"
                                               INTERFACE_LINK_LIBRARIES "${CUDNN_LIBRARY}")
-# The frontend can compile kernels of its own, which nothing here asks for, with the toolkit's runtime compiler.
+# The frontend can compile kernels of its own with the toolkit's runtime compiler; nothing here uses that.
 add_library(cuDNN::frontend INTERFACE IMPORTED)
 set_target_properties(cuDNN::frontend PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${CUDNN_FRONTEND_INCLUDE_DIR}"
                                                  INTERFACE_COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The libraries Penstock stands on. scripts/packages.txt names the packages that bring them.
+# The libraries of Penstock. scripts/packages.txt names their packages.
 
 set(MPI_CXX_SKIP_MPICXX TRUE)
 find_package(MPI REQUIRED COMPONENTS CXX)
@@ -24,7 +24,7 @@ find_package(Threads REQUIRED)
 if(PENSTOCK_CUDA)
   include(PenstockCuda)
 else()
-# Not through oneDNN's own package file: Debian's asks for the OpenCL headers, which nothing here uses.
+# Does not use oneDNN's own package file: Debian's requires the OpenCL headers, which nothing here uses.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(DNNL::dnnl INTERFACE IMPORTED)

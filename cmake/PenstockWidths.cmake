@@ -3,9 +3,9 @@
 # for vectors of 8 floats (AVX2) as part of penstock_ops, and for 16 (AVX-512) as an object of their own. The first call
 # chooses (src/device/cpu/vector_lanes).
 #
-# What those files include from elsewhere, of the standard library above all, is compiled for AVX-512 in that object, too,
-# and of inline functions that several objects hold the linker keeps any one: a CPU without AVX-512 would meet it anywhere
-# in the program. So the object keeps all names to itself but those of its namespace (tests/ops/widths.py looks).
+# Their includes, above all of the standard library, are also compiled for AVX-512 in that object. If several objects
+# have the same inline function, the linker keeps any of them, and a CPU without AVX-512 would meet it anywhere in the
+# program. So the object hides all names except those of its namespace (tests/ops/widths.py checks).
 
 option(PENSTOCK_BOTH_WIDTHS "Compile the CPU's operations for vectors of 8 and of 16 floats, where that makes sense" ON)
 

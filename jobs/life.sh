@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-# One life of a run inside a Slurm job: starts the ranks, hands signals on, and says how the life ended. The jobs of this
-# folder source it; it is bash and does nothing by itself.
+# One run attempt inside a Slurm job: starts the ranks, passes signals on, and says how the attempt ended. The jobs of
+# this folder source it; it only defines bash functions.
 #
 #   deck=input/x.toml backend=cpu; source jobs/life.sh
-#   live            starts the ranks of $deck and returns when all have gone
-#   goes_on         whether another life would bring the run further
+#   live            starts the ranks of $deck and returns when all have ended
+#   goes_on         whether another run attempt would make progress
 #   requeue         puts this job back into the queue
 #   leave           ends the job with the exit code of the run
 #
-# What may be set outside: PENSTOCK (the program, default build/$backend/penstock), PENSTOCK_RUN (the run folder, default
-# runs/<the deck's name>), PENSTOCK_SET (words for `penstock train`: what scripts/submit got with --set),
-# PENSTOCK_MPI (srun's --mpi, default pmi2), PENSTOCK_LAUNCHER=mpiexec (start the ranks so instead of with srun).
+# Variables that may be set: PENSTOCK (the program, default build/$backend/penstock), PENSTOCK_RUN (the run folder,
+# default runs/<the deck's name>), PENSTOCK_SET (words for `penstock train`: what scripts/submit got with --set),
+# PENSTOCK_MPI (srun's --mpi, default pmi2), PENSTOCK_LAUNCHER=mpiexec (start the ranks with mpiexec instead of srun).
 
 penstock="${PENSTOCK:-build/${backend:-cpu}/penstock}"
 run="${PENSTOCK_RUN:-runs/$(basename "$deck" .toml)}"
@@ -24,8 +24,8 @@ count() { printf '%s %s' "$1" "$2"; (($1 == 1)) || printf s; }  # count 4 rank: 
 # srun gives the highest of all, and a rank that is still leaving when another has left can turn 75 into 143.
 fact() { "$penstock" status "$run" --get "$1" 2>/dev/null || true; }
 
-# As many ranks as the deck's mesh has. With mesh.auto = true Penstock fits the mesh to the ranks there are: a rank a GPU,
-# or no more than cores.
+# As many ranks as the deck's mesh has. With mesh.auto = true Penstock fits the mesh to the ranks: one for each GPU, or at
+# most one for each core.
 count_ranks() {
   local numbers fitted places
   numbers="$("$penstock" check "$deck" "${settings[@]}" --get 'ranks.*.data')" || exit 2
@@ -36,8 +36,8 @@ count_ranks() {
   if [[ -n "${SLURM_GPUS_ON_NODE:-}" ]] || ((places < ranks)); then ranks="$places"; fi
 }
 
-# One world of all ranks; one that dies takes the others with it. Ranks share a node's cores by themselves, so that
-# nobody else binds them.
+# All ranks form one MPI world; one that dies ends the others. Ranks share a node's cores by themselves, so the launcher
+# must not bind them.
 start_ranks() {
   local per_node=$(((ranks + SLURM_JOB_NUM_NODES - 1) / SLURM_JOB_NUM_NODES))
   local words=("$penstock" train "$deck" "${settings[@]}" --run "$run" --restart latest)
@@ -64,7 +64,7 @@ live() {
   trap hand_on USR1
   say "$deck: $(count "$ranks" rank) on $(count "$SLURM_JOB_NUM_NODES" node), run folder $run"
   start_ranks
-  while true; do  # a signal ends `wait` early: again until the launcher itself has gone
+  while true; do  # a signal ends `wait` early: repeat until the launcher itself has ended
     wait "$step"
     code=$?
     kill -0 "$step" 2>/dev/null || break
@@ -83,13 +83,13 @@ brought_further() {
 goes_on() {
   case "$state" in
     stopped)
-      # By hand (a signal to the ranks alone, the file `stop`) or at run.stop: somebody wanted the end.
+      # Stopped by hand (a signal to the ranks only, the file `stop`) or at run.stop: the end was intended.
       [[ "$reason" == "job end" || "$asked" == yes ]] || return 1 ;;
     failed | killed) ;;
     *) return 1 ;;
   esac
   brought_further && return 0
-  say "this life brought no newer checkpoint: it is not repeated"
+  say "this run attempt made no newer checkpoint: it is not repeated"
   return 1
 }
 
@@ -103,7 +103,7 @@ leave() {
     done | stopped) exit 0 ;;
     failed) say "not repeated: $(fact last_end.message)" ;;
     refused) say "the program refused to begin: see above" ;;
-    *) say "the ranks were killed; \`scontrol requeue\` or another sbatch goes on from checkpoint $(fact checkpoint_step)" ;;
+    *) say "the ranks were killed; \`scontrol requeue\` or another sbatch continues from checkpoint $(fact checkpoint_step)" ;;
   esac
   exit 1
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compares the ids and the text that `penstock tokenize` and its decoder give with the tokenizers library and SentencePiece.
+"""Compares the ids that `penstock tokenize` gives with those of the tokenizers library and SentencePiece.
 
     pip install tokenizers sentencepiece protobuf numpy gguf tiktoken
     scripts/compare_tokenizers.py --program build/cpu/penstock [--megabytes 20] [--speed FILE] TOKENIZER...

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the traced steps of a run to a PNG: what was foretold above what was measured.
+"""Draws the traced steps of a run to a PNG: predicted times above measured ones.
 
     scripts/plot_timeline.py RUN [-o FILE] [--step N]    RUN: a run folder, or its trace.json; FILE: by default
                                                          timeline.png beside it; N: by default the last traced step
@@ -56,9 +56,13 @@ def check_event(event):
         raise TypeError(event)
 
 
+EARLIER_NAMES = {"predicted": "foretold"}  # in traces of version 0.1.0
+
+
 def lanes_of(events, process):
-    """{thread: name} of the process with that name, and its number; none where nothing was foretold."""
-    numbers = [e["pid"] for e in events if e["name"] == "process_name" and e["args"]["name"] == process]
+    """{thread: name} of the process with that name, and its number; none if there is no prediction."""
+    names = (process, EARLIER_NAMES.get(process))
+    numbers = [e["pid"] for e in events if e["name"] == "process_name" and e["args"]["name"] in names]
     if not numbers:
         return {}, None
     named = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name" and e["pid"] == numbers[0]}
@@ -111,12 +115,12 @@ def main():
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    foretold_lanes, measured_lanes = lanes_of(events, "foretold")[0], lanes_of(events, "measured")[0]
-    heights = [max(1, len(foretold_lanes)), max(1, len(measured_lanes))]
+    predicted_lanes, measured_lanes = lanes_of(events, "predicted")[0], lanes_of(events, "measured")[0]
+    heights = [max(1, len(predicted_lanes)), max(1, len(measured_lanes))]
     figure, (above, below) = plt.subplots(
         2, 1, sharex=True, figsize=(12, 1.5 + 0.35 * sum(heights)), gridspec_kw={"height_ratios": heights}
     )
-    draw(above, events, "foretold", step, f"step {step}, foretold")
+    draw(above, events, "predicted", step, f"step {step}, predicted")
     draw(below, events, "measured", step, f"step {step}, measured")
     below.set_xlabel("milliseconds since the step began")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in [*COLOURS.values(), WHOLE_STEP]]

@@ -111,7 +111,7 @@ class Speeds:
                                            patience=LONGEST_PART, set=settings)  # fmt: skip
             penstock = penstock_of(arguments, model, Path(name))
             try:
-                return penstock.measure(bench_gpu.used_megabytes()), penstock.foretold_megabytes()
+                return penstock.measure(bench_gpu.used_megabytes()), penstock.predicted_megabytes()
             finally:
                 self.session.runner.end_all()  # before the folder goes
 

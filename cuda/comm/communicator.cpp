@@ -20,9 +20,9 @@ namespace penstock {
 
 namespace {
 
-// The library that is there at run time may be another than the one that was compiled against.
+// The library at run time may differ from the one at compile time.
 void refuse_old_library() {
-  constexpr int oldest = 21800;  // ncclCommSplit of communicators that do not block
+  constexpr int oldest = 21800;  // ncclCommSplit of non-blocking communicators
   int version = 0;
   ncclGetVersion(&version);
   if (version < oldest)
@@ -51,8 +51,8 @@ ncclDataType_t nccl_type(DType type) {
 
 }  // namespace
 
-// One communication lane: a stream of its own. What is launched on it follows what the queue was given before, in the
-// order in which the host launches it, which is the order of the schedule's row.
+// One communication lane: a stream of its own. Its work follows earlier work of the queue, in the order in which the
+// host launches it, which is the order of the schedule's row.
 struct Communicator::Backend {
   World* world = nullptr;
   Queue* queue = nullptr;
@@ -85,7 +85,7 @@ struct Communicator::Backend {
     if (lane) cudaStreamDestroy(lane);
   }
 
-  // NCCL's parting is collective. Where it does not come about (a rank is gone) the communicator is given up; where an
+  // Destroying a NCCL communicator is collective. If that fails (a rank is gone), the communicator is aborted; while an
   // error unwinds, at once.
   void close() noexcept {
     if (!nccl) return;
@@ -121,7 +121,7 @@ struct Communicator::Backend {
                                   ncclGetErrorString(code), ncclGetLastError(nccl), text()));
   }
 
-  // Throws when NCCL failed in the background.
+  // Throws if NCCL failed in the background.
   ncclResult_t state() const {
     ncclResult_t now = ncclSuccess;
     check(ncclCommGetAsyncError(nccl, &now));
@@ -129,14 +129,14 @@ struct Communicator::Backend {
     return now;
   }
 
-  // The communicator does not block: a call may go on in the background, and the next one has to wait for it.
+  // The communicator is non-blocking: a call may continue in the background, and the next one must wait for it.
   void finish_call(ncclResult_t code, std::string_view what) {
     check(code);
     if (code != ncclInProgress) return;
     world->wait_until([this] { return state() == ncclSuccess; }, fmt::format("NCCL to start {} in {}", what, text()));
   }
 
-  // Once `nccl` is there: what goes with it.
+  // Once `nccl` exists: its stream and events.
   void open_lane() {
     check_cuda(cudaStreamCreateWithFlags(&lane, cudaStreamNonBlocking));
     check_cuda(cudaEventCreateWithFlags(&ready, cudaEventDisableTiming));
@@ -178,10 +178,11 @@ Communicator::Communicator(World& world, Queue& queue, const Mesh& mesh, const A
     : backend_(std::make_unique<Backend>(world, queue, mesh, axes)) {
   Backend& b = *backend_;
   world.together(refuse_old_library);
-  // Collectives connect here, not at their first use inside a step.
+  // Connects the collectives here, not at their first use inside a step.
   setenv("NCCL_RUNTIME_CONNECT", "0", 0);
 
-  // The group's first rank makes the id that its NCCL ranks find each other by; all ranks' ids travel at once.
+  // The group's first rank makes the id by which its NCCL ranks find each other; the ids of all groups are exchanged at
+  // once.
   ncclUniqueId id{};
   if (b.size > 1 && b.coordinate == 0) b.check(ncclGetUniqueId(&id));
   const std::vector<std::string> ids = world.gather(std::string(id.internal, sizeof id.internal));
@@ -200,7 +201,7 @@ Communicator Communicator::split(const Mesh& mesh, const AxisSet& axes) const {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     backend_->check(ncclCommSplit(parent.nccl, made->ranks.front(), made->coordinate, &made->nccl, &config));
-    // NCCL writes the handle in the background; there is no state to ask for before.
+    // NCCL writes the handle in the background; before that there is no state to query.
     parent.world->wait_until(
         [&] { return parent.state() == ncclSuccess && std::atomic_ref(made->nccl).load() != nullptr; },
         "NCCL to split " + parent.text());
@@ -216,7 +217,7 @@ void Communicator::connect_ring() {
   const Tensor token(DType::uint8, {2});
   const int after = (b.coordinate + 1) % b.size, before = (b.coordinate + b.size - 1) % b.size;
   const TensorView out = token.view().range(0, 1), in = token.view().range(1, 1);
-  // Once round in either direction: transfers between neighbours go both ways.
+  // Once around in each direction, because transfers between neighbours go both ways.
   for (const auto& [to, from] : {std::pair(after, before), std::pair(before, after)})
     wait(b.launch("the first messages", [&] {
       return b.group([&] { return ncclSend(out.raw(), 1, ncclUint8, to, b.nccl, b.lane); },
@@ -278,8 +279,8 @@ Event Communicator::all_reduce(TensorView tensor) {
   });
 }
 
-// NCCL knows no tags: messages of a pair arrive in the order of the schedule's row, which the validated table has in
-// the same order on both sides.
+// NCCL has no tags: messages of a pair arrive in the order of the schedule's row; `validate` has checked that it is the
+// same on both sides.
 Event Communicator::send(TensorView tensor, int to, int) {
   Backend& b = *backend_;
   b.bytes_sent += tensor.bytes();
@@ -303,7 +304,7 @@ void Communicator::transfer(std::span<const Message> messages, std::span<Event> 
                   : ncclRecv(m.tensor.raw(), m.tensor.bytes(), ncclUint8, m.peer, b.nccl, b.lane));
     return ncclGroupEnd();
   });
-  std::fill(events.begin(), events.end(), all);  // whoever waits for one of them waits for all
+  std::fill(events.begin(), events.end(), all);  // a wait for one of them waits for all
 }
 
 Event Communicator::exchange(TensorView outgoing, TensorView incoming, int peer, int) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a CUDA queue holds: its stream, the handles and plans of the libraries, and the workspace.
+// The parts of a CUDA queue: its stream, the handles and plans of the libraries, and the workspace.
 
 #include <cuda_runtime_api.h>
 
@@ -44,15 +44,15 @@ struct Queue::Backend {
   int threads = 1;
   HostWait wait;
   cudaStream_t stream = nullptr;
-  cudaStream_t copies = nullptr;  ///< to the host, beside the stream
+  cudaStream_t copies = nullptr;  ///< to the host, in parallel to the stream
   std::span<std::byte> workspace;
-  DeviceMemory own_workspace;          ///< where no memory was lent, or too little
-  std::uint64_t workspace_number = 0;  ///< another one has another number: what is recorded holds its address
+  DeviceMemory own_workspace;          ///< if no memory was lent, or too little
+  std::uint64_t workspace_number = 0;  ///< changes with the workspace: a recording contains its address
   bool records = true;
   /// Handles and plans of libraries; the operation that made one knows its type.
   std::unordered_map<PlanKey, std::shared_ptr<void>, PlanKeyHash> plans;
 
-  /// Each throws when what it watches has failed in the background; called while the host waits. By their owners.
+  /// Called while the host waits, by owner. Each throws if what it watches has failed in the background.
   std::map<const void*, std::function<void()>> watchers;
 
   ~Backend() {
@@ -62,11 +62,11 @@ struct Queue::Backend {
   }
 };
 
-/// The host waits until `done`; meanwhile it asks whether something has failed in the background.
+/// The host waits until `done`, and meanwhile checks whether something has failed in the background.
 void wait_on_device(Queue& queue, const std::function<bool()>& done, std::string_view what,
                     const std::function<std::uint64_t()>& progress);
 
-/// The stream that a queue's operations run on, and the one for copies beside them.
+/// The stream of a queue's operations, and the one for copies in parallel.
 inline cudaStream_t stream_of(Queue& queue) { return queue.backend().stream; }
 inline cudaStream_t copy_stream_of(Queue& queue) { return queue.backend().copies; }
 

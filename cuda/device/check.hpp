@@ -19,7 +19,7 @@ inline void check_cuda(cudaError_t code, std::source_location where = std::sourc
     throw_cuda_error(code, where);
 }
 
-/// After a kernel's launch: throws when it could not be launched.
+/// After the launch of a kernel: throws if it could not be launched.
 inline void check_launch(std::source_location where = std::source_location::current()) {
   check_cuda(cudaGetLastError(), where);
 }

@@ -15,7 +15,7 @@ void copy_to_host(Queue& queue, const void* device, void* host, std::size_t byte
   if (bytes > 0) check_cuda(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_of(queue)));
 }
 
-// The event is for the queue; the flag is for threads that have no device, and must not take one by asking.
+// The event is for the queue. The flag is for threads that have no device: asking an event would give them one.
 struct HostMirror::Staging {
   cudaEvent_t reached = nullptr, copied = nullptr;
   std::atomic<bool> there{true};

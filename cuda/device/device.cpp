@@ -38,8 +38,8 @@ std::string name_of_device(int device) {
   return name;
 }
 
-// NCCL refuses two ranks on one GPU unless they seem to be on hosts of their own; then they must not use what only
-// one host has.
+// NCCL refuses two ranks on one GPU unless they appear to be on different hosts. Then they must not use what works only
+// within one host.
 void pretend_own_host(int rank_on_node) {
   const std::string host = "penstock-rank-" + std::to_string(rank_on_node);
   setenv("NCCL_HOSTID", host.c_str(), 1);
@@ -73,7 +73,7 @@ DeviceRoom device_room() {
   return room;
 }
 
-// nvidia-smi's figure less the plan's total, with one rank: 548 MiB (124M parameters, 32 x 1024 tokens) and 576 MiB
+// nvidia-smi's figure minus the plan's total, with one rank: 548 MiB (124M parameters, 32 x 1024 tokens) and 576 MiB
 // (1.3B, 8 x 2048).
 MemoryBesidePlan memory_beside_plan() {
   return {.bytes = std::size_t{560} << 20,

@@ -7,17 +7,17 @@ namespace penstock {
 
 struct Marks::Backend {
   Queue* queue = nullptr;
-  std::vector<cudaEvent_t> events;  ///< made once, used again
+  std::vector<cudaEvent_t> events;  ///< made once, then reused
   std::size_t count = 0;
   std::size_t passed = 0;
 
   explicit Backend(Queue& of) : queue(&of) {}
 
-  /// Goes on to the first mark that the device has not passed; what CUDA says of that one.
+  /// Advances to the first mark that the device has not passed, and returns what CUDA says about it.
   cudaError_t look() {
     while (passed < count) {
       const cudaError_t code = cudaEventQuery(events[passed]);
-      cudaGetLastError();  // "not ready" is no failure of what is launched next
+      cudaGetLastError();  // otherwise "not ready" would look like a failure of the next launch
       if (code != cudaSuccess) return code;
       ++passed;
     }
@@ -48,7 +48,7 @@ void Marks::set() {
 
 void Marks::clear() { backend_->count = backend_->passed = 0; }
 
-// Asked for reports of failures, too: does not throw.
+// Reports of failures call this, too, so it does not throw.
 std::size_t Marks::passed() {
   backend_->look();
   return backend_->passed;
@@ -64,9 +64,9 @@ std::vector<double> Marks::seconds() const {
   return seconds;
 }
 
-// A wait that lasts sleeps between its looks, and would find the end late. So there are two: until the device is at its
-// last action, and, from then on with looks that follow each other, until it is done. Throws what went wrong on the
-// device: no mark behind that is ever passed.
+// A long wait sleeps between its checks, and would notice the end late. So there are two waits: until the device is at
+// its last action, and from then on, with checks in a row, until it is done. Throws the device's error: no mark after
+// that is ever passed.
 void Marks::wait(std::string_view what) {
   Backend& b = *backend_;
   const auto until = [&](std::size_t left) {

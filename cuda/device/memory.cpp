@@ -29,7 +29,7 @@ DeviceMemory::DeviceMemory(std::size_t bytes) : OwnedBytes(bytes) {
   check_cuda(code);
   data_ = static_cast<std::byte*>(memory);
   check_cuda(cudaMemset(memory, 0, bytes));
-  // The memory is used on streams that do not wait for the default one.
+  // Streams that use the memory do not wait for the default stream.
   check_cuda(cudaDeviceSynchronize());
 }
 

@@ -13,11 +13,11 @@ void wait_without_deadline(const std::function<bool()>& done, std::string_view, 
   while (!done()) sched_yield();
 }
 
-/// Whether the device has run all of the stream; throws what went wrong on it.
+/// Whether the device has run the whole stream; throws its error.
 bool is_idle(cudaStream_t stream) {
   const cudaError_t code = cudaStreamQuery(stream);
   if (code == cudaErrorNotReady) {
-    cudaGetLastError();  // else the next kernel's launch would seem to have failed with it
+    cudaGetLastError();  // otherwise the next kernel's launch would seem to have failed with it
     return false;
   }
   check_cuda(code);
@@ -57,7 +57,7 @@ void Queue::drain(std::string_view what) {
 
 bool Queue::runs_behind_host() { return true; }
 
-// What still runs may use the old workspace: another one waits for it.
+// Running work may still use the old workspace, so a new one waits for it.
 std::byte* Queue::workspace(std::size_t bytes) {
   if (backend_->workspace.size() < bytes) {
     use_workspace(nullptr, 0);

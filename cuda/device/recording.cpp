@@ -12,7 +12,7 @@ struct DestroyGraph {
 };
 using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyGraph>;
 
-/// What `work` enqueues on the stream, instead of enqueueing it. Other threads may do with the device what they like.
+/// Records what `work` would enqueue on the stream. Other threads may use the device meanwhile.
 Graph record(cudaStream_t stream, const std::function<void()>& work) {
   const auto end = [&] {
     cudaGraph_t graph = nullptr;
@@ -36,7 +36,7 @@ Graph record(cudaStream_t stream, const std::function<void()>& work) {
 struct Recording::Backend {
   Queue* queue = nullptr;
   cudaGraphExec_t graph = nullptr;
-  bool was_done = false;               ///< in the queue's present workspace
+  bool was_done = false;               ///< with the queue's present workspace
   std::uint64_t workspace_number = 0;  ///< at that time
 
   explicit Backend(Queue& of) : queue(&of) {}
@@ -56,7 +56,7 @@ Recording::~Recording() = default;
 Recording::Recording(Recording&&) noexcept = default;
 Recording& Recording::operator=(Recording&&) noexcept = default;
 
-// The first time operations make what they keep: plans, handles, a larger workspace.
+// The first time, operations create what they keep: plans, handles, a larger workspace.
 void Recording::run(const std::function<void()>& work) {
   Backend& b = *backend_;
   const Queue::Backend& queue = b.queue->backend();

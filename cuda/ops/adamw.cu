@@ -12,7 +12,7 @@ namespace {
 constexpr int groups_of_a_thread = 2;
 constexpr std::int64_t elements_of_a_block = groups_of_a_thread * four * block_threads;
 
-/// A piece as the kernel sees it.
+/// A piece in the kernel.
 struct DevicePiece {
   float* master;
   DeviceElements gradient;
@@ -26,7 +26,7 @@ struct DevicePiece {
   bool aligned;
 };
 
-/// As many pieces as one launch takes, within the 4 KiB of a kernel's arguments.
+/// The pieces of one launch, within the 4 KiB of a kernel's arguments.
 struct PieceList {
   static constexpr int most = 40;
   DevicePiece pieces[most];
@@ -35,12 +35,12 @@ struct PieceList {
 };
 static_assert(sizeof(PieceList) < 3900);
 
-/// What AdamW makes of one element.
+/// AdamW for one element.
 struct Element {
   float w, m, v;
 };
 
-/// Sums of products name their fused operations, so that an element's bits do not depend on where a piece begins.
+/// Sums of products use explicit fused operations, so that an element's bits do not depend on where a piece begins.
 /// This one: beta * moment + (1 - beta) * news.
 __device__ float decayed(float moment, const MomentDecay& beta, float news) {
   return fmaf(moment, beta.factor, fmaf(moment, beta.rest, news * beta.complement));
@@ -55,8 +55,8 @@ __device__ Element updated(const AdamWConstants& constants, const AdamWStep& ste
   return {fmaf(-step.learning_rate, fmaf(decay, old.w, direction), old.w), m, v};
 }
 
-/// One thread some groups of four neighbours, a block's width apart. What depends on the gradient's type comes behind
-/// the loads that do not, so that all are under way at once.
+/// Each thread handles some groups of four neighbours, a block's width apart. Code that depends on the gradient's type
+/// comes after the loads that do not, so that all loads are in flight at once.
 __global__ void __launch_bounds__(block_threads)
     update(const __grid_constant__ PieceList list, AdamWConstants constants, const AdamWStep* step_values) {
   const AdamWStep step = *step_values;

@@ -26,7 +26,7 @@ struct ForwardMemory {
   T* q;             ///< [tile, stride]
   T* k;             ///< [tile, stride]
   T* v;             ///< [tile, stride]
-  float* scores;    ///< [tile, score_stride]; a row of weights comes to stand where its scores stood
+  float* scores;    ///< [tile, score_stride]; a row of weights replaces its scores
   float* out;       ///< [tile, float_stride] sum of weights times v so far
   float* greatest;  ///< [tile] of the scores so far, before scaling
   float* sum;       ///< [tile] of exp(scale * (score - greatest)) so far
@@ -44,7 +44,7 @@ struct ForwardMemory {
 };
 
 /// One step of the online softmax (Milakov and Gimelshein, arXiv 1805.02867) for the rows of a tile: scores become
-/// weights, and sum and out are brought to the new greatest score. A warp has a row at a time.
+/// weights, and sum and out are rescaled to the new greatest score. A warp handles one row at a time.
 template <typename T>
 __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& extents,
                             const ForwardArguments<T>& arguments, const TileMask& mask, std::int64_t first_query,
@@ -73,7 +73,7 @@ __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& e
     for (int i = 0; i < keys_of_a_lane; ++i) {
       const int key = lane + 32 * i;
       if (key >= extents.tile) continue;
-      float weight = expf((score[i] - base) * arguments.scale);  // 0 of a key that is not seen
+      float weight = expf((score[i] - base) * arguments.scale);  // 0 for a key that is not seen
       sum += weight;
       if (arguments.dropout.active()) weight *= mask.factor(row, key, arguments.dropout.scale);
       store(weights + key, weight);
@@ -89,8 +89,8 @@ __device__ void soften_rows(const ForwardMemory<T>& memory, const TileExtents& e
   }
 }
 
-/// One block a tile of queries; it walks the tiles of keys that these see, up to its own. (Two blocks are what shared
-/// memory takes at 64 channels a head.)
+/// One block for each tile of queries; it walks the tiles of keys that these see, up to its own. (At 64 channels a
+/// head, shared memory has room for two blocks.)
 template <typename T>
 __global__ void __launch_bounds__(attention_threads, 2) attend(ForwardArguments<T> arguments, TileExtents extents) {
   extern __shared__ __align__(128) unsigned char shared[];
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(attention_threads, 2) attend(ForwardArguments<
   const std::int64_t heads = shape.samples * shape.heads;
   const int tiles = static_cast<int>((shape.sequence + extents.tile - 1) / extents.tile);
   const std::int64_t number = blockIdx.x % heads;
-  // The last tile has the most keys: it goes first, so that no long block starts when the others are done.
+  // The last tile has the most keys: it starts first, so that no long block starts when the others are done.
   const TilePlace place{number / shape.heads, number % shape.heads, number,
                         tiles - 1 - static_cast<int>(blockIdx.x / heads)};
   const std::int64_t first_query = static_cast<std::int64_t>(place.tile) * extents.tile;

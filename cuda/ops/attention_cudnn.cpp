@@ -54,10 +54,10 @@ void check_graph(frontend::error_t status, const std::string& what,
 
 // ---- Plans ----------------------------------------------------------------------------------------------------------
 
-/// What one launch works on: some heads of some samples.
+/// The work of one launch: some heads of some samples.
 struct Part {
   std::int64_t samples, heads, sequence, channels;
-  std::int64_t all_heads;  ///< of q in a packed row; more than `heads` with one sample only
+  std::int64_t all_heads;  ///< of q in a packed row; more than `heads` only with one sample
   std::int64_t sharing;    ///< heads of q that share one of k and v
   std::int64_t window;     ///< 0: none
   bool repeatable;
@@ -92,8 +92,8 @@ std::shared_ptr<void> handle_of(Queue& queue) {
 
 cudnnHandle_t raw(const std::shared_ptr<void>& handle) { return static_cast<cudnnHandle_t>(handle.get()); }
 
-/// Says of a [samples, heads, sequence, channels] tensor how it lies: out and dout in rows of all heads' channels, the
-/// others in packed rows.
+/// Describes the layout of a [samples, heads, sequence, channels] tensor: out and dout in rows of all heads' channels,
+/// the others in packed rows.
 void lay_in_rows(const Tensor& tensor, Name name, const Part& part) {
   const bool packed = name != out && name != dout, of_keys = packed && name != q && name != dq;
   const std::int64_t row = packed ? part.packed_row() : part.all_heads * part.channels;
@@ -103,7 +103,7 @@ void lay_in_rows(const Tensor& tensor, Name name, const Part& part) {
       .set_stride({part.sequence * row, part.channels, row, 1});
 }
 
-/// The same of the [samples, heads, sequence, 1] log-sum-exp.
+/// The same for the [samples, heads, sequence, 1] log-sum-exp.
 void lay_densely(const Tensor& tensor, const Part& part) {
   tensor->set_uid(log_sum_exp)
       .set_data_type(frontend::DataType_t::FLOAT)
@@ -124,7 +124,7 @@ void output_in_rows(const Tensor& tensor, Name name, const Part& part) {
 
 float score_scale(const Part& part) { return 1.0F / std::sqrt(static_cast<float>(part.channels)); }
 
-/// Who sees what: the library keeps keys with key <= query and, with a left bound, key + bound > query.
+/// The mask: the library keeps keys with key <= query and, with a left bound, key + bound > query.
 template <typename Options>
 void set_mask(Options& options, const Part& part) {
   options.set_causal_mask(true);
@@ -168,11 +168,12 @@ frontend::error_t build(Graph& graph, cudnnHandle_t handle) {
   if (status.is_good()) status = graph.build_operation_graph(handle);
   if (status.is_good()) status = graph.create_execution_plans({frontend::HeurMode_t::A});
   if (status.is_good()) status = graph.check_support(handle);
-  if (status.is_good()) status = graph.build_plans(handle);  // the heuristic's first that can be: nothing is measured
+  if (status.is_good())
+    status = graph.build_plans(handle);  // the heuristic's first that can be built: nothing is measured
   return status;
 }
 
-/// The library's statuses that a text of the frontend names, without the words that they all begin with.
+/// The library's statuses named in a text of the frontend, without their common prefix.
 std::vector<std::string> statuses_in(const std::string& text) {
   static constexpr std::string_view begin = "CUDNN_STATUS_";
   static constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
@@ -185,8 +186,8 @@ std::vector<std::string> statuses_in(const std::string& text) {
   return statuses;
 }
 
-/// Whether every start on this device meets this status again, however much memory there is. What the library lacks of
-/// itself may be there next time.
+/// Whether every start on this device gets this status again, however much memory there is. A missing part of the
+/// library may be there next time.
 bool is_lasting(const std::string& status) {
   if (status.starts_with("NOT_SUPPORTED_SUBLIBRARY") || status.starts_with("NOT_SUPPORTED_RUNTIME")) return false;
   return status == "SUCCESS" || status.starts_with("NOT_SUPPORTED") || status.starts_with("BAD_PARAM") ||
@@ -194,7 +195,7 @@ bool is_lasting(const std::string& status) {
 }
 
 /// Whether cuDNN has said that it has nothing for such a graph on this device, and would say so at every start. The
-/// frontend gives one code to all that keeps an engine from a plan; the library's own status stands in the text.
+/// frontend has one code for everything that prevents a plan; the library's own status is in the text.
 bool is_not_supported(frontend::error_t status) {
   using Code = frontend::error_code_t;
   const std::vector<std::string> said = statuses_in(status.get_message());
@@ -227,7 +228,7 @@ frontend::error_t describe_and_build(Graph& graph, PlanKind kind, const Part& pa
   }
 }
 
-/// Another path changes bits, and the next start must find it again: it is taken only where it will.
+/// Another path changes bits, and the next start must choose it again: it is taken only if that is certain.
 std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
   auto plan = std::make_shared<Plan>();
   plan->handle = handle_of(queue);
@@ -242,7 +243,7 @@ std::shared_ptr<Plan> make_plan(Queue& queue, PlanKind kind, const Part& part) {
     return plan;
   }
   if (!is_not_supported(status) || cudaPeekAtLastError() == cudaErrorMemoryAllocation) check_graph(status, what);
-  cudaGetLastError();  // what cuDNN tried in vain is no error of the next launch
+  cudaGetLastError();  // a failed attempt of cuDNN is no error of the next launch
   log_info("{}: cuDNN has no plan ({}); Penstock's own kernels do it", what, status.get_message());
   return plan;
 }
@@ -300,8 +301,8 @@ std::int64_t score_bytes(const AttentionShape& shape) {
 
 constexpr std::int64_t most_score_bytes = std::int64_t{1} << 30;
 
-/// What one launch of the gradient works on at most: all of it where no scores are kept, else whole samples, or some
-/// heads of one, all that share a head of k and v together.
+/// The most that one launch of the gradient works on: everything if no scores are kept, otherwise whole samples, or
+/// some heads of one sample; heads that share a head of k and v stay together.
 Part part_of_gradient(const AttentionShape& shape) {
   Part part = whole(shape);
   if (!shape.repeatable) return part;
@@ -316,11 +317,11 @@ struct Launch {
   std::int64_t sample, head;  ///< the first ones
 };
 
-/// The launches of a gradient, in their order; none where cuDNN cannot make all of them.
+/// The launches of a gradient, in order; none if cuDNN cannot do all of them.
 std::vector<Launch> launches_of_gradient(Queue& queue, const AttentionShape& shape) {
   const Part most = part_of_gradient(shape);
   const bool one = most.samples == shape.samples && most.heads == shape.heads;
-  if (!one && shape.sequence % 4 != 0) return {};  // the log-sum-exp of the second would lie askew
+  if (!one && shape.sequence % 4 != 0) return {};  // the log-sum-exp of the second would not be aligned
   std::vector<Launch> launches;
   for (std::int64_t sample = 0; sample < shape.samples; sample += most.samples)
     for (std::int64_t head = 0; head < shape.heads; head += most.heads) {
@@ -397,7 +398,7 @@ std::size_t prepare_attention_by_cudnn(Queue& queue, const AttentionShape& shape
 
 std::size_t attention_workspace_of_cudnn(const AttentionShape& shape, DType type) {
   if (!fits(shape, type)) return 0;
-  constexpr std::int64_t alignment = 1024;  // what a library may add to it
+  constexpr std::int64_t alignment = 1024;  // that a library may add
   const Part part = part_of_gradient(shape);
   const std::int64_t of_rows = shape.sequence * std::int64_t{sizeof(float)};  // dout . out
   std::int64_t of_head = shape.repeatable ? score_bytes(shape) : of_rows * shape.channels;

@@ -6,8 +6,8 @@
 #include "ops/attention_cudnn.hpp"
 #include "ops/attention_tiles.cuh"
 
-// Two kernels instead of one that adds into dq from many blocks: each gradient is summed by one block, in one order,
-// and scores are computed twice.
+// Two kernels, instead of one that adds into dq from many blocks: one block sums each gradient, in one order, and
+// scores are computed twice.
 
 namespace penstock::ops {
 namespace {
@@ -27,15 +27,15 @@ struct BackwardArguments {
   bool wide;
 };
 
-/// What a pair of tiles needs in both kernels.
+/// The memory of a pair of tiles in both kernels.
 template <typename T>
 struct PairMemory {
   T* q;                ///< [tile, stride]
   T* k;                ///< [tile, stride]
   T* v;                ///< [tile, stride]
   T* dout;             ///< [tile, stride]
-  float* scores;       ///< [tile, score_stride]; a row of weights comes to stand where its scores stood
-  float* dweight;      ///< [tile, score_stride] dout v^T; a row of gradients of scores comes to stand there
+  float* scores;       ///< [tile, score_stride]; a row of weights replaces its scores
+  float* dweight;      ///< [tile, score_stride] dout v^T; then a row of gradients of scores
   float* log_sum_exp;  ///< [tile] of the queries
   float* delta;        ///< [tile] of the queries
   std::uint8_t* kept;
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(attention_threads) sum_products(BackwardArgume
   if (threadIdx.x % 32 == 0) arguments.delta[(sample * shape.heads + head) * shape.sequence + position] = sum;
 }
 
-/// q, dout and the numbers of a tile of queries to shared memory.
+/// Copies q, dout and the numbers of a tile of queries to shared memory.
 template <typename T>
 __device__ void load_queries(const PairMemory<T>& memory, const TileExtents& extents,
                              const BackwardArguments<T>& arguments, const TilePlace& place, std::int64_t first_query) {
@@ -104,7 +104,7 @@ __device__ void load_queries(const PairMemory<T>& memory, const TileExtents& ext
   }
 }
 
-/// k and v of a tile of keys to shared memory.
+/// Copies k and v of a tile of keys to shared memory.
 template <typename T>
 __device__ void load_keys(const PairMemory<T>& memory, const TileExtents& extents,
                           const BackwardArguments<T>& arguments, const TilePlace& place, std::int64_t first_key) {
@@ -113,8 +113,8 @@ __device__ void load_keys(const PairMemory<T>& memory, const TileExtents& extent
   load_tile(memory.v, extents, packed_rows(arguments.qkv, shape, place, 2), first_key, shape.sequence, arguments.wide);
 }
 
-/// Turns scores into weights (after dropout), and their gradients into gradients of the scores. A warp has a row at a
-/// time; what is beyond a query's reach, or no query, becomes zero.
+/// Turns scores into weights (after dropout), and their gradients into gradients of the scores. A warp handles one row
+/// at a time; keys beyond a query's reach, and rows without a query, become zero.
 template <typename T>
 __device__ void differentiate_rows(const PairMemory<T>& memory, const TileExtents& extents,
                                    const BackwardArguments<T>& arguments, const TileMask& mask,
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(attention_threads, 2)
   const AttentionShape& shape = arguments.shape;
   const std::int64_t heads = shape.samples * shape.heads, number = blockIdx.x % heads;
   const int tiles = static_cast<int>((shape.sequence + extents.tile - 1) / extents.tile);
-  // The last tile has the most keys: it goes first.
+  // The last tile has the most keys: it starts first.
   const TilePlace place{number / shape.heads, number % shape.heads, number,
                         tiles - 1 - static_cast<int>(blockIdx.x / heads)};
   const std::int64_t first_query = static_cast<std::int64_t>(place.tile) * extents.tile;
@@ -207,8 +207,8 @@ __global__ void __launch_bounds__(attention_threads, 2)
              [](int) { return 1.0F; });
 }
 
-/// dk and dv of one tile of keys, from all tiles of queries that see them, from its own on; one head of q after the
-/// other of those that share the keys.
+/// dk and dv of one tile of keys, from all tiles of queries that see them, from its own on; the heads of q that share
+/// the keys follow one another.
 template <typename T>
 __global__ void __launch_bounds__(attention_threads, 2)
     differentiate_keys(BackwardArguments<T> arguments, TileExtents extents) {
@@ -219,7 +219,7 @@ __global__ void __launch_bounds__(attention_threads, 2)
   const std::int64_t key_heads = shape.samples * shape.kv_heads, key_number = blockIdx.x % key_heads;
   const std::int64_t sharing = shape.heads / shape.kv_heads, number = key_number * sharing;
   const int tiles = static_cast<int>((shape.sequence + extents.tile - 1) / extents.tile);
-  // The first tile has the most queries: it goes first.
+  // The first tile has the most queries: it starts first.
   TilePlace place{number / shape.heads, number % shape.heads, number, static_cast<int>(blockIdx.x / key_heads)};
   const std::int64_t first_key = static_cast<std::int64_t>(place.tile) * extents.tile;
 
@@ -295,7 +295,7 @@ void prepare_attention(Queue& queue, const AttentionShape& shape, DType type, co
   queue.workspace(std::max(delta_bytes(shape), prepare_attention_by_cudnn(queue, shape, type, dropout)));
 }
 
-/// Our own gradient keeps dout . out there, cuDNN's more; the threads of the host do not matter.
+/// Our own gradient keeps dout . out there, cuDNN's keeps more; the number of host threads does not matter.
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int) {
   return std::max(delta_bytes(shape), attention_workspace_of_cudnn(shape, type));
 }

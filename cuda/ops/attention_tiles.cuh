@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the kernels of attention and of its gradient share. A block of threads works on one tile of queries against one
-// tile of keys of one head at a time, all in shared memory: products of tiles, and what happens between them row by
-// row (a warp a row). Tiles are padded with zeros to multiples of 16. bfloat16 products run on tensor cores, float32
-// ones are plain; both add in float32, in an order that the shape alone fixes.
+// Shared by the kernels of attention and of its gradient. A block of threads works on one tile of queries and one tile
+// of keys of one head at a time, all in shared memory: products of tiles, and between them work row by row (one warp
+// for each row). Tiles are padded with zeros to multiples of 16. bfloat16 products run on tensor cores, float32
+// ones are plain; both add in float32, in an order that depends only on the shape.
 
 #include <cuda_bf16.h>
 #include <mma.h>
@@ -25,8 +25,8 @@ namespace penstock::ops {
 inline constexpr int attention_threads = 256;
 inline constexpr int attention_warps = attention_threads / warp_threads;
 
-/// Shared memory that a block may take: a little less than the 163 KiB of compute capability 8.0 (9.0 and 10.0 have
-/// 227), and the same on all of them, so that the tiles and with them the bits do not depend on the device.
+/// Shared memory of a block: a little less than the 163 KiB of compute capability 8.0 (9.0 and 10.0 have 227). It is
+/// the same on all of them, so that the tiles, and with them the bits, do not depend on the device.
 inline constexpr std::size_t most_shared_bytes = std::size_t{160} << 10;
 
 __host__ __device__ constexpr int rounded_to_16(int n) { return (n + 15) / 16 * 16; }
@@ -34,7 +34,7 @@ __host__ __device__ constexpr int rounded_to_16(int n) { return (n + 15) / 16 * 
 // ---- Extents ------------------------------------------------------------------------------------------------------
 
 /// Extents of the tiles in shared memory, in elements. Strides are a little longer than the rows, so that neighbouring
-/// rows start in other memory banks.
+/// rows start in different memory banks.
 struct TileExtents {
   int tile;           ///< queries, and keys, of a tile
   int channels;       ///< D
@@ -42,7 +42,7 @@ struct TileExtents {
   int stride;         ///< of rows of q, k, v and dout: T elements
   int float_stride;   ///< of rows of sums over channels: float32
   int score_stride;   ///< of rows of scores and their gradients: float32
-  int weight_stride;  ///< of rows of T elements that stand where a row of scores stood
+  int weight_stride;  ///< of rows of T elements that replace a row of scores
 
   template <typename T>
   static TileExtents of(int tile, int channels) {
@@ -98,8 +98,8 @@ std::size_t shared_bytes(const TileExtents& extents) {
 
 // ---- What sees what -----------------------------------------------------------------------------------------------
 
-/// The shape as kernels take it: how many heads k and v have is said, and without a window there is one that ends
-/// nowhere.
+/// The shape as kernels take it: the number of heads of k and v is explicit, and without a window there is an unbounded
+/// one.
 inline AttentionShape explicit_shape(AttentionShape shape) {
   shape.kv_heads = shape.key_heads();
   if (shape.window <= 0) shape.window = std::int64_t{1} << 40;
@@ -124,7 +124,7 @@ __device__ inline int end_of_query_tiles(const AttentionShape& shape, std::int64
 
 // ---- Places in global memory --------------------------------------------------------------------------------------
 
-/// Which tile of which head a block works on.
+/// The tile and the head on which a block works.
 struct TilePlace {
   std::int64_t sample, head;  ///< local, of q
   std::int64_t number;        ///< sample * heads + head
@@ -208,7 +208,7 @@ __device__ void store_tile(const float* sums, const TileExtents& extents, const 
 
 // ---- Dropout ------------------------------------------------------------------------------------------------------
 
-/// For each row of a tile of probabilities a bit a key: kept. Made once a tile, 8 keys a counter.
+/// One bit for each key and row of a tile of probabilities: kept. Made once for each tile, 8 keys from one counter.
 struct TileMask {
   std::uint8_t* kept;  ///< [tile, tile / 8]
   int stride;          ///< tile / 8
@@ -234,7 +234,7 @@ __device__ inline void make_mask(const TileMask& mask, const TileExtents& extent
 
 // ---- Products of tiles --------------------------------------------------------------------------------------------
 
-/// How a matrix lies in shared memory: rows one after another, or columns (the transpose of an array of rows).
+/// The layout of a matrix in shared memory: by rows, or by columns (the transpose of an array of rows).
 enum class Order { rows, columns };
 
 template <typename T>
@@ -273,7 +273,7 @@ __device__ void multiply_tiles(const TileMatrix<__nv_bfloat16>& a, const TileMat
   }
 }
 
-/// The same in float32: a thread makes up to 4 x 4 sums at once, 16 rows and 16 columns apart.
+/// The same in float32: a thread computes up to 4 x 4 sums at once, 16 rows and 16 columns apart.
 template <Order a_order, Order b_order>
 __device__ void multiply_tiles(const TileMatrix<float>& a, const TileMatrix<float>& b, float* sums, int sums_stride,
                                int rows, int columns, int steps, bool accumulate) {
@@ -284,7 +284,7 @@ __device__ void multiply_tiles(const TileMatrix<float>& a, const TileMatrix<floa
   const int b_step_stride = b_order == Order::rows ? b.stride : 1;
   for (int first_row = 0; first_row < rows; first_row += 16 * side)
     for (int first_column = 0; first_column < columns; first_column += 16 * side) {
-      // What lies beyond the edge is computed from the first row or column again and thrown away.
+      // Beyond the edge the first row or column is computed again, and the result is discarded.
       const float* a_at[side];
       const float* b_at[side];
 #pragma unroll

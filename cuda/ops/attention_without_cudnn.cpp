@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/attention_cudnn.hpp"
 
-// Takes the place of attention_cudnn.cpp with -DPENSTOCK_CUDNN=OFF: our own kernels do everything.
+// Replaces attention_cudnn.cpp with -DPENSTOCK_CUDNN=OFF: our own kernels do everything.
 
 namespace penstock::ops {
 

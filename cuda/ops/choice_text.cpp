@@ -64,7 +64,7 @@ std::vector<std::string_view> split(std::string_view text, char at) {
   throw_input_error("line {} of the choices of matrix products is damaged: {}; {}", number, what, cure);
 }
 
-/// One line being read; what is wrong with it is said with its number.
+/// One line being read; errors name its number.
 class LineReader {
  public:
   LineReader(std::string_view line, std::size_t number) : cells_(split(line, '\t')), number_(number) {
@@ -86,7 +86,7 @@ class LineReader {
     return value;
   }
 
-  /// Which of the names stands in the cell.
+  /// Which of the names is in the cell.
   std::size_t choice(std::size_t column, std::span<const std::string_view> names) const {
     for (std::size_t i = 0; i < names.size(); ++i)
       if (cell(column) == names[i]) return i;

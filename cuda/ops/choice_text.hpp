@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The text form of measured choices: a line that names the columns, then a line a product, cells between tabs, then
-// "end" and how many products there are. It carries the best algorithm of both variants, so that a reader sees what the
-// choice was between, and may change it.
+// The text form of measured choices: a line with the column names, then one line for each product, with cells between
+// tabs, then "end" and the number of products. It contains the best algorithm of both variants, so that a reader sees
+// the alternatives and may change the choice.
 
 #include <cstddef>
 #include <optional>
@@ -14,11 +14,11 @@
 namespace penstock::ops {
 
 struct MeasuredAlgorithm {
-  double microseconds = 0;  ///< of the product with what follows it
+  double microseconds = 0;  ///< of the product and what follows it
   Algorithm algorithm{};
 };
 
-/// What was found out about one product. No variant: nothing to choose from, it is made as by default.
+/// The result for one product. No variant: there was no choice, and the default is used.
 struct ProductChoice {
   Product product{};
   std::optional<Variant> variant;
@@ -29,7 +29,7 @@ struct ProductChoice {
   const std::optional<MeasuredAlgorithm>& of(Variant which) const { return which == Variant::fused ? fused : separate; }
 };
 
-/// Who understands the algorithms.
+/// The card and library that understand the algorithms.
 struct ChoiceOrigin {
   std::string card;
   std::string library;  ///< version
@@ -38,7 +38,7 @@ struct ChoiceOrigin {
 /// All of a text.
 struct ChoiceTable {
   std::vector<ProductChoice> own;    ///< of one origin
-  std::vector<std::string> foreign;  ///< lines of others, as they stand there
+  std::vector<std::string> foreign;  ///< lines of others, unchanged
 };
 
 /// The cells that the line of a product begins with.
@@ -47,14 +47,14 @@ std::string choice_name(const ChoiceOrigin& origin, const Product& product);
 /// The first line.
 std::string choice_columns();
 
-/// Lines of others that a text holds at most; those that lie furthest behind are left out.
+/// The most lines of others that a text may hold; the last ones are dropped.
 inline constexpr std::size_t most_foreign_lines = 1000;
 
 /// The origin's own choices, then the others' lines; empty when there are neither.
 std::string text_of(const ChoiceOrigin& origin, const ChoiceTable& table);
 
-/// What a text holds, as this origin sees it; of an empty text nothing. Throws InputError naming the line when it is
-/// damaged; lines of others are held to the number of their cells only.
+/// Reads a text for this origin; an empty text gives nothing. Throws InputError naming the line if it is damaged; of
+/// other origins' lines only the number of cells is checked.
 ChoiceTable choices_in(const std::string& text, const ChoiceOrigin& origin);
 
 }  // namespace penstock::ops

@@ -12,12 +12,12 @@ namespace {
 constexpr int lines = 8;  ///< warps of a block; each takes every eighth row of a piece
 constexpr int columns_of_a_block = eight * warp_threads;
 
-/// Rows are cut into pieces that their number alone fixes: of 64 rows, or more where that makes over 256 pieces.
+/// Rows are cut into pieces that depend only on their number: of 64 rows, or more if that would make over 256 pieces.
 std::int64_t rows_of_a_piece(std::int64_t rows) { return std::max<std::int64_t>(64, parts_of(rows, 256)); }
 std::int64_t pieces_of(std::int64_t rows) { return parts_of(rows, rows_of_a_piece(rows)); }
 
-/// partial[piece, column] = sum of a piece's rows: those of each line in their order, then line after line. One thread
-/// 8 columns.
+/// partial[piece, column] = sum of a piece's rows: those of each line in order, then line after line. Each thread
+/// handles 8 columns.
 template <typename T>
 __global__ void __launch_bounds__(lines* warp_threads)
     sum_pieces(const T* from, float* partial, std::int64_t rows, std::int64_t columns, std::int64_t piece_rows,
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(line_columns* lines)
   to[column] = accumulate ? to[column] + sum : sum;
 }
 
-/// Threads that share a column of the pieces' sums: each adds some, then the first adds what they have.
+/// Threads that share a column of the pieces' sums: each adds some, then the first adds their results.
 constexpr int sum_lines = 32;
 
 __global__ void __launch_bounds__(warp_threads* sum_lines)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Sums over the rows of a matrix, in an order that its shape alone fixes.
+// Sums over the rows of a matrix, in an order that depends only on its shape.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,13 +18,13 @@ struct SummedMatrix {
   std::int64_t columns;
 };
 
-/// Bytes of workspace that the sums of such a matrix need.
+/// Workspace in bytes for the sums of such a matrix.
 std::size_t column_sum_bytes(std::int64_t rows, std::int64_t columns);
 
-/// Enqueues to[column] = the sum of its column, or += where `accumulate` says so. `workspace` has column_sum_bytes.
+/// Enqueues to[column] = the sum of its column, or += with `accumulate`. `workspace` has column_sum_bytes.
 void sum_columns(Queue& queue, const SummedMatrix& matrix, float* to, bool accumulate, std::byte* workspace);
 
-/// Where sums of neighbouring columns go.
+/// The destination of sums of neighbouring columns.
 struct SumsOfColumns {
   float* to;
   std::int64_t columns;

@@ -10,7 +10,7 @@
 
 namespace penstock::ops {
 
-/// What a kernel needs to know of one Dropout; passed by value. Threshold 0: dropout is off.
+/// One Dropout for a kernel; passed by value. Threshold 0: dropout is off.
 struct DropoutSite {
   RandomKey key;
   std::uint32_t threshold = 0;
@@ -65,12 +65,12 @@ __device__ inline PackedDropoutBits attention_dropout_bits_on_device(RandomKey k
                             static_cast<std::uint32_t>(sample));
 }
 
-/// What a neighbour is multiplied with: 0 or the scale.
+/// The factor of a neighbour: 0 or the scale.
 __device__ inline float dropout_factor(const DropoutSite& site, const PackedDropoutBits& bits, int neighbour) {
   return bits.of(neighbour) < site.threshold ? 0.0F : site.scale;
 }
 
-/// What one channel of a token is multiplied with. Where 8 channels are at hand, dropout_factors costs an eighth.
+/// The factor of one channel of a token. For 8 channels together dropout_factors costs an eighth.
 __device__ inline float dropout_factor(const DropoutSite& site, std::uint64_t sample, std::int64_t position,
                                        std::int64_t channel) {
   if (!site.active()) return 1.0F;
@@ -78,7 +78,7 @@ __device__ inline float dropout_factor(const DropoutSite& site, std::uint64_t sa
                         static_cast<int>(channel % 8));
 }
 
-/// What channels [8 * block, 8 * block + 8) of a token are multiplied with.
+/// The factors of channels [8 * block, 8 * block + 8) of a token.
 __device__ inline void dropout_factors(const DropoutSite& site, std::uint64_t sample, std::int64_t position,
                                        std::int64_t block, float (&factors)[8]) {
   if (!site.active()) {

@@ -13,8 +13,8 @@ __global__ void cast_elements(const From* from, To* to, std::int64_t n, bool ali
   store_eight(to + first, load_eight(from + first, n - first, aligned), n - first, aligned);
 }
 
-/// Bytes up to the first 16-byte boundary, whole groups of 16, and the bytes behind them: one thread one group of 16,
-/// counted from the boundary at or before `to`.
+/// Bytes up to the first 16-byte boundary, whole groups of 16, and the bytes after them. Each thread handles one group
+/// of 16, counted from the boundary at or before `to`.
 __global__ void zero_bytes(std::byte* to, std::int64_t bytes, std::int64_t offset) {
   const std::int64_t first = grid_thread() * 16 - offset;
   if (first >= bytes) return;

@@ -11,7 +11,7 @@
 namespace penstock::ops {
 namespace {
 
-/// One thread 8 channels of one token.
+/// Each thread handles 8 channels of one token.
 template <typename T>
 __global__ void copy_token_rows(const std::int32_t* tokens, std::int64_t count, const T* weight,
                                 std::int64_t first_token, std::int64_t rows_here, T* out, std::int64_t channels,
@@ -25,15 +25,15 @@ __global__ void copy_token_rows(const std::int32_t* tokens, std::int64_t count, 
   store_eight(out + n * channels + c, values, channels - c, aligned);
 }
 
-// The gradient of the token table is added up without atomics. A block owns some rows of the table: its warps look
-// through all tokens, list those of its rows, and order the list by rows, within a row as the tokens come. Then each
-// warp adds a slice of the channels, row after row, with many loads under way.
+// The gradient of the token table is added up without atomics. A block owns some rows of the table: its warps scan all
+// tokens, list those of its rows, and sort the list by rows, within a row in the order of the tokens. Then each warp
+// adds a slice of the channels, row after row, with many loads in flight.
 constexpr int channels_of_a_lane = four;
 constexpr int channels_of_a_warp = channels_of_a_lane * warp_threads;
 constexpr int fewest_warps = 4, most_warps = 16;
-constexpr int tokens_of_a_lane = 4;  ///< that it looks at before the block's warps agree on places in the list
+constexpr int tokens_of_a_lane = 4;  ///< that it examines before the block's warps agree on places in the list
 constexpr int tokens_of_a_warp = tokens_of_a_lane * warp_threads;
-constexpr int worth_adding = 512;  ///< matches, for which the search is interrupted
+constexpr int worth_adding = 512;  ///< matches after which the search is interrupted
 constexpr int list_length = worth_adding + most_warps * tokens_of_a_warp;
 constexpr std::int64_t wanted_warps = 4096;
 
@@ -43,7 +43,7 @@ struct Match {
   std::int32_t row;
 };
 
-/// The lane's channels of the row that is being added to; they stay in registers until another row's turn comes.
+/// The lane's channels of the row that is being summed; they stay in registers until the next row.
 template <typename T, bool aligned>
 struct OpenRow {
   const T* dout;   ///< row 0, at the lane's first channel
@@ -88,7 +88,7 @@ struct OpenRow {
   }
 };
 
-/// Adds a list that is ordered by rows to the lane's channels of them.
+/// Adds a list that is sorted by rows to the lane's channels of these rows.
 template <typename T, bool aligned>
 __device__ void add_matches(const Match* list, int length, OpenRow<T, aligned> open) {
   constexpr int matches_in_flight = aligned ? 12 : 4;
@@ -127,8 +127,8 @@ __device__ void add_matches(const Match* list, int length, OpenRow<T, aligned> o
   open.close();
 }
 
-/// What add_token_rows works on. Row v of the table belongs to block v % groups (a power of two): tokens that are
-/// frequent have small numbers in most vocabularies, and so they meet in no block.
+/// The arguments of add_token_rows. Row v of the table belongs to block v % groups (a power of two): frequent tokens
+/// have small numbers in most vocabularies, so they are spread over the blocks.
 template <typename T>
 struct TokenGradient {
   const std::int32_t* tokens;
@@ -141,7 +141,7 @@ struct TokenGradient {
   std::int64_t groups;
 };
 
-/// Orders a list by rows; matches of one row stay in their order. All threads of the block call it.
+/// Sorts a list by rows; matches of one row stay in order. All threads of the block call it.
 __device__ inline void sort_by_rows(const Match* list, int length, Match* sorted) {
   __syncthreads();
   for (int match = static_cast<int>(threadIdx.x); match < length; match += static_cast<int>(blockDim.x)) {
@@ -200,12 +200,12 @@ __global__ void __launch_bounds__(most_warps* warp_threads) add_token_rows(const
                                                             static_cast<std::int32_t>(rows[i])};
       at += __popc(found[i]);
     }
-    if (length >= worth_adding) add_list();  // all threads of the block, for they count alike
+    if (length >= worth_adding) add_list();  // all threads of the block have the same count
   }
   add_list();
 }
 
-/// One thread 8 channels of one row.
+/// Each thread handles 8 channels of one row.
 template <typename T>
 __global__ void add_positions(const T* token, const float* weight, T* out, std::int64_t rows, std::int64_t channels,
                               DropoutSite dropout, TokenRows tokens, bool aligned) {
@@ -222,7 +222,7 @@ __global__ void add_positions(const T* token, const float* weight, T* out, std::
   store_eight(out + r * channels + c, values, channels - c, aligned);
 }
 
-/// One thread 8 channels of all rows at one position, row after row; some are on their way while one is added.
+/// Each thread handles 8 channels of all rows at one position, row after row; some are being loaded while one is added.
 template <typename T>
 __global__ void add_position_rows(const T* dout, T* dtoken, float* dweight, std::int64_t rows, std::int64_t channels,
                                   DropoutSite dropout, TokenRows tokens, bool aligned) {
@@ -254,7 +254,8 @@ __global__ void add_position_rows(const T* dout, T* dtoken, float* dweight, std:
 #pragma unroll
       for (int k = 0; k < eight; ++k) {
         values[k] = __fmul_rn(values[k], factors[k]);
-        sums[k] += rounded<T>(values[k]);  // the sum of what dtoken holds: the product is not fused with the addition
+        sums[k] +=
+            rounded<T>(values[k]);  // adds the value stored in dtoken: the product is not fused with the addition
       }
       if (changes) store_eight(dtoken + r * channels + c, values, left, aligned);
     }

@@ -15,7 +15,7 @@
 namespace penstock::ops {
 namespace {
 
-/// Neighbours that one thread loads and stores together.
+/// Neighbours that a thread loads and stores together.
 template <typename T, int count>
 struct alignas(std::min<std::size_t>(sizeof(T) * count, 16)) Pack {
   T values[count];
@@ -23,7 +23,7 @@ struct alignas(std::min<std::size_t>(sizeof(T) * count, 16)) Pack {
 
 constexpr std::int64_t rows_of_a_block = 8;
 
-/// u += bias where there is a bias; y = gelu(u), of u as it is kept, where there is a y.
+/// u += bias if there is a bias; y = gelu(u), with u as stored, if there is a y.
 template <int count, typename T>
 __global__ void __launch_bounds__(block_threads)
     finish_rows(T* u, const float* bias, T* y, std::int64_t rows, std::int64_t columns) {
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-/// dx = product * gelu'(u); either may be dx, of which a thread reads its own elements before it writes them.
+/// dx = product * gelu'(u); either may be dx, because a thread reads its own elements before it writes them.
 template <int count, typename T>
 __global__ void __launch_bounds__(block_threads)
     multiply_by_gelu_slope(const T* product, const T* u, T* dx, std::int64_t elements) {
@@ -68,7 +68,7 @@ bool allows_packs(std::int64_t columns, std::initializer_list<const void*> addre
          std::all_of(addresses.begin(), addresses.end(), [](const void* p) { return alignment_of(p) >= 16; });
 }
 
-/// Adds the bias to u and takes gelu(u) to y, where there is the one or the other.
+/// Adds the bias to u, and writes gelu(u) to y, as far as these are present.
 void finish(Queue& queue, const Product& product, void* u, const float* bias, void* y) {
   const std::int64_t rows = product.n, columns = product.m;
   const bool packed = allows_packs(columns, {u, y});
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(block_threads) copy_bias(const float* from, T*
   if (i < n) store(to + i, from[i]);
 }
 
-/// cuBLASLt takes a bias of D's type, and at a place as aligned as the plan was made for.
+/// cuBLASLt takes a bias of D's type, with the alignment for which the plan was made.
 void take_bias(Queue& queue, const Product& product, const float* from, std::byte* to) {
   with_device_type(product.result, [&]<typename T>(T) {
     copy_bias<T><<<grid_of(product.m), block_threads, 0, stream_of(queue)>>>(from, reinterpret_cast<T*>(to), product.m);
@@ -109,8 +109,8 @@ void take_bias(Queue& queue, const Product& product, const float* from, std::byt
   });
 }
 
-/// Bytes of the queue's workspace before the library's own: for the product or a copy of the pre-activation, where D
-/// takes the place of the latter, or for a bias.
+/// Bytes of the queue's workspace before the library's own: for a bias, or, if D replaces the pre-activation, for the
+/// product or a copy of the pre-activation.
 std::size_t landing_bytes(const Product& product, bool in_place) {
   if (in_place) return rounded_to_256(static_cast<std::size_t>(product.m * product.n) * bytes_of(product.result));
   if (has_bias(product.epilogue)) return rounded_to_256(static_cast<std::size_t>(product.m) * sizeof(float));
@@ -148,7 +148,7 @@ bool enqueue_fused(Queue& queue, const Product& product, const FinishedOperands&
     given.bias = workspace;
   }
   if (in_place) {
-    // The library promises nothing where an epilogue's input is overwritten.
+    // The library promises nothing if an epilogue's input is overwritten.
     const std::size_t bytes = static_cast<std::size_t>(product.m * product.n) * bytes_of(product.result);
     check_cuda(cudaMemcpyAsync(workspace, operands.d, bytes, cudaMemcpyDefault, stream_of(queue)));
     given.pre_activation = workspace;
@@ -221,7 +221,7 @@ void multiply_and_finish(Queue& queue, const Product& product, const FinishedOpe
                         "then, and bits may change");
     return;
   }
-  const void* first_result = is_in_place(product, operands) ? nullptr  // the workspace, as aligned as can be
+  const void* first_result = is_in_place(product, operands) ? nullptr  // the workspace, with the best alignment
                              : activates(product.epilogue)  ? operands.pre_activation
                                                             : operands.d;
   ProductPlan& plan = plan_of(queue, product_of(product, Variant::separate),

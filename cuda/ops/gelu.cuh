@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// GELU of one number: the one formula of all kernels that have it in them.
+// GELU of one number: the formula of all kernels that contain it.
 
 #include <cuda_runtime.h>
 
@@ -9,7 +9,7 @@ namespace penstock::ops {
 inline constexpr float gelu_linear = 0.7978845608028654F;  // sqrt(2 / pi)
 inline constexpr float gelu_cubic = 0.044715F;
 
-/// (1 + tanh(z)) / 2 of GELU's z(u); as a logistic function, which keeps its digits where tanh is near -1.
+/// (1 + tanh(z)) / 2 with GELU's z(u), as a logistic function, which keeps its digits where tanh is near -1.
 __device__ inline float gelu_gate(float u) {
   return 1.0F / (1.0F + expf(-2.0F * gelu_linear * (u + gelu_cubic * u * u * u)));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the kernels of all operations share: element types, loads and stores as float32, sums over the threads of a warp
-// or a block in an order that is always the same, and grid sizes.
+// Shared by the kernels of all operations: element types, loads and stores as float32, sums over the threads of a warp
+// or a block in a fixed order, and grid sizes.
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -17,7 +17,7 @@
 
 namespace penstock::ops {
 
-/// Calls f(float{}) or f(__nv_bfloat16{}), as the type says.
+/// Calls f(float{}) or f(__nv_bfloat16{}), by type.
 template <typename F>
 void with_device_type(DType type, F&& f) {
   ensure(type == DType::float32 || type == DType::bfloat16, "an operation takes float32 or bfloat16 only");
@@ -27,7 +27,7 @@ void with_device_type(DType type, F&& f) {
     std::forward<F>(f)(__nv_bfloat16{});
 }
 
-/// The elements of a view as kernels name them; null where the view is absent.
+/// The elements of a view in the kernels' type; null if the view is absent.
 template <typename T>
 T* device_data(const TensorView& view) {
   if (!view.present()) return nullptr;
@@ -42,17 +42,17 @@ constexpr std::int64_t parts_of(std::int64_t n, std::int64_t part) { return (n +
 inline constexpr int warp_threads = 32;
 inline constexpr unsigned every_lane = 0xffffffffU;
 
-/// Threads of a block where nothing asks for another number.
+/// The default number of threads of a block.
 inline constexpr int block_threads = 256;
 
-/// Blocks of a grid in which `part` of n things fall to each.
+/// Blocks of a grid in which each gets `part` of n things.
 inline unsigned grid_of(std::int64_t n, std::int64_t part = block_threads) {
   const std::int64_t blocks = parts_of(n, part);
   ensure(blocks <= std::numeric_limits<std::int32_t>::max(), "a tensor is too large for a grid of blocks");
   return static_cast<unsigned>(blocks);
 }
 
-/// A grid in two directions, of which only the first may be long.
+/// A grid in two directions; only the first may be long.
 inline dim3 grid_of_blocks(std::int64_t x, std::int64_t y) {
   ensure(y < 65536, "a matrix has too many columns for a grid of blocks");
   return {grid_of(x, 1), static_cast<unsigned>(y)};
@@ -63,7 +63,7 @@ __device__ inline std::int64_t grid_thread() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 
-/// Which 8 neighbours of which row fall to the thread, where a row has so many groups of 8.
+/// The row and the 8 neighbours of this thread, if a row has this many groups of 8.
 struct PlaceInRow {
   std::int64_t row;
   std::int64_t block;
@@ -84,7 +84,7 @@ __device__ inline float load(const __nv_bfloat16* from) { return __bfloat162floa
 __device__ inline void store(float* to, float value) { *to = value; }
 __device__ inline void store(__nv_bfloat16* to, float value) { *to = __float2bfloat16_rn(value); }
 
-/// What is left of a value that is stored as T.
+/// The value after rounding to T.
 template <typename T>
 __device__ float rounded(float value) {
   if constexpr (std::is_same_v<T, float>)
@@ -93,15 +93,15 @@ __device__ float rounded(float value) {
     return __bfloat162float(__float2bfloat16_rn(value));
 }
 
-/// Whether rows of `channels` elements, one behind the other from these addresses on, can be read in groups of `group`
-/// elements that lie where a load of the whole group may. Absent tensors do not matter.
+/// Whether consecutive rows of `channels` elements at these addresses can be read in groups of `group` elements, each
+/// aligned for one load. Absent tensors do not matter.
 inline bool rows_are_aligned(std::int64_t channels, std::int64_t group, std::initializer_list<const void*> rows) {
   bool aligned = channels % group == 0;
   for (const void* row : rows) aligned = aligned && reinterpret_cast<std::uintptr_t>(row) % 16 == 0;
   return aligned;
 }
 
-/// Neighbours that one thread works on: as many as one counter of dropout covers.
+/// Neighbours of one thread: as many as one counter of dropout covers.
 inline constexpr int eight = 8;
 struct Eight {
   float values[eight];
@@ -110,7 +110,7 @@ struct Eight {
   __device__ float operator[](int i) const { return values[i]; }
 };
 
-/// Eight neighbours as they lie in memory: bfloat16 in half the registers that their values take.
+/// Eight neighbours in their stored type: bfloat16 takes half the registers.
 template <typename T>
 struct alignas(16) PackedEight {
   static constexpr int parts = eight * sizeof(T) / sizeof(uint4);
@@ -209,8 +209,8 @@ __device__ void store_eight(T* to, const Eight& from, std::int64_t count, bool a
     if (i < count) store(to + i, from[i]);
 }
 
-/// Four neighbours as they lie in memory. Where float32 tensors are read, too, a warp's loads and stores of four have
-/// no gaps, which those of eight would have.
+/// Four neighbours in their stored type. With float32 tensors involved, a warp's loads and stores of four have no gaps;
+/// those of eight would.
 inline constexpr int four = 4;
 template <typename T>
 struct alignas(four * sizeof(T)) PackedFour {
@@ -284,7 +284,7 @@ template <typename T>
 __device__ T block_sum(T value) {
   __shared__ T of_warps[warp_threads];
   const T of_warp = warp_sum(value);
-  __syncthreads();  // nobody reads an earlier sum's numbers any more
+  __syncthreads();  // nobody reads the numbers of an earlier sum any longer
   if (lane_of_thread() == 0) of_warps[warp_of_thread()] = of_warp;
   __syncthreads();
   T sum = 0;
@@ -292,7 +292,7 @@ __device__ T block_sum(T value) {
   return sum;
 }
 
-/// The greatest number of a block's threads, for all of them; what is not a number is passed over.
+/// The greatest number of a block's threads, for all of them; NaN is ignored.
 __device__ inline float block_maximum(float value) {
   __shared__ float of_warps[warp_threads];
 #pragma unroll
@@ -307,8 +307,8 @@ __device__ inline float block_maximum(float value) {
   return greatest;
 }
 
-/// The sum of n numbers in double, one after the other; thread 0 of the block has it, and all its threads call this.
-/// The others bring the numbers near, so that the adding waits for no memory.
+/// The sum of n numbers in double, one after the other; thread 0 of the block gets it, and all its threads call this.
+/// The others prefetch the numbers, so that adding does not wait for memory.
 template <typename T>
 __device__ double sum_in_order(const T* numbers, std::int64_t n) {
   constexpr int numbers_at_once = 1024;

@@ -6,7 +6,7 @@
 namespace penstock::ops {
 namespace {
 
-/// One thread 8 channels of one row.
+/// Each thread handles 8 channels of one row.
 template <typename T, typename Branch>
 __global__ void join_rows(const Join<T, Branch> join) {
   const PlaceInRow place = place_of_thread(parts_of(join.channels, eight));
@@ -14,7 +14,7 @@ __global__ void join_rows(const Join<T, Branch> join) {
   if (r >= 0) join_eight(join, r, MaskRow(join.dropout, join.tokens, r), place.block);
 }
 
-/// One thread 8 channels of one row.
+/// Each thread handles 8 channels of one row.
 template <typename T>
 __global__ void multiply_by_mask(const T* from, T* to, std::int64_t rows, std::int64_t channels, DropoutSite dropout,
                                  TokenRows tokens, bool aligned) {

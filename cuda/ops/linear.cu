@@ -82,8 +82,8 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
   if (arguments.dweight.elements() > 0)
     multiply_and_finish(queue, weight_gradient_product(shape),
                         {.a = arguments.x.raw(), .b = arguments.dy.raw(), .d = arguments.dweight.raw()});
-  // The sums come behind the product in the queue's order, so that they may use the same workspace. cuBLASLt's own sums
-  // of a bias gain nothing: they are a second kernel too, and they overwrite what they should be added to.
+  // The sums follow the product in the queue's order, so they may use the same workspace. cuBLASLt's own sums of a bias
+  // gain nothing: they are a second kernel, too, and they overwrite instead of adding.
   if (arguments.dbias.present() && shape.outputs > 0)
     sum_columns(queue,
                 {.elements = arguments.dy.raw(), .type = shape.type, .rows = shape.rows, .columns = shape.outputs},

@@ -29,8 +29,8 @@ ChoiceOrigin this_origin() {
   return {.card = properties.name, .library = std::to_string(library_version())};
 }
 
-// CUDA reports which CUDA the driver supports, not the driver's own version. That is the first word of the driver's
-// text that looks like one; "unknown" where a container does not show the file.
+// CUDA reports which CUDA the driver supports, not the driver's own version. The version is the first word of the
+// driver's text that looks like one; "unknown" if a container does not show the file.
 std::string driver_version() {
   std::ifstream file("/proc/driver/nvidia/version");
   for (std::string word; file >> word;)
@@ -65,7 +65,7 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
-/// More than the second cache of the device holds.
+/// More than the device's second-level cache holds.
 std::size_t bytes_beyond_cache() {
   int device = 0, cache = 0;
   check_cuda(cudaGetDevice(&device));
@@ -77,7 +77,7 @@ std::size_t bytes_of_matrix(std::int64_t rows, std::int64_t columns, DType type)
   return rounded_to_256(static_cast<std::size_t>(rows * columns) * bytes_of(type));
 }
 
-/// Device memory that a product is tried on, and what empties the cache between two tries.
+/// Device memory for trying a product, and for flushing the cache between two tries.
 class TrialOperands {
  public:
   static std::size_t bytes_for(const Product& product) {
@@ -124,7 +124,7 @@ class Trials {
  public:
   explicit Trials(Queue& queue) : queue_(&queue) {}
 
-  /// The faster variant with the fastest of its algorithms; neither where there is no memory or no algorithm.
+  /// The faster variant with its fastest algorithm; neither if there is no memory or no algorithm.
   ProductChoice choose(const Product& product) {
     ProductChoice choice{
         .product = product, .variant = std::nullopt, .separate = std::nullopt, .fused = std::nullopt, .line = 0};
@@ -135,13 +135,13 @@ class Trials {
     if (choice.separate) choice.variant = Variant::separate;
     if (choice.fused && (!choice.separate || choice.fused->microseconds < choice.separate->microseconds))
       choice.variant = Variant::fused;
-    // What was timed reads and writes memory that goes now.
+    // The timed work uses memory that is about to be freed.
     check_cuda(cudaStreamSynchronize(stream_of(*queue_)));
     return choice;
   }
 
  private:
-  /// Memory is asked for in few large pieces; a little is left over for what others take meanwhile.
+  /// Allocates few large pieces, and leaves a little for what others take meanwhile.
   bool has_memory_for(const Product& product) const {
     constexpr std::size_t margin = std::size_t{256} << 20;
     std::size_t left = 0, all = 0;
@@ -149,7 +149,7 @@ class Trials {
     return TrialOperands::bytes_for(product) + finished_product_workspace(product, false) + margin <= left;
   }
 
-  /// Tries the heuristic's algorithms, those it expects most of first, until the time is over.
+  /// Tries the heuristic's algorithms, the most promising first, until the time is over.
   std::optional<MeasuredAlgorithm> fastest(const Product& product, const TrialOperands& operands, Variant variant) {
     constexpr int most_algorithms = 32;
     constexpr std::chrono::milliseconds time_for_a_variant{150};
@@ -160,7 +160,7 @@ class Trials {
     const Clock::time_point end = Clock::now() + time_for_a_variant;
     for (const Algorithm& algorithm : algorithms) {
       if (best && Clock::now() >= end) break;
-      // What cuBLASLt does not make, for whatever reason, is not the one; only a device that has failed ends all.
+      // An algorithm that cuBLASLt cannot run, for whatever reason, is skipped; only a failed device ends the search.
       const std::shared_ptr<ProductPlan> plan = plan_with(*queue_, asked, algorithm);
       const auto run = [&] { return enqueue(*queue_, product, operands.operands(), variant, *plan); };
       // The first call of a kernel loads it.
@@ -183,8 +183,8 @@ class Trials {
     warm_ = true;
   }
 
-  /// The median of up to five runs from a cold cache; none when the first is clearly slower than the best so far, or
-  /// one is refused.
+  /// The median of up to five runs from a cold cache; none if the first is clearly slower than the best so far, or one
+  /// is refused.
   template <typename Run>
   std::optional<double> median_time(Run&& run, const TrialOperands& operands, Clock::time_point end, double best) {
     constexpr std::size_t runs = 5;
@@ -214,7 +214,7 @@ bool is_among(const std::vector<ProductChoice>& choices, const Product& product)
                      [&](const ProductChoice& choice) { return choice.product == product; });
 }
 
-/// The way that a line chose. Throws InputError when the library does not take its algorithm.
+/// The choice of a line. Throws InputError if the library refuses its algorithm.
 ProductWay way_of(Queue& queue, const ProductChoice& choice) {
   const Variant variant = *choice.variant;
   ProductWay way{variant, plan_with(queue, product_of(choice.product, variant), choice.of(variant)->algorithm)};

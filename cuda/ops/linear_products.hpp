@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which products a layer's three operations make.
+// The products of a layer's three operations.
 
 #include <algorithm>
 #include <cstddef>
@@ -27,8 +27,8 @@ inline Product forward_product(const LinearShape& shape) {
                                       : (shape.bias ? Epilogue::bias : Epilogue::none)};
 }
 
-/// Rows of the input gradient that are made at once. Where GELU's slope is taken in place, the product or the
-/// pre-activation is put aside first: at most 256 MiB of it, in parts of equal size.
+/// Rows of the input gradient that are computed at once. If GELU's slope is taken in place, the product or the
+/// pre-activation is saved first: at most 256 MiB of it, in parts of equal size.
 inline std::int64_t rows_held(const LinearShape& shape) {
   if (!shape.slope_in_place || shape.rows == 0 || shape.inputs == 0) return shape.rows;
   const auto row_bytes = shape.inputs * static_cast<std::int64_t>(bytes_of(shape.dx));

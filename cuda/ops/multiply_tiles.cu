@@ -11,7 +11,7 @@ namespace {
 constexpr int tile = 32;
 constexpr int tile_lines = 8;  ///< lines of threads that work on a tile
 
-/// A block makes 32 x 32 of D; a thread 4 of them.
+/// A block computes 32 x 32 elements of D, a thread 4 of them.
 template <typename T, typename Result>
 __global__ void __launch_bounds__(tile* tile_lines)
     multiply_tiles(const T* a, const T* b, Result* d, Product product, std::int64_t tiles_m) {
@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(tile* tile_lines)
 
   for (std::int64_t first_l = 0; first_l < product.k; first_l += tile) {
     for (int y = static_cast<int>(threadIdx.y); y < tile; y += tile_lines) {
-      // Neighbouring threads read neighbours in memory, whichever way round that is.
+      // Neighbouring threads read neighbours in memory, for either layout.
       const int a_i = product.transpose_a ? y : x, a_l = product.transpose_a ? x : y;
       const std::int64_t i = first_i + a_i, l = first_l + a_l;
       const bool a_inside = i < product.m && l < product.k;

@@ -5,7 +5,7 @@
 
 namespace penstock::ops {
 
-/// A product that cuBLASLt has no algorithm for (bfloat16 at odd places, an empty sum), without an epilogue.
+/// A product without an epilogue for which cuBLASLt has no algorithm (bfloat16 at odd addresses, an empty sum).
 void multiply_by_tiles(Queue& queue, const Product& product, const Operands& operands);
 
 }  // namespace penstock::ops

@@ -6,7 +6,7 @@
 
 namespace penstock::ops {
 
-/// Fills a float32 or bfloat16 tensor with numbers between -1 and 1 that look random. What a card draws depends on the
+/// Fills a float32 or bfloat16 tensor with numbers between -1 and 1 that look random. A card's power depends on the
 /// bits that flip: with zeros it would be faster than in a step.
 void fill_with_noise(Queue& queue, const TensorView& tensor);
 

@@ -16,7 +16,7 @@ namespace penstock::ops {
 inline constexpr int rows_of_a_block = 8;
 inline constexpr int threads_of_a_gradient_block = rows_of_a_block * warp_threads;
 
-/// Sums over rows that a norm's gradient makes for each channel: of dweight, and LayerNorm's of dbias.
+/// Sums over rows in a norm's gradient, for each channel: of dweight, and LayerNorm's of dbias.
 template <NormKind kind>
 inline constexpr int column_sums_of = kind == NormKind::layer ? 2 : 1;
 
@@ -54,30 +54,29 @@ struct NormGradient {
 
 // dweight and dbias are sums over all rows, dx needs sums over all channels: one pass does both. The grid has a fixed
 // number of blocks. In a block each group of warps (a RowLayout) works on whole rows, and its threads keep the sums of
-// their channels over these rows in registers. The next row is on its way to shared memory while one is worked on; a
-// thread reads there what it has asked for itself, so that it waits for nobody's loads but its own. In the end the
-// groups' sums are added in order, then the blocks' in a kernel of its own. Rows are walked from the last to the first:
-// the end of what the product before wrote is still in the L2 cache, and the next product begins with what is written
-// last.
+// their channels over these rows in registers. The next row is loaded to shared memory while the present one is
+// processed; a thread reads only what it has loaded itself, so it waits for no other thread's loads. At the end the
+// groups' sums are added in order, then the blocks' sums in a kernel of their own. Rows are walked from the last to the
+// first: the end of what the product before wrote is still in the L2 cache, and the next product begins with what is
+// written last.
 
-/// Rows that a block works on at once. Where a row has several warps it is one, so that the block's barrier is the
-/// row's.
+/// Rows that a block works on at once. One if a row has several warps, so that the block's barrier is the row's.
 template <typename Layout>
 inline constexpr int groups_of_a_block = Layout::warps > 1 ? 1 : rows_of_a_block;
 
 template <typename Layout>
 inline constexpr int threads_of_block = groups_of_a_block<Layout>* Layout::threads;
 
-/// Blocks that a multiprocessor has at once: as many as its registers take.
+/// Blocks that a multiprocessor has at once: as many as fit into its registers.
 template <typename Layout>
 inline constexpr int blocks_at_once = (Layout::vectors <= 3 ? 512 : 256) / threads_of_block<Layout>;
 
-/// Blocks, whatever the card is, so that the order of the sums is a function of the shape: what the multiprocessors of
-/// an H100 or H200 have at once.
+/// The number of blocks on every card, so that the order of the sums is a function of the shape: as many as an H100 or
+/// H200 runs at once.
 template <typename Layout>
 inline constexpr std::int64_t most_blocks = 132 * blocks_at_once<Layout>;
 
-/// What a group of threads reads of one row.
+/// The data of one row that a group of threads reads.
 template <typename T, typename Gradient, typename Layout>
 struct StagedRow {
   PackedEight<Gradient> dy[Layout::vectors][Layout::threads];
@@ -85,20 +84,20 @@ struct StagedRow {
   PackedEight<T> residual_gradient[Layout::vectors][Layout::threads];
 };
 
-/// Shared memory of a block: some rows a group of threads; in the end, the groups' sums
-/// [groups, column sums, channels].
+/// Shared memory of a block: some rows for each group of threads; at the end, the groups' sums [groups, column sums,
+/// channels].
 template <typename T, typename Gradient, NormKind kind, typename Layout>
 struct BlockMemory {
   static constexpr int groups = groups_of_a_block<Layout>;
   using Row = StagedRow<T, Gradient, Layout>;
-  static constexpr int stages = 2;  // a row at work, and the next one on its way
+  static constexpr int stages = 2;  // the present row, and the next one being loaded
   union {
     Row rows[groups][stages];
     float sums[groups][column_sums_of<kind>][Layout::most_channels];
   };
 };
 
-/// Begins to bring the thread's part of a row near; it is there after a wait for the row's commit.
+/// Begins to load the thread's part of a row; it is there after a wait for the row's commit.
 template <typename Layout, typename T>
 __device__ void fetch_row(const T* row, int channels, bool aligned,
                           PackedEight<T> (&to)[Layout::vectors][Layout::threads]) {
@@ -148,11 +147,11 @@ __device__ float scaled(float x, float mean, float rstd) {
 template <typename Layout>
 struct ColumnSums {
   Eight dweight[Layout::vectors] = {};
-  Eight dbias[Layout::vectors] = {};  ///< without use in RMSNorm
+  Eight dbias[Layout::vectors] = {};  ///< not used in RMSNorm
 };
 
-/// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight, for one row that is at
-/// hand; its share of dweight and dbias is added to `columns`. RMSNorm has no means of x and g.
+/// dx = residual gradient + rstd * (g - mean of g - x_hat * mean of g x_hat), g = dy * weight, for one loaded row; its
+/// share of dweight and dbias is added to `columns`. RMSNorm has no means of x and g.
 template <typename T, typename Gradient, NormKind kind, typename Layout>
 __device__ void work_on_row(const NormGradient<T, Gradient, kind>& gradient, const StagedRow<T, Gradient, Layout>& row,
                             std::int64_t r, float mean, float rstd, const Eight (&weight)[Layout::vectors],
@@ -239,7 +238,7 @@ __global__ void __launch_bounds__(threads_of_block<Layout>, blocks_at_once<Layou
     }
   }
 
-  __syncthreads();  // no group reads its rows any more
+  __syncthreads();  // no group reads its rows any longer
 #pragma unroll
   for (int v = 0; v < Layout::vectors; ++v) {
     store_aligned(&memory.sums[group][0][Layout::channel(v)], columns.dweight[v]);
@@ -256,15 +255,15 @@ __global__ void __launch_bounds__(threads_of_block<Layout>, blocks_at_once<Layou
   }
 }
 
-/// The layout for rows of so many channels, by which the number of blocks goes; f(RowLayout) is called with it.
-/// False: their sums do not fit into registers.
+/// Calls f(RowLayout) with the layout for rows of this many channels, which determines the number of blocks. False:
+/// their sums do not fit into registers.
 template <typename F>
 bool with_gradient_layout(std::int64_t channels, F&& f) {
   return with_first_layout<RowLayout<1, 1>, RowLayout<3, 1>, RowLayout<1, 4>, RowLayout<2, 3>, RowLayout<2, 4>,
                            RowLayout<2, 8>, RowLayout<4, 8>>(channels, std::forward<F>(f));
 }
 
-/// Pieces that the rows are cut into, each with sums of its own; a function of the shape.
+/// The number of pieces of rows, each with sums of its own; a function of the shape.
 inline std::int64_t pieces_of_rows(std::int64_t rows, std::int64_t channels) {
   constexpr std::int64_t most_pieces_of_wide_rows = 264;
   std::int64_t pieces = std::min(most_pieces_of_wide_rows, rows);
@@ -274,14 +273,14 @@ inline std::int64_t pieces_of_rows(std::int64_t rows, std::int64_t channels) {
   return pieces;
 }
 
-/// Bytes of the workspace in which the pieces' sums lie.
+/// Workspace in bytes for the pieces' sums.
 inline std::size_t norm_gradient_bytes(std::int64_t rows, std::int64_t channels, NormKind kind) {
   if (rows == 0 || channels == 0) return 0;
   const std::int64_t sums = kind == NormKind::layer ? column_sums_of<NormKind::layer> : column_sums_of<NormKind::rms>;
   return static_cast<std::size_t>(pieces_of_rows(rows, channels) * sums * channels) * sizeof(float);
 }
 
-/// In one pass, where rows fit and the card has the shared memory; else false.
+/// In one pass, if rows fit and the card has the shared memory; otherwise false.
 template <typename T, typename Gradient, NormKind kind>
 bool launch_in_one_pass(Queue& queue, const NormGradient<T, Gradient, kind>& gradient, std::int64_t pieces,
                         float* sums) {
@@ -302,7 +301,7 @@ bool launch_in_one_pass(Queue& queue, const NormGradient<T, Gradient, kind>& gra
   return in_registers && fits;
 }
 
-// Rows that are too wide for that are read twice: for the sums over rows, one thread a channel, and for dx.
+// Wider rows are read twice: for the sums over rows, with one thread for each channel, and for dx.
 inline constexpr int columns_of_a_block = 128;
 
 template <typename T, typename Gradient, NormKind kind>
@@ -371,7 +370,7 @@ template <typename T, typename Gradient, NormKind kind>
 void launch_in_two_passes(Queue& queue, const NormGradient<T, Gradient, kind>& gradient, std::int64_t pieces,
                           float* sums) {
   const std::int64_t slices = parts_of(gradient.channels, columns_of_a_block);
-  // The columns come first: dx may take the place of what they read.
+  // The columns come first: dx may overwrite what they read.
   sum_columns_of_pieces<<<grid_of(pieces * slices, 1), columns_of_a_block, 0, stream_of(queue)>>>(
       gradient, parts_of(gradient.rows, pieces), slices, sums);
   check_launch();

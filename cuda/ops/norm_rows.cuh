@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// LayerNorm and RMSNorm of rows, and of the sum of the residual stream and a branch that joins it.
+// LayerNorm and RMSNorm of rows, and of the sum of the residual stream and a branch.
 
 #include <type_traits>
 
@@ -10,17 +10,17 @@
 
 namespace penstock::ops {
 
-// A row is read once: it stays in the registers of its warp, or of its block's four warps where it is wide. A warp has
-// several short rows at once, so that enough loads are under way and a read of weights serves them all. Rows are walked
-// from the last to the first: the end of what the operation before wrote is still in the L2 cache, and the next
+// A row is read once: it stays in the registers of its warp, or of its block's four warps if it is wide. A warp has
+// several short rows at once, so that enough loads are in flight and one read of weights serves them all. Rows are
+// walked from the last to the first: the end of what the operation before wrote is still in the L2 cache, and the next
 // product begins with what is written last.
 inline constexpr int warps_of_a_block = 4;
 inline constexpr int threads_of_a_block = warps_of_a_block * warp_threads;
 
-/// Rows that a warp has at once, where a thread holds so many bytes of one.
+/// Rows that a warp has at once, if a thread holds this many bytes of one.
 constexpr int rows_at_once(int bytes) { return bytes <= 64 ? 4 : bytes <= 128 ? 2 : 1; }
 
-/// with_first_layout of those of a forward pass; false: such rows do not fit into registers.
+/// with_first_layout for the layouts of a forward pass; false: such rows do not fit into registers.
 template <typename F>
 bool with_row_layout(std::int64_t channels, F&& f) {
   return with_first_layout<RowLayout<1, 1>, RowLayout<3, 1>, RowLayout<4, 1>, RowLayout<7, 1>, RowLayout<8, 1>,
@@ -100,7 +100,7 @@ __device__ inline float add_squares(const Eight& x, float mean, int count, float
   return squares;
 }
 
-/// Rows first, first - 1, ... of which x holds the thread's channels; those before row 0 do not exist.
+/// Rows first, first - 1, ...; x holds the thread's channels of them. Rows before row 0 do not exist.
 template <typename Layout, typename T, NormKind kind, int row_count>
 __device__ void normalize_rows_at_hand(const Norm<T, kind>& norm, const PackedEight<T> (&x)[row_count][Layout::vectors],
                                        std::int64_t first) {
@@ -163,7 +163,7 @@ __device__ void normalize_rows_at_hand(const Norm<T, kind>& norm, const PackedEi
   }
 }
 
-/// The first of the rows that the thread works on, where each group of threads has `row_count`.
+/// The first of the thread's rows, if each group of threads has `row_count`.
 template <typename Layout>
 __device__ std::int64_t first_row(std::int64_t rows, int row_count) {
   constexpr int groups = warps_of_a_block / Layout::warps;
@@ -259,7 +259,7 @@ struct Join {
         aligned(rows_are_aligned(channels, eight, {residual, branch, bias, out})) {}
 };
 
-/// A row's place in the dropout masks; nothing is looked up where there is no dropout.
+/// A row's place in the dropout masks; without dropout nothing is looked up.
 struct MaskRow {
   std::uint64_t sample = 0;
   std::int64_t position = 0;
@@ -272,8 +272,8 @@ struct MaskRow {
   }
 };
 
-/// Adds the bias and a residual, where there are any, to channels [8 * block, 8 * block + 8) of a row's branch. Sums of
-/// products name their fused operation, so that every kernel here has the same bits.
+/// Adds the bias and a residual, if present, to channels [8 * block, 8 * block + 8) of a row's branch. Sums of products
+/// use explicit fused operations, so that every kernel here has the same bits.
 template <typename T, typename Branch>
 __device__ Eight joined(const Join<T, Branch>& join, const DropoutSite& dropout, const MaskRow& row, std::int64_t block,
                         Eight branch, const Eight& bias, const Eight& residual) {
@@ -302,8 +302,8 @@ __device__ void join_eight(const Join<T, Branch>& join, std::int64_t r, const Ma
               join.aligned);
 }
 
-/// What is normalized is the sum as it is stored, rounded to the stream's type. `with_dropout`: a compile-time copy of
-/// dropout.active(), for the masks take many registers.
+/// Normalizes the sum as stored, rounded to the stream's type. `with_dropout`: a compile-time copy of dropout.active(),
+/// because the masks take many registers.
 template <typename T, typename Branch, NormKind kind, typename Layout, int row_count, bool with_dropout>
 __global__ void __launch_bounds__(threads_of_a_block)
     join_and_normalize_rows(const Join<T, Branch> join, const Norm<T, kind> norm) {
@@ -335,7 +335,7 @@ __global__ void __launch_bounds__(threads_of_a_block)
   normalize_rows_at_hand<Layout>(norm, x, first);
 }
 
-/// One warp one row. The norm reads what a lane itself has stored.
+/// Each warp handles one row. The norm reads what a lane itself has stored.
 template <typename T, typename Branch, NormKind kind>
 __global__ void __launch_bounds__(threads_of_a_block)
     join_and_normalize_wide_rows(const Join<T, Branch> join, const Norm<T, kind> norm) {
@@ -361,7 +361,7 @@ void launch_norm(Queue& queue, const Norm<T, kind>& norm) {
   check_launch();
 }
 
-/// The same of a branch that joins the stream.
+/// The same for a branch that joins the stream.
 template <typename T, typename Branch, NormKind kind>
 void launch_residual_norm(Queue& queue, const Join<T, Branch>& join, const Norm<T, kind>& norm) {
   const bool in_registers = with_row_layout(join.channels, [&]<typename Layout>(Layout) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Kernels over a list of pieces: a piece's blocks are numbered on from those of the piece before, in `first_block`.
+// Kernels over a list of pieces: blocks are numbered through all pieces; `first_block` is a piece's first.
 
 #include <cstdint>
 
@@ -8,7 +8,7 @@
 
 namespace penstock::ops {
 
-/// The piece that a block belongs to: the last one whose first block is not behind it.
+/// The piece of a block: the last one whose first block is not after it.
 template <typename Piece>
 __device__ int piece_of_block(const Piece* pieces, int count, int block) {
   int piece = 0, behind = count;

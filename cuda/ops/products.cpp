@@ -18,7 +18,7 @@ namespace penstock::ops {
 
 static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 
-/// How cuBLASLt makes one product; without an algorithm the kernel `multiply_tiles` makes it.
+/// How cuBLASLt computes one product; without an algorithm the kernel `multiply_tiles` does it.
 struct ProductPlan {
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, d = nullptr;
@@ -26,7 +26,7 @@ struct ProductPlan {
   std::size_t workspace_bytes = 0;
   bool has_epilogue = false;
   bool has_algorithm = false;
-  bool given = false;   ///< by whoever asked for the plan, not by the heuristic
+  bool given = false;   ///< by the caller, not by the heuristic
   std::string refusal;  ///< of a given algorithm
 
   ProductPlan() = default;
@@ -78,7 +78,7 @@ void set_preference(cublasLtMatmulPreference_t preference, cublasLtMatmulPrefere
   check_cublas(cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value));
 }
 
-/// Only the alignment of an epilogue's operands matters to cuBLASLt before they are read.
+/// Before they are read, only the alignment of an epilogue's operands matters to cuBLASLt.
 const void* some_place(std::uint32_t alignment) {
   return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(alignment));
 }
@@ -131,7 +131,7 @@ std::shared_ptr<ProductPlan> describe(const Product& product) {
   return plan;
 }
 
-/// Pieces of a split K are added in their order, in float32; "in place" would add them in the order they finish in, and
+/// Pieces of a split K are added in order, in float32; "in place" would add them in the order in which they finish, and
 /// in the type of D.
 constexpr std::uint32_t allowed_schemes = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 
@@ -150,13 +150,13 @@ Preference make_preference(const Alignments& alignments) {
   return preference;
 }
 
-/// Whether a call of cuBLASLt came back with: this is not for that product.
+/// Whether cuBLASLt returned that the algorithm does not support the product.
 bool refuses(cublasStatus_t status) {
   return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
          status == CUBLAS_STATUS_ARCH_MISMATCH;
 }
 
-/// The heuristic's algorithms, at most `count`, those it expects most of first.
+/// The heuristic's algorithms, at most `count`, the most promising first.
 std::vector<cublasLtMatmulHeuristicResult_t> ask_heuristic(cublasLtHandle_t handle, const ProductPlan& plan,
                                                            const Alignments& alignments, int count) {
   std::vector<cublasLtMatmulHeuristicResult_t> candidates(static_cast<std::size_t>(count));
@@ -179,7 +179,7 @@ void take_algorithm(const cublasLtMatmulAlgo_t& algorithm, std::size_t workspace
   plan.has_algorithm = true;
 }
 
-/// With the first of the heuristic's algorithms: measured here, the choice would differ from one run to the next.
+/// Uses the heuristic's first algorithm: a measured choice here would differ from one run to the next.
 std::shared_ptr<ProductPlan> make_plan(Queue& queue, const Product& product, const Alignments& alignments) {
   if (product.k == 0) return std::make_shared<ProductPlan>();  // an empty sum
   std::shared_ptr<ProductPlan> plan = describe(product);
@@ -188,8 +188,8 @@ std::shared_ptr<ProductPlan> make_plan(Queue& queue, const Product& product, con
   return plan;
 }
 
-/// What cuBLASLt says to an algorithm that it refuses. What its attempt left behind is no error of the next launch;
-/// throws when the device has failed for good.
+/// cuBLASLt's reason for refusing an algorithm. Clears the error of its attempt, so that the next launch does not see
+/// it; throws if the device has failed for good.
 std::string refusal(Queue& queue, cublasStatus_t status) {
   cudaGetLastError();
   const cudaError_t code = cudaStreamQuery(stream_of(queue));
@@ -200,7 +200,7 @@ std::string refusal(Queue& queue, cublasStatus_t status) {
   return cublasLtGetStatusString(status);
 }
 
-/// What Penstock has against an algorithm that cuBLASLt takes; empty: nothing.
+/// Penstock's own reason to refuse an algorithm that cuBLASLt accepts; empty: none.
 std::string objection_to(const cublasLtMatmulAlgo_t& algorithm, std::size_t workspace) {
   std::uint32_t scheme = 0;
   std::size_t written = 0;
@@ -283,7 +283,7 @@ bool multiply(Queue& queue, ProductPlan& plan, const Product& product, const Ope
       return false;
     }
     if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_cublas(status);
-    plan.has_algorithm = false;  // the heuristic promised too much; it will do so on a restart too
+    plan.has_algorithm = false;  // the heuristic was wrong; it will be so on a restart, too
   }
   multiply_by_tiles(queue, product, operands);
   return true;

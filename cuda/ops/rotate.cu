@@ -11,11 +11,11 @@
 namespace penstock::ops {
 namespace {
 
-// A head is worked on by a team of lanes, each of which has eight neighbours of its first half and eight of its second:
-// the pairs that turn together. A team is a power of two, so that sums over a head stay in a warp.
+// A team of lanes handles a head. Each lane has eight neighbours of the first half and eight of the second: the pairs
+// that turn together. The size of a team is a power of two, so that sums over a head stay in a warp.
 constexpr std::int64_t most_channels = 2 * eight * warp_threads;
 
-/// Heads that a thread has at once, so that enough loads are under way and a read of angles serves them all.
+/// Heads that a thread has at once, so that enough loads are in flight and one read of angles serves them all.
 constexpr int heads_at_once = 4;
 
 /// Both passes' tensors in a kernel.
@@ -23,7 +23,7 @@ template <typename T>
 struct Rotation {
   const T* from;  ///< qkv, or dout in the backward pass
   T* to;          ///< out, or dqkv
-  const T* qkv;   ///< what the forward pass read, for the gradient of norms
+  const T* qkv;   ///< the forward pass's input, for the gradient of norms
   const float* table;
   const float* query_norm;  ///< null without norms
   const float* key_norm;
@@ -36,7 +36,7 @@ struct Rotation {
   int half;        ///< D / 2
   int heads;       ///< of q
   int turned;      ///< of q and k
-  int visited;     ///< heads of a row that are looked at: those of v, too, where they have to be copied
+  int visited;     ///< heads of a row that are visited: also those of v, if they must be copied
   int team;        ///< lanes of a head
   float backward;  ///< 1, or -1: sines change their sign
   bool aligned;
@@ -91,7 +91,7 @@ __device__ void store_pairs(T* head, int half, int c, const EightPairs& pairs, b
   store_eight(head + half + c, pairs.high, half - c, aligned);
 }
 
-/// By the angles whose cosines (low) and sines (high) stand in a row of the table; backwards where `backward` is -1.
+/// Rotates by the angles whose cosines (low) and sines (high) are in a row of the table; backwards if `backward` is -1.
 __device__ EightPairs turned_by(const EightPairs& angles, float backward, const EightPairs& x) {
   EightPairs y;
 #pragma unroll
@@ -118,8 +118,8 @@ __device__ float team_sum(float value, int team) {
   return value;
 }
 
-/// One thread eight pairs of some heads of one row. Rows are walked from the last to the first: the end of what the
-/// product before wrote is still in the L2 cache.
+/// Each thread handles eight pairs of some heads of one row. Rows are walked from the last to the first: the end of
+/// what the product before wrote is still in the L2 cache.
 template <typename T, bool with_norms>
 __global__ void __launch_bounds__(block_threads) rotate_heads(const Rotation<T> rotation) {
   const int team = rotation.team, half = rotation.half;
@@ -166,16 +166,16 @@ __global__ void __launch_bounds__(block_threads) rotate_heads(const Rotation<T> 
   }
 }
 
-// The gradient of norms: a fixed number of blocks, each of whose teams takes heads of q a grid apart, and then heads of
-// k, and keeps the sums of the weight's gradient in registers; in the end a block's teams are added in order.
+// The gradient of norms: a fixed number of blocks. Each team takes heads of q a grid apart, then heads of k, and keeps
+// the sums of the weight's gradient in registers; at the end the sums of a block's teams are added in order.
 
-/// Blocks, whatever the card is, so that the order of the sums is a function of the shape: two on each multiprocessor
-/// of an H100 or H200.
+/// The number of blocks on every card, so that the order of the sums is a function of the shape: two on each
+/// multiprocessor of an H100 or H200.
 constexpr std::int64_t most_blocks = 264;
 std::int64_t blocks_of_gradient(std::int64_t rows) { return std::min(most_blocks, rows); }
 
-/// dqkv of the heads [begin, begin + count) of all rows, whose weight is `weight`; the thread's sums of the weight's
-/// gradient come back.
+/// dqkv of the heads [begin, begin + count) of all rows, whose weight is `weight`; returns the thread's sums of the
+/// weight's gradient.
 template <typename T>
 __device__ EightPairs differentiate_heads(const Rotation<T>& rotation, int begin, int count, const float* weight) {
   const int team = rotation.team, half = rotation.half;
@@ -185,7 +185,7 @@ __device__ EightPairs differentiate_heads(const Rotation<T>& rotation, int begin
   EightPairs sums{}, weights{};
   if (c < half) weights = unpack(load_pairs(weight, half, c, rotation.aligned));
   const std::int64_t of_warp = (grid_thread() - lane_of_thread()) / team;  // the first of the warp's heads
-  for (std::int64_t first = of_warp; first < all; first += stride) {       // as often for all lanes of a warp
+  for (std::int64_t first = of_warp; first < all; first += stride) {       // equally often for all lanes of a warp
     const std::int64_t number = first + lane_of_thread() / team;
     const bool there = number < all && c < half;
     const auto from_last = static_cast<unsigned>(number), heads = static_cast<unsigned>(count);
@@ -229,7 +229,7 @@ __device__ void add_teams(const EightPairs& sums, int team, int half, float* to)
   __shared__ __align__(16) float of_teams[2 * eight * block_threads];  // [teams, 2, eight * team]
   const int lane = static_cast<int>(threadIdx.x) % team, teams = block_threads / team, width = eight * team;
   float* own = of_teams + static_cast<int>(threadIdx.x) / team * 2 * width + lane * eight;
-  __syncthreads();  // nobody reads earlier sums any more
+  __syncthreads();  // nobody reads the earlier sums any longer
   store_aligned(own, sums.low);
   store_aligned(own + width, sums.high);
   __syncthreads();

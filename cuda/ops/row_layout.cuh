@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How the channels of a row lie on the threads that work on it, where each keeps its own in registers; and what a norm
-// of such rows may be.
+// How the channels of a row are spread over its threads, each of which keeps its own in registers; and the kinds of
+// norms of such rows.
 
 #include <utility>
 
@@ -9,8 +9,8 @@
 
 namespace penstock::ops {
 
-/// What a row is divided by: LayerNorm's deviation, with the mean taken off and a bias in the end, or RMSNorm's root of
-/// the mean square.
+/// What a row is divided by: LayerNorm's deviation, after subtracting the mean, with a bias at the end, or RMSNorm's
+/// root of the mean square.
 enum class NormKind { layer, rms };
 
 /// A row on `warps` warps; each lane has `vectors` groups of 8 neighbours, a row's width of threads apart, so that a
@@ -29,7 +29,7 @@ struct RowLayout {
   __device__ static int channel(int vector) { return (vector * threads + thread()) * eight; }
 };
 
-/// The thread's part of a row; zero after the last channel. Aligned rows have whole groups only.
+/// The thread's part of a row; zero after the last channel. Aligned rows have only whole groups.
 template <typename Layout, typename T>
 __device__ void load_row(const T* row, int channels, bool aligned, PackedEight<T> (&to)[Layout::vectors]) {
   if (aligned) {
@@ -45,10 +45,10 @@ __device__ void load_row(const T* row, int channels, bool aligned, PackedEight<T
   }
 }
 
-/// Channels that a warp reads at once where a row is too wide for that.
+/// Channels that a warp reads at once if a row is too wide for that.
 inline constexpr std::int64_t channels_at_once = eight * warp_threads;
 
-/// Calls f(layout) with the first of the layouts that holds rows of so many channels; false where none does.
+/// Calls f(layout) with the first of the layouts that holds rows of this many channels; false if none does.
 template <typename... Layouts, typename F>
 bool with_first_layout(std::int64_t channels, F&& f) {
   bool done = false;

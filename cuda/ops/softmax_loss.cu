@@ -21,8 +21,8 @@ __device__ std::int64_t local_column(std::int32_t target, std::int64_t first_tok
   return column >= 0 && column < columns ? column : -1;
 }
 
-/// exp(x) for logits of type T, x <= 0. Behind bfloat16 logits the card's own power of two (2 ulp, and the rounding of
-/// x / log 2) is a thousand times as exact as they are.
+/// exp(x) for logits of type T, x <= 0. For bfloat16 logits the card's own power of two (2 ulp, and the rounding of x /
+/// log 2) is a thousand times as exact as the logits.
 template <typename T>
 __device__ float exponential(float x) {
   if constexpr (std::is_same_v<T, float>) {
@@ -41,7 +41,7 @@ struct RunningSum {
   float greatest = -infinity;
   float sum = 0;
 
-  /// What the sum becomes when `to` takes the place of the greatest; an empty one stays empty.
+  /// The sum after `to` replaces the greatest; an empty one stays empty.
   __device__ float scaled(float to) const { return sum == 0 ? sum : sum * exponential<T>(greatest - to); }
 
   /// Adds the first `count` of eight logits.
@@ -56,7 +56,7 @@ struct RunningSum {
 #pragma unroll
     for (int i = 0; i < eight; ++i)
       if (i < count) of_these = fmaxf(of_these, logits[i]);
-    const float origin = of_these == -infinity ? 0.0F : of_these;  // -infinity less itself is not a number
+    const float origin = of_these == -infinity ? 0.0F : of_these;  // -infinity minus itself is not a number
     sum = scaled(origin);
     greatest = of_these;
 #pragma unroll
@@ -77,7 +77,7 @@ __device__ Eight gradient_of_eight(Eight logits, float greatest, float factor, f
   return logits;
 }
 
-/// One block one row, which is read once.
+/// Each block handles one row, which is read once.
 template <typename T>
 __global__ void reduce_rows(const T* all_logits, const std::int32_t* targets, std::int64_t width,
                             std::int64_t first_token, std::int64_t columns, float* statistics, bool aligned) {
@@ -117,7 +117,7 @@ __device__ CombinedStatistics combine(const float* statistics, std::int64_t rank
 
 __device__ float loss_of(const CombinedStatistics& all) { return logf(all.sum) + all.greatest - all.target; }
 
-/// One thread one row.
+/// Each thread handles one row.
 __global__ void losses_of_rows(const float* statistics, std::int64_t ranks, std::int64_t rows, float* loss) {
   const std::int64_t n = grid_thread();
   if (n < rows) loss[n] = loss_of(combine(statistics, ranks, rows, n));
@@ -139,7 +139,7 @@ struct LossAndGradient {
   bool aligned;
 };
 
-/// One block one row.
+/// Each block handles one row.
 template <typename T>
 __global__ void replace_rows_by_gradient(const LossAndGradient<T> row) {
   const std::int64_t n = blockIdx.x;
@@ -169,12 +169,12 @@ struct WholeRows {
   bool aligned;
 };
 
-/// Parts in which a row is brought near, so that the first is summed while the others are on their way.
+/// Parts in which a row is loaded, so that the first is summed while the others are in flight.
 constexpr int parts_of_a_row = 4;
 
-/// One block one row, walked from the last to the first: what the product before wrote last is still in the L2 cache,
-/// and the next product begins with what is written last. Where `near`, the row is brought to shared memory and lies
-/// there until it is replaced; each thread waits only for what it has asked for itself. Wider rows are read twice.
+/// Each block handles one row, walked from the last to the first: what the product before wrote last is still in the L2
+/// cache, and the next product begins with what is written last. With `near` the row is loaded to shared memory and
+/// stays there until it is replaced; each thread waits only for its own loads. Wider rows are read twice.
 template <typename T, bool near>
 __global__ void __launch_bounds__(512, 2) replace_whole_rows(const WholeRows<T> rows) {
   extern __shared__ uint4 row_memory[];
@@ -235,7 +235,7 @@ __global__ void __launch_bounds__(512, 2) replace_whole_rows(const WholeRows<T> 
   }
 }
 
-/// Bytes of shared memory that a block may have on this card.
+/// Shared memory in bytes that a block may have on this card.
 int shared_bytes_of_a_block() {
   int device = 0, bytes = 0;
   check_cuda(cudaGetDevice(&device));

@@ -13,7 +13,7 @@ constexpr int loads_at_once = 4;
 constexpr std::int64_t elements_at_once = loads_at_once * eight * block_threads;
 constexpr std::int64_t block_elements = 2 * elements_at_once;
 
-/// A piece as the kernels see it.
+/// A piece in the kernels.
 struct DevicePiece {
   DeviceElements from;
   DeviceElements addend;
@@ -23,8 +23,8 @@ struct DevicePiece {
   bool aligned;
 };
 
-/// As many pieces as one launch takes, within the 32764 bytes that a kernel's arguments may have: those of models of up
-/// to 42 layers.
+/// The pieces of one launch, within the 32764 bytes that a kernel's arguments may have: enough for models of up to 42
+/// layers.
 struct NormList {
   static constexpr int most = 512;
   DevicePiece pieces[most];
@@ -75,7 +75,7 @@ __device__ double sum_of_numbers(const double* numbers, std::int64_t n) {
   return block_sum(sum);
 }
 
-/// One block one sum: the first of the pieces that share it adds for all of them.
+/// One block for each sum: the first of the pieces that share it adds for all of them.
 __global__ void add_sums_of_pieces(const __grid_constant__ NormList list, const double* sums) {
   const auto first = static_cast<int>(blockIdx.x);
   double* to = list.pieces[first].sum;
@@ -106,7 +106,7 @@ void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces) {
   for (const NormPiece& piece : pieces) {
     if (piece.tensor.elements() == 0) continue;
     if (list.count == NormList::most) {
-      launch(queue, list, sums);  // the next one uses the same workspace: it comes behind this one
+      launch(queue, list, sums);  // the next launch uses the same workspace, and follows this one
       list.count = 0, list.blocks = 0;
     }
     list.pieces[list.count++] = {.from = DeviceElements(piece.tensor),

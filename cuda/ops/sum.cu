@@ -6,7 +6,7 @@
 namespace penstock::ops {
 namespace {
 
-/// Threads of the one block that adds all elements: each every 1024th, then all threads' sums.
+/// Threads of the one block that adds all elements: each adds every 1024th, then the threads' sums are added.
 constexpr int adding_threads = 1024;
 
 __global__ void __launch_bounds__(adding_threads) add_all_elements(const float* elements, std::int64_t n, double* to) {

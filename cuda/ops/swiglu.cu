@@ -6,11 +6,11 @@
 namespace penstock::ops {
 namespace {
 
-/// 1 / (1 + e^-x); 0 and 1 far from zero, where the exponential is infinite or nothing.
+/// 1 / (1 + e^-x); 0 and 1 far from zero, where the exponential is infinite or zero.
 __device__ float logistic(float x) { return 1.0F / (1.0F + expf(-x)); }
 
-/// One thread 8 channels of one row. Rows are walked from the last to the first: the end of what the product before
-/// wrote is still in the L2 cache, and the next product begins with what is written last.
+/// Each thread handles 8 channels of one row. Rows are walked from the last to the first: the end of what the product
+/// before wrote is still in the L2 cache, and the next product begins with what is written last.
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     gate_rows(const T* gate_up, T* y, std::int64_t rows, std::int64_t channels, bool aligned) {

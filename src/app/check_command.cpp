@@ -41,7 +41,7 @@ struct RankPlan {
   MemoryPlan memory;
   std::size_t staging = 0;
   std::size_t planned = 0;  ///< of its device
-  // Of the recomputation policy, against none: bytes of memory, and what a step costs.
+  // The recomputation policy compared with none: bytes of memory, and the costs of a step.
   std::int64_t recompute_bytes = 0;
   RecomputeCost recompute;
 };
@@ -92,8 +92,8 @@ std::vector<RankPlan> plan_ranks(const RunConfig& config, const ModelPlan& plan,
 }
 
 // Without measured times: floating-point operations, in units of the first block's forward pass of a microbatch. Each
-// half of the backward pass is as much as the forward pass; the head runs with the last stage's input gradient, and so
-// does what is computed again.
+// half of the backward pass costs as much as the forward pass; the head and recomputed parts run with the input
+// gradient.
 Costs counted_costs(const ModelPlan& plan) {
   const PartCosts parts = part_costs(*plan.model, plan.sequence);
   const double unit = parts.blocks.front();
@@ -125,10 +125,10 @@ Costs measured_costs(const std::string& path, const RunConfig& config, const Mod
   }
 }
 
-// Whether every rank's process fits into a device of so many bytes, and what would make it fit.
+// Whether every rank's process fits into a device of this size, and what would make it fit.
 struct Fit {
   std::size_t memory = 0;
-  std::size_t wanted = 0;  ///< by the largest rank's process
+  std::size_t wanted = 0;  ///< needed by the largest rank's process
   std::optional<FittingChange> change;
   bool fits() const { return wanted <= memory; }
 };
@@ -159,9 +159,9 @@ nlohmann::json fit_json(const Fit& fit) {
 void refuse_misfit(const Fit& fit, const std::string& deck, std::int64_t ranks) {
   if (fit.fits()) return;
   const std::size_t beside = memory_beside_plan().bytes;
-  throw_input_error("{} does not fit into {}: its largest rank plans {}, and its process holds about {} beside; {}",
-                    deck, bytes_text(fit.memory), bytes_text(fit.wanted - beside), bytes_text(beside),
-                    advice_text(fit.change, ranks));
+  throw_input_error(
+      "{} does not fit into {}: its largest rank plans {}, and its process holds about {} in addition; {}", deck,
+      bytes_text(fit.memory), bytes_text(fit.wanted - beside), bytes_text(beside), advice_text(fit.change, ranks));
 }
 
 nlohmann::json plan_json(const RunConfig& config, const ModelPlan& plan, const Mesh& mesh,
@@ -202,7 +202,7 @@ std::string memory_columns(const RankPlan& rank) {
   return columns + fmt::format("  {:>11}  {:>11}", bytes_text(rank.memory.total()), bytes_text(rank.staging));
 }
 
-// A line for ranks of one pipeline rank that read the same: thousands of ranks are no more lines than a few.
+// One line for equal ranks of one pipeline rank, so that thousands of ranks need no more lines than a few.
 struct MemoryLine {
   std::size_t first_rank = 0;
   int ranks = 0;

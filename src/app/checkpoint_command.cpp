@@ -15,7 +15,7 @@ namespace penstock {
 
 namespace {
 
-constexpr std::size_t most_lines = 20;  // of a diff, unless all are asked for
+constexpr std::size_t most_lines = 20;  // of a diff, unless --all is given
 
 void print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
@@ -40,7 +40,7 @@ int verify(IoThread& io, const CheckpointCommand& command) {
   return verification.whole ? 0 : 2;
 }
 
-// All are listed; the exit code says that some could not be looked at.
+// Lists all; the exit code says that some could not be opened.
 int list(IoThread& io, const CheckpointCommand& command) {
   const std::vector<ListedCheckpoint> listed = list_checkpoints(io, command.paths[0]);
   print(listed, command.json);
@@ -49,7 +49,7 @@ int list(IoThread& io, const CheckpointCommand& command) {
   return problem.empty() ? 0 : 2;
 }
 
-// Of a checkpoint whose deck says its model; what is wrong with the file the comparison will say.
+// For a checkpoint whose deck states its model; the comparison reports errors of the file.
 std::vector<NamedRows> key_rows_of(IoThread& io, const std::filesystem::path& file) try {
   std::vector<NamedRows> rows;
   const ModelDescription model = describe_model(find_weights(io, wait_by_sleeping(), file).model);
@@ -86,7 +86,7 @@ int checkpoint_command(const CheckpointCommand& command) {
     std::fprintf(stderr, "penstock: %s\n", error.what());
     code = 2;
   }
-  if (io.abandoned()) {  // HDF5 loops in a damaged file, on a thread that nobody can end
+  if (io.abandoned()) {  // HDF5 loops in a damaged file, on a thread that cannot be ended
     std::fflush(nullptr);
     _exit(code);
   }

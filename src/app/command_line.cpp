@@ -24,7 +24,7 @@ namespace {
 
 constexpr const char* weights_of_step_0 =
     "begin at step 0 with these weights: a Hugging Face directory, a checkpoint, or a run folder (its newest whole "
-    "one); without [model] in the deck the model is theirs";
+    "one); without [model] in the deck the model comes from them";
 
 constexpr const char* get_meaning =
     "a key of that JSON, such as state, last_end.reason or ranks.*.process.total: its values alone, a line each";
@@ -35,7 +35,7 @@ void add_train(CLI::App& app, std::function<int()>& chosen) {
   auto request = std::make_shared<TrainRequest>();
   auto deck = std::make_shared<std::string>(), run = std::make_shared<std::string>(),
        restart = std::make_shared<std::string>(), weights = std::make_shared<std::string>();
-  command->add_option("DECK", *deck, "TOML file; `penstock explain` tells its keys")->required();
+  command->add_option("DECK", *deck, "TOML file; `penstock explain` lists its keys")->required();
   command->add_option("--set", request->settings, "KEY=VALUE in place of what the deck says")->expected(1)->take_all();
   auto* run_option = command->add_option("--run", *run, "run folder (default: runs/<the deck's stem>)");
   auto* restart_option =
@@ -59,8 +59,10 @@ void add_check(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--weights", request->weights, weights_of_step_0);
   command->add_option("--costs", request->costs, "costs.json of a run: price the schedule in seconds");
   command->add_option("--memory", request->memory,
-                      "say 80GiB, of each rank's device: does the deck fit, and with which change would it");
-  command->add_option("--ranks", request->ranks, "of a job: plan the mesh that mesh.auto = true would choose for them")
+                      "memory of each rank's device, such as 80GiB: does the deck fit, and with which change would it");
+  command
+      ->add_option("--ranks", request->ranks,
+                   "ranks of a job: plan the mesh that mesh.auto = true would choose for them")
       ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--json", request->json, "the same facts as JSON");
   command->add_option("--get", request->get, get_meaning);
@@ -71,10 +73,10 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand("schedule", "generate (or read), prove, simulate and draw a pipeline schedule");
   auto request = std::make_shared<ScheduleCommand>();
   command->add_option("NAME", request->name, fmt::format("one of {}", fmt::join(schedule_names(), ", ")));
-  command->add_option("--file", request->file, "instead: a CSV file with a table of your own, a line a rank");
+  command->add_option("--file", request->file, "instead: a CSV file with a table of your own, a line for each rank");
   command->add_option("--stages", request->stages, "pipeline ranks");
   command->add_option("--microbatches", request->microbatches, "microbatches of a step");
-  command->add_option("--chunks", request->chunks, "stages a rank; 0: two with zb-v, else one");
+  command->add_option("--chunks", request->chunks, "stages of each rank; 0: two with zb-v, otherwise one");
   command->add_option("--backward", request->backward, "split or fused");
   command->add_option("--costs", request->costs,
                       "F,I,W,HOP: times of a rank's forward, input gradient and weight gradient, and of a transfer");
@@ -114,7 +116,7 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("PATH", request->paths, "a folder (list), a file (verify, show), two files (diff)")
       ->required()
       ->expected(1, 2);
-  command->add_option("--leave-out", request->leave_out, "diff: shown, but not judged: lines of this shell pattern")
+  command->add_option("--leave-out", request->leave_out, "diff: lines of this shell pattern are shown but do not count")
       ->expected(1)
       ->take_all();
   command->add_flag("--leave-key-rows", request->leave_key_rows,
@@ -125,7 +127,8 @@ void add_checkpoint(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_import(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("import", "make a checkpoint, with parameters only, of a Hugging Face directory");
+  auto* command =
+      app.add_subcommand("import", "make a checkpoint, with parameters only, from a Hugging Face directory");
   auto request = std::make_shared<ImportRequest>();
   auto deck = std::make_shared<std::string>();
   command->add_option("HF_DIR", request->directory, "a directory with config.json and safetensors files")->required();
@@ -138,24 +141,24 @@ void add_import(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_export(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("export", "make a Hugging Face directory of weights");
+  auto* command = app.add_subcommand("export", "make a Hugging Face directory from weights");
   auto request = std::make_shared<ExportCommand>();
   command
       ->add_option("PATH", request->source, "a checkpoint, a run folder (its newest whole one), or another directory")
       ->required();
-  command->add_option("-o,--output", request->target, "the directory; empty or not there yet")->required();
+  command->add_option("-o,--output", request->target, "the directory; empty or new")->required();
   command->add_option("--dtype", request->type, "float32 or bfloat16; default: float32, or as a directory has it")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   command->add_option("--shard-size", request->shard_size,
                       "most bytes of a file, such as 5GB, which is the default, or 5000000000");
   command->add_option("--like", request->like,
-                      "a Hugging Face directory whose tokenizer and further keys of config.json are taken over");
+                      "a Hugging Face directory whose tokenizer and other keys of config.json are copied");
   command->callback([=, &chosen] { chosen = [request] { return export_command(*request); }; });
 }
 
 void add_status(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand(
-      "status", "where a run stands, from any node, also while it runs: step, loss, time left, checkpoint, last end");
+      "status", "the state of a run, from any node, also while it runs: step, loss, time left, checkpoint, last end");
   auto request = std::make_shared<StatusCommand>();
   command->add_option("RUN", request->run, "the run folder")->required();
   command->add_flag("--json", request->json, "the same facts as JSON");
@@ -164,7 +167,7 @@ void add_status(CLI::App& app, std::function<int()>& chosen) {
 }
 
 void add_explain(CLI::App& app, std::function<int()>& chosen) {
-  auto* command = app.add_subcommand("explain", "what a deck may say: all keys, one section, or one key");
+  auto* command = app.add_subcommand("explain", "the keys of a deck: all, one section, or one key");
   auto key = std::make_shared<std::string>();
   command->add_option("KEY", *key, "such as mesh or mesh.tensor");
   command->callback([=, &chosen] { chosen = [key] { return explain_command(*key), 0; }; });

@@ -18,13 +18,13 @@ struct CheckRequest {
   std::vector<std::string> settings;
   std::optional<std::string> weights;  ///< that step 0 would begin with
   std::optional<std::string> costs;    ///< costs.json of a run, for times in seconds
-  std::optional<std::string> memory;   ///< "80GiB": of each rank's device, whether the deck fits
+  std::optional<std::string> memory;   ///< "80GiB": of each rank's device: whether the deck fits
   int ranks = 0;                       ///< of a job: the mesh that mesh.auto would choose; 0: the deck's own
   bool json = false;
   std::optional<std::string> get;  ///< a key of that JSON: its values alone
 };
 /// `penstock check`: reads the deck; prints mesh, partition, memory plan and schedule. Needs no ranks. Throws
-/// InputError behind the print where the deck does not fit into `memory`.
+/// InputError after printing if the deck does not fit into `memory`.
 void check_command(const CheckRequest& request);
 
 struct ScheduleCommand {
@@ -69,7 +69,7 @@ struct StatusCommand {
   bool json = false;
   std::optional<std::string> get;  ///< a key of that JSON: its value alone
 };
-/// `penstock status`: where a run stands, from any node and without MPI.
+/// `penstock status`: the state of a run, from any node and without MPI.
 void status_command(const StatusCommand& command);
 
 /// `penstock import`, under any number of ranks; the exit code.

@@ -33,7 +33,7 @@ std::vector<double> parse_costs(const std::string& text) {
     ++at;
   }
   if (costs.size() != 4 || at != end)
-    throw_input_error("--costs {}: four numbers of at least 0 are wanted, F,I,W,HOP, such as 18.5,18.1,9.3,0.6", text);
+    throw_input_error("--costs {}: needs four numbers of at least 0, F,I,W,HOP, such as 18.5,18.1,9.3,0.6", text);
   return costs;
 }
 
@@ -53,14 +53,13 @@ Schedule read_table(const ScheduleCommand& command) {
 
 Schedule computing_table(const ScheduleCommand& command) {
   if (command.name.empty() == command.file.empty())
-    throw_input_error("penstock schedule wants the name of a schedule ({}) or --file with a CSV table, one of both",
+    throw_input_error("penstock schedule needs either the name of a schedule ({}) or --file with a CSV table",
                       fmt::join(schedule_names(), ", "));
   if (!command.file.empty()) return read_table(command);
   const ScheduleName name = parse_schedule_name(command.name);
   if (!command.stages || !command.microbatches)
-    throw_input_error(
-        "schedule {}: {} is missing; say how large the table shall be, such as --stages 4 --microbatches 8",
-        command.name, command.stages ? "--microbatches" : "--stages");
+    throw_input_error("schedule {}: {} is missing; give the size of the table, such as --stages 4 --microbatches 8",
+                      command.name, command.stages ? "--microbatches" : "--stages");
   return generate({.name = name,
                    .pipeline = *command.stages,
                    .microbatches = *command.microbatches,
@@ -72,7 +71,7 @@ void write_file(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::trunc);
   file << text;
   if (!file.flush())
-    throw_input_error("{} cannot be written; name a file in a folder that is there, on a disk with space", path);
+    throw_input_error("{} cannot be written; name a file in an existing folder, on a disk with space", path);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-/// The firm keys makespan, bubble_rate, peak_activations and ranks, and what else the report says.
+/// The firm keys makespan, bubble_rate, peak_activations and ranks, and the rest of the report.
 inline nlohmann::json report_json(const ScheduleReport& report) {
   return {{"name", report.name},
           {"ranks", report.ranks},

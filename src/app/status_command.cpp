@@ -21,7 +21,7 @@ void status_command(const StatusCommand& command) {
                                     : text_of(status));
   } catch (const InputError& error) {
     if (!io.abandoned()) throw;
-    std::fprintf(stderr, "penstock: %s\n", error.what());  // HDF5 loops in a damaged file: nobody can end that thread
+    std::fprintf(stderr, "penstock: %s\n", error.what());  // HDF5 loops in a damaged file; that thread cannot be ended
     std::fflush(nullptr);
     _exit(2);
   }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The error ladder: `static_assert`, `std::optional`, `ensure` for what only a mistake in Penstock can break,
-// `InputError` for what a user can mend.
+// `InputError` for what a user can correct.
 
-#ifndef __CUDACC__  // nvcc does not digest fmt's headers; what it compiles reports through functions that others define
+#ifndef __CUDACC__  // nvcc cannot compile fmt's headers; its files report errors through functions defined elsewhere
 #include <fmt/core.h>
 #endif
 
@@ -21,7 +21,7 @@ class InputError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The world is wrong (a full disk, a library that failed): neither the user's input nor our logic. Exit code 1.
+/// The environment failed (a full disk, a library): neither the user's input nor our logic is wrong. Exit code 1.
 class SystemError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Faults planted in the program, to see that the tests catch them (scripts/check_faults). Preset `faults` compiles them
-// in, and PENSTOCK_FAULT chooses one when the program starts. In every other build `planted` is false at compile time,
-// so that nothing of a fault is in the program.
+// Faults planted in the program, to check that the tests catch them (scripts/check_faults). Preset `faults` compiles
+// them in, and PENSTOCK_FAULT chooses one when the program starts. In every other build `planted` is false at compile
+// time, so the program contains no fault.
 
 namespace penstock {
 

@@ -55,7 +55,7 @@ FileDescriptor FileDescriptor::open_to_read(const std::filesystem::path& path, s
   int descriptor = closed;
   do descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   while (descriptor < 0 && errno == EINTR);
-  // What faccessat allows can still be refused, by a server for instance.
+  // A server, for instance, can still refuse what faccessat allows.
   if (descriptor < 0) throw_input_error("{}: cannot be read ({}); {}", path.string(), reason(errno), cure);
   return {descriptor, path};
 }
@@ -89,7 +89,7 @@ FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
 }
 
 FileDescriptor::~FileDescriptor() {
-  // Nobody hears an error here: a writer that cares calls close() first.
+  // An error is lost here: a writer that needs it calls close() first.
   if (descriptor_ != closed) ::close(descriptor_);
 }
 
@@ -141,7 +141,7 @@ void FileDescriptor::sync() {
 }
 
 void FileDescriptor::close() {
-  // Linux has freed the descriptor even where close() tells of an error: never close it twice.
+  // Linux frees the descriptor even if close() reports an error: never close it twice.
   if (::close(std::exchange(descriptor_, closed)) != 0) fail("closing failed");
 }
 

@@ -15,8 +15,8 @@ namespace penstock {
 /// Why `path` cannot be opened to read as a file ("does not exist", "is a folder, not a file", ...); none if it can.
 std::optional<std::string> reading_problem(const std::filesystem::path& path);
 
-/// Owns a descriptor; closed when it dies. Every call throws SystemError, with path and reason, where the system fails,
-/// and goes on after interruptions (EINTR) and short transfers.
+/// Owns a descriptor and closes it at its end. Every call throws SystemError, with path and reason, if the system
+/// fails, and continues after interruptions (EINTR) and short transfers.
 class FileDescriptor {
  public:
   /// Opens what exists. Throws InputError "<path>: <problem>; <cure>".
@@ -24,7 +24,7 @@ class FileDescriptor {
   /// Creates a file that does not exist yet, to be written. No value if the name is taken. Throws InputError where the
   /// name cannot be made (no such folder, no permission).
   static std::optional<FileDescriptor> create(const std::filesystem::path& path);
-  /// Opens a file that is there, to be written beside other processes: its bytes stay.
+  /// Opens an existing file for writing while other processes write it, too: its bytes stay.
   static FileDescriptor open_to_write(const std::filesystem::path& path);
 
   FileDescriptor(FileDescriptor&& other) noexcept;
@@ -33,20 +33,21 @@ class FileDescriptor {
 
   const std::filesystem::path& path() const { return path_; }
   std::uint64_t size_in_bytes() const;
-  /// Fills `bytes` from where the last read ended; returns how many came before the end of the file.
+  /// Fills `bytes` from where the last read ended; returns how many were read before the end of the file.
   std::size_t read(std::span<std::byte> bytes);
-  /// Fills `bytes` from `offset` on; returns how many came before the end of the file. Several threads may call it.
+  /// Fills `bytes` from `offset` on; returns how many were read before the end of the file. Several threads may call
+  /// it.
   std::size_t read_at(std::uint64_t offset, std::span<std::byte> bytes) const;
   void write(std::span<const std::byte> bytes);
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
-  /// Cuts the file, or makes it longer by a hole that reads as zeros.
+  /// Truncates the file, or extends it by a hole that reads as zeros.
   void resize(std::uint64_t bytes);
-  /// The system begins to bring what was written to the device, so that sync() has little left to wait for. A hint:
-  /// what fails here fails there.
+  /// Asks the system to begin writing to the device, so that sync() has little left to wait for. Only a hint: errors
+  /// show in sync().
   void begin_writing_back() noexcept;
   /// Returns when the bytes are on the device.
   void sync();
-  /// Closes early, to learn of errors that some file systems tell only now.
+  /// Closes early, to learn of errors that some file systems report only now.
   void close();
 
  private:

@@ -2,7 +2,7 @@
 #include "base/json_object.hpp"
 
 #include <optional>
-#include <set>
+#include <unordered_set>
 #include <vector>
 
 #include "base/error.hpp"
@@ -34,11 +34,11 @@ class KeyWatch {
   const std::optional<std::string>& twice() const { return twice_; }
 
  private:
-  std::vector<std::set<std::string>> open_;
+  std::vector<std::unordered_set<std::string>> open_;
   std::optional<std::string> twice_;
 };
 
-// "[json.exception.parse_error.101] parse error at line 1, ...": what is behind the brackets.
+// "[json.exception.parse_error.101] parse error at line 1, ...": what is after the brackets.
 std::string reason_of(const nlohmann::json::exception& error) {
   const std::string_view words = error.what();
   const std::size_t end = words.find("] ");

@@ -23,7 +23,7 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::err;
 }
 
-/// "warning: " and "error: ": what is no information says so, and can be looked for.
+/// "warning: " and "error: ", so that these lines stand out and can be searched for.
 class LevelWord : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& to) override {

@@ -11,7 +11,7 @@ namespace penstock {
 
 enum class LogLevel { information, warning, error };
 
-/// Sets the process's logger up: lines on stderr, information from rank 0 only, warnings and errors from every rank
+/// Sets up the process's logger: lines on stderr, information from rank 0 only, warnings and errors from every rank
 /// with its number in front. Warnings and errors begin with these words.
 void start_log(int rank, int world_size);
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The median of what was measured.
+// The median of measurements.
 
 #include <vector>
 
 namespace penstock {
 
-/// Of an even number the lower middle one: disturbances only make times longer, and of two the slower can stand out
-/// against the median. 0 of none.
+/// Of an even number of values the lower middle one: disturbances only make times longer, and so the slower of two can
+/// stand out. 0 for no values.
 double median_of(std::vector<double> values);
 
 }  // namespace penstock

@@ -16,13 +16,13 @@ namespace penstock {
 
 namespace {
 
-// What follows the second field, the name, which may hold blanks and brackets and ends with the last bracket.
+// The text after the second field, the name, which may contain blanks and brackets and ends with the last bracket.
 std::string_view behind_the_name(std::string_view line) {
   const std::size_t name_end = line.rfind(") ");
   return name_end == line.npos ? std::string_view() : line.substr(name_end + 2);
 }
 
-// Of a link; empty where there is none.
+// The target of a link; empty if there is none.
 std::string target_of(const char* link) {
   char target[64];
   const ssize_t length = readlink(link, target, sizeof target);

@@ -5,7 +5,7 @@
 
 namespace penstock {
 
-/// "0.1.0", as `penstock --version` says it.
+/// "0.1.0", as `penstock --version` prints it.
 std::string_view program_version();
 
 }  // namespace penstock

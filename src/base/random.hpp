@@ -16,7 +16,7 @@ namespace penstock {
 /// Four words of 32 random bits.
 using RandomWords = std::array<std::uint32_t, 4>;
 
-/// What separates one stream of random numbers from another: (seed, purpose).
+/// Separates one stream of random numbers from another: (seed, purpose).
 struct RandomKey {
   std::uint32_t low = 0;
   std::uint32_t high = 0;
@@ -55,7 +55,7 @@ inline RandomWords random_words(RandomKey key, std::uint64_t index) {
                       RandomWords{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0});
 }
 
-/// The standard normal number of the element `index`, by Box and Muller.
+/// The standard normal number of the element `index` (Box-Muller).
 inline double random_normal(RandomKey key, std::uint64_t index) {
   const RandomWords w = random_words(key, index);
   const double u = (static_cast<double>(w[0]) + 0.5) * 0x1p-32;  // in (0, 1): the logarithm stays finite

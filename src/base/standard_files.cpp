@@ -15,8 +15,8 @@ bool is_closed(int descriptor) { return fcntl(descriptor, F_GETFD) < 0 && errno 
 
 }  // namespace
 
-// open() gives the lowest number that is free. A closed standard output stays one that cannot be written to: a command
-// whose result is lost has to fail.
+// open() returns the lowest free number. A closed standard output stays unwritable: a command whose result is lost must
+// fail.
 void open_standard_files() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (!is_closed(descriptor)) continue;

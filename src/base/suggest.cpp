@@ -33,7 +33,7 @@ std::string smallest(std::span<const std::string> known, Distance distance) {
 }  // namespace
 
 std::size_t edit_distance(std::string_view from, std::string_view to) {
-  // Three rows of the table of distances between all beginnings of the two words: a swap looks back two rows.
+  // Three rows of the table of distances between all prefixes of the two words: a swap looks back two rows.
   std::vector<std::size_t> before(to.size() + 1), last(to.size() + 1), row(to.size() + 1);
   for (std::size_t j = 0; j <= to.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= from.size(); ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Words for the cure in a message: the nearest known word, choices and divisors as text.
+// Texts for the cure in a message: the nearest known word, choices and divisors as text.
 
 #include <cstdint>
 #include <span>
@@ -16,9 +16,8 @@ std::size_t edit_distance(std::string_view from, std::string_view to);
 /// The known word with the smallest edit distance from `word`, the first of several; empty when `known` is.
 std::string nearest(std::string_view word, std::span<const std::string> known);
 
-/// As nearest(), for dotted keys: the name behind the first dot and whether the section is the same count first; a
-/// section that is unknown, so probably misspelt, then decides by its letters. So `optimizer.steps` is nearest to
-/// `run.steps`.
+/// Like nearest(), for dotted keys: the name after the first dot and whether the section is the same count first; an
+/// unknown section, probably misspelt, then decides by its letters. So `optimizer.steps` is nearest to `run.steps`.
 std::string nearest_key(std::string_view key, std::span<const std::string> known);
 
 /// "a, b or c"

@@ -17,7 +17,7 @@ void sync_folder(const std::filesystem::path& folder) {
   const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
   const int error = errno;
   if (descriptor >= 0) ::close(descriptor);
-  // Some file systems do not know fsync of a folder (EINVAL): there a rename is as lasting as they can make it.
+  // Some file systems do not support fsync of a folder (EINVAL): there a rename is as durable as they can make it.
   if (!synced && error != EINVAL)
     throw SystemError(fmt::format("{}: cannot be written to the device: {}", name.string(), std::strerror(error)));
 }

@@ -5,7 +5,7 @@
 
 namespace penstock {
 
-/// Makes renames and removals in `folder` (empty: the working directory) lasting: returns when its entries are on the
+/// Makes renames and removals in `folder` (empty: the working directory) durable: returns when its entries are on the
 /// device. Throws SystemError.
 void sync_folder(const std::filesystem::path& folder);
 

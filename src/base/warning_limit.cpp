@@ -9,7 +9,7 @@ namespace penstock {
 
 namespace {
 
-// Rounded up: what lies within a minute is of the last minute.
+// Rounded up: anything within a minute counts as the last minute.
 long minutes_of(Clock::duration duration) {
   return std::max(1L, static_cast<long>(std::chrono::ceil<std::chrono::minutes>(duration).count()));
 }

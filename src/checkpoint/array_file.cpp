@@ -25,7 +25,7 @@ struct Buffer {
   std::size_t size = 0;
   std::future<void> written;
 
-  // What it held goes; nothing is cleared, as pieces fill all of it.
+  // Earlier contents are lost; nothing is cleared, because pieces fill everything.
   void make_room(std::size_t more) {
     if (more <= size) return;
     bytes = std::make_unique_for_overwrite<std::byte[]>(more);
@@ -144,13 +144,14 @@ class Save {
         "opening a file");
   }
 
-  // While round r is on its way, round r - 1 arrives and is handed on, and earlier ones are being written. A rank waits
-  // only for rounds that all ranks have posted before they wait for anything later, so the waits cannot form a ring.
+  // While round r is in flight, round r - 1 arrives and is passed to the I/O thread, and earlier ones are being
+  // written. A rank waits only for rounds that all ranks have posted before they wait for anything later, so the waits
+  // cannot form a cycle.
   void transfer() {
     try {
       transfer_rounds();
     } catch (const std::exception& error) {
-      world_.abort(error.what());  // receives into our buffers are under way: nobody may unwind past them
+      world_.abort(error.what());  // receives into our buffers are in flight: nobody may unwind past them
     }
   }
 
@@ -223,9 +224,10 @@ class Save {
         writers_.io().run([this, &steps = rounds_[round].steps, first = buffer.bytes.get()] { write(steps, first); });
   }
 
-  // On the I/O thread. Several writers keep in step even when one has failed: the others would wait in MPI for ever.
+  // On the I/O thread. Several writers stay in step even if one has failed; otherwise the others would wait in MPI
+  // forever.
   void write(const std::vector<WriteStep>& steps, const std::byte* first) {
-    if (!writer_) return;  // the file could not be made
+    if (!writer_) return;  // the file could not be created
     std::optional<std::string> problem;
     for (const WriteStep& step : steps) {
       const Rows& rows = step.of_writer[static_cast<std::size_t>(writers_.index())];
@@ -271,7 +273,7 @@ class Save {
     publish(temporary_, file_.path);
   }
 
-  // What is left of HDF5's ids goes where it came from.
+  // Remaining HDF5 ids are released on the thread that made them.
   void forget() {
     if (writers_.writes() && !writers_.io().abandoned()) on_io_thread([&] { writer_.reset(); }, "letting go of a file");
   }

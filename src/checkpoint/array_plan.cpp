@@ -52,7 +52,7 @@ std::int64_t bytes_of_row(const ArraySpec& array) {
   return array.shape.elements() / array.shape[0] * static_cast<std::int64_t>(bytes_of(array.type));
 }
 
-// The rows of each writer: contiguous, whole chunks. Arrays of one chunk go to the writers in turn.
+// The rows of each writer: contiguous, whole chunks. Arrays of one chunk go to the writers by turns.
 std::vector<Rows> share_out(std::size_t index, const ArraySpec& array, int writers) {
   const std::int64_t rows = array.shape[0], chunk_rows = chunk_shape(array.shape, array.type)[0];
   const std::int64_t chunks = (rows + chunk_rows - 1) / chunk_rows;

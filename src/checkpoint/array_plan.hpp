@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What an array file holds, who brings which piece of it, and in which order the pieces travel to the writers. All of
-// it is a value that every rank computes alike.
+// The contents of an array file, which rank has which piece of it, and in which order the pieces travel to the writers.
+// A value that every rank computes identically.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace penstock {
 
-/// A part of an array that one rank brings. The rank's memory of it is dense and row-major.
+/// A part of an array from one rank, dense and row-major in that rank's memory.
 struct Piece {
   int rank = 0;
   Box box;
@@ -26,7 +26,7 @@ struct ArraySpec {
   Shape shape;                  ///< global; at least one dimension, no empty one
   DType type = DType::float32;  ///< float32 or int32
   std::vector<std::string>
-      dimension_names;        ///< empty, or one a dimension; the attribute `dimensions` joins them with ","
+      dimension_names;        ///< empty, or one for each dimension; the attribute `dimensions` joins them with ","
   std::vector<Piece> pieces;  ///< cover every element exactly once
 };
 
@@ -34,10 +34,10 @@ struct ArraySpec {
 /// fewer, of at least 64 KiB, where the last chunk would be much emptier than the others: it takes as many bytes.
 Shape chunk_shape(const Shape& shape, DType type);
 
-/// Bytes the array takes in a file: whole chunks with their checksums.
+/// Bytes of the array in a file: whole chunks with their checksums.
 std::uint64_t stored_bytes(const ArraySpec& array);
 
-/// Indices [begin, end) of an array's first dimension, and where they stand in a writer's buffer.
+/// Indices [begin, end) of an array's first dimension, and their place in a writer's buffer.
 struct Rows {
   std::int64_t begin = 0;
   std::int64_t end = 0;
@@ -45,8 +45,8 @@ struct Rows {
   bool empty() const { return begin == end; }
 };
 
-/// One write of one array, in which every writer takes part, be it with no rows. Rows are whole chunks, so that no
-/// chunk is written twice, or by two writers.
+/// One write of one array, in which every writer takes part, possibly without rows. Rows form whole chunks, so that no
+/// chunk is written twice or by two writers.
 struct WriteStep {
   std::size_t array = 0;
   std::vector<Rows> of_writer;
@@ -59,10 +59,10 @@ struct Round {
   std::uint64_t all_bytes = 0;
 };
 
-/// Cuts all arrays, in their order, into rounds of at most about `round_bytes` a writer (at least one chunk's rows).
+/// Cuts all arrays, in order, into rounds of at most about `round_bytes` for each writer (at least one chunk's rows).
 std::vector<Round> plan_rounds(const std::vector<ArraySpec>& arrays, int writers, std::size_t round_bytes);
 
-/// The part of `box` within the rows; extent [0] is 0 where they do not meet. Dense in the box's memory: it begins
+/// The part of `box` within the rows; extent [0] is 0 if they do not meet. Dense in the box's memory: it begins
 /// `local_begin` (of the result) elements after the box's first element.
 Box part_in_rows(const Box& box, const Rows& rows);
 

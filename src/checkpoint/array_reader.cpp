@@ -32,7 +32,7 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
                   path.string(), std::strerror(reason)));
 }
 
-// What the system said when the file was opened.
+// The system's error when the file was opened.
 [[noreturn]] void throw_not_opened(const std::filesystem::path& path, int reason) {
   if (reason == EACCES || reason == EPERM)
     throw CannotOpen(fmt::format("{}: cannot be read: {}: {}", path.string(), std::strerror(reason),
@@ -44,7 +44,7 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
                   path.string(), std::strerror(reason)));
 }
 
-// What HDF5 did not open or read.
+// An error of HDF5 when opening or reading.
 [[noreturn]] void throw_not_read(const std::filesystem::path& path, const Hdf5Error& error) {
   if (error.cause().open_elsewhere)
     throw CannotOpen(
@@ -55,12 +55,12 @@ constexpr std::string_view cure = "use another checkpoint (`penstock checkpoint 
   throw_damaged(path, error.what());
 }
 
-// What the system says about opening, before HDF5's long chain of reasons.
+// Checks with the system first, because HDF5's chain of reasons is long.
 void ensure_readable(const std::filesystem::path& path) {
   std::error_code error;
   auto status = std::filesystem::status(path, error);
   for (const std::errc name : {std::errc::filename_too_long, std::errc::too_many_symbolic_link_levels,
-                               std::errc::no_such_file_or_directory})  // the name itself may be what is wrong
+                               std::errc::no_such_file_or_directory})  // the name itself may be wrong
     if (error == name) status = status_of_path(path, cure);
   if (std::filesystem::is_directory(status))
     throw_input_error("{}: is a folder, not a file; name a file in it", path.string());
@@ -71,7 +71,7 @@ void ensure_readable(const std::filesystem::path& path) {
   close(file);
 }
 
-// A file that is cut off near its beginning is an error to HDF5, too.
+// A file that is truncated near its beginning is also an error to HDF5.
 bool begins_as_hdf5(const std::filesystem::path& path) try {
   return check_hdf5(H5Fis_hdf5(path.c_str()), "looking for its beginning") > 0;
 } catch (const Hdf5Error& error) {
@@ -121,7 +121,7 @@ std::optional<DType> type_of(const Hdf5Dataset& dataset) {
   return std::nullopt;
 }
 
-// Without the filter nothing holds the chunks against a checksum.
+// Without the filter nothing checks the chunks against a checksum.
 bool has_checksums(const Hdf5Dataset& dataset) {
   const Hdf5Properties creation(check_hdf5(H5Dget_create_plist(dataset.id()), "reading how an array is stored"));
   const int filters = check_hdf5(H5Pget_nfilters(creation.id()), "looking for checksums");
@@ -138,7 +138,7 @@ Hdf5Dataset open_array(const Hdf5File& file, const std::string& path) {
   return Hdf5Dataset(check_hdf5(H5Dopen2(file.id(), path.c_str(), H5P_DEFAULT), "opening " + path));
 }
 
-// A value of the file's own that must be of this type; nothing where it is not there.
+// A value of the file that must have this type; nothing if it is missing.
 template <typename T>
 std::optional<T> value_in(const Hdf5File& file, std::string_view name) {
   const std::optional<Attribute> attribute = read_attribute(file.id(), std::string(name));
@@ -170,7 +170,7 @@ void ensure_complete(const std::filesystem::path& path, const Hdf5File& file) {
                       complete ? std::to_string(*complete) : "missing", cure);
 }
 
-// What is missing is left out: the digest tells.
+// Missing names are skipped; the digest shows it.
 void add_attribute(hid_t object, const std::string& name, std::vector<Attribute>& attributes) {
   if (std::optional<Attribute> attribute = read_attribute(object, name)) attributes.push_back(std::move(*attribute));
 }
@@ -186,7 +186,7 @@ std::vector<std::string> hard_links(const Hdf5File& file, const std::string& gro
     if (link->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;
   };
-  // This decodes all of them, where listing would crash in libhdf5 1.10.8 at one that cannot be.
+  // This decodes all of them; listing would crash in libhdf5 1.10.8 at one that cannot be decoded.
   check_hdf5(H5Lexists(group.id(), "no link has this name", H5P_DEFAULT), "looking at a group");
   check_hdf5(H5Literate(group.id(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names), "listing a group");
   return names;
@@ -223,7 +223,7 @@ FileContents contents_of_version_1(const Hdf5File& file, const FileFormat& forma
   return contents;
 }
 
-// ---- From version 2 on: the names that it states. ----
+// ---- From version 2 on: the names that the file states. ----
 
 ArrayInfo stated_array(const Hdf5File& file, const std::string& path) {
   const Hdf5Dataset dataset = open_array(file, path);
@@ -255,8 +255,8 @@ FileContents stated_contents(const Hdf5File& file) {
   return contents;
 }
 
-// Memory is allotted by the shapes. Arrays are stored as they are; where a tool has compressed them since, it cannot
-// have done more than this.
+// Memory is allocated by the shapes. Arrays are stored uncompressed; a tool that has compressed them since cannot have
+// achieved more than this.
 void ensure_shapes(const std::vector<ArrayInfo>& arrays, std::uint64_t file_bytes) {
   constexpr double most_compression = 1100;  // of deflate: 1032
   double bytes = 0;                          // does not wrap

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Writing an array file that no process holds as a whole: one process makes it block by block.
+// Writes an array file that no process holds as a whole: one process makes it block by block.
 
 #include <cstdint>
 #include <filesystem>
@@ -18,7 +18,7 @@ struct StreamedFile {
   std::filesystem::path path;
   std::vector<Attribute> attributes;   ///< of the file; `digest` and `complete` are added
   std::vector<ArraySpec> arrays = {};  ///< of float32; their pieces do not matter
-  /// Gives a block of rows of arrays[array], dense. Called on the caller's thread, in the order of the arrays.
+  /// Fills a block of rows of arrays[array], dense. Called on the caller's thread, in the order of the arrays.
   std::function<void(std::size_t array, const Box& block, float* values)> fill = {};
   /// About as many (whole chunks) of each block.
   std::int64_t block_bytes = std::int64_t{4} << 20;

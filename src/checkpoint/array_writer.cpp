@@ -27,7 +27,7 @@ class ChunkWalk {
 
   bool done() const { return at(0) >= end_; }
   const hsize_t* offset() const { return offset_.data(); }
-  /// Of the chunk that lie in the array.
+  /// The part of the chunk inside the array.
   std::int64_t elements() const {
     std::int64_t count = 1;
     for (int d = 0; d < array_.dimensions(); ++d) count *= std::min(chunk_[d], array_[d] - at(d));
@@ -49,11 +49,11 @@ class ChunkWalk {
   std::array<hsize_t, Shape::most_dimensions> offset_{};
 };
 
-// The format of HDF5 1.10: from there on all of a file's own structures carry checksums.
+// The format of HDF5 1.10: since then all structures of a file have checksums.
 Hdf5Properties file_format() {
   Hdf5Properties access = make_properties(H5P_FILE_ACCESS);
   check_hdf5(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110), "choosing the file format");
-  check_hdf5(H5Pset_cache(access.id(), 0, 0, 0, 0), "asking for no cache");  // what fails, fails in the write
+  check_hdf5(H5Pset_cache(access.id(), 0, 0, 0, 0), "asking for no cache");  // so that a failure shows in the write
   return access;
 }
 
@@ -67,7 +67,8 @@ Hdf5Properties file_access() {
   return access;
 }
 
-// How arrays are created. One for all of a file: making and copying property lists took a third of an array's creation.
+// The property list for creating arrays. One for the whole file: making and copying such lists took a third of an
+// array's creation.
 class ArrayProperties {
  public:
   ArrayProperties() : links_(make_properties(H5P_LINK_CREATE)), creation_(make_properties(H5P_DATASET_CREATE)) {
@@ -89,15 +90,16 @@ class ArrayProperties {
   Hdf5Properties links_, creation_;
 };
 
-// HDF5 moves more than 8 attributes of an object into a heap, with the same dangers as links there (see create_group).
+// HDF5 would move more than 8 attributes of an object into a heap, with the same dangers as for links (see
+// create_group).
 void keep_attributes_in_header(const Hdf5Properties& creation) {
   constexpr unsigned most = 65535;
   check_hdf5(H5Pset_attr_phase_change(creation.id(), most, 0), "asking for attributes in the header");
 }
 
 // Links stay in the group's header, however many: HDF5 1.10 keeps more than 8 in a heap, and listing a heap with a
-// flipped bit crashes it. The header is made in one piece: the time to grow it piece by piece goes with the cube of the
-// links.
+// flipped bit crashes it. The header is made in one piece: growing it piece by piece takes time proportional to the
+// cube of the number of links.
 void create_group(const Hdf5File& file, const std::string& group, const std::vector<ArraySpec>& arrays) {
   constexpr unsigned most = 65535;
   std::size_t links = 0, longest = 1;
@@ -115,7 +117,7 @@ void create_group(const Hdf5File& file, const std::string& group, const std::vec
 }
 
 void create_groups(const Hdf5File& file, const std::vector<ArraySpec>& arrays) {
-  std::set<std::string> groups;  // in order: the outer before the inner
+  std::set<std::string> groups;  // sorted: outer before inner
   for (const ArraySpec& array : arrays)
     for (std::size_t end = array.path.find('/', 1); end != std::string::npos; end = array.path.find('/', end + 1))
       groups.insert(array.path.substr(0, end));
@@ -132,7 +134,7 @@ Hdf5Dataset create_array(const Hdf5File& file, const ArraySpec& array, ArrayProp
   return dataset;
 }
 
-// Chunks with their checksums, and what HDF5 keeps about them: generous, for the rest is given back.
+// Chunks with their checksums, and HDF5's own data about them: generous, because the rest is returned.
 std::uint64_t bytes_wanted(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays) {
   constexpr std::uint64_t for_the_file = std::uint64_t{64} << 10, for_an_array = std::uint64_t{4} << 10;
   std::uint64_t bytes = for_the_file;
@@ -151,8 +153,8 @@ ArrayWriter::~ArrayWriter() {
   if (file_.open() && !shared_ && !image_) divert_to_memory();
 }
 
-// Closing flushes what HDF5 still holds, which cannot succeed on a full disk, and an id that does not close comes back
-// in MPI_Finalize and crashes there. The failed file is to be removed anyway: its descriptor is pointed at memory.
+// Closing flushes HDF5's remaining data, which cannot succeed on a full disk, and an id that does not close crashes
+// later in MPI_Finalize. The failed file will be removed anyway, so its descriptor is redirected to memory.
 void ArrayWriter::divert_to_memory() noexcept {
   void* handle = nullptr;
   if (H5Fget_vfd_handle(file_.id(), H5P_DEFAULT, &handle) < 0 || handle == nullptr) return;
@@ -195,7 +197,7 @@ void ArrayWriter::make(const Hdf5Properties& access, const std::vector<Attribute
 
 void ArrayWriter::hand_over() {
   flush_and_close();
-  reserve_space(path_, wanted_bytes_);  // once more: closing has cut the file at its end
+  reserve_space(path_, wanted_bytes_);  // once more: closing has truncated the file at its end
 }
 
 #ifdef H5_HAVE_PARALLEL
@@ -229,7 +231,7 @@ void ArrayWriter::write(const ArraySpec& array, const Rows& rows, const std::byt
     write_chunks(arrays_.at(array.path), array, rows, values);
 }
 
-// A chunk is dense in the rows: it holds whole inner dimensions, and one index of the outer ones.
+// A chunk is dense in the rows: it has whole inner dimensions, and one index of the outer ones.
 void ArrayWriter::write_chunks(const Hdf5Dataset& dataset, const ArraySpec& array, const Rows& rows,
                                const std::byte* values) {
   const Shape chunk = chunk_shape(array.shape, array.type);
@@ -248,8 +250,8 @@ void ArrayWriter::write_chunks(const Hdf5Dataset& dataset, const ArraySpec& arra
   }
 }
 
-// The device works while the next chunks are copied, and the sync at the end has little left to wait for. A hint: what
-// fails here fails in that sync.
+// So the device works while the next chunks are copied, and the sync at the end has little left to wait for. Only a
+// hint: errors show in that sync.
 void ArrayWriter::begin_writing_back(std::size_t more_bytes) {
   constexpr std::size_t at_once = std::size_t{32} << 20;
   in_memory_bytes_ += more_bytes;

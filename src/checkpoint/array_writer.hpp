@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The writing of an array file, seen from one writer's I/O thread.
+// Writing an array file, on one writer's I/O thread.
 
 #include <mpi.h>
 
@@ -18,9 +18,9 @@
 
 namespace penstock {
 
-/// An array file on its way. The leading writer creates it, with HDF5's serial driver; then it goes on alone, or hands
-/// the file over, and several open it together over MPI-IO. All throw Hdf5Error or SystemError; a file that failed is
-/// closed by the destructor, whatever the state of the disk.
+/// An array file that is being written. The leading writer creates it with HDF5's serial driver. Then it either
+/// continues alone, or closes the file and several writers open it together over MPI-IO. All methods throw Hdf5Error or
+/// SystemError; the destructor closes a failed file, whatever the state of the disk.
 class ArrayWriter {
  public:
   explicit ArrayWriter(std::filesystem::path path) : path_(std::move(path)) {}
@@ -31,15 +31,15 @@ class ArrayWriter {
   /// Creates the file with all attributes and empty arrays, `complete` = 0, and reserves the space of its chunks. It
   /// stays open, to be written alone.
   void create(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
-  /// The same for a small file that one writes alone: it is made in memory and goes to the disk in one piece instead
-  /// of array by array.
+  /// The same for a small file of a single writer: it is made in memory and goes to the disk in one piece instead of
+  /// array by array.
   void create_in_memory(const std::vector<Attribute>& attributes, const std::vector<ArraySpec>& arrays);
   /// Closes the created file, for several writers to open together.
   void hand_over();
   /// Collective over the writers: opens it over MPI-IO.
   void open_shared(MPI_Comm writers, MPI_Info hints);
   /// Writes whole chunks' rows, dense in `values`. Collective when opened together, also for empty rows. Alone, chunks
-  /// and their checksums go to the file as they are, past HDF5's filters.
+  /// and their checksums go to the file directly, past HDF5's filters.
   void write(const ArraySpec& array, const Rows& rows, const std::byte* values);
   /// Collective: closes what was opened together, and syncs what this writer has brought.
   void close_shared();
@@ -57,7 +57,7 @@ class ArrayWriter {
   void divert_to_memory() noexcept;
 
   std::filesystem::path path_;
-  std::optional<FileImage> image_;  ///< of a file that is made in memory
+  std::optional<FileImage> image_;  ///< for a file that is made in memory
   Hdf5File file_;
   std::map<std::string, Hdf5Dataset> arrays_;  ///< by path, as created: opening one again takes as long
   bool shared_ = false;

@@ -24,7 +24,7 @@ std::string_view group_of(State state) {
   return "/";
 }
 
-// The counted boxes of all ranks, parameter by parameter, with where they stand in their rank's list of owned boxes.
+// The counted boxes of all ranks, parameter by parameter, with their index in their rank's list of owned boxes.
 struct CountedBox {
   int rank;
   std::size_t owned;
@@ -44,7 +44,7 @@ std::span<const State> states_of(const CheckpointMeta& meta) {
   return std::span(states).first(meta.has_moments ? std::size(states) : 1);
 }
 
-// A digest can be right of a file that another program made.
+// A file of another program can have a correct digest.
 template <typename T>
 void ensure_stated(const std::filesystem::path& path, const FileContents& contents, std::string_view name) {
   const Attribute* attribute = contents.attribute(name);
@@ -53,21 +53,21 @@ void ensure_stated(const std::filesystem::path& path, const FileContents& conten
                       name);
 }
 
-// Empty where a file of an earlier version does not have it.
+// Empty if a file of an earlier version does not have it.
 std::string optional_text(const FileContents& contents, std::string_view name) {
   const Attribute* attribute = contents.attribute(name);
   const auto* text = attribute ? std::get_if<std::string>(&attribute->value) : nullptr;
   return text ? *text : "";
 }
 
-// Throws on all ranks where any rank brings a reason.
+// Throws on all ranks if any rank has a reason.
 void refuse_what_cannot_be_opened(World& world, const std::string& reason_of_mine) {
   for (const std::string& reason : world.gather(reason_of_mine))
     if (!reason.empty()) throw CollectiveCannotOpen({2, reason});
 }
 
-// Runs a reading job on every rank, and agrees on how it went. What one rank takes for damage, another may not have
-// been able to open at all: that comes first.
+// Runs a reading job on every rank, and agrees on the outcome. If one rank sees damage and another could not open the
+// file at all, the latter counts.
 template <typename Function>
 auto read_together(World& world, IoThread& io, const std::filesystem::path& path, double quiet_seconds, Function read) {
   std::invoke_result_t<Function&, Progress&> result{};
@@ -184,7 +184,7 @@ CheckpointInfo info_of(const ArrayReader& reader) {
   info.meta.data = optional_text(contents, "data");
   info.meta.products = optional_text(contents, "products");
   info.meta.has_moments = optional_text(contents, holds) != parameters_only;
-  info.complete = true;  // or the reader would not have opened it
+  info.complete = true;  // otherwise the reader would not have opened it
   info.datasets = contents.arrays;
   info.file_bytes = reader.file_bytes();
   return info;

@@ -15,18 +15,18 @@
 
 namespace penstock {
 
-/// Where in training the state belongs.
+/// The point of training to which the state belongs.
 struct CheckpointMeta {
   std::int64_t step = 0;     ///< updates done
   std::int64_t samples = 0;  ///< drawn so far
   std::int64_t seed = 0;
   std::string deck;           ///< the effective deck, TOML
-  std::string data = {};      ///< what identifies the data, JSON; empty: the file does not record it
-  std::string products = {};  ///< how products are made (ops/linear_choices.hpp); empty: not in the file
+  std::string data = {};      ///< identifies the data, JSON; empty: not in the file
+  std::string products = {};  ///< how products are computed (ops/linear_choices.hpp); empty: not in the file
   bool has_moments = true;    ///< false: the file holds parameters only, and says so
 };
 
-/// What a checkpoint file says about itself.
+/// The attributes of a checkpoint file.
 struct CheckpointInfo {
   std::string format;
   std::int64_t format_version = 0;
@@ -45,18 +45,17 @@ std::string path_of(State state, const std::string& parameter);
 /// "step-00000100.h5"
 std::string checkpoint_name(std::int64_t step);
 
-/// This rank's state of an owned box in host memory, dense; what it points to stays until the save or load has
-/// returned.
+/// This rank's state of an owned box in host memory, dense; it must stay valid until the save or load has returned.
 using StateMemory = std::function<float*(State state, const OwnedBox& owned)>;
-/// Of a ParameterSet in host memory. The set must outlive what is returned.
+/// The state of a ParameterSet in host memory. The set must outlive the result.
 StateMemory memory_of(const ParameterSet& parameters);
 
-/// The same to read only: what a save is written from.
+/// The same, read-only, for a save.
 using StateSource = std::function<const float*(State state, const OwnedBox& owned)>;
-/// Of what a ParameterSet has staged. The set must outlive what is returned.
+/// The staged state of a ParameterSet. The set must outlive the result.
 StateSource staged_of(const ParameterSet& parameters);
 
-/// The arrays of a checkpoint and who brings what: pure, for the layouts of all ranks.
+/// The arrays of a checkpoint and their pieces, a pure function of the layouts of all ranks.
 std::vector<ArraySpec> checkpoint_arrays(const std::vector<ParameterSpec>& specs,
                                          const std::vector<ParameterLayout>& layouts);
 
@@ -69,35 +68,35 @@ struct SaveOptions {
 };
 
 /// Collective: writes `folder`/step-XXXXXXXX.h5 with master weights and moments of the whole model. `layouts` holds the
-/// layout of every rank, in rank order; of several equal copies the counted one is written. Throws nothing for a file
-/// that could not be written: see SaveOutcome. The folder must be there.
+/// layout of every rank, in rank order; of several equal copies the counted one is written. Does not throw if the file
+/// could not be written: see SaveOutcome. The folder must exist.
 SaveOutcome save_checkpoint(World& world, Writers& writers, const std::filesystem::path& folder,
                             const CheckpointMeta& meta, const std::vector<ParameterSpec>& specs,
                             const std::vector<ParameterLayout>& layouts, const StateSource& memory,
                             const SaveOptions& options = {});
 
-/// What CannotOpen is for one process, on all ranks: one rank that cannot open the file is enough.
+/// CannotOpen on all ranks: one rank that cannot open the file is enough.
 class CollectiveCannotOpen : public CollectiveFailure {
  public:
   using CollectiveFailure::CollectiveFailure;
 };
 
-/// Collective: reads every chunk of a checkpoint, shared out over the ranks, against its checksum, and tells what it
-/// is. Throws CollectiveFailure (exit code 2) on all ranks for a file that is not a whole checkpoint, or damaged;
-/// CollectiveCannotOpen where any rank cannot open it.
+/// Collective: checks every chunk of a checkpoint, distributed over the ranks, against its checksum, and returns its
+/// attributes. Throws CollectiveFailure (exit code 2) on all ranks if the file is not a whole checkpoint or is damaged;
+/// CollectiveCannotOpen if any rank cannot open it.
 CheckpointInfo verify_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
                                  double quiet_seconds = default_quiet_seconds);
 
 struct LoadOptions {
-  bool verified = false;         ///< the file was just verified: no second time
-  bool parameters_only = false;  ///< moments begin at zero, whatever the file holds
+  bool verified = false;         ///< the file was just verified: does not do it again
+  bool parameters_only = false;  ///< moments begin at zero, whatever the file contains
   double quiet_seconds = default_quiet_seconds;
 };
 
-/// Collective: verifies the checkpoint, then fills this rank's master weights and both moments of all its boxes, on
-/// whatever mesh; moments with zeros where the file has none. What a rank computes with, if it is more than it owns, is
-/// to be gathered afterwards, as at the start of every step. Throws CollectiveFailure (exit code 2), before anything is
-/// changed, when the file is damaged or holds another model: the message names the first difference.
+/// Collective: verifies the checkpoint, then fills master weights and both moments of all boxes of this rank, on any
+/// mesh; moments with zeros if the file has none. Weights that a rank does not own must be gathered afterwards, as at
+/// the start of every step. Throws CollectiveFailure (exit code 2), before anything is changed, if the file is damaged
+/// or holds another model; the message names the first difference.
 CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem::path& path,
                                const std::vector<ParameterSpec>& specs, const ParameterLayout& layout,
                                const StateMemory& memory, const LoadOptions& options = {});
@@ -105,11 +104,11 @@ CheckpointInfo load_checkpoint(World& world, IoThread& io, const std::filesystem
 /// The attributes of a checkpoint file.
 std::vector<Attribute> checkpoint_attributes(const CheckpointMeta& meta);
 
-/// What an open checkpoint says about itself.
+/// The attributes of an open checkpoint.
 CheckpointInfo info_of(const ArrayReader& reader);
 
-/// Throws InputError that names the first difference between the model and what the file holds: parameters, and their
-/// moments unless it says that it has none.
+/// Throws InputError with the first difference between the model and the file's contents: parameters, and their moments
+/// unless the file says that it has none.
 void ensure_same_model(const std::filesystem::path& path, const CheckpointInfo& info,
                        const std::vector<ParameterSpec>& specs);
 

@@ -20,7 +20,7 @@ bool opens_as_whole(const std::filesystem::path& path) {
   }
 }
 
-// All ranks walk the same list: rank 0's, in case another node sees the folder later.
+// All ranks use the same list, rank 0's, in case another node sees changes of the folder later.
 std::vector<CheckpointFile> agreed_files(World& world, const std::filesystem::path& folder) {
   std::string steps;
   world.together([&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The folder of a run's checkpoints: which are there, which is the newest whole one, which may go.
+// The folder of a run's checkpoints: which exist, which is the newest whole one, which may be removed.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,7 +13,7 @@
 
 namespace penstock {
 
-/// A file by the name of a checkpoint.
+/// A file with the name of a checkpoint.
 struct CheckpointFile {
   std::filesystem::path path;
   std::int64_t step = 0;
@@ -22,11 +22,11 @@ struct CheckpointFile {
 /// "step-00000100.h5" gives 100.
 std::optional<std::int64_t> step_of_name(const std::string& file_name);
 
-/// Files by the name of checkpoints, the newest step first; none when the folder is not there. Throws CannotOpen when
-/// it cannot be listed.
+/// Files with names of checkpoints, the newest step first; none if the folder does not exist. Throws CannotOpen if it
+/// cannot be listed.
 std::vector<CheckpointFile> checkpoint_files(const std::filesystem::path& folder);
 
-/// The same for what is only told: none when the folder cannot be listed.
+/// The same for reports only: none if the folder cannot be listed.
 std::vector<CheckpointFile> checkpoint_files_in_sight(const std::filesystem::path& folder) noexcept;
 
 /// The newest whole checkpoint of a folder.
@@ -37,27 +37,26 @@ struct Latest {
   };
   std::optional<CheckpointFile> file;  ///< verified: load it with LoadOptions::verified
   std::vector<PassedOver>
-      passed_over;  ///< newer files that are not whole. Without `file` and with some of these: exit 2.
+      passed_over;  ///< newer files that are not whole. Without `file` and with some of these: exit code 2.
 };
 
-/// Collective: verifies from the newest file on until one is whole. A file that cannot be opened may be whole: nothing
-/// older is looked at, and CollectiveCannotOpen is thrown. Throws CollectiveFailure, too, when the I/O thread was given
-/// up in a damaged file: nothing can be read in this life any more.
+/// Collective: verifies from the newest file on until one is whole. A file that cannot be opened may be whole: then
+/// older ones are not tried, and CollectiveCannotOpen is thrown. Also throws CollectiveFailure if the I/O thread was
+/// given up in a damaged file: then this run attempt can read nothing more.
 Latest find_latest(World& world, IoThread& io, const std::filesystem::path& folder,
                    double quiet_seconds = default_quiet_seconds);
 
-/// After a restart from an older file the later ones belong to a branch that the run leaves: `latest` must not go back
-/// to it, nor may it push the run's own checkpoints out. Moves the files beyond `step` to "left-at-<step>" in the
-/// folder; nothing there is overwritten. Returns where they are now.
+/// After a restart from an older file the later ones belong to a branch that the run leaves: `latest` must not return
+/// to it, and it must not displace the run's own checkpoints. Moves the files beyond `step` to "left-at-<step>" in the
+/// folder; nothing there is overwritten. Returns their new paths.
 std::vector<std::filesystem::path> set_aside_later(const std::filesystem::path& folder, std::int64_t step);
-/// Throws InputError when one of these is another user's, and may not be moved by this one.
+/// Throws InputError if one of these belongs to another user and may not be moved by this one.
 void ensure_later_may_be_moved(const std::filesystem::path& folder, std::int64_t step);
 
-/// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: none goes). Files that do not open as
+/// Removes checkpoints older than the `keep`-th newest whole one (`keep` < 1: removes none). Files that do not open as
 /// whole checkpoints (structure, digest, complete), or do not open at all, are neither counted nor removed, so the last
-/// whole one always stays; so do those that this user may not write.
-/// Returns what was removed. `ensure_mine` throws when this life may not write any more. Runs on the I/O thread, on
-/// rank 0 alone, or in a process that has none.
+/// whole one always stays; so do those that this user may not write. Returns the removed files. `ensure_mine` throws if
+/// this run attempt may no longer write. Runs on the I/O thread, on rank 0 alone, or in a process that has none.
 std::vector<std::filesystem::path> keep_newest(const std::filesystem::path& folder, int keep,
                                                const std::function<void()>& ensure_mine = {});
 

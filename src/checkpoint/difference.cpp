@@ -18,7 +18,7 @@ namespace penstock {
 
 namespace {
 
-// What has been compared of one line so far.
+// The comparison of one line so far.
 struct DistanceSums {
   bool equal_bits = true;
   double largest = 0;
@@ -112,7 +112,7 @@ class Comparison {
     return {std::move(name), std::move(problem), false, infinite, infinite, false};
   }
 
-  // Of an array of one dimension; nullptr: none.
+  // For an array of one dimension; nullptr: none.
   const NamedRows* named_rows_of(const ArrayInfo& array) const {
     const auto found = std::find_if(named_.begin(), named_.end(), [&](const NamedRows& rows) {
       return array.path.ends_with(rows.arrays) && array.shape.dimensions() == 1 && rows.end <= array.shape[0];
@@ -207,7 +207,7 @@ std::map<std::string, std::string> keys_of_deck(const std::string& text) {
   return keys;
 }
 
-// A line a key that differs.
+// One line for each key that differs.
 std::string text_of_decks(const AttributeDifference& decks) try {
   const auto in_a = keys_of_deck(decks.in_a), in_b = keys_of_deck(decks.in_b);
   const auto value_in = [](const auto& keys, const std::string& key) {
@@ -221,7 +221,7 @@ std::string text_of_decks(const AttributeDifference& decks) try {
     if (value_in(in_a, key) != value_in(in_b, key))
       text += fmt::format("deck, {}: {} and {}\n", key, value_in(in_a, key), value_in(in_b, key));
   return text;
-} catch (const InputError&) {  // no deck of this program's
+} catch (const InputError&) {  // not a deck of this program
   return "the decks differ\n";
 }
 

@@ -11,19 +11,19 @@
 
 namespace penstock {
 
-/// The memory of one file, which HDF5 fills while the file is open and which stays when it is closed. HDF5 holds its
-/// address: it outlives the file.
+/// The memory of one file. HDF5 fills it while the file is open, and it stays after closing. HDF5 keeps its address, so
+/// it must outlive the file.
 class FileImage {
  public:
   FileImage() = default;
   FileImage(const FileImage&) = delete;
   FileImage& operator=(const FileImage&) = delete;
 
-  /// A file that is created with `access` lies in this memory, which is made for so many bytes and grows when it must.
+  /// A file created with `access` is in this memory, which has the expected size and grows if necessary.
   void hold(const Hdf5Properties& access, std::size_t expected);
-  /// Takes from the open file, flushed, how long it is.
+  /// Reads the length of the open, flushed file.
   void measure(const Hdf5File& file);
-  /// Of the file, once it is closed.
+  /// The bytes of the file, once it is closed.
   std::span<const std::byte> bytes() const { return {memory_.get(), bytes_}; }
 
  private:
@@ -33,7 +33,7 @@ class FileImage {
 
   void* resize(std::size_t bytes) noexcept;
 
-  std::unique_ptr<std::byte, Free> memory_;  // of malloc: it is resized
+  std::unique_ptr<std::byte, Free> memory_;  // from malloc, because it is resized
   std::size_t capacity_ = 0;
   std::size_t bytes_ = 0;
 };

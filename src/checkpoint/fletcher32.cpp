@@ -15,7 +15,7 @@ static_assert(std::endian::native == std::endian::little, "words are read as the
 
 constexpr std::uint64_t modulus = 65535;
 constexpr std::size_t lanes = 32;
-// The running sums of so many words of one lane stay below 2^32.
+// The running sums of this number of words of one lane stay below 2^32.
 constexpr std::size_t most_rows = 360;
 
 using Row = std::array<std::uint16_t, lanes>;
@@ -24,8 +24,8 @@ struct BlockSums {
   std::uint64_t words = 0;    // sum of the words
   std::uint64_t running = 0;  // sum of the sums up to each word
 
-  // Words in rows, lane by lane, which the compiler turns into vector instructions. A word of row r and lane j counts
-  // (rows - r) * lanes - j times in the running sum.
+  // Words in rows, lane by lane, so that the compiler uses vector instructions. A word of row r and lane j counts (rows
+  // - r) * lanes - j times in the running sum.
   void add_rows(const std::byte* first, std::size_t rows) {
     std::array<std::uint32_t, lanes> sum{}, sum_of_sums{};
     for (std::size_t r = 0; r < rows; ++r) {
@@ -56,7 +56,7 @@ struct BlockSums {
   }
 };
 
-// The same sum over words whose two bytes stand in the other order: 256 times as much.
+// The same sum over words with swapped bytes: 256 times as much.
 std::uint32_t swapped(std::uint64_t sum) {
   return sum == 0 ? 0 : static_cast<std::uint32_t>((sum * 256 - 1) % modulus + 1);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Fletcher's checksum as HDF5's filter of that name stores it behind each chunk (J. Fletcher, IEEE Transactions on
-// Communications 30, 1982), so that chunks can go to the file as they are: HDF5's own loop takes longer than the disk.
+// Fletcher's checksum as HDF5's filter of that name stores it after each chunk (J. Fletcher, IEEE Transactions on
+// Communications 30, 1982), so that finished chunks can go to the file: HDF5's own loop takes longer than the disk.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace penstock {
 
-/// Of an even number of bytes, with the bits of HDF5's H5_checksum_fletcher32: two sums modulo 65535 over 16-bit words
-/// (big-endian), of the words and of their running sums; a sum is 0 only where all words are.
+/// For an even number of bytes, with the bits of HDF5's H5_checksum_fletcher32: two sums modulo 65535 over 16-bit words
+/// (big-endian), of the words and of their running sums; a sum is 0 only if all words are.
 std::uint32_t fletcher32(std::span<const std::byte> bytes);
 
 }  // namespace penstock

@@ -12,7 +12,7 @@ namespace penstock {
 
 namespace {
 
-// The innermost reason (HDF5 walks upwards from it), on one line: what stands above only says who passed it on.
+// The innermost reason (HDF5 walks upwards from it), on one line: the entries above only say who passed it on.
 std::string error_stack_text() {
   std::string text;
   const auto take = [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
@@ -26,7 +26,7 @@ std::string error_stack_text() {
   return text.empty() ? "no reason given" : text;
 }
 
-// HDF5 wants lengths above zero; the end of the text is marked inside.
+// HDF5 requires lengths above zero; the end of the text is marked inside.
 Hdf5Type text_type(std::size_t length) {
   Hdf5Type type(check_hdf5(H5Tcopy(H5T_C_S1), "making a text type"));
   check_hdf5(H5Tset_size(type.id(), length + 1), "making a text type");
@@ -83,8 +83,8 @@ Attribute read_opened(const Hdf5Attribute& attribute, const std::string& name) {
 
 }  // namespace
 
-// HDF5 hands the system's errno on in its text alone. Where it followed a damaged address, the system refuses the
-// number that was there: that is the file's fault.
+// HDF5 passes the system's errno on only in its text. If HDF5 followed a damaged address, the system refuses that
+// number: then the file is damaged.
 Hdf5Cause cause_in(std::string_view reason) {
   constexpr std::string_view number = "errno = ";
   Hdf5Cause cause;
@@ -104,7 +104,7 @@ void throw_hdf5_error(std::string_view what, std::source_location where) {
 void start_hdf5() {
   static const bool started = [] {
 #if !H5_VERSION_GE(1, 10, 7)
-    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);  // later versions are told file by file, in the access properties
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);  // later versions get it file by file, in the access properties
 #endif
     H5dont_atexit();
     check_hdf5(H5open(), "opening the library");
@@ -117,7 +117,7 @@ void start_hdf5() {
 void log_unclosed(hid_t id) noexcept {
   try {
     log_error("HDF5, closing id {}: {}", id, error_stack_text());
-  } catch (...) {  // a destructor has nobody to tell
+  } catch (...) {  // a destructor cannot report errors
   }
 }
 
@@ -169,7 +169,7 @@ void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value
   check_hdf5(H5Awrite(attribute.id(), H5T_NATIVE_INT64, &value), "writing attribute " + name);
 }
 
-// H5Aexists decodes all attributes. Opening one would fail at what cannot be decoded, too, but crash while it tidies up
+// H5Aexists decodes all attributes. Opening one would also fail at an undecodable one, but crash while cleaning up
 // (1.10.8).
 std::optional<Attribute> read_attribute(hid_t object, const std::string& name) {
   if (check_hdf5(H5Aexists(object, name.c_str()), "looking for attribute " + name) == 0) return std::nullopt;

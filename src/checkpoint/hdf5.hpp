@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// HDF5's C interface with owners and checks. HDF5 is not threadsafe: in a process that runs an IoThread, only that
-// thread calls anything declared here.
+// HDF5's C interface with owners and checks. HDF5 is not thread-safe: in a process that runs an IoThread, only that
+// thread may call functions declared here.
 
 #include <hdf5.h>
 
@@ -21,13 +21,13 @@
 
 namespace penstock {
 
-/// Why HDF5 refused a call, where that says nothing about the file.
+/// Why HDF5 refused a call, if the reason says nothing about the file.
 struct Hdf5Cause {
   int system = 0;               ///< errno of the file system that did not answer
-  bool open_elsewhere = false;  ///< another program has the file open for writing, or was killed while it had
+  bool open_elsewhere = false;  ///< another program has the file open for writing, or was killed meanwhile
 };
 
-/// HDF5 refused a call. The message holds what was tried and HDF5's own, innermost reason.
+/// HDF5 refused a call. The message says what was tried and gives HDF5's innermost reason.
 class Hdf5Error : public SystemError {
  public:
   explicit Hdf5Error(const std::string& message, Hdf5Cause cause = {}) : SystemError(message), cause_(cause) {}
@@ -37,10 +37,10 @@ class Hdf5Error : public SystemError {
   Hdf5Cause cause_;
 };
 
-/// What HDF5's text of a reason says about its cause.
+/// The cause, from HDF5's text of a reason.
 Hdf5Cause cause_in(std::string_view reason);
 
-/// Throws Hdf5Error that says `what` was being done, with the reason from HDF5's error stack.
+/// Throws Hdf5Error with `what` was being done and the reason from HDF5's error stack.
 [[noreturn]] void throw_hdf5_error(std::string_view what, std::source_location where);
 
 /// Returns `result` (an id, a size, a status or a truth value) unless it is negative: then throws Hdf5Error.
@@ -51,8 +51,8 @@ T check_hdf5(T result, std::string_view what, std::source_location where = std::
   return result;
 }
 
-/// Opens the library: no printing of errors by itself, and no clean-up at exit, which would walk through structures
-/// that an abandoned reader may still be in. Cheap when called again.
+/// Sets up the library: it prints no errors by itself, and does no clean-up at exit, which would walk through
+/// structures that an abandoned reader may still use. Cheap if called again.
 void start_hdf5();
 
 /// Logs that an id could not be closed; for destructors, which do not throw.
@@ -92,7 +92,7 @@ using Hdf5Type = Hdf5Handle<H5Tclose>;
 using Hdf5Attribute = Hdf5Handle<H5Aclose>;
 using Hdf5Properties = Hdf5Handle<H5Pclose>;
 
-/// Makes a property list of a class (H5P_FILE_ACCESS, ...).
+/// Creates a property list of a class (H5P_FILE_ACCESS, ...).
 Hdf5Properties make_properties(hid_t of_class);
 
 /// Little-endian type in the file, and the type in this machine's memory. float32 and int32 only.
@@ -103,8 +103,8 @@ hid_t memory_type(DType type);
 Hdf5Space make_space(const Shape& shape);
 void select_box(const Hdf5Space& space, const std::int64_t* offset, const Shape& extent);
 
-/// A named value on a file or an array. Texts are stored with a fixed length: a text of variable length stands in a
-/// part of the file that HDF5 guards with no checksum.
+/// A named value of a file or an array. Texts are stored with a fixed length, because HDF5 stores texts of variable
+/// length in a part of the file without a checksum.
 struct Attribute {
   std::string name;
   std::variant<std::int64_t, double, std::string> value;
@@ -112,9 +112,9 @@ struct Attribute {
 };
 
 void write_attribute(hid_t object, const Attribute& attribute);
-/// Gives an attribute that is there another value of the same type: an integer.
+/// Gives an existing attribute another value of the same type: an integer.
 void rewrite_attribute(hid_t object, const std::string& name, std::int64_t value);
-/// The object's attribute of this name, or nothing. Throws Hdf5Error for kinds that write_attribute does not write.
+/// The object's attribute of this name, or nothing. Throws Hdf5Error for types that write_attribute does not write.
 std::optional<Attribute> read_attribute(hid_t object, const std::string& name);
 
 }  // namespace penstock

@@ -27,7 +27,7 @@ std::filesystem::path folder_of_checkpoints(const std::filesystem::path& folder)
   return std::filesystem::is_directory(inside, error) ? inside : folder;
 }
 
-// 0 for what is no file, or cannot be seen.
+// 0 if it is no file, or cannot be seen.
 std::uint64_t bytes_of_file(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return 0;
@@ -179,7 +179,7 @@ Shown show_file(IoThread& io, const std::filesystem::path& path, double quiet_se
 std::string text_of(const Shown& shown) {
   std::string text = fmt::format("{}: {}\n", shown.path.string(), text_of_bytes(shown.bytes));
   for (const Attribute& attribute : shown.contents.attributes)
-    if (attribute.name == "products")  // a long line each; --json has them
+    if (attribute.name == "products")  // each line is long; --json has them
       text += fmt::format("products = {} bytes\n", text_of(attribute).size());
     else if (attribute.name != "deck")
       text += fmt::format("{} = {}\n", attribute.name, text_of(attribute));

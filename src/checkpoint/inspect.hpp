@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Looking at checkpoints and captures from one process, without MPI: `penstock checkpoint list | verify | show | diff`.
-// Results are values, with a text for people and JSON for programs. All throw InputError, with the path, for what
-// cannot be read. When HDF5 was given up in a damaged file (`IoThread::abandoned`), end the process without waiting for
-// it.
+// Results are values, with a text for people and JSON for programs. All throw InputError, with the path, for a file
+// that cannot be read. If HDF5 was given up in a damaged file (`IoThread::abandoned`), end the process without waiting
+// for it.
 
 #include <cstdint>
 #include <filesystem>
@@ -20,22 +20,22 @@ namespace penstock {
 struct ListedCheckpoint {
   CheckpointFile file;
   std::uint64_t bytes = 0;
-  std::string problem = {};  ///< empty: it opens as a whole checkpoint (chunks are not read: that is `verify`)
+  std::string problem = {};  ///< empty: it opens as a whole checkpoint (only `verify` reads chunks)
   bool opened = true;        ///< false: it cannot be opened now, and may be whole
-  CheckpointMeta meta = {};  ///< where there is no problem
+  CheckpointMeta meta = {};  ///< valid without a problem
 };
 
-/// The checkpoints of a folder, or of the run folder above it, the newest first. Throws InputError when there is no
+/// The checkpoints of a folder, or of the run folder above it, the newest first. Throws InputError if there is no
 /// folder.
 std::vector<ListedCheckpoint> list_checkpoints(IoThread& io, const std::filesystem::path& folder,
                                                double quiet_seconds = default_quiet_seconds);
 std::string text_of(const std::vector<ListedCheckpoint>& list);
 nlohmann::ordered_json json_of(const std::vector<ListedCheckpoint>& list);
 
-/// Why the exit code of `list` is 2: the first that cannot be opened; empty where all can.
+/// Why the exit code of `list` is 2: the first file that cannot be opened; empty if all can.
 std::string what_cannot_be_opened(const std::vector<ListedCheckpoint>& list);
 
-/// The outcome of `verify`: exit code 0 when `whole`, else 2.
+/// The outcome of `verify`: exit code 0 if `whole`, otherwise 2.
 struct Verification {
   std::filesystem::path path;
   bool whole = false;
@@ -46,12 +46,12 @@ struct Verification {
   double seconds = 0;
 };
 
-/// Reads every chunk of a checkpoint or capture against its checksum. Damage is an outcome, not an exception.
+/// Checks every chunk of a checkpoint or capture against its checksum. Damage is an outcome, not an exception.
 Verification verify_file(IoThread& io, const std::filesystem::path& path, double quiet_seconds = default_quiet_seconds);
 std::string text_of(const Verification& verification);
 nlohmann::ordered_json json_of(const Verification& verification);
 
-/// What `show` prints: all attributes and arrays of a checkpoint or capture.
+/// The output of `show`: all attributes and arrays of a checkpoint or capture.
 struct Shown {
   std::filesystem::path path;
   std::uint64_t bytes = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The one thread of a process that calls HDF5, and how others wait for it.
+// The only thread of a process that calls HDF5, and how others wait for it.
 
 #include <atomic>
 #include <chrono>
@@ -18,8 +18,8 @@
 
 namespace penstock {
 
-/// Runs functions one after the other, in the order they came, on a thread of its own. All HDF5 calls of a process come
-/// from its one IoThread. The destructor runs what is queued and then ends the thread.
+/// Runs functions one after the other, in the order of submission, on a thread of its own. All HDF5 calls of a process
+/// come from its one IoThread. The destructor runs what is queued and then ends the thread.
 class IoThread {
  public:
   IoThread();
@@ -27,7 +27,7 @@ class IoThread {
   IoThread(const IoThread&) = delete;
   IoThread& operator=(const IoThread&) = delete;
 
-  /// The future holds what `function` returns or throws. Throws SystemError when the thread was abandoned.
+  /// The future gets the result or exception of `function`. Throws SystemError if the thread was abandoned.
   template <typename Function>
   auto run(Function function) -> std::future<std::invoke_result_t<Function&>> {
     using Result = std::invoke_result_t<Function&>;
@@ -37,8 +37,8 @@ class IoThread {
     return result;
   }
 
-  /// Gives up a job that does not end (a damaged file made HDF5 loop): the thread is left to itself, and this IoThread
-  /// runs nothing more. What the lost job uses must be owned by the job.
+  /// Gives up a job that does not end (a damaged file made HDF5 loop): the thread is left running, and this IoThread
+  /// runs nothing more. The lost job must own what it uses.
   void abandon();
   bool abandoned() const { return !thread_.joinable(); }
 
@@ -56,21 +56,21 @@ bool is_ready(const std::future<T>& result) {
   return result.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
-/// Whether it is ready, or gets ready within a moment that this thread sleeps: who waits for another thread of its own
-/// process would only take that thread's core. Messages under way may wait as long.
+/// Whether the future is ready, now or after a short sleep of this thread. Spinning would only take the core of the
+/// thread that it waits for. Messages in flight may wait that long.
 template <typename T>
 bool gets_ready(const std::future<T>& result) {
   return result.wait_for(std::chrono::microseconds(200)) == std::future_status::ready;
 }
 
-/// Waits for a job under the one wait and returns its value or throws its exception.
+/// Waits for a job through World::wait_until and returns its value or throws its exception.
 template <typename T>
 T wait_for(World& world, std::future<T> result, std::string_view what) {
   world.wait_until([&] { return gets_ready(result); }, what);
   return result.get();
 }
 
-/// What a reading job has got through, in bytes; a reader that stands still for long is caught in a damaged file.
+/// The progress of a reading job, in bytes; a reader without progress for long is stuck in a damaged file.
 class Progress {
  public:
   void advance(std::uint64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
@@ -80,19 +80,19 @@ class Progress {
   std::atomic<std::uint64_t> bytes_{0};
 };
 
-/// How the caller's thread waits: under the one wait of a rank, or, without MPI, by sleeping.
+/// How the caller's thread waits: through a rank's World, or, without MPI, by sleeping.
 using WaitUntil = std::function<void(const std::function<bool()>& done)>;
 WaitUntil wait_under(World& world, std::string_view what);
 WaitUntil wait_by_sleeping();
 
 inline constexpr double default_quiet_seconds = 60;
 
-/// Throws InputError: reading `file` made no progress for so long that it must be damaged.
+/// Throws InputError: reading `file` made no progress for so long that the file must be damaged.
 [[noreturn]] void throw_stuck_reader(const std::filesystem::path& file, double quiet_seconds);
 
-/// Runs `read(Progress&)` on the I/O thread and returns its value. One flipped bit can make HDF5 loop for ever: when
-/// `quiet_seconds` pass without progress, the thread is abandoned and InputError says that `file` is damaged. `read` is
-/// copied; it must own what it uses, or use what lives until the process ends.
+/// Runs `read(Progress&)` on the I/O thread and returns its value. One flipped bit can make HDF5 loop forever: after
+/// `quiet_seconds` without progress the thread is abandoned, and InputError says that `file` is damaged. `read` is
+/// copied; it must own what it uses, or use objects that live until the process ends.
 template <typename Function>
 auto run_reading(IoThread& io, const std::filesystem::path& file, const WaitUntil& wait_until, Function read,
                  double quiet_seconds = default_quiet_seconds) -> std::invoke_result_t<Function&, Progress&> {

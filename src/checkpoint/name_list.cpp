@@ -17,13 +17,13 @@ namespace {
 constexpr std::string_view digits = "0123456789";
 constexpr std::size_t most_digits = 9;
 
-// What stands before and after a name's first number, and that number.
+// The text before and after a name's first number, and that number.
 struct Numbered {
   std::string before, after;
   std::int64_t number = 0;
 };
 
-// Nothing where no number stands in the name, or one that would come back in another form ("007").
+// Nothing if the name contains no number, or one that would be written differently ("007").
 std::optional<Numbered> first_number(const std::string& name) {
   const std::size_t begin = name.find_first_of(digits);
   if (begin == std::string::npos) return std::nullopt;
@@ -46,7 +46,7 @@ void add_runs(const std::string& before, const std::string& after, const std::se
   }
 }
 
-// Reads a number from the front of the text, and takes it off.
+// Reads a number from the front of the text, and removes it.
 std::optional<std::int64_t> take_number(std::string_view& text) {
   const std::size_t length = std::min(text.find_first_not_of(digits), text.size());
   if (length == 0 || length > most_digits) return std::nullopt;
@@ -62,7 +62,7 @@ bool take_word(std::string_view& text, std::string_view word) {
   return true;
 }
 
-// Adds a line's names; false where it is no such line or `room` bytes do not hold them.
+// Adds a line's names; false if it is no such line, or the names need more than `room` bytes.
 bool unfold_line(std::string_view line, std::size_t& room, std::vector<std::string>& names) {
   const auto add = [&](std::string name) {
     const std::size_t taken = sizeof(std::string) + name.size();

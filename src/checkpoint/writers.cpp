@@ -11,7 +11,7 @@ namespace penstock {
 
 namespace {
 
-// Writers of one file keep in step over each array, inside MPI: below this one alone is faster.
+// Writers of one file stay in step for each array, inside MPI: below this size a single writer is faster.
 constexpr std::uint64_t bytes_of_a_writer = std::uint64_t{1} << 30;
 
 std::vector<int> first_of_each_node(const std::vector<int>& node_of_rank) {
@@ -63,9 +63,9 @@ std::vector<int> choose_writers(const std::vector<int>& node_of_rank, const Writ
   return spread(by_node, static_cast<std::size_t>(options.count));
 }
 
-// Data sieving reads, changes and writes back under an fcntl lock, and ROMIO ends the process where the file system has
-// none (ENOLCK: Lustre without flock, NFS without a lock daemon). Our writers bring whole chunks: nothing is to be
-// sieved.
+// Data sieving reads, changes and writes back under an fcntl lock, and ROMIO ends the process if the file system has
+// none (ENOLCK: Lustre without flock, NFS without a lock daemon). Our writers write whole chunks, so nothing needs
+// sieving.
 std::vector<std::pair<std::string, std::string>> mpi_io_hints(const WriterOptions& options) {
   std::vector<std::pair<std::string, std::string>> hints = options.hints;
   const std::string sieving = "romio_ds_write";

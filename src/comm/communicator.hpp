@@ -2,8 +2,8 @@
 #pragma once
 // SEAM 3: messages between the ranks of a group. src/comm/mpi/ defines it with MPI on host memory, cuda/comm/ with
 // NCCL. Every call is enqueued and returns an Event; its tensors belong to the call until the Event was waited for.
-// Over MPI sums across ranks are ours: pieces are exchanged and added in coordinate order, so that neither the MPI
-// library's choice of algorithm nor the placement on hosts can change a bit. With NCCL sums are NCCL's.
+// Over MPI we compute sums across ranks ourselves: pieces are exchanged and added in coordinate order, so that neither
+// the MPI library's choice of algorithm nor the placement on hosts can change a bit. With NCCL, NCCL adds.
 
 #include <cstdint>
 #include <memory>
@@ -56,26 +56,26 @@ class Communicator {
   /// To and from one coordinate; messages of a pair with one tag arrive in the order they were sent.
   Event send(TensorView tensor, int to, int tag);
   Event receive(TensorView tensor, int from, int tag);
-  /// Sends and receives at once: each goes on whatever the others wait for. `events`, one a message, become theirs, in
-  /// their order. (Over NCCL one launch, and all end together; its messages know no tags: between two coordinates they
-  /// arrive in the order in which they stand here and in earlier launches.)
+  /// Sends and receives at once: each proceeds whatever the others wait for. Sets `events`, one for each message, in
+  /// their order. (Over NCCL one launch, and all end together; its messages have no tags: between two coordinates they
+  /// arrive in the order given here and in earlier launches.)
   void transfer(std::span<const Message> messages, std::span<Event> events);
   /// Both at once with one peer, which does the same.
   Event exchange(TensorView outgoing, TensorView incoming, int peer, int tag);
 
-  /// What is enqueued on the queue from here on comes after the event's work. (The CPU's queue runs at once: returns
-  /// when the work has ended.)
+  /// Work enqueued on the queue from here on comes after the event's work. (The CPU's queue runs at once: returns when
+  /// the work has ended.)
   void wait(Event event);
 
-  /// Collective over this group: makes the connections to the coordinates before and behind this one (in a ring), so
-  /// that the first transfer finds them.
+  /// Collective over this group: connects to the coordinates before and after this one (in a ring), so that the first
+  /// transfer does not have to.
   void connect_ring();
 
   /// Bytes this rank has sent so far.
   std::uint64_t bytes_sent() const;
   /// Bytes of scratch that a reduce_scatter or all_reduce of `all_bytes` takes in a group of `size`.
   static std::size_t scratch_bytes(std::size_t all_bytes, int size);
-  /// Lends it planned scratch, which outlives all calls to come. Without, or with too little, it takes its own.
+  /// Lends planned scratch, which must outlive all later calls. Without it, or with too little, it allocates its own.
   void use_scratch(TensorView memory);
 
  private:

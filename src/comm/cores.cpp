@@ -13,7 +13,7 @@ namespace penstock {
 
 namespace {
 
-// One character a core: '1' where this process may run.
+// One character for each core: '1' if this process may run there.
 std::string allowed_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -47,7 +47,7 @@ double share_of_cores(World& world) {
 int cores_of_rank(World& world) { return std::max(1, static_cast<int>(share_of_cores(world) + 1e-6)); }
 
 int threads_of_rank(World& world, std::int64_t wanted) {
-  const int share = cores_of_rank(world);  // by all ranks, whatever a rank's own environment says
+  const int share = cores_of_rank(world);  // all ranks call it, whatever a rank's own environment says
   if (wanted > 0) return static_cast<int>(wanted);
   return std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : share;
 }

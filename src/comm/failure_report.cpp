@@ -27,7 +27,7 @@ std::string silent_ranks(const RollCall& roll, const FailureFacts& facts) {
   return silent;
 }
 
-// Where all are heard of, whoever waits for nobody keeps the others waiting.
+// If all ranks are heard from, those that wait for nobody keep the others waiting.
 std::string busy_ranks(const RollCall& roll) {
   std::string busy;
   for (int rank = 0; rank < roll.size(); ++rank)

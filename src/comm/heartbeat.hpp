@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Heartbeat: carries what the ranks' watchdogs know from rank to rank.
+// Heartbeat: carries the knowledge of the ranks' watchdogs from rank to rank.
 
 #include <mpi.h>
 
@@ -14,18 +14,18 @@
 
 namespace penstock {
 
-/// A thread of its own sends and takes letters (beat_steps says to whom), on a communicator of its own. Nothing waits
-/// for a letter: who does not take the last one is skipped.
+/// A thread of its own sends and receives letters (beat_steps says to whom), on a communicator of its own. Nothing
+/// waits for a letter: a rank that has not received the last one is skipped.
 class Heartbeat {
  public:
   /// Collective over all ranks. The watchdog outlives it.
   Heartbeat(Watchdog& watchdog, int rank, int size);
-  /// Collective; where the others do not come, it leaves without them after a few seconds.
+  /// Collective; if the others do not come, it leaves without them after a few seconds.
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  /// The watchdog's deadline is another: beats at once, and at its pace.
+  /// The watchdog's deadline has changed: beats at once, and at the new pace.
   void renew();
 
  private:
@@ -51,7 +51,7 @@ class Heartbeat {
   std::size_t next_ = 0;
   std::map<int, Letter> sent_;  ///< the last one to each rank
   Letter incoming_;
-  std::size_t goodbyes_ = 0;  ///< heard; each rank that sends to this one says it once
+  std::size_t goodbyes_ = 0;  ///< received; each rank that sends to this one sends one
   bool told_of_the_end_ = false;
   bool renewed_ = false;
   std::mutex mutex_;  // of renewed_

@@ -9,8 +9,8 @@ namespace penstock {
 
 std::string text(const Place& place) {
   if (place.step == 0) return "before the first step";
-  if (place.actions == 0) return fmt::format("behind step {}", place.step);
-  if (place.name.empty()) return fmt::format("step {}, behind its last action", place.step);
+  if (place.actions == 0) return fmt::format("after step {}", place.step);
+  if (place.name.empty()) return fmt::format("step {}, after its last action", place.step);
   return fmt::format("step {}, action {} of {}: {}", place.step, place.action + 1, place.actions, place.name.text());
 }
 

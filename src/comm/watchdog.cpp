@@ -17,9 +17,9 @@ namespace penstock {
 
 namespace {
 
-constexpr double others_wait_seconds = 1.2;   // so long rank 0 has time to report before another one does
-constexpr double words_travel_seconds = 0.5;  // so long what was printed has time to reach the launcher's output
-constexpr double leave_seconds = 2.5;         // so long MPI_Abort has time to end the job
+constexpr double others_wait_seconds = 1.2;   // the time rank 0 has to report before another rank does
+constexpr double words_travel_seconds = 0.5;  // the time printed text has to reach the launcher's output
+constexpr double leave_seconds = 2.5;         // the time MPI_Abort has to end the job
 constexpr double worth_telling_seconds = 0.01;
 
 double now_seconds() {
@@ -28,7 +28,7 @@ double now_seconds() {
 
 std::chrono::duration<double> seconds(double count) { return std::chrono::duration<double>(count); }
 
-// An exit from here runs no destructor: the others may be stuck in anything.
+// Exiting from here runs no destructor: other threads may be stuck anywhere.
 void exit_soon() {
   std::thread([] {
     std::this_thread::sleep_for(seconds(leave_seconds));
@@ -107,7 +107,7 @@ void Watchdog::set_keeper(FailureKeeper keeper) {
   keeper_ = std::move(keeper);
 }
 
-// The source looks at what its thread is changing: nobody else may ask it.
+// The source reads what its thread is changing, so no other thread may ask it.
 void Watchdog::note_place() {
   if (std::this_thread::get_id() != owner_ || !place_.place) return;
   const Place place = place_.place();
@@ -115,7 +115,7 @@ void Watchdog::note_place() {
   roll_.own().place = place;
 }
 
-// The oldest wait is the one to tell of, but for those that enclose others.
+// The oldest wait is reported, except waits that enclose others.
 void Watchdog::note_wait(double now) {
   const auto oldest = std::min_element(waits_.begin(), waits_.end(), [](const Wait* a, const Wait* b) {
     return std::pair(a->kind_, a->since_) < std::pair(b->kind_, b->since_);
@@ -145,13 +145,13 @@ bool Watchdog::ending() const {
   return roll_.own().ending;
 }
 
-// A twentieth of the deadline, at most a second; rarer where the roll is long, so that it stays a small thing to send.
+// A twentieth of the deadline, at most a second; less often with many ranks, so that the traffic stays small.
 double Watchdog::beat_seconds() const {
   const std::lock_guard lock(mutex_);
   return std::clamp(deadline_seconds_ / 20, 0.05, 1.0) * std::max(1.0, roll_.size() / 1000.0);
 }
 
-// What a rank says comes round in about as many beats as the number of ranks has binary digits; a few may be late.
+// News reaches all ranks in about as many beats as their number has binary digits; a few may be late.
 double Watchdog::patience_seconds() const {
   return beat_seconds() * (5 + std::ceil(std::log2(static_cast<double>(roll_.size()))));
 }
@@ -163,7 +163,7 @@ void Watchdog::watch(const std::stop_token& stop) {
     const double pause = std::clamp(deadline_seconds_ / 40, 0.02, 0.25);
     stopped_.wait_for(lock, stop, seconds(pause), [] { return false; });
     const double now = now_seconds();
-    if (now - looked > 2 + 10 * pause) awake_since_ = now;  // the process was stopped: no wait of its was too long
+    if (now - looked > 2 + 10 * pause) awake_since_ = now;  // the process was stopped, so its waits do not count
     looked = now;
     const std::optional<Trouble> trouble = look(now);
     lock.unlock();
@@ -171,7 +171,7 @@ void Watchdog::watch(const std::stop_token& stop) {
   }
 }
 
-// What is to be reported from here, now.
+// What this rank must report now.
 std::optional<Watchdog::Trouble> Watchdog::look(double now) {
   for (const Wait* wait : waits_) {
     const double alone = now - std::max({wait->since_, roll_.last_move(), awake_since_});
@@ -210,7 +210,7 @@ void Watchdog::report(const Trouble& trouble) {
     std::fprintf(stderr, "penstock: %s", report.text.c_str());
     std::fflush(stderr);
   };
-  const bool speaks = roll_.rank() == 0 && trouble.of_wait;  // whatever becomes of the file: nobody came before
+  const bool speaks = roll_.rank() == 0 && trouble.of_wait;  // even if the file fails: no other rank came first
   if (speaks) print();
   bool first = true;
   try {
@@ -219,8 +219,7 @@ void Watchdog::report(const Trouble& trouble) {
     std::fprintf(stderr, "penstock: the report could not be kept: %s\n", error.what());
   }
   if (!speaks && first) print();
-  // An abort ends the launcher's proxies, with whatever they have not yet passed on of this report or of another
-  // rank's.
+  // An abort ends the launcher's proxies, and loses what they have not yet passed on of this or another rank's report.
   std::this_thread::sleep_for(seconds(words_travel_seconds));
   abort_job_();
 }

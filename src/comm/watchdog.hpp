@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Watchdog: knows every wait of this rank and what the other ranks last said, and ends the job when none of them gets
-// on.
+// Watchdog: knows every wait of this rank and the last news from the others, and ends the job when no rank makes
+// progress.
 
 #include <condition_variable>
 #include <functional>
@@ -17,19 +17,19 @@
 
 namespace penstock {
 
-/// Where this rank is, and its row of the schedule with the place marked; asked on the thread that set it.
+/// Where this rank is, and its row of the schedule with the place marked; called on the thread that set it.
 struct PlaceSource {
   std::function<Place()> place;
   std::function<std::string()> row;
 };
 
-/// Keeps a report where it outlives the job. Whether it is the first of its job: only that one is printed.
+/// Stores a report where it outlives the job. Returns whether it is the job's first; only that one is printed.
 using FailureKeeper = std::function<bool(const FailureReport&)>;
 
-/// A thread of its own looks after the waits: it calls no MPI, so that it can end the job whatever the others are stuck
-/// in. A wait is too long when for `deadline` seconds neither it nor any rank that is heard of has got on. Then rank 0
-/// reports, for whichever rank it was; where rank 0 is silent or stuck, the first of the others does; and each process
-/// ends by itself, as MPI_Abort can hang behind a cut link.
+/// A thread of its own watches the waits. It calls no MPI, so it can end the job whatever the other threads are stuck
+/// in. A wait is too long if for `deadline` seconds it does not end and no rank that is heard from makes progress. Then
+/// rank 0 reports, for whichever rank it was; if rank 0 is silent or stuck, the first of the others does. Each process
+/// ends by itself, because MPI_Abort can hang when a link is cut.
 class Watchdog {
  public:
   /// `abort_job` ends the ranks that can be reached; it may hang, and may return.
@@ -41,16 +41,16 @@ class Watchdog {
   /// A wait for others, from construction to destruction. Belongs to one thread.
   class Wait {
    public:
-    /// An enclosing one is around work that may have to wait at many places: it begins anew whenever this rank gets on,
-    /// and is told of only where no wait inside says more.
+    /// An enclosing wait surrounds work that may wait in many places: its time starts again whenever this rank makes
+    /// progress, and it is reported only if no inner wait says more.
     enum class Kind { innermost, enclosing };
     explicit Wait(Watchdog& watchdog, Kind kind = Kind::innermost);
     ~Wait();
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
-    /// Says what it is for: for reports, so only a wait that lasts need say it.
+    /// Names its purpose, for reports; only a long wait needs to.
     void tell(const Awaited& what);
-    /// Something has moved: its time begins anew.
+    /// There was progress: its time starts again.
     void renew();
 
    private:
@@ -61,7 +61,7 @@ class Watchdog {
     Awaited what_;
   };
 
-  /// This rank gets on (a wait has ended at once).
+  /// This rank made progress (a wait ended at once).
   void moved();
 
   void set_deadline(double seconds);
@@ -74,7 +74,7 @@ class Watchdog {
   std::vector<RankState> beat();
   void hear(const std::vector<RankState>& states);
   bool ending() const;
-  /// Between two heartbeats.
+  /// The time between two heartbeats.
   double beat_seconds() const;
 
   /// Reports this rank's own trouble and ends the job; exit code 1.
@@ -84,7 +84,7 @@ class Watchdog {
   struct Trouble {
     int rank = 0;  ///< whose
     std::string what;
-    bool of_wait = true;  ///< else of something that went wrong
+    bool of_wait = true;  ///< otherwise of an error
   };
   void watch(const std::stop_token& stop);
   std::optional<Trouble> look(double now);
@@ -95,12 +95,12 @@ class Watchdog {
 
   std::function<void()> abort_job_;
   std::thread::id owner_ = std::this_thread::get_id();
-  mutable std::mutex mutex_;  // of all below
+  mutable std::mutex mutex_;  // protects all below
   std::condition_variable_any stopped_;
   RollCall roll_;
   std::vector<Wait*> waits_;
   double deadline_seconds_ = 600;
-  double awake_since_;       ///< a process that was stopped counts from when it went on
+  double awake_since_;       ///< after a stop of the process: the time when it continued
   double ending_since_ = 0;  ///< 0: nothing is wrong
   bool leaving_ = false;
   std::vector<std::string> names_;

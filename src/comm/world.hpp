@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// World: this process among the ranks of the job. Control messages (small, rare) and the ONE wait.
+// World: this process among the ranks of the job. Control messages (small, rare) and the one wait.
 
 #include <mpi.h>
 
@@ -24,23 +24,23 @@
 
 namespace penstock {
 
-/// Whether this is the first of the tasks that a launcher started, as far as its variables say: one of a job speaks
-/// where no World is there to ask.
+/// Whether this is the first of the tasks that a launcher started, according to its variables. Decides which task
+/// prints when there is no World yet.
 bool is_first_task();
 
 /// Throws SystemError with MPI's own text unless `code` is MPI_SUCCESS.
 void check_mpi(int code, std::source_location where = std::source_location::current());
 
-/// How a program or a part of it failed, as all ranks know it.
+/// How a program or a part of it failed, in a form that all ranks share.
 struct Failure {
   int exit_code = 1;
   std::string message;
 };
 
-/// The failure that an exception stands for: InputError is 2, anything else 1.
+/// The failure of an exception: InputError has exit code 2, anything else 1.
 Failure failure_of(const std::exception& error);
 
-/// All ranks have agreed that they leave, with this one message (which rank 0 prints).
+/// All ranks have agreed to leave, with this one message (which rank 0 prints).
 class CollectiveFailure : public std::runtime_error {
  public:
   explicit CollectiveFailure(Failure failure) : std::runtime_error(failure.message), failure_(std::move(failure)) {}
@@ -50,19 +50,18 @@ class CollectiveFailure : public std::runtime_error {
   Failure failure_;
 };
 
-/// What is waited for, in words; only asked where a wait lasts.
+/// What is waited for, in words; only called if a wait is long.
 using WaitText = std::function<Awaited()>;
 
-/// Starts and ends MPI (MPI_THREAD_MULTIPLE). Between that, and but for the making of communicators, all waiting for
-/// other ranks in this process goes through `wait`, because MPICH spins without yielding and never notices a lost peer:
-/// it tests, yields, then sleeps, looks whether the processes of this host's ranks still live, and is known to the
-/// watchdog, which ends the job when nothing moves. (The destructor's waits are known to the watchdog, too.)
-/// "Collective" methods are called by all ranks in the same order, on the thread that made the World (but see
-/// `broadcast`).
+/// Starts and ends MPI (MPI_THREAD_MULTIPLE). In between, except when communicators are made, all waiting for other
+/// ranks in this process goes through `wait`, because MPICH spins without yielding and never notices a lost peer.
+/// `wait` tests, yields, then sleeps, and checks whether the processes of this host's ranks still run. The watchdog
+/// knows about it and ends the job when there is no progress. (It also knows about the destructor's waits.) All ranks
+/// must call "collective" methods in the same order, on the thread that made the World (but see `broadcast`).
 class World {
  public:
-  /// Throws InputError in a world of one where the launcher started several tasks: it is another MPI's, and so are they
-  /// all alone. The first of them throws; in the others the process ends with code 0.
+  /// Throws InputError in a world of one if the launcher started several tasks: then it belongs to another MPI, and all
+  /// tasks are alone. The first of them throws; the other processes end with code 0.
   World();
   ~World();
   World(const World&) = delete;
@@ -80,15 +79,15 @@ class World {
   static std::string host();
   MPI_Comm handle() const { return MPI_COMM_WORLD; }
 
-  /// Waits for all requests. When the deadline passes and no rank gets on, the watchdog ends the job with a report that
-  /// says `what`. Safe to call from several threads.
+  /// Waits for all requests. If the deadline passes and no rank makes progress, the watchdog ends the job with a report
+  /// that names `what`. Safe to call from several threads.
   void wait(std::span<MPI_Request> requests, const WaitText& what);
   void wait(std::span<MPI_Request> requests, std::string_view what) {
     wait(requests, [what] { return Awaited(what); });
   }
   void wait(MPI_Request request, std::string_view what) { wait(std::span(&request, 1), what); }
-  /// Waits, as `wait` does, until `done` says so; for other things than requests (a thread of this process, a device).
-  /// Each change of `progress`, where there is one, begins the deadline anew.
+  /// Waits like `wait` until `done` returns true, for other things than requests (a thread of this process, a device).
+  /// Each change of `progress`, if given, restarts the deadline.
   void wait_until(const std::function<bool()>& done, std::string_view what,
                   const std::function<std::uint64_t()>& progress = {});
 
@@ -110,17 +109,17 @@ class World {
   void set_deadline(double seconds);
   /// Seconds that this thread has waited for requests so far.
   double waited_seconds() const { return waited_seconds_; }
-  /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty
-  /// when there are none. Processes that cannot be seen (another PID namespace) are taken for alive.
+  /// Ranks of this host whose processes have ended since the World was made, as text: "rank 2 (process 4711)"; empty if
+  /// there are none. Processes that cannot be seen (another PID namespace) count as alive.
   std::string lost_ranks() const;
 
-  /// Says where in the schedule this rank is: asked on this thread whenever it waits.
+  /// Sets the source of this rank's place in the schedule; called on this thread whenever it waits.
   void set_place(PlaceSource place) { watchdog_->set_place(std::move(place)); }
-  /// Where a report is kept when the job ends by itself; called on any thread.
+  /// Sets how a report is stored when the job ends by itself; called on any thread.
   void set_failure_keeper(FailureKeeper keeper) { watchdog_->set_keeper(std::move(keeper)); }
 
   /// Collective: every rank gets the bytes of `root`. Here and in the next two, `among` is another communicator of all
-  /// ranks: with one of its own a second thread may speak to its peers beside the first.
+  /// ranks, with which a second thread may talk to its peers at the same time as the first.
   std::vector<std::byte> broadcast(std::vector<std::byte> bytes, int root = 0, MPI_Comm among = MPI_COMM_WORLD);
   std::string broadcast(const std::string& text, int root = 0, MPI_Comm among = MPI_COMM_WORLD);
   /// Collective: every rank's text, in rank order, on every rank.
@@ -130,11 +129,11 @@ class World {
   /// Collective: returns when every rank has called it.
   void barrier();
 
-  /// Collective: throws CollectiveFailure on all ranks when any rank brings a failure: the lowest such rank's.
+  /// Collective: throws CollectiveFailure on all ranks if any rank has a failure: that of the lowest such rank.
   void agree(const std::optional<Failure>& mine);
-  /// Collective: runs `action` on this rank, then agrees on how it went.
+  /// Collective: runs `action` on this rank, then all ranks agree on the outcome.
   void together(const std::function<void()>& action);
-  /// Collective: what `make` made on this rank, where it did so on all.
+  /// Collective: the result of `make` on this rank, if it succeeded on all.
   template <typename Make>
   auto make_together(const Make& make) {
     std::optional<std::invoke_result_t<Make>> made;
@@ -159,11 +158,11 @@ class World {
     int rank;
     int process;
   };
-  std::vector<Neighbour> neighbours_;  ///< other ranks of this host, as far as their processes can be seen
+  std::vector<Neighbour> neighbours_;  ///< other ranks of this host whose processes can be seen
   std::thread::id owner_ = std::this_thread::get_id();
   double waited_seconds_ = 0;  ///< of the owner
   std::unique_ptr<Watchdog> watchdog_;
-  std::unique_ptr<Heartbeat> heartbeat_;  ///< where there are others
+  std::unique_ptr<Heartbeat> heartbeat_;  ///< if there are other ranks
 };
 
 }  // namespace penstock

@@ -65,7 +65,7 @@ class Walk {
  public:
   explicit Walk(std::string name) : name_(std::move(name)) {}
 
-  /// The tables of toml++ are sorted by key; a reader of messages wants the order of the file.
+  /// The tables of toml++ are sorted by key; messages follow the order of the file.
   std::vector<DeckEntry> entries_of(const toml::table& root) {
     visit(root, "");
     std::stable_sort(found_.begin(), found_.end(),
@@ -82,7 +82,7 @@ class Walk {
       const toml::table* section = node.as_table();
       if (section && !section->is_inline()) {
         note(key, path, std::nullopt);
-        if (prefix.empty()) visit(*section, path + ".");  // deeper ones are refused by their name alone
+        if (prefix.empty()) visit(*section, path + ".");  // deeper ones are refused by name
       } else if (is_list_of_tables(node)) {
         note(key, path, DeckValue{ForeignValue{"[[...]]", "a list of tables"}});
       } else {
@@ -115,7 +115,7 @@ bool is_dotted_key(std::string_view text) {
   }
 }
 
-/// Where `text` goes on behind a string or comment that begins at `at`.
+/// The position after a string or comment that begins at `at`.
 std::size_t behind_text(std::string_view text, std::size_t at) {
   const char quote = text[at];
   if (quote == '#') return std::min(text.find('\n', at), text.size());
@@ -130,7 +130,8 @@ std::size_t behind_text(std::string_view text, std::size_t at) {
   return text.size();
 }
 
-/// Where a dotted key has more parts than any deck's, if one has. toml++ recurses once a part, without a bound.
+/// The position of a dotted key that has more parts than any deck key, if there is one. toml++ recurses once for each
+/// part, without a bound.
 std::optional<std::size_t> place_of_a_deep_key(std::string_view text) {
   constexpr int most_dots = 15;
   int dots = 0;
@@ -207,7 +208,7 @@ std::optional<DeckValue> parse_value(std::string_view text) {
   try {
     const toml::table table = toml::parse("value = " + std::string(text));
     const toml::node* node = table.get("value");
-    if (table.size() != 1 || !node) return std::nullopt;  // the text went on with keys of its own
+    if (table.size() != 1 || !node) return std::nullopt;  // the text continued with further keys
     return to_deck_value(*node);
   } catch (const toml::parse_error&) {
     return std::nullopt;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the user wrote: a TOML file and the `--set` overrides, with the place of every word. A value; knows no keys.
+// What the user wrote: a TOML file and the `--set` overrides, with the place of every entry. A value that knows no
+// keys.
 
 #include <optional>
 #include <string>
@@ -23,21 +24,20 @@ class Deck {
  public:
   /// An empty deck.
   explicit Deck(std::string name = "deck") : name_(std::move(name)) {}
-  /// Reads TOML text; `name_for_messages` is the file's name or what stands for it. Throws InputError with line and
+  /// Reads TOML text; `name_for_messages` is the file's name, or a name in its place. Throws InputError with line and
   /// column when the text is not TOML. Whether the keys exist and their values fit is the field table's question.
   static Deck parse(std::string_view text, std::string name_for_messages);
   /// Reads a TOML file. Throws InputError when it cannot be opened, and as parse() does.
   static Deck load(const std::string& path);
 
-  /// Takes "mesh.tensor=2" in place of what the deck says of that key: the value is TOML, or else a string as it
-  /// stands. The last override of a key counts. Throws InputError when `key_and_value` is not of the form
-  /// section.key=value.
+  /// Sets a key by "mesh.tensor=2", whatever the deck says: the value is TOML, or otherwise a plain string. The last
+  /// override of a key counts. Throws InputError when `key_and_value` is not of the form section.key=value.
   void set(std::string_view key_and_value);
 
-  /// Takes what another file says of a key, with the place to name in messages. LogicError where the deck says the key.
+  /// Adds a key from another file, with its place for messages. LogicError if the deck already has the key.
   void add(std::string key, DeckValue value, std::string place);
 
-  /// Whether the file or an override says the key.
+  /// Whether the file or an override sets the key.
   bool says(std::string_view key) const;
 
   const std::string& name() const { return name_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A value as a deck writes it, free of the TOML library.
+// A value of a deck, independent of the TOML library.
 
 #include <cstdint>
 #include <string>
@@ -13,7 +13,7 @@ namespace penstock {
 struct DeckValue;
 using DeckList = std::vector<DeckValue>;
 
-/// What TOML can write and no key of a deck takes: a date, an inline table, a list of tables.
+/// A TOML value that no key of a deck accepts: a date, an inline table, a list of tables.
 struct ForeignValue {
   std::string written;
   std::string kind;  // "a date"
@@ -47,7 +47,7 @@ std::string toml_text(const std::vector<Element>& list) {
 /// What the value is, for a message: "an integer", "a list of mixed types".
 std::string kind_text(const DeckValue& value);
 
-/// At most 80 characters of `text`, with a mark where it was cut: values stand in messages of one line.
+/// At most 80 characters of `text`, with a mark where it was cut: messages with values are one line long.
 std::string shortened(std::string text);
 
 }  // namespace penstock

@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kColumns = 100;
 constexpr std::size_t kWidestDefault = 16;
 
-/// Lines of at most `width` characters, broken at blanks; a longer word stands alone.
+/// Lines of at most `width` characters, broken at blanks; a longer word has a line of its own.
 std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
   std::vector<std::string> lines;
   std::string line;

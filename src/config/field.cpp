@@ -36,7 +36,7 @@ bool is_utf8(const std::string& text) {
   return wanted == 0;
 }
 
-/// Up to here every integer is a double, so that bounds serve both.
+/// Up to here every integer is a double, so one kind of bound serves both.
 constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
 
 void ensure_rule_fits(bool fits, const std::string& key) {

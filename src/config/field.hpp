@@ -61,27 +61,27 @@ using FieldTarget = std::variant<std::int64_t*, double*, bool*, std::string*, st
 template <typename T>
 concept FieldType = std::is_constructible_v<FieldTarget, T*> && !std::is_const_v<T>;
 
-/// Borrows its target, which must outlive it and stay where it is. The setters chain and say the rules; the rules of a
-/// list hold for each element, but for not_empty(). A rule that does not fit the type is a LogicError.
+/// Borrows its target, which must outlive it and must not move. The setters add rules and can be chained; the rules of
+/// a list hold for each element, except not_empty(). A rule that does not fit the type is a LogicError.
 class Field {
  public:
   /// `key` is "section.name"; the target's present value is the default.
   Field(std::string key, FieldTarget target, std::string meaning);
 
   Field& unit(std::string text);
-  /// There is no default: a deck must say the key.
+  /// There is no default: a deck must set the key.
   Field& required();
   Field& at_least(double bound);
   Field& at_most(double bound);
   Field& above(double bound);
   Field& below(double bound);
-  /// Of a float that is computed with in single precision: what it becomes there has to keep the rules, too, and all
-  /// its digits.
+  /// For a number that is used in single precision: the rounded value must obey the rules, too, and keep all its
+  /// digits.
   Field& used_as_float32();
   Field& one_of(std::initializer_list<std::string_view> words);
   Field& one_of(std::vector<std::string> words);
   Field& one_of(std::initializer_list<std::int64_t> numbers);
-  /// For text and lists.
+  /// Only for texts and lists.
   Field& not_empty();
   /// Further text, shown when this key alone is explained.
   Field& advanced(std::string text);
@@ -115,7 +115,7 @@ class Field {
   std::string rules_text() const;
   /// A value of the field's type as TOML: the default, or else any.
   std::string example() const;
-  /// How `given`, of another type, was probably meant, as TOML; example() when nothing can be guessed.
+  /// What was probably meant by `given`, a value of another type, as TOML; example() if there is no guess.
   std::string probably_meant(const DeckValue& given) const;
 
  private:

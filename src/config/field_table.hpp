@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The table of everything a deck may say: from it come the reader, the errors, the echo and the explanation.
+// The table of all keys of a deck. The reader, the errors, the echo and the explanation come from it.
 //
 //   struct MeshConfig {
 //     std::int64_t tensor = 1;
@@ -23,7 +23,7 @@
 
 namespace penstock {
 
-/// Borrows the members it is told of: the config structs must outlive the table and must not move meanwhile.
+/// Borrows the members that are added: the config structs must outlive the table and must not move meanwhile.
 class FieldTable {
  public:
   /// Binds the key "section.name" to a member, whose present value is the default. T: std::int64_t, double, bool,
@@ -44,24 +44,25 @@ class FieldTable {
   /// Sets every member to what the deck says, or else to its default. Throws one InputError that holds all mistakes.
   void read(const Deck& deck);
   /// As above, but adds the mistakes to a list, to which rules across keys can be added. A member whose value is wrong
-  /// keeps its default: usable() tells which rules are worth a look.
+  /// keeps its default: usable() says which rules can be checked.
   void read(const Deck& deck, Mistakes& mistakes);
 
   /// Whether all these keys were read without a mistake (a default counts, a missing required key does not).
   bool usable(std::initializer_list<std::string_view> keys) const;
-  /// Whether the deck says the key (rightly or wrongly).
+  /// Whether the deck sets the key (rightly or wrongly).
   bool given(std::string_view key) const;
-  /// Where the key's value comes from, to open a message with: "input/x.toml:12", "--set mesh.tensor=5", or the deck's
-  /// name for a default.
+  /// Where the key's value comes from, for the beginning of a message: "input/x.toml:12", "--set mesh.tensor=5", or the
+  /// deck's name for a default.
   std::string where(std::string_view key) const;
 
   /// The present values as TOML text, in order of declaration; reading it back gives equal values, doubles bit for bit.
-  /// A required key that was not given is left out, and so is a key that `belongs` (to what the deck describes) denies.
+  /// Leaves out required keys that were not given, and keys for which `belongs` (to what the deck describes) is false.
   std::string echo(const std::function<bool(std::string_view key)>& belongs = {}) const;
 
   /// All keys by section, with type, default, unit, meaning and rules, for a terminal of 100 columns.
   std::string explain() const;
-  /// The same of one section, or one key at length. Throws InputError, with the nearest known, for any other word.
+  /// The same for one section, or for one key in detail. Throws InputError, with the nearest known word, for any other
+  /// word.
   std::string explain(std::string_view key_or_section) const;
 
   const std::deque<Field>& fields() const { return fields_; }
@@ -89,7 +90,7 @@ class FieldTable {
   std::string explain_section(const std::string& section) const;
   std::string explain_field(const Field& field) const;
 
-  std::deque<Field> fields_;  // a deque, for add() hands out references
+  std::deque<Field> fields_;  // a deque, because add() returns references
   std::vector<std::string> sections_;
   std::unordered_map<std::string, Given> given_;
   std::string deck_name_ = "deck";

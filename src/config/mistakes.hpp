@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Input errors are collected and shown together: fixing a deck takes one round, not one round a mistake.
+// Input errors are collected and shown together: fixing a deck takes one round, not one for each mistake.
 
 #include <fmt/core.h>
 
@@ -21,7 +21,7 @@ class Mistakes {
   bool any() const { return !lines_.empty(); }
   const std::vector<std::string>& lines() const { return lines_; }
 
-  /// Throws one InputError that holds all mistakes: a single one as it stands, several indented below their number.
+  /// Throws one InputError that holds all mistakes: a single one unchanged, several indented below their number.
   void throw_if_any() const;
 
  private:

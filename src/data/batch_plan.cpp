@@ -15,7 +15,7 @@ void check_at_least_one(std::string_view name, int value) {
   if (value < 1) throw_input_error("{} = {}: must be at least 1", name, value);
 }
 
-/// The multiples of `unit` on both sides of `number`: "12 or 18"; 0 is none.
+/// The multiples of `unit` on both sides of `number`: "12 or 18"; 0 does not count.
 std::string multiples_beside(std::int64_t number, std::int64_t unit) {
   const std::int64_t below = number / unit * unit;
   return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);

@@ -18,7 +18,7 @@
 
 namespace penstock {
 
-/// What one data coordinate works through in one step.
+/// The samples of one data coordinate in one step.
 struct StepBatch {
   std::vector<Microbatch> microbatches;
   bool operator==(const StepBatch&) const = default;
@@ -26,23 +26,23 @@ struct StepBatch {
 
 struct BatchReaderOptions {
   int data_coordinate = 0;
-  int sequence = 0;                 // tokens a sample, without the last target
-  std::uint64_t samples_drawn = 0;  // of the step that is read first
-  int steps_ahead = 2;              // that memory holds at most, besides the one being read
+  int sequence = 0;                 // tokens of a sample, without the last target
+  std::uint64_t samples_drawn = 0;  // before the first step to read
+  int steps_ahead = 2;              // the most that memory holds, besides the one being read
 };
 
 /// Owns the file and a thread that reads ahead. One thread calls batch(); neither copied nor moved.
 class BatchReader {
  public:
   BatchReader(TokenFile file, const BatchPlan& plan, const BatchReaderOptions& options);
-  /// Ends the thread, after at most the sample that it is reading.
+  /// Ends the thread, at the latest after the sample that it is reading.
   ~BatchReader() = default;
   BatchReader(const BatchReader&) = delete;
   BatchReader& operator=(const BatchReader&) = delete;
 
-  /// The batch of the step that begins after `samples_drawn` samples. Steps are awaited one behind the other (each
-  /// samples_per_step further); asking for another one is right too, and reading ahead begins anew there. Waits for
-  /// the disk where it is slower than the steps. Throws what reading this step threw (see TokenFile::read).
+  /// The batch of the step that begins after `samples_drawn` samples. Expects consecutive steps (each samples_per_step
+  /// further); any other step is allowed, too, and reading ahead restarts there. Waits for the disk if it is slower
+  /// than the steps. Throws the error of reading this step (see TokenFile::read).
   StepBatch batch(std::uint64_t samples_drawn);
 
   const BatchPlan& plan() const { return plan_; }
@@ -50,7 +50,7 @@ class BatchReader {
 
  private:
   void read_ahead(const std::stop_token& stop);
-  /// None when asked to stop before the end.
+  /// None if it was asked to stop before the end.
   std::optional<StepBatch> read_step(std::uint64_t samples_drawn, const std::stop_token& stop) const;
   bool may_read() const { return !error_ && ready_.size() < steps_ahead_; }
   void restart(std::uint64_t samples_drawn);
@@ -61,13 +61,13 @@ class BatchReader {
   const int sequence_;
   const std::size_t steps_ahead_;
 
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;  // guards the following members
   std::condition_variable_any changed_;
   std::deque<StepBatch> ready_;
   std::uint64_t ready_from_;            // samples_drawn of the first step in ready_
   std::uint64_t read_from_;             // samples_drawn of the step that is read next
-  std::uint64_t restarts_ = 0;          // a step read before the last restart is thrown away
-  std::exception_ptr error_ = nullptr;  // of the step behind ready_
+  std::uint64_t restarts_ = 0;          // a step read before the last restart is discarded
+  std::exception_ptr error_ = nullptr;  // of the step after ready_
 
   std::jthread reader_;  // last, so that it ends before what it uses
 };

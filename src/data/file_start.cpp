@@ -29,7 +29,7 @@ constexpr std::array known_starts{
     KnownStart{"7z\xbc\xaf\x27\x1c"sv, {"7-Zip", "7z x -so"}},
 };
 
-// Three letters and a digit could begin a text, too: the magic of the first block has to follow.
+// A text, too, could begin with three letters and a digit, so the magic of the first block must follow.
 bool is_bzip2(std::string_view start) {
   constexpr std::string_view stream = "BZh", block = "1AY&SY";
   return start.starts_with(stream) && start.substr(stream.size()).substr(0, 1).find_first_of("123456789") == 0 &&

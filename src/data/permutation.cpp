@@ -31,7 +31,7 @@ Permutation::Permutation(std::uint64_t seed, std::uint64_t epoch, std::uint64_t 
 }
 
 std::uint64_t Permutation::network(std::uint64_t value) const {
-  // The halves differ by a bit where the number of bits is odd, so they take turns instead of changing places.
+  // The halves differ by a bit if the number of bits is odd, so they take turns instead of swapping.
   std::uint64_t low = value & low_mask_;
   std::uint64_t high = value >> low_bits_;
   for (std::size_t round = 0; round < rounds; round += 2) {
@@ -43,8 +43,8 @@ std::uint64_t Permutation::network(std::uint64_t value) const {
 
 std::uint64_t Permutation::operator()(std::uint64_t index) const {
   ensure(index < n_, "Permutation: the index lies outside [0, n)");
-  // The network permutes a domain that contains [0, n): the cycle through `index` comes back below n, at `index` itself
-  // if nowhere before.
+  // The network permutes a domain that contains [0, n): the cycle through `index` returns below n, at the latest at
+  // `index` itself.
   std::uint64_t value = network(index);
   while (value >= n_) value = network(value);
   return value;

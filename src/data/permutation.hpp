@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A keyed shuffle of [0, n) in closed form: no table, so that a step's samples follow from its number alone.
+// A keyed shuffle of [0, n) in closed form: no table, so that a step's samples depend only on its number.
 
 #include <array>
 #include <cstddef>
@@ -17,7 +17,7 @@ class Permutation {
   /// n in [1, 2^62].
   Permutation(std::uint64_t seed, std::uint64_t epoch, std::uint64_t n);
 
-  /// Where `index` goes; index in [0, n).
+  /// The image of `index`, in [0, n).
   std::uint64_t operator()(std::uint64_t index) const;
   std::uint64_t size() const { return n_; }
 

@@ -11,7 +11,7 @@ namespace penstock {
 namespace {
 
 /// Widens the numbers at the *end* of the span's own bytes to its elements, from the front: element i is written at
-/// byte 4i and later elements lie at 4(i+1) or behind, so nothing is overwritten before it is read.
+/// byte 4i, and later elements are at 4(i+1) or later, so nothing is overwritten before it is read.
 template <typename Stored>
 void widen_in_place(std::span<std::int32_t> tokens) {
   static_assert(std::endian::native == std::endian::little, "token files are little endian");
@@ -51,7 +51,7 @@ void TokenFile::read(std::uint64_t first_token, std::span<std::int32_t> tokens) 
       widen_in_place<std::uint16_t>(tokens);
       break;
     default:
-      break;  // four bytes are read as they are
+      break;  // four bytes need no change
   }
   check_tokens(first_token, tokens);
 }

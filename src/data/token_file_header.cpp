@@ -69,7 +69,7 @@ std::string cure_for(const std::filesystem::path& path) {
                      path.empty() ? "FILE" : path.string());
 }
 
-/// The bytes are those of a token file of this version, whole in themselves.
+/// Checks that the bytes are an intact header of this version.
 void check_bytes(const EncodedTokenFileHeader& bytes, std::size_t present, const std::filesystem::path& path) {
   const std::string name = path.string();
   if (present == 0) throw_input_error("{}: is empty; {}", name, cure_for(path));
@@ -94,7 +94,7 @@ void check_values(const TokenFileHeader& header, const std::filesystem::path& pa
         path.string(), header.version, TokenFileHeader::first_version, TokenFileHeader::version_with_table,
         path.string());
   if (!is_sound(header))
-    throw_input_error("{}: its header makes no sense ({} bytes a token, largest token {}, {} tokens); {}",
+    throw_input_error("{}: its header is inconsistent ({} bytes a token, largest token {}, {} tokens); {}",
                       path.string(), header.bytes_per_token, header.largest, header.tokens, cure_for(path));
   if (!has_a_sound_table(header))
     throw_input_error(
@@ -133,7 +133,7 @@ EncodedTokenFileHeader encode(const TokenFileHeader& header) {
 }
 
 TokenFileHeader read_token_header(const std::filesystem::path& path) {
-  // Opening a pipe would wait for its writer: look before.
+  // Opening a pipe would wait for its writer, so check before.
   if (!reading_problem(path) && !std::filesystem::is_regular_file(path))
     throw_input_error("{}: is not a regular file, and samples are read at any place of it; {}", path.string(),
                       cure_for(path));

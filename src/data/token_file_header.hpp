@@ -25,7 +25,7 @@
 
 namespace penstock {
 
-/// What the header says: a value that rank 0 reads and hands round as bytes.
+/// The header as a value; rank 0 reads it and broadcasts it as bytes.
 struct TokenFileHeader {
   static constexpr std::uint64_t header_bytes = 64;
   static constexpr std::uint32_t first_version = 1, version_with_table = 2;
@@ -38,7 +38,7 @@ struct TokenFileHeader {
   std::uint64_t table = 0;  // its offset; 0: there is none
   std::uint64_t table_bytes = 0;
 
-  /// Where the token `index` begins in the file.
+  /// The offset of the token `index` in the file.
   std::uint64_t byte_offset(std::uint64_t index) const { return header_bytes + index * bytes_per_token; }
   std::uint64_t file_bytes() const { return table == 0 ? byte_offset(tokens) : table + table_bytes; }
   /// Of a table of so many sections.
@@ -49,7 +49,7 @@ struct TokenFileHeader {
 static_assert(std::is_trivially_copyable_v<TokenFileHeader>);
 static_assert(std::has_unique_object_representations_v<TokenFileHeader>, "no padding: it is sent as bytes");
 
-/// The 64 bytes as they stand in a file.
+/// The 64 bytes of the header in a file.
 using EncodedTokenFileHeader = std::array<std::byte, TokenFileHeader::header_bytes>;
 EncodedTokenFileHeader encode(const TokenFileHeader& header);
 
@@ -58,10 +58,10 @@ EncodedTokenFileHeader encode(const TokenFileHeader& header);
 /// cut short, too long or without a token.
 TokenFileHeader read_token_header(const std::filesystem::path& path);
 
-/// Whether bytes that a file begins with are those of a token file: the magic.
+/// Whether a file's first bytes are the magic of a token file.
 bool starts_as_a_token_file(std::string_view start);
 
-/// Whether the file begins with the magic, whole or not. Never throws: false for what cannot be read.
+/// Whether the file begins with the magic, whole or not. Never throws: false if it cannot be read.
 bool looks_like_a_token_file(const std::filesystem::path& path);
 
 /// Throws InputError unless every token of the file is below the model's vocabulary.

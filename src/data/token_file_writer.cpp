@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t most_waiting_bytes = std::size_t{1} << 20;
 
-/// The place that is really written: a link stays a link and what it points to is replaced.
+/// The path that is really written: a link stays a link, and its target is replaced.
 std::filesystem::path resolve(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::is_symlink(path, error)) return path;
@@ -48,7 +48,7 @@ FileDescriptor create_partial(const std::filesystem::path& path) {
   }
 }
 
-/// Counts no token: as it stands at the start of a partial file, no reader takes that for whole.
+/// A header without tokens at the start of a partial file, so that no reader takes it for whole.
 TokenFileHeader provisional_header(const TokenFileFormat& format) {
   const std::uint32_t width = format.bytes_per_token;
   ensure(width == 1 || width == 2 || width == 4, "TokenFileWriter: a token has 1, 2 or 4 bytes");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Writes a token file that is there whole or not at all.
+// Writes a token file that exists whole or not at all.
 
 #include <cstddef>
 #include <cstdint>
@@ -41,12 +41,12 @@ class NumberSpool {
   std::optional<FileDescriptor> in_, out_;  // two ends of one file
 };
 
-/// Tokens go to `<path>.partial-<n>`; publish() gives them their name. Without it nothing stays: the partial file goes
-/// with the writer. A partial file that a killed process left begins with the magic and does not pass for whole.
+/// Tokens go to `<path>.partial-<n>`; publish() gives the file its name. Without it nothing stays: the writer removes
+/// the partial file. A partial file left by a killed process begins with the magic and does not count as whole.
 class TokenFileWriter {
  public:
-  /// Throws InputError where `path` cannot be created, is no regular file, or holds something that is no token file:
-  /// a slip in a command line shall not cost a text.
+  /// Throws InputError if `path` cannot be created, is no regular file, or is not a token file: a slip in a command
+  /// line must not cost a text.
   TokenFileWriter(const std::filesystem::path& path, const TokenFileFormat& format);
   ~TokenFileWriter();
   TokenFileWriter(const TokenFileWriter&) = delete;
@@ -60,7 +60,7 @@ class TokenFileWriter {
   void append(std::span<const std::int32_t> tokens, Counted counted = Counted::yes);
   const TokenFileHeader& header() const { return header_; }
 
-  /// All bytes and the header on the device, still under the temporary name. Throws SystemError.
+  /// Brings all bytes and the header to the device, still under the temporary name. Throws SystemError.
   void seal();
   /// seal(), unless done; then renames to `path` and syncs the folder. A file of that name is replaced.
   void publish();

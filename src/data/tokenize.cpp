@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What the names of a request stand for.
+/// The files of a request's names.
 struct Listing {
   std::vector<fs::path> texts;
   std::vector<fs::path> skipped;
@@ -40,7 +40,7 @@ void leave_out(LeftOut::Kind& kind, const fs::path& path) {
 
 bool is_hidden(const fs::path& path) { return path.filename().native().starts_with('.'); }
 
-// A link to a file that may not be reached for its rights is another matter: that is a problem.
+// A link to a file that may not be reached is another matter: that is a problem.
 bool leads_nowhere(const fs::directory_entry& entry) {
   std::error_code error;
   if (!entry.is_symlink(error)) return false;
@@ -82,7 +82,7 @@ void list_folder(const fs::path& folder, Listing& listing) {
   if (error) add_problem(listing, folder, "cannot be listed (" + error.message() + ")");
 }
 
-// Of a file that was named itself; a pipe is not looked at, for what was read of it would be gone.
+// For a file that was named itself. Pipes are not checked, because reading would consume their bytes.
 std::optional<Compression> compression_of_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored) ? compression_of(start_of_file(path)) : std::nullopt;
@@ -135,7 +135,7 @@ Listing list_inputs(const std::vector<fs::path>& inputs) {
   return listing;
 }
 
-/// Which pieces of the text are held back: decided in whole millionths, so that no rounding of doubles enters.
+/// Decides which pieces of the text are held back, in whole millionths, so that no rounding of doubles matters.
 class HeldBackRule {
  public:
   explicit HeldBackRule(double fraction) : millionths_(static_cast<std::uint64_t>(std::llround(fraction * million))) {}
@@ -160,7 +160,7 @@ bool holds_bytes(const fs::path& file) {
   return fs::is_regular_file(file, ignored) && fs::file_size(file, ignored) > 0;
 }
 
-/// Tokens can be made again; what else is there cannot.
+/// Tokens can be made again; other files cannot.
 void refuse_to_replace_others(const fs::path& output) {
   if (holds_bytes(output) && !looks_like_a_token_file(output))
     throw_input_error("tokenize: {} is there and is no token file; name another output, or remove it", output.string());

@@ -21,7 +21,7 @@ struct TokenizeRequest {
   /// another way: such bytes are as good as random, and to name the file instead of its text is a slip.
   std::vector<std::filesystem::path> inputs;
   std::filesystem::path output;
-  /// Where the held-back part (for validation) goes; none is held back without it.
+  /// The file for the held-back part (for validation); without it nothing is held back.
   std::optional<std::filesystem::path> held_back = std::nullopt;
   /// The key of the text in JSON lines; without it "text", or "prompt" and "completion".
   std::optional<std::string> field = std::nullopt;
@@ -38,7 +38,7 @@ struct TokenizeRequest {
 
 inline constexpr std::uint64_t held_back_piece_bytes = 65536;
 
-/// What folders hold that is no text; counted, for there may be very many.
+/// Files in folders that are no text; only counted, because there may be very many.
 struct LeftOut {
   struct Kind {
     std::uint64_t count = 0;
@@ -67,7 +67,7 @@ struct TokenizeReport {
   /// What a folder holds and was left out: token files (also older outputs), links to folders, devices and pipes.
   std::vector<std::filesystem::path> skipped = {};
   LeftOut left_out = {};
-  std::vector<std::filesystem::path> replaced = {};  ///< token files that were there by an output's name
+  std::vector<std::filesystem::path> replaced = {};  ///< existing token files with the name of an output
 };
 
 /// Writes the token file(s); they appear whole, at the end, or not at all. Throws InputError for inputs that are

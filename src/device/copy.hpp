@@ -16,13 +16,13 @@ namespace penstock {
 /// Enqueues a copy inside the device's memory.
 void copy_on_device(Queue& queue, const void* from, void* to, std::size_t bytes);
 
-/// Enqueues a copy of `bytes` to the host: there once the queue was drained.
+/// Enqueues a copy of `bytes` to the host; complete once the queue was drained.
 void copy_to_host(Queue& queue, const void* device, void* host, std::size_t bytes);
 
-/// What the host sees of a piece of device memory: on the CPU backend that memory itself, else a pinned copy, which
-/// `publish` brings to the device. A mirror of no memory (nullptr) is empty. The memory must outlive it.
+/// The host's view of a piece of device memory: on the CPU backend that memory itself, otherwise a pinned copy, which
+/// `publish` copies to the device. A mirror of no memory (nullptr) is empty. The memory must outlive it.
 ///
-/// A save is written from what the memory held at one moment, while work goes on: `stage` takes that.
+/// A save writes the contents of the memory at one moment while work goes on; `stage` copies them.
 class HostMirror {
  public:
   HostMirror();
@@ -32,20 +32,20 @@ class HostMirror {
   HostMirror& operator=(HostMirror&&) noexcept;
 
   std::byte* data() const { return host_.data() ? host_.data() : device_; }
-  /// Enqueues a copy from host to device: the host's view may not change before the queue was drained.
+  /// Enqueues a copy from host to device. The host's view must not change before the queue was drained.
   void publish(Queue& queue) const;
 
-  /// Takes what `stage` needs beside: on the CPU backend memory for a copy; on a GPU the pinned copy is there. Without
-  /// it `staged` is the mirrored memory itself on the CPU, which has to stay as it is meanwhile.
+  /// Allocates what `stage` needs in addition: on the CPU backend memory for a copy; a GPU already has the pinned copy.
+  /// Without it `staged` is the mirrored memory itself on the CPU, which must not change meanwhile.
   void prepare_staging();
-  /// Bytes of host memory that a mirror of so many bytes takes, with staging or without.
+  /// Host memory of a mirror of this size in bytes, with staging or without.
   static std::size_t host_bytes(std::size_t bytes, bool staging);
-  /// Begins to copy what the memory holds when the queue comes to this point. On a GPU work that is enqueued
-  /// afterwards goes on beside the copy.
+  /// Begins to copy the memory when the queue comes to this point. On a GPU, work enqueued afterwards runs during the
+  /// copy.
   void stage(Queue& queue);
-  /// Enqueues a wait for that copy: before what changes the memory.
+  /// Enqueues a wait for that copy, to be called before work that changes the memory.
   void hold_for_staging(Queue& queue) const;
-  /// Whether the copy is there, and the copy. From any thread.
+  /// Whether the copy is complete, and the copy. From any thread.
   bool is_staged() const;
   const std::byte* staged() const;
 
@@ -57,8 +57,8 @@ class HostMirror {
   std::unique_ptr<Staging> staging_;
 };
 
-/// Mirrors of memory through which every step hands something over: two by turns, as a step may be enqueued while the
-/// device is still at the one before.
+/// Mirrors of memory through which every step passes something to the device: two that take turns, because a step may
+/// be enqueued while the device still works on the one before.
 class StepMirror {
  public:
   StepMirror() = default;

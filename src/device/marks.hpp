@@ -11,23 +11,23 @@
 
 namespace penstock {
 
-/// Marks that a queue's device passes one by one: how far it is, when it came by, and a wait for the last of them. Set
-/// and cleared again and again without taking memory once there were as many. Move-only.
+/// Marks that a queue's device passes one by one: how far it is, when it passed each, and a wait for the last. They can
+/// be cleared and set again without taking memory, up to the number set before. Move-only.
 class Marks {
  public:
-  explicit Marks(Queue& queue);  ///< which outlives them
+  explicit Marks(Queue& queue);  ///< outlives them
   ~Marks();
   Marks(Marks&&) noexcept;
   Marks& operator=(Marks&&) noexcept;
 
-  /// Behind what was enqueued so far.
+  /// After everything enqueued so far.
   void set();
-  /// Only where the device has passed all of them.
+  /// Only if the device has passed all of them.
   void clear();
   std::size_t passed();
-  /// Seconds from the first mark until the device came past each; all of them were passed.
+  /// Seconds from the first mark until the device passed each; all must have been passed.
   std::vector<double> seconds() const;
-  /// The host waits until the device has passed the last one. Throws SystemError where the device has failed.
+  /// The host waits until the device has passed the last one. Throws SystemError if the device has failed.
   void wait(std::string_view what);
 
  private:

@@ -8,7 +8,7 @@
 
 namespace penstock {
 
-/// Bytes that move from owner to owner: what the two below have in common.
+/// The common part of the two owners below.
 class OwnedBytes {
  public:
   std::byte* data() const { return data_; }
@@ -30,7 +30,7 @@ class OwnedBytes {
   std::size_t bytes_ = 0;
 };
 
-/// Owns `bytes` of device memory, zeroed. Move-only. Throws SystemError with what was wanted when there is not enough.
+/// Owns `bytes` of device memory, zeroed. Move-only. Throws SystemError with the requested size if there is not enough.
 class DeviceMemory : public OwnedBytes {
  public:
   DeviceMemory() = default;
@@ -40,7 +40,7 @@ class DeviceMemory : public OwnedBytes {
   DeviceMemory& operator=(DeviceMemory&&) noexcept = default;
 };
 
-/// Owns `bytes` of host memory, zeroed, that the device can read and write, too (pinned, where that is a difference).
+/// Owns `bytes` of host memory, zeroed, that the device can also read and write (pinned, if that makes a difference).
 /// Move-only. Throws SystemError when there is not enough.
 class HostMemory : public OwnedBytes {
  public:

@@ -18,11 +18,11 @@ constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
 
 std::optional<std::size_t> number_in(const fs::path& file) {
   std::size_t number = 0;
-  std::ifstream in(file);  // "max", where there is no limit, is no number
+  std::ifstream in(file);  // "max" means no limit and is not a number
   return in >> number ? std::optional(number) : std::nullopt;
 }
 
-// The number behind `name` in a file of lines "name number".
+// The number after `name` in a file of lines "name number".
 std::optional<std::size_t> number_of(const fs::path& file, std::string_view name) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
@@ -34,15 +34,15 @@ std::optional<std::size_t> number_of(const fs::path& file, std::string_view name
   return std::nullopt;
 }
 
-// How the two versions name their files, and where the group of this process lies.
+// The file names of the two versions, and the place of this process's group.
 struct GroupFiles {
   fs::path mount;
   const char* limit;
   const char* used;
-  const char* cached;  ///< in memory.stat: of `used`, what files take that nobody reads
+  const char* cached;  ///< in memory.stat: the part of `used` that inactive files take
 };
 
-// Limits of the groups above hold, too.
+// Limits of the parent groups hold, too.
 void apply_limits(NodeMemory& memory, const GroupFiles& files, const fs::path& group) {
   for (fs::path folder = group;; folder = folder.parent_path()) {
     const fs::path here = files.mount / folder.relative_path();

@@ -10,19 +10,19 @@
 
 namespace penstock {
 
-/// How a host thread waits: returns when `done` says so. `progress`, where there is one, changes as long as things
-/// move; `what` is for the report of a wait that lasts too long.
+/// How a host thread waits: returns when `done` returns true. `progress`, if given, changes as long as work proceeds;
+/// `what` is for the report of a wait that lasts too long.
 using HostWait = std::function<void(const std::function<bool()>& done, std::string_view what,
                                     const std::function<std::uint64_t()>& progress)>;
 
-/// One lane of computing on this rank's device. Owns the handles, the compiled primitives and the one workspace of the
-/// operations that run on it. Move-only; not for use by two threads at once.
+/// One lane of computing on this rank's device. Owns the handles, the compiled primitives and the workspace of its
+/// operations. Move-only; not for use by two threads at once.
 class Queue {
  public:
   struct Options {
-    int threads = 0;      ///< OpenMP threads of this rank's operations; 0: what OpenMP takes by itself
-    HostWait wait{};      ///< what `drain` waits through (World's one wait); absent: without a deadline
-    bool records = true;  ///< a GPU's: whether a Recording records
+    int threads = 0;      ///< OpenMP threads of this rank's operations; 0: OpenMP's default
+    HostWait wait{};      ///< how `drain` waits (World::wait); absent: without a deadline
+    bool records = true;  ///< on a GPU: whether a Recording records
   };
 
   explicit Queue(const Options& options);
@@ -33,19 +33,19 @@ class Queue {
 
   int threads() const;
 
-  /// The host waits until all that was enqueued has run.
+  /// The host waits until everything enqueued has run.
   void drain(std::string_view what);
 
-  /// Whether what is enqueued runs behind the host, so that the host can prepare what comes next meanwhile.
+  /// Whether enqueued work runs later than the call, so that the host can prepare the next work meanwhile.
   static bool runs_behind_host();
 
-  /// Scratch memory for the operation that runs now; what it held before is lost. Where an operation asks for more than
+  /// Scratch memory for the operation that runs now; earlier contents are lost. If an operation asks for more than
   /// there is, the queue takes memory of its own (and drains).
   std::byte* workspace(std::size_t bytes);
-  /// Lends it planned memory, which outlives all operations to come.
+  /// Lends planned memory, which must outlive all later operations.
   void use_workspace(std::byte* memory, std::size_t bytes);
 
-  /// Bytes that the workspace holds now.
+  /// The present size of the workspace in bytes.
   std::size_t workspace_bytes() const;
 
   /// Handles of the backend, for its own operations only.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SEAM 1, repetition: work that is enqueued again and again as it was the first time.
+// SEAM 1, repetition: work that is enqueued many times unchanged.
 
 #include <functional>
 #include <memory>
@@ -9,18 +9,18 @@
 
 namespace penstock {
 
-/// Work that a queue gets many times: the same operations, shapes and memory each time; what changes is in that memory.
-/// A GPU records it the second time (CUDA graphs) and launches the record from then on, which costs the host one call
-/// and the device less time between two kernels. The CPU, and a queue that does not record, do the work each time.
+/// Work that is enqueued many times, with the same operations, shapes and memory; only the contents of that memory
+/// change. A GPU records it the second time (CUDA graphs) and launches the recording from then on: one call for the
+/// host, and less time between two kernels. The CPU, and a queue that does not record, do the work each time.
 /// Move-only.
 class Recording {
  public:
-  explicit Recording(Queue& queue);  ///< which outlives it
+  explicit Recording(Queue& queue);  ///< outlives it
   ~Recording();
   Recording(Recording&&) noexcept;
   Recording& operator=(Recording&&) noexcept;
 
-  /// `work` enqueues on the queue only, waits for nothing and for nobody, and takes no memory the second time.
+  /// `work` must only enqueue on the queue, must not wait, and must not take memory the second time.
   void run(const std::function<void()>& work);
 
  private:

@@ -10,15 +10,15 @@
 
 namespace penstock {
 
-/// What one tensor of a directory has of a box of a parameter.
+/// The part of a parameter's box that one tensor of a directory holds.
 struct BoxPiece {
   std::size_t piece = 0;    ///< index into the parameter's pieces
-  MatrixPart stored;        ///< of the tensor, as it is stored
+  MatrixPart stored;        ///< of the stored tensor
   std::int64_t first = 0;   ///< the box's element that is the part's first one; the box is dense
   std::int64_t stride = 0;  ///< of the box's rows
 };
 
-/// Cuts a box by the pieces of its parameter; LogicError where it is not inside the parameter.
+/// Cuts a box by the pieces of its parameter; LogicError if it is not inside the parameter.
 std::vector<BoxPiece> pieces_of_box(const ExchangedParameter& parameter, const Box& box);
 
 }  // namespace penstock

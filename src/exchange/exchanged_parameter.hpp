@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which tensors of a Hugging Face directory a parameter of Penstock is made of: one table a family, for both
+// The tensors of a Hugging Face directory that make up each parameter of Penstock: one table for each family, for both
 // directions.
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct ExchangedParameter {
   std::vector<ExchangedPiece> pieces;
 
   std::int64_t columns() const { return shape.dimensions() == 2 ? shape[1] : 1; }
-  /// The shape that the directory has of a piece.
+  /// The shape of a piece in the directory.
   std::vector<std::int64_t> stored_shape(const ExchangedPiece& piece) const;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// FamilyRules: all that is particular to one model_type. Each family is one file, family_<name>.cpp.
+// FamilyRules: everything particular to one model_type. Each family is one file, family_<name>.cpp.
 
 #include <span>
 #include <string_view>
@@ -17,13 +17,13 @@ struct FamilyKeys {
   std::string_view attention_bias, mlp_bias;
 };
 
-/// A key that is read for nothing but its value's being one that changes nothing.
+/// A key that is read only to check that its value changes nothing.
 struct NeutralKey {
   std::string_view name;
   std::vector<std::string_view> values = {};  ///< as JSON; none: every value is neutral
 };
 
-/// Where a family says whether its attention has a window.
+/// How a family states whether its attention has a window.
 enum class WindowKeys : std::uint8_t {
   none,            ///< it never has
   sliding_window,  ///< a number or null, for all layers
@@ -61,10 +61,10 @@ inline constexpr const FamilyRules& (*all_families[])() = {gpt2_rules, llama_rul
 
 const FamilyRules& rules_of(HuggingFaceFamily family);
 
-/// What families that are built like Llama have in common.
+/// The common rules of families that are built like Llama.
 FamilyRules llama_like_rules();
 
-/// Keys of all families that say nothing of what a model computes: how to train it, to choose tokens, to store it.
+/// Keys of all families that do not affect what a model computes: how to train it, to choose tokens, to store it.
 std::span<const NeutralKey> neutral_keys();
 
 }  // namespace penstock

@@ -10,7 +10,7 @@
 
 namespace penstock {
 
-/// The values of `model_type` that are known. What is particular to one stands in its file, family_<name>.cpp.
+/// The values of `model_type` that are known. What is particular to one is in its file, family_<name>.cpp.
 enum class HuggingFaceFamily : std::uint8_t { gpt2, llama, mistral, qwen2, qwen3 };
 
 std::string_view name_of(HuggingFaceFamily family);
@@ -53,19 +53,19 @@ struct HuggingFaceConfig {
   bool operator==(const HuggingFaceConfig&) const = default;
 };
 
-/// Reads the text of a config.json; what it does not say has the value that transformers gives it for this model_type.
+/// Reads the text of a config.json; missing keys have the value that transformers gives them for this model_type.
 /// Throws one InputError with all mistakes, each beginning with `where`: no JSON object, an unknown model_type, a value
-/// of a wrong kind, values that do not fit each other, what Penstock's models do not compute, and keys that are
-/// unknown, unless their value is null.
+/// of a wrong kind, values that do not fit each other, settings that Penstock's models do not compute, and unknown
+/// keys, unless their value is null.
 HuggingFaceConfig parse_hugging_face_config(std::string_view text, std::string_view where);
 
 /// A config.json for a model whose tensors are stored in `type`, with a newline at its end. Token ids are null: no
-/// model description knows them. Throws InputError where the family has no key for what `config` says.
+/// model description knows them. Throws InputError if the family has no key for a value of `config`.
 std::string hugging_face_config_text(const HuggingFaceConfig& config, DType type);
 
-/// The config.json of a model that was made from another one: `original`, byte for byte, but for the values (and keys
-/// that are missing) that `config` and `type` have otherwise. Throws InputError where the original is damaged, of
-/// another family, or not able to say what `config` says.
+/// The config.json of a model that was made from another one: `original`, byte for byte, except for values (and missing
+/// keys) that differ in `config` and `type`. Throws InputError if the original is damaged, of another family, or unable
+/// to express `config`.
 std::string hugging_face_config_like(std::string_view original, std::string_view where, const HuggingFaceConfig& config,
                                      DType type);
 

@@ -14,7 +14,7 @@
 
 namespace penstock {
 
-/// Opened to read: of the weights nothing is read yet. Every rank opens the directory for itself.
+/// Opens the directory for reading; no weights are read yet. Every rank opens it for itself.
 class HuggingFaceModel {
  public:
   /// Throws InputError: see ModelDirectory and parse_hugging_face_config; besides, one message with all tensors that
@@ -29,15 +29,15 @@ class HuggingFaceModel {
   const std::vector<ExchangedParameter>& parameters() const { return parameters_; }
   /// Index into parameters().
   std::optional<std::size_t> find(std::string_view name) const;
-  /// What type the weights have in the files, where all of them have one.
+  /// The type of the weights in the files, if all have the same.
   std::optional<StoredType> stored_type() const;
 
   /// Reads a box of a parameter as float32, dense, from `values` on (box.local_begin is the caller's). Several threads
-  /// may call it. Throws SystemError where reading fails.
+  /// may call it. Throws SystemError if reading fails.
   void read_box(std::size_t parameter, const Box& box, float* values) const;
 
-  /// Where a tied model's files hold a head all the same: throws InputError unless it is the token embedding, bit for
-  /// bit. Compares part `part` of `parts` of the rows, so that ranks can share the work. Does nothing where there is no
+  /// If a tied model's files contain a head nevertheless: throws InputError unless it is the token embedding, bit for
+  /// bit. Compares part `part` of `parts` of the rows, so that ranks can share the work. Does nothing if there is no
   /// such tensor.
   void check_tied_head(int part = 0, int parts = 1) const;
 

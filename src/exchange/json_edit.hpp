@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Changing a JSON object as text, so that all that is not changed keeps its bytes.
+// Changes a JSON object as text, so that everything else keeps its bytes.
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,8 +12,8 @@ namespace penstock {
 
 using JsonMembers = std::vector<std::pair<std::string, nlohmann::ordered_json>>;
 
-/// `object` (a JSON object, as parse_json_object takes it) with these members of its own: the value of a key that is
-/// there is replaced, other keys follow the last one, laid out as that is.
+/// `object` (a JSON object, as parse_json_object takes it) with these members of its own: the value of an existing key
+/// is replaced; other keys are added after the last one, in the same layout.
 std::string with_members(std::string_view object, const JsonMembers& members);
 
 }  // namespace penstock

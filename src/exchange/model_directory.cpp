@@ -39,7 +39,7 @@ WeightMap read_index(const std::filesystem::path& path) {
   Mistakes mistakes;
   for (const auto& [tensor, file] : map->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
-    // A shard lies beside its index: a path that leads elsewhere is no mistake of a program that writes shards.
+    // A shard must be next to its index: a path that leads elsewhere cannot come from a program that writes shards.
     if (name.empty() || name != std::filesystem::path(name).filename().string() || name.find('\0') != std::string::npos)
       mistakes.add("{}: weight_map places tensor {} in {}, and must name a file of this directory; {}", path.string(),
                    tensor, shown(file), download_again);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A Hugging Face directory: config.json, and the tensors of model.safetensors or of the shards that
-// model.safetensors.index.json names. What its tensors mean is another file's matter (hugging_face_model.hpp).
+// model.safetensors.index.json names. hugging_face_model.hpp interprets the tensors.
 
 #include <filesystem>
 #include <optional>
@@ -25,8 +25,8 @@ struct PlacedTensor {
 /// Opened to read; moves, is not copied.
 class ModelDirectory {
  public:
-  /// Reads config.json and the headers of all tensor files. Throws InputError where the directory or a file is missing
-  /// or damaged, where it holds weights in another format only, and where index and shards disagree: a shard that is
+  /// Reads config.json and the headers of all tensor files. Throws InputError if the directory or a file is missing or
+  /// damaged, if it has weights only in another format, and if index and shards disagree: a shard that is
   /// not there, a tensor that is in the index and not in its shard, or the reverse, or in two shards.
   explicit ModelDirectory(std::filesystem::path path);
 
@@ -36,8 +36,8 @@ class ModelDirectory {
   /// Of all files, by name.
   const std::vector<PlacedTensor>& tensors() const { return tensors_; }
   std::optional<PlacedTensor> find(std::string_view name) const;
-  /// Files beside the weights that a copy of the model should have, too, and that are there: tokenizer, generation
-  /// settings, license. Names, not paths.
+  /// Existing files next to the weights that a copy of the model should also have: tokenizer, generation settings,
+  /// license. Names, not paths.
   std::vector<std::string> files_to_carry_along() const;
 
  private:
@@ -47,8 +47,7 @@ class ModelDirectory {
   std::vector<PlacedTensor> tensors_;
 };
 
-/// All of a small file. Throws InputError "<path>: <problem>; <cure>" where it cannot be read or is longer than
-/// 64 MiB.
+/// All of a small file. Throws InputError "<path>: <problem>; <cure>" if it cannot be read or is longer than 64 MiB.
 std::string read_small_file(const std::filesystem::path& path, std::string_view cure);
 
 }  // namespace penstock

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SafetensorsPlan: which tensor goes where in which file, before a byte is written. A value: every process makes the
-// same one for itself.
+// SafetensorsPlan: the place and file of each tensor, before a byte is written. A value that every process computes
+// identically.
 
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +38,7 @@ class SafetensorsPlan {
 
   DType type() const { return type_; }
   const std::vector<SafetensorsShard>& shards() const { return shards_; }
-  /// The text of model.safetensors.index.json; empty where there is one file.
+  /// The text of model.safetensors.index.json; empty if there is only one file.
   std::string index_text() const;
 
   /// Where a tensor is.
@@ -46,7 +46,7 @@ class SafetensorsPlan {
     std::size_t shard = 0;
     const StoredTensor* tensor = nullptr;  ///< lives as long as the plan
   };
-  /// LogicError where there is none of this name.
+  /// LogicError if there is none of this name.
   Place find(std::string_view name) const;
 
  private:

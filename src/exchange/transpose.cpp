@@ -11,7 +11,7 @@ namespace {
 constexpr int side = 16;  // floats of a cache line
 using Line = float __attribute__((vector_size(side * sizeof(float))));
 
-/// Swaps the blocks beside the diagonal of [[a, b]]: those columns of `a` that have the bit `distance` with those of
+/// Swaps the off-diagonal blocks of [[a, b]]: those columns of `a` that have the bit `distance` with those of
 /// `b` that have it not.
 template <int distance, std::size_t... column>
 void swap_blocks(Line& a, Line& b, std::index_sequence<column...> /*columns*/) {

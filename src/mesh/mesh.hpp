@@ -31,9 +31,9 @@ class Mesh {
   int size_of(std::string_view axis) const;
   /// 0 for an axis that the mesh does not have.
   int coordinate(int rank, std::string_view axis) const;
-  /// The rank whose coordinates are `rank`'s but for `axis`, where it is `coordinate`.
+  /// The rank whose coordinates are `rank`'s, except `coordinate` along `axis`.
   int neighbour(int rank, std::string_view axis, int coordinate) const;
-  /// Ranks that differ from `rank` along `spanned` axes only, ordered by their coordinates, outermost axis first.
+  /// Ranks that differ from `rank` only along the `spanned` axes, ordered by their coordinates, outermost axis first.
   /// A group is named by the *set* of axes it spans; no axis at all gives `rank` alone.
   std::vector<int> group(int rank, const AxisSet& spanned) const;
   /// Those of `axes` that the mesh has, outermost first: what tells groups of one mesh apart.

@@ -7,8 +7,8 @@
 
 namespace penstock {
 
-// A fused backward is done with one branch before the branch ahead of it begins, so that their gradients share a
-// memory; and with a branch before the stream's gradient goes on, so that without dropout the branch's is the stream's.
+// A fused backward finishes one branch before the one ahead of it, so their gradients share memory. It also finishes a
+// branch before the stream's gradient changes, so without dropout the branch's gradient is the stream's.
 Block::Held Block::take_held(const ModelShape& shape, BackwardHalves halves, BlockParts remade, Arena& arena) {
   Held held{.branches = {}, .remade = take_activations(shape, remade, MemoryUse::buffers, arena)};
   const std::vector<BranchDescription>& branches = shape.branches();

@@ -11,7 +11,7 @@
 
 namespace penstock {
 
-/// Which forward pass it is: evaluation draws no dropout; what is computed again is recorded by no tap.
+/// The kind of forward pass: evaluation has no dropout; recomputed values are not recorded by taps.
 enum class Pass { training, evaluation, again };
 
 class Block {
@@ -19,7 +19,7 @@ class Block {
   /// From the input gradient to the weight gradient.
   struct Held {
     std::array<Branch::Held, most_branches> branches;
-    BlockActivations remade;  ///< parts that were computed again: they stand here instead of in the shared memory
+    BlockActivations remade;  ///< recomputed parts, which are here instead of in the shared memory
   };
   /// `halves`: those that the input gradients of its stage compute. `remade`: the parts of BlockActivations that are
   /// held, too.
@@ -36,7 +36,7 @@ class Block {
   /// gradient [R, C]: in, of the block's output; out, of its input.
   void input_gradient(const MicrobatchView& microbatch, const BlockActivations& slot, const Held& held,
                       TensorView gradient, BackwardHalves halves, Accumulate accumulate) const;
-  /// The gradients of the products' weights and biases, from what input_gradient left.
+  /// The gradients of the products' weights and biases, from what input_gradient stored.
   void weight_gradient(const BlockActivations& slot, const Held& held, Accumulate accumulate) const;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a block's forward pass leaves for its backward pass. N tokens of the microbatch, R rows here, C channels,
+// What a block's forward pass stores for its backward pass. N tokens of the microbatch, R rows here, C channels,
 // B samples of T positions.
 
 #include <array>
@@ -10,16 +10,16 @@
 
 namespace penstock {
 
-/// Of one branch and one microbatch. Where the tensors of a part lie, the policy decides: in a memory of each
-/// microbatch's own, or in one that all blocks fill in turn.
+/// For one branch and one microbatch. The policy decides where the tensors of a part are: in separate memory for each
+/// microbatch, or in memory that all blocks fill in turn.
 struct BranchActivations {
   TensorView x;           ///< [R, C] the stream before the branch
   TensorView mean, rstd;  ///< [R] float32
   TensorView normalized;  ///< [R, C]
   TensorView tokens;      ///< [N, C] the same of all tensor ranks; may be absent
   TensorView inner;       ///< [N, inner channels] of the first product; a split backward may put its gradient there
-  TensorView rotated;     ///< [N, inner channels] what attention reads, where that is not `inner`
-  TensorView head_rstd;   ///< [N, local heads of q and k] float32, of norms of heads; else absent
+  TensorView rotated;     ///< [N, inner channels] attention's input, if that is not `inner`
+  TensorView head_rstd;   ///< [N, local heads of q and k] float32, of norms of heads; otherwise absent
   TensorView core;        ///< [N, core channels]
   TensorView statistics;  ///< [B, local heads, T] float32, log-sum-exp of attention; absent in an MLP
 };
@@ -37,7 +37,7 @@ struct BlockActivations {
 BlockActivations take_activations(const ModelShape& shape, BlockParts parts, MemoryUse use, Arena& arena,
                                   const BlockActivations& otherwise = {});
 
-/// The tensors of `above` where it has them, else those of `below`.
+/// The tensors of `above` if it has them, otherwise those of `below`.
 BlockActivations laid_over(const BlockActivations& below, const BlockActivations& above);
 
 }  // namespace penstock

@@ -20,7 +20,7 @@ StreamNorm::Places norm_places(const BranchActivations& kept) {
   return {.x = kept.x, .y = kept.normalized, .mean = kept.mean, .rstd = kept.rstd};
 }
 
-/// What attention reads.
+/// Attention's input.
 TensorView heads_of(const BranchActivations& kept) { return kept.rotated.present() ? kept.rotated : kept.inner; }
 
 Parameter bias_of(const ModelContext& context, bool there, const std::string& product) {

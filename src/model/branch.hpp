@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A pre-norm residual branch between its norm and the sum it joins: a product cut by its outputs, a core (attention, or
+// A pre-norm residual branch, from its norm to the sum: a product cut by its outputs, a core (attention, or
 // an MLP's activation), a product cut by its inputs. N tokens of the microbatch, R rows here, C channels.
 
 #include <string>
@@ -13,8 +13,8 @@
 
 namespace penstock {
 
-/// The two products of a branch; the bias of `out` is added to its partial sums later, its gradient is taken with the
-/// product's. `halves`: of the backward pass.
+/// The two products of a branch; the bias of `out` is added after the sum over ranks, but its gradient is computed with
+/// the product's. `halves`: of the backward pass.
 ops::LinearShape in_product(const ModelShape& shape, std::size_t branch);
 ops::LinearShape out_product(const ModelShape& shape, std::size_t branch, BackwardHalves halves);
 
@@ -23,10 +23,10 @@ ops::AttentionShape attention_shape(const ModelShape& shape, const AttentionCore
 
 class Branch {
  public:
-  /// What the input gradient leaves for the weight gradient.
+  /// What the input gradient stores for the weight gradient.
   struct Held {
     TensorView branch_gradient;  ///< [R, C] gradient of the output product, dropout undone
-    TensorView inner_gradient;   ///< [N, inner channels]; absent: it takes the place of `inner`
+    TensorView inner_gradient;   ///< [N, inner channels]; absent: it overwrites `inner`
   };
 
   /// The branch of number `number` of the block whose parameters begin with `block`: "blocks.3".
@@ -36,7 +36,7 @@ class Branch {
   void normalize(const BranchActivations& kept) const;
   void normalize_after(const ops::Residual& sum, const BranchActivations& kept) const;
   /// The forward pass in steps: `inner` from the normalized rows, `core` from `inner`, and [R, C] from `core`: the last
-  /// product without its bias; lives in scratch.
+  /// product without its bias; in scratch.
   void project(const BranchActivations& kept) const;
   void compute_core(const MicrobatchView& microbatch, const BranchActivations& kept, bool with_dropout) const;
   /// For taps: q and k as attention reads them, where they are rotated. After compute_core.
@@ -46,10 +46,10 @@ class Branch {
   ops::Residual joined(const MicrobatchView& microbatch, const BranchActivations& kept, TensorView output,
                        TensorView out, bool with_dropout) const;
 
-  /// The gradient of the branch's outputs [R, C] from that of the sum: in `own_place` where that is there, else the
-  /// same.
+  /// The gradient of the branch's outputs [R, C] from that of the sum: in `own_place` if present, otherwise the same
+  /// tensor.
   TensorView through_dropout(const MicrobatchView& microbatch, TensorView gradient, TensorView own_place) const;
-  /// The gradient of the normalized rows [R, C], from held.branch_gradient; lives in scratch. Fills the inner gradient.
+  /// The gradient of the normalized rows [R, C], from held.branch_gradient; in scratch. Fills the inner gradient.
   TensorView input_gradient(const MicrobatchView& microbatch, const BranchActivations& kept, const Held& held,
                             bool accumulate_norms) const;
   /// Adds the gradients of both products' weights and biases.

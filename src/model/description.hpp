@@ -3,9 +3,9 @@
 // ModelDescription: a transformer as a value. A family (families/) makes it from the deck. Parameters, activations,
 // what a policy recomputes, products, operations, the partition, taps and the deck's checks follow from it.
 //
-// A block is a row of pre-norm residual branches, x <- x + dropout(out(core(in(norm(x))))). `in` is cut by its outputs
-// along the tensor axis and `out` by its inputs (Shoeybi et al., arXiv 1909.08053); a core needs no other rank. C is
-// the width of the residual stream. Extents are those of the whole model.
+// A block is a sequence of pre-norm residual branches, x <- x + dropout(out(core(in(norm(x))))). `in` is cut by its
+// outputs along the tensor axis and `out` by its inputs (Shoeybi et al., arXiv 1909.08053); a core needs no other rank.
+// C is the width of the residual stream. Extents are those of the whole model.
 
 #include <cstdint>
 #include <optional>
@@ -25,19 +25,19 @@ enum class NormKind {
   rms,    ///< RMSNorm
 };
 
-/// Outputs of a product that are shared out by themselves along the tensor axis: the heads of q, or hidden channels.
+/// Outputs of a product that are divided separately along the tensor axis: the heads of q, or hidden channels.
 struct OutputSection {
   std::string_view key;       ///< of the deck, for messages: "model.heads"
-  std::int64_t units = 0;     ///< that ranks share out whole: heads
+  std::int64_t units = 0;     ///< that are not divided among ranks: heads
   std::int64_t channels = 1;  ///< of a unit
-  bool copied = false;        ///< several ranks may hold one unit, where there are fewer units than ranks
+  bool copied = false;        ///< several ranks may hold one unit, if there are fewer units than ranks
 
   std::int64_t extent() const { return units * channels; }
-  /// In how many parts `ranks` ranks share the section: as many as units where these are fewer.
+  /// Number of parts of the section for `ranks` ranks: the number of units if that is smaller.
   int parts(int ranks) const { return copied && units < ranks ? static_cast<int>(units) : ranks; }
 };
 
-/// A weight (and a bias) by the name that it has in checkpoints; below the branch's: "qkv".
+/// A weight (and a bias), with its name in checkpoints below the branch's: "qkv".
 struct InWeight {
   std::string name;
   std::vector<OutputSection> sections;
@@ -73,7 +73,7 @@ struct AttentionCore {
   double dropout = 0;                              ///< share of the probabilities set to zero
 
   std::int64_t channels() const { return heads * head_channels; }
-  /// Whether what attention reads needs a place of its own: the gradient of the norms needs what the product made.
+  /// Whether attention's input needs a place of its own, because the gradient of the norms needs the product's output.
   bool rotates_apart() const { return query_key_norm; }
 };
 
@@ -93,14 +93,14 @@ struct BranchDescription {
 
   /// Channels between core and `out`.
   std::int64_t core_channels() const;
-  /// nullptr where the core is another.
+  /// nullptr if the core is another.
   const AttentionCore* attention() const { return std::get_if<AttentionCore>(&core); }
   const MlpCore* mlp() const { return std::get_if<MlpCore>(&core); }
-  /// Whether the activation can be part of the products around it: its input stays for the backward pass.
+  /// Whether the activation can be part of the products around it; its input is kept for the backward pass.
   bool activation_in_products() const;
 };
 
-/// Branches a block has at most: a constant, since a step copies tables of them.
+/// The most branches of a block: a constant, because a step copies tables of them.
 inline constexpr std::size_t most_branches = 2;
 
 struct BlockDescription {
@@ -127,8 +127,8 @@ struct ModelDescription {
   std::vector<std::string> branch_names() const;
 };
 
-/// The model that a deck describes: `config.family` chooses the file in families/. Nothing is checked: a deck's
-/// mistakes are found in what it gives. Throws LogicError for a family that the deck's table does not admit.
+/// The model that a deck describes: `config.family` chooses the file in families/. Checks nothing: a deck's mistakes
+/// are found in the result. Throws LogicError for a family that the deck's table does not admit.
 ModelDescription describe_model(const ModelConfig& config);
 
 /// Memory and products are planned by the first kind, and serve all. Throws LogicError for kinds that differ in
@@ -149,12 +149,13 @@ PartCosts part_costs(const ModelDescription& model, std::int64_t sequence);
 /// The most tensor ranks that can share the model: no axis is longer than what it cuts.
 std::int64_t most_tensor_ranks(const ModelDescription& model);
 
-/// How many neighbouring tensor ranks hold copies of the same heads of k and v, where these are fewer than ranks.
+/// The number of neighbouring tensor ranks that hold copies of the same heads of k and v, if these are fewer than
+/// ranks.
 int copies_on_tensor_axis(const ModelDescription& model, int tensor);
 
-/// Rows of a bias whose gradient is zero in exact arithmetic: of keys, where nothing turns them. Softmax does not see
-/// what is added to all scores of a query. AdamW makes steps of the rounding, so they differ between runs that do not
-/// agree bit for bit.
+/// Rows of a bias whose gradient is zero in exact arithmetic: those of keys that are not rotated. Softmax does not
+/// change if a constant is added to all scores of a query. AdamW makes whole steps from the rounding errors, so these
+/// rows differ between runs that do not agree bit for bit.
 struct IdleRows {
   std::string parameter;
   std::int64_t begin = 0, end = 0;

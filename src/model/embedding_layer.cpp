@@ -8,7 +8,7 @@ namespace penstock {
 
 namespace {
 
-// Of the token table's two uses; the head is the other.
+// One of the token table's two uses; the head is the other.
 constexpr std::size_t embedding_use = 0;
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace penstock {
 
 namespace {
 
-// Of the token table's two uses; the embedding is the other.
+// One of the token table's two uses; the embedding is the other.
 constexpr std::size_t head_use = 1;
 
 Parameter weight_of(const ModelContext& context) {

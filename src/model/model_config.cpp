@@ -12,7 +12,7 @@ void ModelConfig::describe(FieldTable& table) {
   table.add("model.heads", heads, "attention heads of a block").required().at_least(1);
   table
       .add("model.kv_heads", kv_heads,
-           "heads of keys and values, each for as many neighbouring heads; 0: one for each head")
+           "heads of keys and values, each shared by neighbouring heads of queries; 0: one for each head")
       .at_least(0);
   table.add("model.head_channels", head_channels, "channels of a head; 0: width / heads").unit("channels").at_least(0);
   table.add("model.hidden", hidden, "channels inside the MLP; 0: 4 * width").unit("channels").at_least(0);
@@ -24,7 +24,7 @@ void ModelConfig::describe(FieldTable& table) {
       .used_as_float32();
   table
       .add("model.rope_theta", rope_theta,
-           "base of the rotary angles: pair i of D channels turns by theta^(-2i/D) a position")
+           "base of the rotary angles: pair i of D channels turns by theta^(-2i/D) per position")
       .at_least(1);
   table
       .add("model.rope_scaling", rope_scaling, "how the rotary angles were changed for longer sequences",
@@ -33,14 +33,11 @@ void ModelConfig::describe(FieldTable& table) {
             {"llama3", ops::RotaryScaling::llama3},
             {"yarn", ops::RotaryScaling::yarn}})
       .advanced(
-          "linear divides all angles by model.rope_factor. llama3 divides those of wavelengths above "
-          "model.rope_original / "
-          "model.rope_low positions, keeps those below model.rope_original / model.rope_high, and goes over from one "
-          "to the "
-          "other in between. yarn mixes both by pairs, and scales cosine and sine (arXiv 2309.00071), with the factors "
-          "of "
-          "its paper.");
-  table.add("model.rope_factor", rope_factor, "of the scaling: how many times as long sequences became").at_least(1);
+          "linear divides all angles by model.rope_factor. llama3 divides those with wavelengths above "
+          "model.rope_original / model.rope_low positions, keeps those below model.rope_original / model.rope_high, "
+          "and interpolates in between. yarn mixes both by pairs, and scales cosine and sine (arXiv 2309.00071), with "
+          "the factors of its paper.");
+  table.add("model.rope_factor", rope_factor, "of the scaling: by what factor sequences became longer").at_least(1);
   table.add("model.rope_low", rope_low, "of llama3: turns within rope_original below which an angle is divided")
       .above(0);
   table.add("model.rope_high", rope_high, "of llama3: turns within rope_original above which an angle is kept")

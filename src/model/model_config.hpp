@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a deck says about the model.
+// The [model] section of a deck.
 
 #include <cstdint>
 #include <string>
@@ -39,7 +39,7 @@ struct ModelConfig {
   std::int64_t channels_of_a_head() const { return head_channels > 0 ? head_channels : heads > 0 ? width / heads : 0; }
   std::int64_t hidden_channels() const { return hidden > 0 ? hidden : 4 * width; }
   ops::RotaryAngles rotation() const;
-  /// The same model, with what a 0 stands for in place of it.
+  /// The same model, with every 0 that means a default replaced by its value.
   ModelConfig spelled_out() const;
 
   void describe(FieldTable& table);

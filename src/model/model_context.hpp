@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What all parts of a rank's model share: the queue, the tensor axis, the sizes, and scratch that lives for one action.
+// Shared by all parts of a rank's model: the queue, the tensor axis, the sizes, and scratch that lives for one action.
 
 #include "base/scoped_value.hpp"
 #include "comm/communicator.hpp"
@@ -20,14 +20,14 @@ namespace penstock {
 struct ModelScratch {
   ModelScratch(const ModelShape& shape, Arena& arena);
 
-  TensorView gathered;           ///< [N, C] rows of all tensor ranks; absent where rows are not cut
+  TensorView gathered;           ///< [N, C] rows of all tensor ranks; absent if rows are not cut
   TensorView gathered_gradient;  ///< [N, C] likewise
-  TensorView partial;            ///< [N, C] a product that still has to be added across the tensor axis
+  TensorView partial;            ///< [N, C] a product before its sum over the tensor axis
   TensorView core_gradient;      ///< [N, channels of the widest core that has a gradient of its own]
-  BlockActivations remade;       ///< the parts of one block that are computed again
+  BlockActivations remade;       ///< the recomputed parts of one block
 };
 
-/// One microbatch as the model sees it; tensors are on the device.
+/// One microbatch for the model; tensors are on the device.
 struct MicrobatchView {
   int microbatch = 0;
   TensorView tokens;                            ///< [N] int32
@@ -35,23 +35,23 @@ struct MicrobatchView {
   const std::uint64_t* first_sample = nullptr;  ///< device memory
 };
 
-/// A parameter as its layer uses it: looked up once, as names are long and a step asks often.
+/// A parameter for its layer: looked up once, because names are long and a step uses it often.
 struct Parameter {
   TensorView value;
-  TensorView gradient;  ///< float32, or bfloat16 where nothing is added to it (RunConfig::gradient_type)
+  TensorView gradient;  ///< float32, or bfloat16 if nothing is added to it (RunConfig::gradient_type)
 };
 
-/// A tap's name, put together only where taps are set.
+/// A tap's name, built only if taps are set.
 struct TapName {
   std::string_view of;         ///< "blocks.3"
   std::string_view part = {};  ///< ".mlp.gradient"
   std::string text() const { return std::string(of) + std::string(part); }
 };
 
-/// References to what lives longer than the model; the owner is whoever made them (the run's Trainer).
+/// References to objects that outlive the model.
 class ModelContext {
  public:
-  /// `queue` and `tensor_axis` may be null where nothing will be computed (a planning arena).
+  /// `queue` and `tensor_axis` may be null if nothing will be computed (a planning arena).
   ModelContext(const ModelShape& shape, std::uint64_t seed, Queue* queue, Communicator* tensor_axis,
                ParameterSet& parameters, const RotaryTables& rotary, ModelScratch& scratch)
       : shape_(shape),
@@ -66,21 +66,21 @@ class ModelContext {
   Queue& queue() const { return *queue_; }
   ModelScratch& scratch() const { return *scratch_; }
 
-  /// `use`: of a tied parameter, where it is used by more than one stage.
+  /// `use`: which use of a tied parameter.
   Parameter parameter(const std::string& name, std::size_t use = 0) const {
     return {.value = parameters_->weight(name), .gradient = parameters_->gradient(name, use)};
   }
 
-  /// Rows of all tensor ranks [N, C] from this rank's [R, C]: an all-gather into `landing` where rows are cut, else
+  /// Rows of all tensor ranks [N, C] from this rank's [R, C]: an all-gather into `landing` if rows are cut, otherwise
   /// `rows` itself.
   TensorView gather_rows(TensorView rows, TensorView landing) const;
-  /// The same as `gathered` where that is present and filled; else gathered now, into scratch.
+  /// `gathered` if present and filled; otherwise gathers now, into scratch.
   TensorView tokens_of(TensorView rows, TensorView gathered) const {
     return gathered.present() ? gathered : gather_rows(rows, scratch_->gathered);
   }
   /// This rank's rows [R, C] of the sum over tensor ranks of `partial` [N, C]; in place.
   TensorView sum_partials(TensorView partial) const;
-  /// All tensor ranks' pieces, in coordinate order; `all` [ranks, ...], own part filled.
+  /// Gathers all tensor ranks' pieces, in coordinate order, into `all` [ranks, ...], whose own part is filled.
   void exchange(TensorView own_part, TensorView all) const;
 
   /// [T, D] float32, of an attention that rotates.

@@ -9,7 +9,7 @@ class Collector {
  public:
   Collector(const ModelDescription& model, const ModelCut& cut) : model_(model), cut_(cut) {}
 
-  /// What is collected from here on belongs to it.
+  /// The following parameters belong to this block.
   void enter(int block) { block_ = block; }
 
   // A weight [out, in] or a table, in the computing type, decayed.
@@ -26,7 +26,7 @@ class Collector {
                       .stages = std::move(stages),
                       .block = block_});
   }
-  // Its gradient is added up row by row, in float32; the layout knows that of a table that is the head, too.
+  // Its gradient is added up row by row, in float32; for a tied table the layout does that.
   void token_table(const Split& split, std::vector<int> stages) {
     matrix("embedding.token.weight", {model_.vocabulary, model_.width}, split, model_.deviation, std::move(stages));
     if (!model_.tied) specs_.back().gradient_type = DType::float32;
@@ -78,7 +78,7 @@ class Collector {
   std::vector<ParameterSpec> take() { return std::move(specs_); }
 
  private:
-  // Every rank applies them to its own heads.
+  // Each rank applies them to its own heads.
   void head_norm(const std::string& name, const AttentionCore& attention, int stage) {
     specs_.push_back({.name = name,
                       .shape = {attention.head_channels},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The sizes one rank's slice of the model computes with.
+// The sizes of one rank's slice of the model.
 
 #include <cstdint>
 
@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-/// How the model is cut along the tensor axis, and in which type it computes.
+/// How the model is cut along the tensor axis, and its computing types.
 struct ModelCut {
   int tensor = 1;
   bool sequence_parallel = true;  ///< between attention and MLP a tensor rank keeps tokens / tensor rows
@@ -21,10 +21,10 @@ struct ModelCut {
 /// What the backward pass of a block computes again instead of keeping it; recompute.hpp says of which parts.
 enum class Recompute {
   none,
-  elementwise,  ///< what element-wise operations make: normalized rows, and the MLP after its activation
+  elementwise,  ///< results of element-wise operations: normalized rows, and the MLP after its activation
   attention,    ///< the attention core: its output and log-sum-exp
   block,        ///< all but the block's input
-  block_local,  ///< all but the block's input and what would be summed over the tensor axis again
+  block_local,  ///< all but the block's input and values that would be summed over the tensor axis again
 };
 
 struct ModelShape {
@@ -42,7 +42,7 @@ struct ModelShape {
   }  ///< R, of the residual stream here
   std::int64_t first_row() const { return cut_rows() ? rows() * tensor_coordinate : 0; }
   std::int64_t width() const { return model->width; }  ///< C
-  /// Of a block's memory: all kinds of blocks are alike in that.
+  /// Of any kind of block: all kinds have the same memory.
   const std::vector<BranchDescription>& branches() const { return model->kinds.front().branches; }
   /// Channels on this rank, of the product that a branch begins with, and of the core.
   std::int64_t inner_channels(const BranchDescription& branch) const { return branch.in.outputs(cut.tensor); }
@@ -60,7 +60,7 @@ struct ModelShape {
     return left < 0 ? 0 : left < vocabulary_rows() ? left : vocabulary_rows();
   }
   std::int64_t padded_vocabulary() const { return (model->vocabulary + 127) / 128 * 128; }
-  /// Partial sums go across ranks in float32; with nobody to add to, a product is written as what it is.
+  /// Partial sums cross ranks in float32; on a single rank a product is written in the computing type.
   DType partial() const { return cut.tensor > 1 ? DType::float32 : cut.compute; }
 };
 

@@ -84,7 +84,8 @@ std::vector<StagePart> given_partition(int blocks, int stages, const std::vector
       !in_range ? -1 : std::accumulate(blocks_of_stage.begin(), blocks_of_stage.end(), std::int64_t{0});
   if (static_cast<int>(blocks_of_stage.size()) != stages || sum != blocks)
     throw_input_error(
-        "schedule.partition = [{}] must name {} stages of at least one block each, {} blocks in all; mend it, or leave "
+        "schedule.partition = [{}] must name {} stages of at least one block each, {} blocks in all; correct it, or "
+        "leave "
         "it out for a balanced partition",
         fmt::join(blocks_of_stage, ", "), stages, blocks);
   return parts_of({blocks_of_stage.begin(), blocks_of_stage.end()});

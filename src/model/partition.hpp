@@ -20,10 +20,10 @@ struct StagePart {
 };
 
 /// The partition whose costliest stage is cheapest; among equals the one whose stages are most even (least sum of
-/// squared costs). Every stage holds at least one block. Throws InputError when there are more stages than blocks.
+/// squared costs). Every stage holds at least one block. Throws InputError if there are more stages than blocks.
 std::vector<StagePart> balanced_partition(int stages, const PartCosts& costs);
 
-/// The partition a deck spells out: blocks of each stage. Throws InputError when it does not fit.
+/// The partition given in a deck: blocks of each stage. Throws InputError if it does not fit.
 std::vector<StagePart> given_partition(int blocks, int stages, const std::vector<std::int64_t>& blocks_of_stage);
 
 }  // namespace penstock

@@ -78,7 +78,7 @@ BlockParts kept_parts(const ModelShape& shape) {
 
 BlockParts remade_parts(const ModelShape& shape) { return all_parts(shape).without(kept_parts(shape)); }
 
-// The inputs of the weight gradients' products, and an MLP's input to its activation, whose place its gradient takes.
+// The inputs of the weight gradients' products, and an MLP's input to its activation, which its gradient overwrites.
 BlockParts held_parts(const ModelShape& shape) {
   const BlockParts again = remade_parts(shape);
   return again & parts_where(shape, [&](std::size_t b, const BranchDescription& branch, BranchPart p) {
@@ -104,7 +104,7 @@ std::int64_t bytes_moved(const ModelShape& shape, BlockParts again) {
   std::int64_t bytes = 0;
   for (std::size_t b = 0; b < shape.branches().size(); ++b) {
     const BranchDescription& branch = shape.branches()[b];
-    if (again.has({b, BranchPart::input}))  // the sum has its norm in it: two read, two written
+    if (again.has({b, BranchPart::input}))  // the sum includes its norm: two tensors read, two written
       bytes += stream * (3 * type + summed);
     else if (again.has({b, BranchPart::norm}))
       bytes += 2 * stream * type;
@@ -124,8 +124,8 @@ RecomputeCost recompute_cost(const ModelShape& shape) {
   const auto product = [&](std::int64_t inputs, std::int64_t outputs) {
     return 2.0 * static_cast<double>(tokens) * static_cast<double>(inputs) * static_cast<double>(outputs);
   };
-  // The sum: a reduce-scatter, and where rows are not cut a gather of as many bytes. Gathers of rows cost nothing more:
-  // the weight gradients find them done.
+  // The sum: a reduce-scatter, and if rows are not cut a gather of as many bytes. Gathers of rows cost nothing extra,
+  // because the weight gradients reuse them.
   const auto piece = tokens * width / shape.cut.tensor * static_cast<std::int64_t>(bytes_of(shape.partial()));
   RecomputeCost cost;
   for (std::size_t b = 0; b < shape.branches().size(); ++b) {
@@ -135,7 +135,7 @@ RecomputeCost recompute_cost(const ModelShape& shape) {
       cost.bytes_sent += peers * piece * (shape.cut_rows() ? 1 : 2);
     }
     if (again.has({b, BranchPart::inner})) cost.flops += product(width, shape.inner_channels(branch));
-    // Scores and their sums over half of the keys, the causal ones: 2 (T + 1) a channel and token.
+    // Scores and their sums over half of the keys, the causal ones: 2 (T + 1) for each channel and token.
     if (branch.attention() && again.has({b, BranchPart::core}))
       cost.flops += product(shape.core_channels(branch), shape.sequence + 1);
   }
@@ -152,7 +152,8 @@ RecomputeCost operator*(const RecomputeCost& cost, std::int64_t times) {
 Recompute parse_recompute(std::string_view word) {
   for (const auto& [policy, name] : words)
     if (name == word) return policy;
-  throw_input_error("\"{}\" is no recomputation policy; use none, elementwise, attention, block or block-local", word);
+  throw_input_error("\"{}\" is not a recomputation policy; use none, elementwise, attention, block or block-local",
+                    word);
 }
 
 std::string_view text(Recompute policy) {

@@ -3,11 +3,11 @@
 // Recomputation: what a block keeps of its forward pass, and what its backward pass computes again instead. A policy is
 // the set of parts that are kept; memory, work and messages follow from it.
 //
-// Collectives of the tensor axis in a block's forward pass, where rows are cut: gather, sum, gather, sum. The second
-// sum is never needed again. Every policy's backward pass needs both gathers once: `none` for the weight gradients (it
-// keeps own rows only), `block` before it computes again, and its weight gradients find them gathered. So what is left
-// is the first sum: `block` takes it again, `block_local` keeps it, as the stream that it joined, and sends what
-// `none` sends.
+// Collectives of the tensor axis in a block's forward pass, if rows are cut: gather, sum, gather, sum. The second sum
+// is never needed again. The backward pass of every policy needs both gathers once: `none` for the weight gradients (it
+// keeps only own rows), `block` before it recomputes, and then its weight gradients reuse them. What remains is the
+// first sum: `block` repeats it; `block_local` keeps its result, as the stream that it joined, and sends no more than
+// `none`.
 
 #include <cstdint>
 #include <initializer_list>
@@ -17,13 +17,13 @@
 
 namespace penstock {
 
-/// What a block's backward pass reads of a branch's forward pass, in the order of computing. (The product that ends the
-/// last branch is none of it: nothing reads its result but the next block.)
+/// The results of a branch's forward pass that the backward pass reads, in the order of computing. (The last product of
+/// the last branch is none of them: only the next block reads its result.)
 enum class BranchPart : unsigned {
-  input,   ///< the stream before the branch: the block's input, or where an earlier branch has joined it
-  norm,    ///< normalized rows and their statistics (at most 8 bytes a row, and made with the rows again)
-  tokens,  ///< normalized rows of all tensor ranks: a gather, where rows are cut
-  inner,   ///< what the branch's first product makes: q, k and v, or the MLP before its activation
+  input,   ///< the stream before the branch: the block's input, or the sum with an earlier branch
+  norm,    ///< normalized rows and their statistics (at most 8 bytes a row, recomputed with the rows)
+  tokens,  ///< normalized rows of all tensor ranks: a gather, if rows are cut
+  inner,   ///< the output of the branch's first product: q, k and v, or the MLP before its activation
   core,    ///< attention's output and log-sum-exp, or the MLP after its activation
 };
 
@@ -53,26 +53,27 @@ class BlockParts {
   unsigned bits_ = 0;
 };
 
-/// All that a forward pass of this shape leaves. Rows of other tensor ranks belong to it only where a block is computed
-/// again: else the weight gradient gathers them a second time.
+/// All results of a forward pass of this shape. Rows of other tensor ranks belong to them only if a block is
+/// recomputed; otherwise the weight gradient gathers them a second time.
 BlockParts all_parts(const ModelShape& shape);
-/// What stays, of every microbatch in flight.
+/// The parts kept for every microbatch in flight.
 BlockParts kept_parts(const ModelShape& shape);
-/// What the input gradient computes again before it begins: all others.
+/// The parts that the input gradient recomputes before it begins: all others.
 BlockParts remade_parts(const ModelShape& shape);
-/// What the weight gradient reads of them: a split backward holds it from I to W, so that nothing is computed thrice.
+/// Those of them that the weight gradient reads: a split backward holds them from I to W, so that nothing is computed
+/// three times.
 BlockParts held_parts(const ModelShape& shape);
 
-/// Whether a branch's activation is an operation of its own. Where it could be part of a product, it is one if it is
-/// computed again without its product, and then in the forward pass, too: the product need not have the same bits.
+/// Whether a branch's activation is an operation of its own. An activation that could be part of a product is separate
+/// if it is recomputed without the product, and then in the forward pass, too, because the product may have other bits.
 bool has_activation_apart(const ModelShape& shape, std::size_t branch);
 
-/// What the policy adds to one block's passes of one microbatch on this rank, against `none`.
+/// The policy's extra cost in one block's passes of one microbatch on this rank, compared with `none`.
 struct RecomputeCost {
   double flops = 0;  ///< of products and attention, counted as in part_costs
-  /// That norms, the sum before one, and an activation apart read and write, each tensor once; what products and
-  /// attention move is in their time. An activation that was taken out of its product also reads its input in the
-  /// forward pass.
+  /// Bytes read and written by norms, the sum before one, and a separate activation, each tensor once; memory traffic
+  /// of products and attention is part of their time. An activation that was taken out of its product also reads its
+  /// input in the forward pass.
   std::int64_t bytes_moved = 0;
   std::int64_t bytes_sent = 0;  ///< on the tensor axis
 };

@@ -15,7 +15,7 @@ class RotaryTables {
   /// `queue` may be null on a planning arena.
   RotaryTables(const ModelShape& shape, Queue* queue, Arena& arena);
 
-  /// [T, D] float32; absent where the core rotates nothing.
+  /// [T, D] float32; absent if the core has no rotation.
   TensorView of(const AttentionCore& attention) const;
 
  private:

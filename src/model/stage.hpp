@@ -19,14 +19,14 @@ struct BlockMemory {
   std::vector<Block::Held> held;
 };
 
-/// How many microbatches a last stage has to keep at once; the schedule says.
+/// How many microbatches a last stage must keep at once, by the schedule.
 struct StageSlots {
   int ends = 0;  ///< outputs of its last block, from the forward pass to the input gradient
   int held = 0;  ///< of the head, from the input gradient to the weight gradient
   bool operator==(const StageSlots&) const = default;
 };
 
-/// Where one microbatch's tensors of a stage lie.
+/// The places of one microbatch's tensors in a stage.
 struct StagePlaces {
   std::vector<int> activations;  ///< of each block, in BlockMemory: from the forward pass to the end of the backward
   std::vector<int> held;         ///< of each block: from the input gradient to the weight gradient; fused: one for all
@@ -45,7 +45,7 @@ class Stage {
 
   const StagePart& part() const { return part_; }
 
-  /// [R, C] where the stage before puts this stage's input; not used on the first stage.
+  /// [R, C] the place of this stage's input; not used on the first stage.
   TensorView input(const StagePlaces& at) const { return kept(at, 0).input(); }
 
   /// Computes the blocks; the stage's output goes to `output` [R, C] (kept by the stage itself on the last).
@@ -53,8 +53,8 @@ class Stage {
   void forward(const MicrobatchView& microbatch, const StagePlaces& at, TensorView output, Purpose purpose,
                double* loss_sum) const;
   /// gradient [R, C]: in, of the stage's output (not read on the last stage); out, of its input.
-  /// Fused: takes all gradients. Input only: leaves what weight_gradient needs in `held`.
-  /// The last stage adds the losses to *loss_sum, and takes the gradient of loss_scale times their sum.
+  /// Fused: computes all gradients. Input only: stores what weight_gradient needs in `held`. The last stage adds the
+  /// losses to *loss_sum, and computes the gradient of loss_scale times their sum.
   void input_gradient(const MicrobatchView& microbatch, const StagePlaces& at, TensorView gradient,
                       BackwardHalves halves, Accumulate accumulate, float loss_scale, double* loss_sum) const;
   void weight_gradient(const StagePlaces& at, Accumulate accumulate) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The norm of rows of the residual stream: LayerNorm or RMSNorm, as the model's description says. R rows here, C
+// The norm of rows of the residual stream: LayerNorm or RMSNorm, by the model's description. R rows here, C
 // channels.
 
 #include <string>
@@ -12,7 +12,7 @@ namespace penstock {
 
 class StreamNorm {
  public:
-  /// What one application reads and makes.
+  /// The tensors of one application.
   struct Places {
     TensorView x;     ///< [R, C]
     TensorView y;     ///< [R, C] normalized

@@ -15,7 +15,7 @@ constexpr std::size_t token_arrays = 2;  // /tokens and /targets come first
 
 bool is_logits(std::string_view tap) { return tap.starts_with("logits"); }
 
-// How the rows a rank records of a tap are laid out.
+// The layout of the rows that a rank records of a tap.
 struct Extent {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
@@ -57,7 +57,7 @@ Extent extent_of(std::string_view tap, const ModelShape& shape) {
   return {shape.rows(), shape.width(), shape.first_row(), 0};
 }
 
-// Where tensor ranks hold equal copies the first one brings them.
+// If tensor ranks have equal copies, the first one writes them.
 bool brings(std::string_view tap, const ModelShape& shape) {
   if (const auto tapped = heads_of(tap, *shape.model)) return shape.tensor_coordinate % tapped->copies(shape) == 0;
   const bool copies = !is_logits(tap) && (tap == "loss" || !shape.cut_rows());
@@ -145,7 +145,7 @@ std::vector<Piece> CaptureRecorder::pieces(const std::string& tap) const {
     const Extent extent = extent_of(tap, shape);
     if (extent.columns == 0) continue;
     for (std::int64_t m = 0; m < plan_->microbatches(); ++m) {
-      // Rows are cut as tokens; in (sample, position) a run of tokens is at most three boxes.
+      // Rows are cut as tokens; in (sample, position) consecutive tokens are at most three boxes.
       Box microbatch;
       microbatch.offset[0] = first_sample(place, m);
       microbatch.extent = {plan_->micro, plan_->sequence};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// CaptureRecorder: keeps what the chosen taps see on this rank during one step, and knows which rank holds which part
-// of the global arrays [sample, position, ...], in the order of the step's samples.
+// CaptureRecorder: stores the values of the chosen taps on this rank during one step, and knows which rank has which
+// part of the global arrays [sample, position, ...], in the order of the step's samples.
 
 #include <map>
 #include <string>
@@ -16,7 +16,7 @@ namespace penstock {
 
 class CaptureRecorder : public TapSink {
  public:
-  /// `taps` are names as expand_taps gives them.
+  /// `taps` are names from expand_taps.
   CaptureRecorder(const ModelPlan& plan, const Mesh& mesh, int rank, const std::vector<std::string>& taps);
 
   bool wants(std::string_view tap) const override;
@@ -51,7 +51,7 @@ class CaptureRecorder : public TapSink {
   std::vector<ArraySpec> arrays_;
   std::vector<std::string> taps_;  ///< of arrays_ from the third on
   std::map<std::string, Recorded, std::less<>> recorded_;
-  HostMemory landing_;  ///< of the tap that is being recorded
+  HostMemory landing_;  ///< for the tap that is being recorded
 };
 
 }  // namespace penstock

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view gradient = ".gradient";
 
-// Where a tap stands: layers from the embedding on, and its turn within the layer.
+// The position of a tap: the layer, counted from the embedding, and its order within the layer.
 struct TapPlace {
   int layer = 0;
   int turn = 0;

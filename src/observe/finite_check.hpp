@@ -14,14 +14,14 @@
 
 namespace penstock {
 
-/// A tap that saw a value that is not finite. Ordered as values come about: microbatch by microbatch, forward before
-/// backward, and along the model either way.
+/// A tap that saw a value that is not finite. Sorted in the order of computing: by microbatch, forward before backward,
+/// and along the model in either direction.
 struct NonfiniteTap {
   int microbatch = 0;
   bool backward = false;
   int depth = 0;       ///< layers that came before it in its pass
   int order = 0;       ///< within the layer
-  bool summed = true;  ///< false: in this rank's part of a sum over tensor ranks, on the way to the tap
+  bool summed = true;  ///< false: in this rank's part of a sum over tensor ranks, before the tap
   std::string tap;
 
   auto operator<=>(const NonfiniteTap&) const = default;

@@ -12,7 +12,7 @@ namespace penstock {
 
 namespace {
 
-constexpr int messages = 4;  // the first one makes the connection
+constexpr int messages = 4;  // the first one sets up the connection
 constexpr int tag = 0;
 
 }  // namespace
@@ -26,7 +26,7 @@ LinkProbe::LinkProbe(World& world, Queue& queue, Communicators& communicators, c
       answer_(idle.range(message_.elements(), 1)),
       hosts_(world.gather(World::host())) {}
 
-// The answer is short: the time is the message's.
+// The answer is short, so the time is that of the message.
 double LinkProbe::time_message(Communicator& axis, bool sends) {
   const int next = (axis.coordinate() + 1) % axis.size();
   const int before = (axis.coordinate() + axis.size() - 1) % axis.size();
@@ -42,7 +42,7 @@ double LinkProbe::time_message(Communicator& axis, bool sends) {
   return seconds_since(start);
 }
 
-// Nobody sends and receives at the same time: the two ways of a link must not hide behind each other. Even coordinates
+// No rank sends and receives at the same time, so the two directions of a link are timed separately. Even coordinates
 // send first, then odd ones; of an odd number the last one sends alone.
 double LinkProbe::time_axis(Communicator& axis) {
   if (axis.size() == 1) return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// LinkProbe: how long a message takes between neighbours on each axis of the mesh, and which links stand out.
+// LinkProbe: times a message between neighbours on each axis of the mesh, and finds slow links.
 
 #include <string>
 #include <vector>
@@ -14,19 +14,19 @@ namespace penstock {
 
 class LinkProbe {
  public:
-  /// A message of half a MiB, where there is room for it: it takes some 90 ms at 50 Mbit a second.
+  /// A message of half a MiB, if there is room for it: it takes some 90 ms at 50 Mbit/s.
   static constexpr std::int64_t message_bytes = 512 << 10;
-  /// Links slower than the median by more than this are named; those of one host are held against each other, and those
-  /// between hosts against each other. A difference of less than a tenth of a millisecond is noise.
+  /// Links slower than the median by more than this are named; links within hosts are compared with each other, and
+  /// links between hosts with each other. A difference of less than a tenth of a millisecond is noise.
   static constexpr double tolerance = 1.1;
   static constexpr double noise_seconds = 1e-4;
 
-  /// All references outlive it. Messages lie in `idle`, bytes that hold nothing whenever links are timed, as many on
-  /// every rank.
+  /// All references must outlive it. Messages use `idle`, memory that is free whenever links are timed, of the same
+  /// size on every rank.
   LinkProbe(World& world, Queue& queue, Communicators& communicators, const Mesh& mesh, TensorView idle);
 
-  /// Collective: on each axis every coordinate in turn sends to the next one, a few times; the shortest counts. A
-  /// warning for each link that stands out, the same on every rank.
+  /// Collective: on each axis every coordinate in turn sends to the next one, a few times; the shortest counts. Returns
+  /// a warning for each slow link, the same on every rank.
   std::vector<Warning> slow_links();
 
  private:
@@ -35,7 +35,7 @@ class LinkProbe {
     double seconds = 0;
     std::string axis;
   };
-  /// Of the link from this rank on; 0 in a group of one.
+  /// The time of the link from this rank to the next; 0 in a group of one.
   double time_axis(Communicator& axis);
   double time_message(Communicator& axis, bool sends);
   std::vector<Link> links();

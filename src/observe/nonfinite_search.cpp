@@ -12,7 +12,7 @@ namespace penstock {
 
 namespace {
 
-// Text that orders as the taps do, with what is said of it behind; as ranks hand it round.
+// A text that sorts like the taps, followed by the description; exchanged by the ranks.
 std::string ordered_text(const NonfiniteTap& tap, const std::string& words) {
   return fmt::format("{:06} {} {:06} {} {} {}", tap.microbatch, tap.backward ? 1 : 0, tap.depth, tap.order,
                      tap.summed ? 1 : 0, words);
@@ -79,7 +79,7 @@ std::string NonfiniteSearch::in_bucket(const Bucket& bucket, TensorView values) 
   return "";
 }
 
-// The local element under its global index.
+// The local element with its global index.
 std::string NonfiniteSearch::element(const ParameterSpec& spec, std::int64_t local) const {
   for (const Box& box : local_boxes(spec, model_->parameters().layout().place().mesh)) {
     const std::int64_t inside = local - box.local_begin;

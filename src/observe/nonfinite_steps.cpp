@@ -14,7 +14,7 @@ NonfiniteSteps::Verdict NonfiniteSteps::judge(std::int64_t step, StepResult& res
     if (is_finite(found.result)) {
       why_ = fmt::format(
           "{}, but computed again from the same state they are {} and {}: memory or a processor of one of the ranks "
-          "makes mistakes; training goes on with the second result",
+          "makes errors; training continues with the second result",
           what, found.result.loss, found.result.gradient_norm);
       result = found.result;
       return Verdict::done;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// NonfiniteSteps: what becomes of a step whose loss or gradient norm is infinite or NaN.
+// NonfiniteSteps: decides what to do about a step whose loss or gradient norm is infinite or NaN.
 
 #include <cstdint>
 #include <functional>
@@ -16,22 +16,22 @@ class NonfiniteSteps {
   static constexpr int most_in_a_row = 10;
 
   enum class Verdict {
-    done,     ///< computed again, the step was finite, and its update was made
-    skipped,  ///< weights and moments are what they were before the step
-    stop,     ///< the run has to end; `why` says the reason
+    done,     ///< the step was computed again and was finite, and its update was made
+    skipped,  ///< weights and moments are unchanged
+    stop,     ///< the run must end; `why` gives the reason
   };
 
   NonfiniteSteps(NonfiniteSearch search, NonfinitePolicy policy) : search_(search), policy_(policy) {}
 
-  /// Collective. `result` becomes that of the step computed again where it is done. Where steps are skipped in a row
+  /// Collective. If the step is done, `result` becomes that of the repeated computation. Of consecutive skipped steps
   /// only the first is searched.
   Verdict judge(std::int64_t step, StepResult& result, const StepTokens& tokens,
                 const std::function<StepResult()>& again);
   /// A step was finite.
   void passed() { in_a_row_ = 0; }
-  /// Up to now: weights and moments are what they were before so many steps.
+  /// Skipped steps in a row up to now: weights and moments are those before that many steps.
   int skipped_in_a_row() const { return in_a_row_; }
-  /// Of the last verdict: what a log says.
+  /// The log text of the last verdict.
   const std::string& why() const { return why_; }
 
  private:

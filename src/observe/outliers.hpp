@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Outliers: which of several measured times stand out.
+// Outliers: which of several measured times are unusually long.
 
 #include <cmath>
 #include <cstddef>
@@ -11,9 +11,9 @@ namespace penstock {
 struct Outlier {
   std::size_t index = 0;
   double times_the_median = 1;
-  std::size_t compared = 0;  ///< times that the median is of
+  std::size_t compared = 0;  ///< number of times that the median covers
 
-  /// For the kind of a warning: one that is twice as bad is another warning.
+  /// For the kind of a warning: twice as bad is another kind.
   int doublings() const { return std::ilogb(times_the_median); }
 };
 

@@ -37,8 +37,8 @@ std::size_t bytes_of(const Product& product) {
   return counted.bytes_taken();
 }
 
-// The product that the last branch of a block begins with, the MLP's, as this deck's ranks make it; of half the rows or
-// outputs, and so on, where memory is short.
+// The first product of the MLP, in the size of this deck's ranks; with half the rows or outputs, and so on, if memory
+// is short.
 Product product_of(const ModelPlan& plan, std::size_t bytes) {
   Product product{.rows = plan.micro * plan.sequence,
                   .inputs = plan.model->width,
@@ -62,7 +62,7 @@ double time_product(Queue& queue, const ModelPlan& plan, TensorView idle) {
     queue.drain("products that are timed");
     return seconds_since(start) / products;
   };
-  time(1);  // makes it
+  time(1);  // creates its plan
   const int products = std::clamp(static_cast<int>(worth_timing_seconds / time(1)), 1, 1000);
   double shortest = time(products);
   for (int repeat = 1; repeat < repeats; ++repeat) shortest = std::min(shortest, time(products));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Preflight: before step 1 each rank times a product and each axis a message; what stands out is named.
+// Preflight: before step 1 each rank times a product and each axis a message; slow ones are named.
 
 #include <vector>
 
@@ -14,12 +14,12 @@ namespace penstock {
 /// A rank whose product takes longer than the median of all ranks by more than this is named.
 inline constexpr double preflight_tolerance = 1.1;
 
-/// Collective: warnings of what stands out, the same on every rank. Takes a fraction of a second (measured again once
-/// where something stands out: only what does so twice is named), and half a second a slow link. Products are computed
-/// in `idle`, bytes that hold nothing yet, as many on every rank.
+/// Collective: warnings about slow ranks and links, the same on every rank. Takes a fraction of a second (measured
+/// again if something is slow; only what is slow twice is named), and half a second for each slow link. Products use
+/// `idle`, memory that is still free, of the same size on every rank.
 std::vector<Warning> preflight(World& world, Queue& queue, const ModelPlan& plan, TensorView idle, LinkProbe& links);
 
-/// Collective: whether the ranks of some node have more threads than cores. Their times say nothing then.
+/// Collective: whether the ranks of some node have more threads than cores. Then times mean nothing.
 bool ranks_share_cores(World& world, int threads);
 
 }  // namespace penstock

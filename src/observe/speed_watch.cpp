@@ -88,7 +88,7 @@ std::vector<Warning> SpeedWatch::slow_ranks(const std::vector<double>& computing
   return warnings;
 }
 
-// A rank whose work no other rank has can be held against its own past only.
+// A rank whose work no other rank has can only be compared with its own past.
 std::vector<Warning> SpeedWatch::slower_than_themselves(const std::vector<double>& computing) const {
   std::vector<Warning> warnings;
   for (std::size_t rank = 0; rank < computing.size(); ++rank) {
@@ -102,7 +102,7 @@ std::vector<Warning> SpeedWatch::slower_than_themselves(const std::vector<double
   return warnings;
 }
 
-// Whether steps have just become slower; a run that stays so is not probed again and again.
+// Whether steps have just become slower; a run that stays slow is not probed repeatedly.
 bool SpeedWatch::are_slower(const std::vector<double>& whole) {
   const double step = *std::max_element(whole.begin(), whole.end());
   const bool slower_now = fastest_ > 0 && step > slower * fastest_;

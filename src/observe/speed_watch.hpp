@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SpeedWatch: while a run goes on, names ranks that compute more slowly than the others, and slow links when steps have
-// become longer.
+// SpeedWatch: during a run, names ranks that compute more slowly than others, and slow links when steps have become
+// longer.
 
 #include <string>
 #include <vector>
@@ -12,19 +12,19 @@
 
 namespace penstock {
 
-/// What one rank's step took, seconds.
+/// The times of one rank's step, seconds.
 struct StepSeconds {
   double whole = 0;
   double computing = 0;  ///< without waits for other ranks. With NCCL these lie inside the tensor axis' products
 };
 
 /// A number for each rank: ranks with the same number have equal work in a step, as many blocks, embeddings and heads.
-/// The operations of an embedding or a head say too little of its time for a comparison with blocks.
+/// The operation counts of an embedding or a head say too little about their time for a comparison with blocks.
 std::vector<int> kinds_of_work(const ModelPlan& plan, const Mesh& mesh);
 
 class SpeedWatch {
  public:
-  /// Steps that are looked at together; medians leave disturbances out.
+  /// Steps that are judged together; medians leave disturbances out.
   static constexpr int window = 20;
   /// A rank is slow when its computing takes longer than the median of equal work by more than this.
   static constexpr double slow = 1.2;
@@ -34,8 +34,8 @@ class SpeedWatch {
   /// `probe` outlives it.
   SpeedWatch(World& world, LinkProbe& probe, const ModelPlan& plan, const Mesh& mesh);
 
-  /// Collective, once a step. At the end of a window: warnings of what is slow now and was not in the window before,
-  /// the same on every rank.
+  /// Collective, once for each step. At the end of a window: warnings about ranks and links that are slow now and were
+  /// not in the window before, the same on every rank.
   std::vector<Warning> add(const StepSeconds& step);
   /// Whether the next `add` ends a window: it may time links, in the device's idle memory.
   bool ends_window() const { return steps_.size() + 1 >= window; }

@@ -62,8 +62,9 @@ std::string StepForecast::text() const {
   if (!foretold_) return "";
   const std::string hops =
       schedule_->pipeline > 1 ? fmt::format(", and hops of {:.6f} s between stages", stage_costs_.hop) : "";
-  return fmt::format("a step should take {:.6f} s, {:.1f} % of it idle (foretold from steps {} to {} of this life{})",
-                     foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed, hops);
+  return fmt::format(
+      "a step should take {:.6f} s, {:.1f} % of it idle (predicted from steps {} to {} of this run attempt{})",
+      foretold_->makespan, 100 * foretold_->bubble_rate, first_timed, last_timed, hops);
 }
 
 std::string StepForecast::line() const {
@@ -71,7 +72,7 @@ std::string StepForecast::line() const {
   const auto rank = static_cast<std::size_t>(pipeline_rank_);
   const double step = median_of(later_, &StepShare::step), busy = median_of(later_, &StepShare::busy);
   return fmt::format(
-      "a step took {:.6f} s (foretold {:.6f}), idle {:.1f} % (foretold {:.1f}), waiting {:.6f} s, communication "
+      "a step took {:.6f} s (predicted {:.6f}), idle {:.1f} % (predicted {:.1f}), waiting {:.6f} s, communication "
       "{:.6f} s",
       step, foretold_->makespan, percent(step - busy, step), percent(foretold_->idle[rank], foretold_->makespan),
       median_of(later_, &StepShare::waiting), median_of(later_, &StepShare::communication));

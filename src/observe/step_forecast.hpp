@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a step should take, foretold from the first steps of this life, and beside it what the later ones took.
+// Predicts the time of a step from the first steps of this run attempt, and compares the later steps with it.
 
 #include <cstdint>
 #include <functional>
@@ -23,30 +23,31 @@ struct StepShare {
   double communication = 0;  ///< in G, R, T and N
 };
 
-/// The row's actions and their spans, without what they waited for.
+/// The row's actions and their spans, without their waits.
 StepShare share_of(const std::vector<Action>& row, const std::vector<Span>& spans);
 
 class StepForecast {
  public:
-  /// Steps of this life, from 1 on: the first two warm up, the next are timed, the later ones are held against it.
+  /// Steps of this run attempt, from 1 on: the first two warm up, the next are timed, the later ones are compared with
+  /// the prediction.
   static constexpr int first_timed = 3, last_timed = 10;
 
   /// `schedule` outlives it; `pipeline_rank` is this rank's row.
   StepForecast(const Schedule& schedule, int pipeline_rank) : schedule_(&schedule), pipeline_rank_(pipeline_rank) {}
 
-  /// Collective: takes the spans of this rank's row in the next step. Foretells behind the last timed step, when it
-  /// asks for the times of transfers beside forward passes of so many seconds.
+  /// Collective: takes the spans of this rank's row in the next step. Predicts after the last timed step; then it asks
+  /// for the times of transfers together with forward passes of this many seconds.
   void add(World& world, const std::vector<Span>& spans, const std::function<TransferTimes(double)>& measure_transfers);
 
-  /// What was foretold, by the same rule on every rank; empty before the last timed step.
+  /// The prediction, the same on every rank; empty before the last timed step.
   const std::optional<Simulation>& foretold() const { return foretold_; }
-  /// What it was foretold from; of the same moment.
+  /// The costs behind the prediction.
   const Costs& costs() const { return stage_costs_; }
-  /// "a step should take ...": what a log says once it is foretold.
+  /// "a step should take ...": the log line of the prediction.
   std::string text() const;
 
-  /// This rank's line at the end: medians of the steps behind the timed ones beside what was foretold; empty where
-  /// there were none.
+  /// This rank's line at the end: medians of the steps after the timed ones, with the prediction; empty if there were
+  /// none.
   std::string line() const;
 
  private:

@@ -25,8 +25,8 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// mpiexec and srun take a rank's stderr through a pipe: what they write to is what the person looks at. On the node
-// where the launcher runs its processes are this one's ancestors.
+// mpiexec and srun read a rank's stderr through a pipe; the person sees what they write to. On the launcher's node its
+// processes are ancestors of this one.
 bool launcher_writes_to_terminal() {
   constexpr std::array launchers{"mpiexec", "mpiexec.hydra", "mpirun", "hydra_pmi_proxy", "srun"};
   std::string process = std::to_string(getppid());
@@ -37,7 +37,7 @@ bool launcher_writes_to_terminal() {
     std::error_code error;
     const std::string target = std::filesystem::read_symlink("/proc/" + process + "/fd/2", error).string();
     terminal = target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
-    // "pid (name) state parent ...": the launchers' names hold no blanks.
+    // "pid (name) state parent ...": the launchers' names contain no blanks.
     std::istringstream stat(first_line("/proc/" + process + "/stat"));
     std::string skipped;
     stat >> skipped >> skipped >> skipped >> process;

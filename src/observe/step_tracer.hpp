@@ -20,8 +20,8 @@ class StepTracer {
 
   bool wants(std::int64_t step) const;
 
-  /// Collective: adds a step to the trace and writes the file anew (rank 0). A file that cannot be written costs a
-  /// warning, not the run. `row` is this rank's; `foretold` may be empty.
+  /// Collective: adds a step to the trace and rewrites the file (rank 0). A file that cannot be written causes a
+  /// warning and does not end the run. `row` is this rank's; `foretold` may be empty.
   void add(World& world, std::int64_t step, Clock::time_point begin, const TracedRow& row,
            const std::vector<std::vector<Span>>& foretold);
 

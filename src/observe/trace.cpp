@@ -62,7 +62,7 @@ std::string trace_json(const TraceSubject& subject, const std::vector<TracedStep
   const Schedule& schedule = *subject.schedule;
   nlohmann::json events = nlohmann::json::array();
   events.push_back(name_of_lane("process_name", measured_process, 0, "measured"));
-  events.push_back(name_of_lane("process_name", foretold_process, 0, "foretold"));
+  events.push_back(name_of_lane("process_name", foretold_process, 0, "predicted"));
   for (int rank = 0; rank < subject.mesh->size(); ++rank)
     events.push_back(name_of_lane("thread_name", measured_process, rank, rank_name(*subject.mesh, rank)));
   for (int rank = 0; rank < schedule.pipeline; ++rank)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// trace.json: what was foretold of traced steps beside what was measured, as Chrome trace events (the Trace Event
-// Format that Perfetto and chrome://tracing read).
+// trace.json: predicted and measured times of traced steps, as Chrome trace events (the Trace Event Format that
+// Perfetto and chrome://tracing read).
 
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ namespace penstock {
 
 /// One rank's row of a step.
 struct TracedRow {
-  std::vector<Span> spans;           ///< each action without what it waited for; seconds since the step began
+  std::vector<Span> spans;           ///< each action without its waits; seconds since the step began
   std::vector<std::uint64_t> bytes;  ///< that each moved between ranks
 };
 
@@ -24,17 +24,17 @@ struct TracedStep {
   std::int64_t step = 0;                    ///< its number, from 1 on
   double begin = 0;                         ///< seconds since the first traced step began
   std::vector<TracedRow> measured;          ///< [ranks of the world]
-  std::vector<std::vector<Span>> foretold;  ///< [pipeline][row]; empty where nothing was foretold yet
+  std::vector<std::vector<Span>> foretold;  ///< [pipeline][row]; empty before the prediction
 };
 
-/// What the events say besides times.
+/// What events contain besides times.
 struct TraceSubject {
   const Schedule* schedule = nullptr;  ///< outlives it
   const Mesh* mesh = nullptr;          ///< outlives it
 };
 
-/// The events as JSON: process "measured" with a thread a rank, process "foretold" with a thread a pipeline rank. An
-/// event's args are step, rank, stage, microbatch, action (its text form), and bytes where it moves any.
+/// The events as JSON: process "measured" with a thread for each rank, process "predicted" with a thread for each
+/// pipeline rank. An event's args are step, rank, stage, microbatch, action (its text form), and bytes if it moves any.
 std::string trace_json(const TraceSubject& subject, const std::vector<TracedStep>& steps);
 
 }  // namespace penstock

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What follows an MLP's first product, by kind: one place that knows which operation that is. N rows (tokens), F hidden
+// The activations of an MLP by kind: the one place that maps a kind to its operation. N rows (tokens), F hidden
 // channels.
 
 #include "device/queue.hpp"
@@ -13,13 +13,13 @@ enum class Activation {
   swiglu,  ///< silu(gate) * up, of [N, 2 * F]: gate first (swiglu.hpp)
 };
 
-/// Whether the products around it can have it in them, forwards and backwards (Linear::pre_activation).
+/// Whether the products around it can include it, forwards and backwards (Linear::pre_activation).
 constexpr bool fits_in_products(Activation activation) { return activation == Activation::gelu; }
 
 /// y [N, F] = activation(x).
 void activate(Queue& queue, Activation activation, TensorView x, TensorView y);
 
-/// dx from dy [N, F], for those that no product can have in it; dx may be x. Ends the program for others.
+/// dx from dy [N, F], for activations that no product can include; dx may be x. Ends the program for others.
 void activation_gradient(Queue& queue, Activation activation, TensorView x, TensorView dy, TensorView dx);
 
 }  // namespace penstock::ops

@@ -17,13 +17,13 @@ struct AdamWStep {
   float gradient_scale = 1;     ///< clip factor
   float first_correction = 1;   ///< 1 / (1 - beta1^t), t the update's number from 1 on
   float second_correction = 1;  ///< 1 / (1 - beta2^t)
-  bool apply = true;            ///< false: nothing is changed (a loss or norm that is not finite)
+  bool apply = true;            ///< false: nothing changes (the loss or norm is not finite)
 };
 
 /// How much of a moment stays from one update to the next. A float has too few digits for a beta near 1: 0.9999F is
-/// 0.99989998, and 1 minus that is 1.7e-4 too large. So what rounding leaves out and the complement are kept as well.
+/// 0.99989998, and 1 minus that is 1.7e-4 too large. So the rounding error and the complement are kept as well.
 struct MomentDecay {
-  constexpr MomentDecay(double beta)  // not explicit: it stands for the number
+  constexpr MomentDecay(double beta)  // not explicit: it represents the number
       : factor(static_cast<float>(beta)),
         rest(static_cast<float>(beta - static_cast<double>(factor))),
         complement(static_cast<float>(1 - beta)) {}

@@ -19,7 +19,7 @@ struct AttentionShape {
   std::int64_t heads = 1;       ///< H, local
   std::int64_t channels = 1;    ///< D, of a head; any positive number
   std::int64_t first_head = 0;  ///< global index of local head 0, for the dropout masks
-  bool repeatable = true;       ///< the gradient's bits repeat; false lets a library add in the order that comes
+  bool repeatable = true;       ///< the gradient's bits repeat; false lets a library add in any order
   std::int64_t kv_heads = 0;    ///< K, local, a divisor of H; 0: H
   std::int64_t window = 0;      ///< W; 0: none
 
@@ -54,16 +54,15 @@ struct AttentionGradient {
 };
 void attention_gradient(Queue& queue, const AttentionGradient& arguments);
 
-/// Makes what both operations need besides their operands before step 1, for operands that lie as an arena lays them:
-/// the library's handle and plans (and with them loads its parts), and a workspace as large as those plans really ask
-/// for. Without it each comes at its operation's first call. Nothing to do on the CPU. Throws SystemError where the
-/// library cannot start.
+/// Prepares, before step 1, what both operations need besides their operands, for operands aligned as in an arena: the
+/// library's handle and plans (which loads its parts), and a workspace of the size that the plans need. Otherwise each
+/// is made at its operation's first call. Does nothing on the CPU. Throws SystemError if the library cannot start.
 void prepare_attention(Queue& queue, const AttentionShape& shape, DType type, const Dropout& dropout);
 
-/// Bytes of the queue's workspace that attention and its gradient need at most, with `threads` threads; no device is
-/// asked. On CUDA it is cuDNN's share where cuDNN may do it (bfloat16): where bits repeat, gradients of scores, at most
-/// 1 GiB of them unless those of one head are more; else a float32 sum for each element of q's gradient. With dropout
-/// it is not touched.
+/// The most workspace in bytes that attention and its gradient need, with `threads` threads; needs no device. On CUDA
+/// it is cuDNN's share where cuDNN may be used (bfloat16): if bits must repeat, gradients of scores, at most 1 GiB
+/// unless those of one head are more; otherwise a float32 sum for each element of q's gradient. With dropout it is not
+/// used.
 std::size_t attention_workspace(const AttentionShape& shape, DType type, int threads);
 
 }  // namespace penstock::ops

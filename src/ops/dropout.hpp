@@ -11,13 +11,13 @@
 
 namespace penstock::ops {
 
-/// Which tokens the rows of a [rows, C] tensor are: row r is token first_row + r of a microbatch whose tokens are
-/// counted sample by sample, `sequence` positions each.
+/// The tokens of the rows of a [rows, C] tensor: row r is token first_row + r of a microbatch, whose tokens are counted
+/// sample by sample, `sequence` positions each.
 struct TokenRows {
   const std::uint64_t* first_sample =
       nullptr;                 ///< device memory: the run's sample number of the microbatch's first sample
   std::int64_t first_row = 0;  ///< tokens of the microbatch before row 0
-  std::int64_t sequence = 1;   ///< positions a sample
+  std::int64_t sequence = 1;   ///< positions of a sample
 
   std::uint64_t sample(std::int64_t row) const {
     return *first_sample + static_cast<std::uint64_t>((first_row + row) / sequence);
@@ -33,7 +33,7 @@ struct Dropout {
   bool active() const { return probability > 0; }
   /// An element is dropped when its 16 random bits are below this.
   std::uint32_t threshold() const { return static_cast<std::uint32_t>(probability * 65536.0 + 0.5); }
-  /// What kept elements are multiplied with, so that the expectation stays: 65536 / (65536 - threshold).
+  /// The factor of kept elements, which preserves the expectation: 65536 / (65536 - threshold).
   float scale() const { return 65536.0F / (65536.0F - static_cast<float>(threshold())); }
 };
 

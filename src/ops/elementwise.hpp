@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The small operations that everything needs once.
+// Small operations that many others need.
 
 #include "device/queue.hpp"
 #include "tensor/tensor_view.hpp"

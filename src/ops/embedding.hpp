@@ -18,8 +18,8 @@ struct Embedding {
 };
 void embedding(Queue& queue, const Embedding& arguments);
 
-/// dweight[tokens[n] - first_token] += dout[n], in the order of n; tokens of other ranks are passed over. Without
-/// `accumulate` the table is zero before.
+/// dweight[tokens[n] - first_token] += dout[n], in the order of n; tokens of other ranks are skipped. Without
+/// `accumulate` the table starts from zero.
 struct EmbeddingGradient {
   TensorView tokens;  ///< [N] int32
   TensorView dout;    ///< [N, C] float32 or bfloat16
@@ -40,7 +40,7 @@ struct PositionEmbedding {
 void position_embedding(Queue& queue, const PositionEmbedding& arguments);
 
 /// dtoken = dropout mask * scale * dout; dweight[position of r] += dtoken[r], in the order of r. Without `accumulate`
-/// the table is zero before.
+/// the table starts from zero.
 struct PositionEmbeddingGradient {
   TensorView dout;     ///< [R, C] float32 or bfloat16
   TensorView dtoken;   ///< [R, C], type of dout; may be dout

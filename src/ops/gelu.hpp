@@ -6,8 +6,8 @@
 
 namespace penstock::ops {
 
-/// y = gelu(u), tanh form, element by element: what `linear` makes of a pre-activation, by itself. Calls with equal u
-/// give equal bits; those of a library's fused product (linear on CUDA) may be others.
+/// y = gelu(u), tanh form, element by element: the activation of `linear` as an operation of its own. Calls with equal
+/// u give equal bits; those of a library's fused product (linear on CUDA) may differ.
 struct Gelu {
   TensorView pre_activation;  ///< u, any shape
   TensorView y;               ///< as many elements of the same type

@@ -43,7 +43,7 @@ struct ResidualLayerNorm {
 void residual_layer_norm(Queue& queue, const ResidualLayerNorm& arguments);
 
 /// dx = residual_gradient + (gradient of LayerNorm with respect to x, from dy); dweight and dbias: sums over rows,
-/// added to what stands there, or overwriting it.
+/// added to the present values or overwriting them.
 struct LayerNormGradient {
   TensorView dy;                 ///< [R, C], also float32 when the rest is bfloat16
   TensorView x;                  ///< [R, C]

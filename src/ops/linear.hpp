@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Products with a weight matrix. N rows (tokens), K inputs, M outputs. Matrices are float32 or bfloat16; every sum is
-// float32. Where the inputs are bfloat16 an output may be either type (float32 for sums that go on across ranks).
+// float32. With bfloat16 inputs an output may be of either type (float32 for sums that continue across ranks).
 
 #include <span>
 
@@ -30,8 +30,8 @@ struct LinearInputGradient {
 };
 void linear_input_gradient(Queue& queue, const LinearInputGradient& arguments);
 
-/// dW = dy^T x, dbias = sum of dy over rows; added to what stands there, or overwriting it. A sum that goes on is a
-/// float32: dW may be bfloat16 only where it is overwritten, from bfloat16 x and dy.
+/// dW = dy^T x, dbias = sum of dy over rows; added to the present values or overwriting them. A sum that continues is
+/// float32: dW may be bfloat16 only if it is overwritten, from bfloat16 x and dy.
 struct LinearWeightGradient {
   TensorView dy;       ///< [N, M]
   TensorView x;        ///< [N, K]
@@ -41,7 +41,7 @@ struct LinearWeightGradient {
 };
 void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments);
 
-/// All that decides how the three operations of one layer are made.
+/// Everything that determines how the three operations of one layer are computed.
 struct LinearShape {
   std::int64_t rows = 1;        ///< N
   std::int64_t inputs = 1;      ///< K
@@ -51,22 +51,21 @@ struct LinearShape {
   DType dx = DType::float32;    ///< of dx
   DType dweight = DType::float32;
   bool bias = false;            ///< added to y
-  bool bias_gradient = false;   ///< dbias is taken; of a bias that is added elsewhere, too
+  bool bias_gradient = false;   ///< dbias is computed, also for a bias that is added elsewhere
   bool activated = false;       ///< y is gelu of a pre-activation
   bool slope = false;           ///< dx is multiplied by gelu' of the pre-activation of the layer before
-  bool slope_in_place = false;  ///< whose place dx takes
+  bool slope_in_place = false;  ///< dx overwrites that pre-activation
   bool accumulate = true;       ///< of the weight gradient
 
   bool operator==(const LinearShape&) const = default;
 };
 
-/// Makes what the operations of these shapes need besides their operands before step 1, for operands that lie as an
-/// arena lays them (128 bytes): the library's handle, and its plans. What `use_linear_choices` chose is there already:
-/// it comes first. Without it each comes at its operation's first call. Nothing to do on the CPU, whose primitives are
-/// made for a shape at its first call.
+/// Prepares, before step 1, what the operations of these shapes need besides their operands, for operands aligned as in
+/// an arena (128 bytes): the library's handle and plans. Call `use_linear_choices` before it. Otherwise each is made at
+/// its operation's first call. Does nothing on the CPU, whose primitives are made at the first call of a shape.
 void prepare_linears(Queue& queue, std::span<const LinearShape> shapes);
 
-/// Bytes of the queue's workspace that the three operations need at most, with `threads` threads.
+/// The most workspace in bytes that the three operations need, with `threads` threads.
 std::size_t linear_workspace(const LinearShape& shape, int threads);
 
 }  // namespace penstock::ops

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RMSNorm (Zhang and Sennrich, arXiv 1910.07467), as the Llama family has it. R rows (tokens), C channels. Tensors are
+// RMSNorm (Zhang and Sennrich, arXiv 1910.07467), as in the Llama family. R rows (tokens), C channels. Tensors are
 // float32 or bfloat16 (all of one call the same); weights and statistics are float32. Sums are taken in float32 or
 // better.
 
@@ -9,7 +9,7 @@
 namespace penstock::ops {
 
 /// y = (x * rstd, rounded to the type of y) * weight, rstd = 1 / sqrt(mean of x^2 + epsilon), over the C channels of a
-/// row. Rounded before the weight is what Hugging Face's LlamaRMSNorm does; it matters in bfloat16 only.
+/// row. Like Hugging Face's LlamaRMSNorm it rounds before the weight; that matters only in bfloat16.
 struct RmsNorm {
   TensorView x;       ///< [R, C]
   TensorView weight;  ///< [C] float32
@@ -28,8 +28,7 @@ struct ResidualRmsNorm {
 void residual_rms_norm(Queue& queue, const ResidualRmsNorm& arguments);
 
 /// With z = x * rstd and g = dy * weight: dx = residual_gradient + rstd * (g - z * mean of g z);
-/// dweight: the sum over rows of dy * z, added to what stands there, or overwriting it. The rounding of z is taken as
-/// none.
+/// dweight: the sum over rows of dy * z, added to the present values or overwriting them. The rounding of z is ignored.
 struct RmsNormGradient {
   TensorView dy;                 ///< [R, C], also float32 when the rest is bfloat16
   TensorView x;                  ///< [R, C]

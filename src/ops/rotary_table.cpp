@@ -10,7 +10,7 @@
 namespace penstock::ops {
 namespace {
 
-// Each step is rounded to float32 where transformers holds a tensor, and is double where it holds a Python number.
+// Each step is rounded to float32 where transformers has a tensor, and is double where it has a Python number.
 
 /// theta^(2 i / D): the reciprocals of the frequencies.
 std::vector<float> periods_of(double theta, std::int64_t channels) {
@@ -34,7 +34,7 @@ float llama3_frequency(float frequency, const RotaryAngles& angles) {
   return (1.0F - smooth) * frequency / factor + smooth * frequency;
 }
 
-/// The pair whose frequency turns so many times in the original number of positions.
+/// The pair whose frequency makes this many turns in the original number of positions.
 double pair_of_turns(double turns, const RotaryAngles& angles, std::int64_t channels) {
   const auto positions = static_cast<double>(angles.original_positions);
   return static_cast<double>(channels) * std::log(positions / (turns * 2 * std::numbers::pi)) /

@@ -2,15 +2,15 @@
 #pragma once
 // The angles of rotary position embedding (RoPE: Su et al., arXiv 2104.09864), on the host, as Hugging Face's
 // transformers computes them (modeling_rope_utils.py and LlamaRotaryEmbedding, version 5): frequencies in float32,
-// angles = position * frequency in float32, of which cosine and sine are taken.
+// angles = position * frequency in float32, then cosine and sine.
 
 #include <cstdint>
 #include <vector>
 
 namespace penstock::ops {
 
-/// What becomes of the frequency f_i = theta^(-2 i / D) of pair i < D / 2, for sequences longer than a model began
-/// with.
+/// How the frequency f_i = theta^(-2 i / D) of pair i < D / 2 changes for sequences longer than those of a model's
+/// first training.
 enum class RotaryScaling {
   none,
   linear,  ///< f / factor (positions closer together: Chen et al., arXiv 2306.15595)
@@ -23,7 +23,7 @@ enum class RotaryScaling {
   yarn,
 };
 
-/// How a model's angles are made. What a scaling does not name is not looked at.
+/// How a model's angles are computed. A scaling ignores members that it does not name.
 struct RotaryAngles {
   double theta = 10000;
   RotaryScaling scaling = RotaryScaling::none;

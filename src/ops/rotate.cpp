@@ -4,7 +4,7 @@
 namespace penstock::ops {
 namespace {
 
-/// What both passes ask of `from` and `to`, packed rows, and of what goes with them.
+/// The checks of both passes for `from` and `to`, packed rows, and the tensors that belong to them.
 void check_rotated_rows(const AttentionShape& shape, const TensorView& from, const TensorView& to,
                         const TensorView& table, const TensorView& query_norm, const TensorView& key_norm,
                         const TensorView& rstd) {

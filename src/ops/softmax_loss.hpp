@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Cross-entropy over a vocabulary that is cut across ranks (Shoeybi et al., arXiv 1909.08053, section 3): each rank
-// reduces its own columns to three numbers a row, the ranks exchange those, and full logits are never gathered.
+// reduces its own columns to three numbers for each row, the ranks exchange those, and full logits are never gathered.
 // N rows (tokens), V_local columns on this rank, of which the first `columns` are real and the others padding.
 
 #include "device/queue.hpp"
@@ -35,7 +35,7 @@ struct SoftmaxLoss {
 void softmax_loss(Queue& queue, const SoftmaxLoss& arguments);
 
 /// Both in one, for a rank that holds the whole vocabulary (N rows, V columns): loss and, in place of the logits, their
-/// gradient. A backend reads the logits once.
+/// gradient. A backend may read the logits only once.
 struct WholeSoftmaxLoss {
   TensorView logits;   ///< [N, V] float32 or bfloat16, overwritten with the gradient when `gradient` is set
   TensorView targets;  ///< [N] int32

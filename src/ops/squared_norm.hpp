@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Sums of squares of a list of pieces: what a global norm is made of.
+// Sums of squares of a list of pieces, for a global norm.
 
 #include <span>
 
@@ -9,7 +9,7 @@
 
 namespace penstock::ops {
 
-/// n elements, and where the sum of their squares goes.
+/// n elements, and the destination of the sum of their squares.
 struct NormPiece {
   TensorView tensor;  ///< [n] float32 or bfloat16
   TensorView addend;  ///< [n] float32 or bfloat16: the elements' second part; or absent
@@ -17,8 +17,8 @@ struct NormPiece {
 };
 
 /// For each piece: sum += the sum of squares of tensor + addend (which is a float32), in double, in an order that
-/// depends on the number of its elements only: blocks of a fixed size, then the blocks' sums. Pieces that share a sum
-/// stand side by side and are added in the order of the list.
+/// depends only on the number of its elements: blocks of a fixed size, then the blocks' sums. Pieces that share a sum
+/// are neighbours and are added in the order of the list.
 void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces);
 
 /// Bytes of the queue's workspace that the pieces need.

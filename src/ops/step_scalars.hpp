@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a step's sums come to: loss, gradient norm, and the values that AdamW reads; they stay in device memory, so that
-// the host waits for nothing inside a step.
+// The results of a step's sums: loss, gradient norm, and the values that AdamW reads. They stay in device memory, so
+// that the host never waits inside a step.
 
 #include "device/queue.hpp"
 #include "ops/adamw.hpp"
@@ -17,10 +17,11 @@ struct StepScalars {
   AdamWStep adamw;           ///< see finish_step
 };
 
-/// What changes from step to step; in device memory, so that a recorded step can run again with other values.
+/// Values that change from step to step; in device memory, so that a recorded step can run again with other values.
 struct StepInputs {
   double loss_tokens = 1;  ///< tokens that the sum of losses spans
-  /// Begun before the host has seen how the step before came out: where that one changed nothing, this one may not.
+  /// The step began before the host knew the result of the step before: if that one changed nothing, this one must not
+  /// either.
   bool needs_the_last = false;
   AdamWStep adamw;  ///< learning rate and corrections
 };

@@ -7,8 +7,8 @@
 
 namespace penstock::ops {
 
-/// *sum (device memory) += the sum of a float32 tensor's elements, added in double in an order that depends on their
-/// number only.
+/// *sum (device memory) += the sum of a float32 tensor's elements, added in double, in an order that depends only on
+/// their number.
 void add_sum(Queue& queue, TensorView tensor, double* sum);
 
 /// out = first + second, float32, element by element; out may be either.

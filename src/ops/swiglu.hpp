@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The gated hidden layer of the Llama family (SwiGLU: Shazeer, arXiv 2002.05202). N rows (tokens), F local hidden
-// channels. Tensors are float32 or bfloat16 (all of one call the same); what lies between is float32.
+// channels. Tensors are float32 or bfloat16 (all of one call the same); intermediate values are float32.
 
 #include "device/queue.hpp"
 #include "tensor/tensor_view.hpp"
 
 namespace penstock::ops {
 
-/// y = silu(gate) * up, silu(g) = g / (1 + exp(-g)). Calls with equal rows give equal bits, wherever they lie.
+/// y = silu(gate) * up, silu(g) = g / (1 + exp(-g)). Calls with equal rows give equal bits, wherever the rows are.
 struct Swiglu {
   TensorView gate_up;  ///< [N, 2 * F]: a row holds gate, then up
   TensorView y;        ///< [N, F]

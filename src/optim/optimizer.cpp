@@ -80,8 +80,8 @@ TensorView Optimizer::own_gradient(std::size_t bucket, std::size_t use) const {
   return use < gradients.size() ? gradients[use].range(b.own_begin, b.own_end - b.own_begin) : TensorView{};
 }
 
-// One piece for each run of parameters that decay alike, as far as it meets the own range. The padding in between is
-// zero, and AdamW leaves it so.
+// One piece for each run of parameters with the same decay, within the own range. The padding in between is zero, and
+// AdamW keeps it zero.
 std::vector<ops::AdamWPiece> Optimizer::update_pieces() const {
   std::vector<ops::AdamWPiece> pieces;
   const auto& buckets = parameters_->layout().buckets();
@@ -114,7 +114,7 @@ ops::AdamWPiece Optimizer::update_piece(std::size_t bucket, std::int64_t begin, 
           .decay = decay};
 }
 
-// The counted boxes of the own range, in the order of parameters: up to three of one, side by side.
+// The counted boxes of the own range, in the order of parameters: up to three neighbouring ones for each.
 std::vector<ops::NormPiece> Optimizer::norm_pieces() const {
   std::vector<ops::NormPiece> pieces;
   for (const OwnedBox& owned : parameters_->layout().owned()) {

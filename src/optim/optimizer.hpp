@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Optimizer: the whole-step actions of the schedule: sums of gradients, the norm, AdamW, and the all-gather of what it
-// updated. Every sum of gradients across ranks is taken here.
+// Optimizer: the whole-step actions of the schedule: sums of gradients, the norm, AdamW, and the all-gather of the
+// updated weights. Every sum of gradients across ranks is computed here.
 
 #include <array>
 #include <cstdint>
@@ -23,13 +23,13 @@ struct TiedPeers {
   int last = 0;
 };
 
-/// What a step says when it is over; the same on every rank.
+/// The result of a step, the same on every rank.
 struct StepResult {
   double loss = 0;           ///< mean over the tokens of the global batch, nats
   double gradient_norm = 0;  ///< before clipping
 };
 
-/// What the norm and the update of a step have to know.
+/// The inputs of a step's norm and update.
 struct UpdateValues {
   std::int64_t number = 1;  ///< of the update, from 1 on
   double learning_rate = 0;
@@ -44,28 +44,29 @@ class Optimizer : public BlockWatch {
   Optimizer(const OptimizerConfig& config, ParameterSet& parameters, Communicators* communicators, TiedPeers tied,
             Arena& arena);
 
-  /// After master weights and moments were initialized or loaded in the host's view: brings them to the device, and
+  /// After master weights and moments were initialized or loaded in the host's view: copies them to the device, and
   /// makes the computing copies of this rank's own range.
   void publish(Queue& queue);
-  /// Before the actions of a step: hands its values to the device, which has come past the last step but one.
+  /// Before the actions of a step: passes its values to the device, which must have passed the last step but one.
   void begin_step(Queue& queue, const UpdateValues& values);
   /// G: all-gather of the updated weights along the axes of the replicas; the sum of losses becomes zero. Weights of
   /// blocks may still be on their way when the queue goes on: `before_weights` waits for them. Gradients keep what they
   /// hold: the first microbatch of a step overwrites them all, and the padding between them is never written.
   void gather_parameters(Queue& queue);
   void before_weights(int block) override;
-  /// Begins the sums of the buckets that were waiting for this block only. Said of all blocks of the rank, or of some.
+  /// Begins the sums of the buckets that were waiting only for this block. May be called for all blocks of the rank, or
+  /// for some.
   void behind_gradients(int block) override;
   /// R: the sums of GradientSums, inside a replica, then across replicas (to the own range, where sharded): those that
   /// have not begun, and the end of all.
   void reduce_gradients(Queue& queue);
-  /// T: the sum of the token table's two gradients, where its two stages are on different ranks. (On one rank N and U
-  /// add them as they read them: the same sum.)
+  /// T: the sum of the token table's two gradients, if its two stages are on different ranks. (On one rank N and U add
+  /// them as they read them: the same sum.)
   void sum_tied(Queue& queue);
   /// N: the global norm, each global element counted once: squares are added by parameter, then in name order. The sum
-  /// of losses travels along.
+  /// of losses is included.
   void norm(Queue& queue);
-  /// U: AdamW on the own range, clipped by the last norm; changes nothing where the last loss or norm is not finite.
+  /// U: AdamW on the own range, clipped by the last norm; changes nothing if the last loss or norm is not finite.
   void update(Queue& queue);
 
   /// The groups along which the gradients of parameters are summed, each once.
@@ -75,17 +76,17 @@ class Optimizer : public BlockWatch {
   /// Bytes of what `norm` sums over all ranks, for so many parameters of the model.
   static std::size_t norm_bytes(std::size_t parameters) { return (1 + parameters) * sizeof(double); }
 
-  /// Device memory: where this rank's losses are added up, nats.
+  /// Device memory: the sum of this rank's losses, nats.
   double* loss_sum() const { return &scalars()->loss_sum; }
-  /// Behind the actions of a step: enqueues the copy of what its norm came to. There once the device is past it, until
-  /// the next step but one begins.
+  /// After the actions of a step: enqueues the copy of its result. Valid once the device has passed it, until the next
+  /// step but one begins.
   void bring_result(Queue& queue) const;
   StepResult result(std::int64_t number) const;
   /// Bytes of the queue's workspace that the actions need.
   std::size_t workspace_bytes() const { return ops::squared_norms_workspace(norm_pieces_); }
 
  private:
-  /// The own range of one of a bucket's gradients; absent where there are not so many.
+  /// The own range of one of a bucket's gradients; absent if there is no such gradient.
   TensorView own_gradient(std::size_t bucket, std::size_t use = 0) const;
   ops::StepInputs* inputs() const { return static_cast<ops::StepInputs*>(inputs_.raw()); }
   std::byte* result_on_host(std::int64_t number) const { return results_[static_cast<std::size_t>(number % 2)].data(); }
@@ -122,8 +123,8 @@ class Optimizer : public BlockWatch {
   TensorView inputs_;             ///< one ops::StepInputs
   TensorView scalars_;            ///< one ops::StepScalars
   StepMirror inputs_on_host_;
-  std::array<HostMemory, 2> results_;  ///< ops::StepScalars of the last two steps, by turns
-  std::int64_t number_ = 0;            ///< of the step that was begun last
+  std::array<HostMemory, 2> results_;  ///< ops::StepScalars of the last two steps, alternating
+  std::int64_t number_ = 0;            ///< of the last step that began
   bool brings_loss_ = true;
 };
 

@@ -14,7 +14,7 @@ namespace penstock {
 
 namespace {
 
-// What is left of the way from the peak to the final rate, after a share of the steps behind the warmup.
+// The remaining share of the way from the peak to the final rate, after a share of the steps since the warmup.
 double linear(double progress) { return 1 - progress; }
 double cosine(double progress) { return 0.5 * (1 + std::cos(std::numbers::pi * progress)); }
 

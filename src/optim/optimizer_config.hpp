@@ -8,7 +8,7 @@
 
 namespace penstock {
 
-/// What a deck says about the optimizer.
+/// The optimizer's section of a deck.
 struct OptimizerConfig {
   double learning_rate = 0;  ///< peak
   std::int64_t warmup = 0;   ///< steps

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// BlockWatch: whoever moves parameters between ranks follows the computing block by block.
+// BlockWatch: lets the code that moves parameters between ranks follow the computing block by block.
 
 namespace penstock {
 
-/// Told while a stage walks its blocks, in the order of the queue's work: before what reads a block's weights for the
-/// first time in a step, and behind what makes its gradients whole. What it enqueues on lanes of their own runs beside
-/// the computing of other blocks.
+/// Called while a stage walks its blocks, in the order of the queue's work: before a block's weights are read for the
+/// first time in a step, and after its gradients are complete. Work that it enqueues on other lanes overlaps the
+/// computing of other blocks.
 class BlockWatch {
  public:
   virtual ~BlockWatch() = default;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Boxes: what part of a global array a piece of memory holds.
+// Boxes: the part of a global array that a piece of memory holds.
 
 #include <array>
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace penstock {
 
-/// A rectangular part of a global row-major array, and where its elements stand in somebody's memory.
+/// A rectangular part of a global row-major array, and the place of its elements in the holder's memory.
 struct Box {
   std::array<std::int64_t, Shape::most_dimensions> offset{};  ///< in the global array
   Shape extent;                                               ///< dimensions as the global array's

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// ParameterLayout: where a rank keeps which elements of which parameters. A value, computable for every rank by every
-// rank, without memory: it serves the memory plan, checkpoints on any mesh, and ParameterSet, which adds the memory.
+// ParameterLayout: which elements of which parameters a rank keeps, and where. A value without memory that every rank
+// can compute for every rank. It serves the memory plan, checkpoints on any mesh, and ParameterSet, which adds the
+// memory.
 
 #include <cstdint>
 #include <string>
@@ -11,7 +12,7 @@
 
 namespace penstock {
 
-/// Where a rank stands, as far as parameters care.
+/// A rank's coordinates, as far as parameters depend on them.
 struct ParameterPlace {
   std::vector<int> stages;  ///< stages of the model on this rank: what the pipeline axis means to parameters
   MeshPlace mesh = {};
@@ -44,8 +45,8 @@ struct Bucket {
   std::int64_t own_begin = 0, own_end = 0;  ///< elements whose master weights and moments this rank keeps
   int uses = 1;                             ///< gradient buffers: one for each use of a tied parameter here
 
-  /// Of one of the gradient buffers. The first use of a tied parameter is a table's, which adds row by row, and what is
-  /// used on another rank, too, is added to that: both are float32.
+  /// The type of one of the gradient buffers. The first use of a tied parameter is a table, which adds row by row, and
+  /// a gradient whose other part is on another rank is added to: both are float32.
   DType type_of_gradient(int use) const { return tied && (use == 0 || uses == 1) ? DType::float32 : gradient_type; }
 };
 
@@ -54,14 +55,14 @@ struct OwnedBox {
   std::size_t parameter = 0;
   std::size_t bucket = 0;
   Box box;              ///< local_begin counts from own_begin of the bucket
-  bool counted = true;  ///< the one of several equal copies that is written and counted in norms
+  bool counted = true;  ///< of several equal copies, the one that is written and counted in norms
 };
 
 class ParameterLayout {
  public:
   ParameterLayout() = default;
-  /// A bucket that has as many takes no more parameters: large enough for a link's full rate, small enough that the
-  /// sums of most gradients run beside the backward pass of other blocks.
+  /// A bucket of this size takes no more parameters: large enough for a link's full rate, small enough that the sums of
+  /// most gradients overlap the backward pass of other blocks.
   static constexpr std::int64_t full_bucket = 12'000'000;
 
   /// `specs` are the parameters of the whole model, in global order. Throws LogicError for one that cannot be held, or
@@ -73,7 +74,7 @@ class ParameterLayout {
   const std::vector<Bucket>& buckets() const { return buckets_; }
   /// All owned boxes, in order of parameters.
   const std::vector<OwnedBox>& owned() const { return owned_; }
-  /// Where the copied sections of a bucket's parameters stand, neighbours joined.
+  /// The ranges of the copied sections of a bucket's parameters, with neighbours joined.
   std::vector<BucketRange> copied_ranges(const std::vector<ParameterSpec>& specs, const Bucket& bucket) const;
   /// Whether a stage here uses the parameter.
   bool holds(std::size_t parameter) const;

@@ -60,7 +60,7 @@ TensorView ParameterSet::gradient(std::string_view name, std::size_t use) const 
   const std::vector<int>& here = layout_.place().stages;
   const auto is_here = [&](int stage) { return std::find(here.begin(), here.end(), stage) != here.end(); };
   ensure(use < uses.size() && is_here(uses[use]), "no such use of the parameter on this rank");
-  // A rank that holds only the later stage of a tied parameter keeps only that use's gradient.
+  // A rank that has only the later stage of a tied parameter keeps only the gradient of that use.
   const auto earlier = std::count_if(uses.begin(), uses.begin() + static_cast<std::ptrdiff_t>(use), is_here);
   return memory_[place.bucket]
       .gradients.at(static_cast<std::size_t>(earlier))

@@ -14,9 +14,9 @@ namespace penstock {
 
 /// One bucket's arrays. Flat, one-dimensional.
 struct BucketMemory {
-  TensorView weights;                 ///< [elements] the bucket's type: what the model computes with
-  std::vector<TensorView> gradients;  ///< one a use, [elements] the bucket's type_of_gradient
-  TensorView master;                  ///< [own] float32; part of `weights` itself where the type is float32
+  TensorView weights;                 ///< [elements] the bucket's type; the model computes with them
+  std::vector<TensorView> gradients;  ///< one for each use, [elements] of the bucket's type_of_gradient
+  TensorView master;                  ///< [own] float32; part of `weights` itself if the type is float32
   TensorView first_moment;            ///< [own] float32
   TensorView second_moment;           ///< [own] float32
 };
@@ -32,30 +32,30 @@ class ParameterSet {
   const BucketMemory& memory(std::size_t bucket) const { return memory_[bucket]; }
 
   /// The local tensor for computing, with the rows of the parameters that follow it (ParameterSpec::follows). Throws
-  /// LogicError for a parameter that is not here.
+  /// LogicError for a parameter that is not on this rank.
   TensorView weight(std::string_view name) const;
   /// The local gradient tensor of one use (an index into the spec's stages; 0 unless the parameter is tied).
-  /// Throws LogicError where the stage of that use is not on this rank.
+  /// Throws LogicError if the stage of that use is not on this rank.
   TensorView gradient(std::string_view name, std::size_t use = 0) const;
 
-  /// The master weights of an owned box as the host sees them, dense: in force after publish_state. On a GPU not what
-  /// the device has computed since.
+  /// The master weights of an owned box in the host's view, dense; they take effect by publish_state. On a GPU they do
+  /// not show later updates of the device.
   float* master(const OwnedBox& owned) const;
   float* first_moment(const OwnedBox& owned) const;
   float* second_moment(const OwnedBox& owned) const;
 
-  /// Master weights of step 0, moments zero, in the host's view. `threads` >= 1 of the host share the work; the bits do
-  /// not depend on them.
+  /// Sets master weights of step 0 and zero moments in the host's view, with `threads` >= 1 of the host; the bits do
+  /// not depend on their number.
   void initialize(std::uint64_t seed, int threads = 1);
-  /// Brings master weights and moments from the host's view to the device; waits for it.
+  /// Copies master weights and moments from the host's view to the device, and waits for the copy.
   void publish_state(Queue& queue) const;
 
-  /// For saves beside which training goes on: see HostMirror. `stage_state` begins to copy what the state is now,
-  /// `hold_for_staging` makes the queue wait for those copies, before an update.
+  /// For saves during training: see HostMirror. `stage_state` begins to copy the present state; `hold_for_staging`
+  /// makes the queue wait for those copies, before an update.
   void prepare_staging();
   void stage_state(Queue& queue);
   void hold_for_staging(Queue& queue) const;
-  /// From any thread: whether all of it is there, and where the staged state of an owned box stands, dense.
+  /// From any thread: whether the staged state is complete, and the staged state of an owned box, dense.
   bool is_staged() const;
   const float* staged_master(const OwnedBox& owned) const;
   const float* staged_first_moment(const OwnedBox& owned) const;
@@ -66,7 +66,7 @@ class ParameterSet {
     std::size_t bucket;
     const BucketEntry* entry;
     const ParameterSpec* spec;
-    std::int64_t elements;  ///< with those of the parameters that follow
+    std::int64_t elements;  ///< including those of the parameters that follow
     Shape shape;            ///< likewise
   };
   Place find(std::string_view name) const;
@@ -85,7 +85,7 @@ class ParameterSet {
       function(master), function(first_moment), function(second_moment);
     }
   };
-  std::vector<StateMirrors> mirrors_;  ///< one a bucket
+  std::vector<StateMirrors> mirrors_;  ///< one for each bucket
 };
 
 }  // namespace penstock

@@ -21,7 +21,7 @@ std::int64_t extent_in_memory(const ParameterSpec& spec) {
   return spec.split.padded_extent > 0 ? spec.split.padded_extent : array_shape(spec)[spec.split.dimension];
 }
 
-/// One of the runs that a dimension is cut in: its elements over all ranks (padding included), and on each.
+/// One of the sections of a dimension: its elements over all ranks (padding included), and on each.
 struct Run {
   std::int64_t extent;
   int parts;
@@ -37,7 +37,7 @@ std::vector<Run> runs_of(const ParameterSpec& spec) {
   return runs;
 }
 
-// A box must be dense in the memory of its rank: only the first dimension may leave rows of padding behind.
+// A box must be dense in the memory of its rank, so only the first dimension may end with rows of padding.
 void ensure_cuttable(const ParameterSpec& spec) {
   const Stack& stack = spec.stack;
   const Split& split = spec.split;
@@ -130,7 +130,7 @@ std::vector<Box> local_boxes(const ParameterSpec& spec, const MeshPlace& place) 
   return boxes;
 }
 
-// A random number is a function of its element alone, and so each thread may fill any part.
+// A random number depends only on its element, so each thread may fill any part.
 void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values, int threads) {
   const bool matrix = box.extent.dimensions() == 2;
   const std::int64_t rows = matrix ? box.extent[0] : 1, columns = matrix ? box.extent[1] : box.extent[0];
@@ -142,7 +142,7 @@ void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box,
   }
   const RandomKey key = random_key(seed, "initial " + spec.name);
   const double deviation = spec.deviation;
-  // Both loops as one: a box of one long row is shared as evenly as one of many short rows.
+  // Both loops as one, so that a box of one long row is divided as evenly as one of many short rows.
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t c = 0; c < columns; ++c) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// ParameterSpec: all that is to be known about one parameter. It serves initial weights, the model, sums of gradients,
+// ParameterSpec: everything about one parameter. It serves initial weights, the model, sums of gradients,
 // the norm, the optimizer, checkpoints and resharding.
 
 #include <cstdint>
@@ -56,7 +56,7 @@ struct GradientSums {
   bool operator==(const GradientSums&) const = default;
 };
 
-/// The block of a parameter that belongs to none.
+/// The block number of parameters that belong to no block.
 inline constexpr int outside_blocks = -1;
 
 struct ParameterSpec {
@@ -72,8 +72,8 @@ struct ParameterSpec {
   GradientSums sums = {};
   std::vector<int> stages;  ///< that use it, one entry a use, ascending (may repeat); more than one: tied
   int block = outside_blocks;
-  /// It stands in memory right after the parameter before it, without padding: both are rows of one matrix (or bias),
-  /// which ParameterSet gives under the first one's name.
+  /// It follows the parameter before it in memory, without padding: both are rows of one matrix (or bias), which
+  /// ParameterSet returns under the first one's name.
   bool follows = false;
 };
 
@@ -92,11 +92,11 @@ std::vector<LocalBox> sections_held(const ParameterSpec& spec, const MeshPlace& 
 /// The boxes alone.
 std::vector<Box> local_boxes(const ParameterSpec& spec, const MeshPlace& place);
 
-/// Fills elements of `box` with the initial weights: pure in (seed, name, global element index).
+/// Fills elements of `box` with the initial weights, a pure function of (seed, name, global element index).
 /// `values` points to the box's first element, dense. `threads` >= 1 share the work; the bits do not depend on them.
 void fill_initial(const ParameterSpec& spec, std::uint64_t seed, const Box& box, float* values, int threads = 1);
 
-/// The same value in all `elements`, by `threads` >= 1.
+/// Writes one value to all `elements`, with `threads` >= 1.
 void fill_with(float value, float* values, std::int64_t elements, int threads = 1);
 
 }  // namespace penstock

@@ -12,8 +12,8 @@ namespace penstock {
 
 namespace {
 
-// Messages between two stages keep their order; activations and gradients of a stage do not overtake each other's
-// matching because each has a tag of its own. Tags 0 and 1 belong to collectives and to the tied sum.
+// Messages between two stages keep their order. Activations and gradients of a stage have different tags, so they are
+// never matched with each other. Tags 0 and 1 belong to collectives and to the tied sum.
 int activation_tag(int receiving_stage) { return 2 + 2 * receiving_stage; }
 int gradient_tag(int receiving_stage) { return 3 + 2 * receiving_stage; }
 
@@ -43,7 +43,7 @@ double Executor::evaluate(const RowPlan& row, const StepTokens& tokens, const St
   ensure(!oldest_->under_way, "evaluate: a step is under way");
   launch(tokens, values, Purpose::evaluation, &row);
   const double loss = finish().loss;
-  oldest_->row = nullptr;  // the caller's, and soon gone
+  oldest_->row = nullptr;  // the caller owns it and will free it
   return loss;
 }
 
@@ -113,7 +113,7 @@ void Executor::load(const StepTokens& tokens, bool needs_the_last) {
     *to.first_sample = from.first_sample;
   }
   model_->publish_inputs(*queue_, values.update);
-  // Every tensor rank of the last stage has the whole loss: one of them brings it.
+  // Every tensor rank of the last stage has the whole loss; one of them contributes it.
   model_->optimizer().begin_step(*queue_, {.number = values.update,
                                            .learning_rate = values.learning_rate,
                                            .loss_tokens = values.tokens,
@@ -152,7 +152,7 @@ bool Executor::repeats(const PlannedAction& planned) const {
          !passes_speak_ && !model_->context().has_taps();
 }
 
-// A host that does all at once gains nothing by beginning to wait earlier.
+// A host that computes at once gains nothing by starting sums earlier.
 bool Executor::is_watched(const PlannedAction& planned) const {
   return Queue::runs_behind_host() && model_->optimizer().has_replicas() &&
          (planned.opens_stage || planned.closes_stage);

@@ -14,7 +14,7 @@
 
 namespace penstock {
 
-/// The tokens one data rank works through in a step, in host memory.
+/// The tokens of one data rank in a step, in host memory.
 struct StepTokens {
   struct Microbatch {
     std::uint64_t first_sample = 0;
@@ -56,14 +56,15 @@ class Executor {
   /// tokens.
   double evaluate(const RowPlan& row, const StepTokens& tokens, const StepValues& values);
 
-  /// When the actions of the row that was finished last began and ended on the device, without what they waited for;
-  /// seconds since the step's begin.
+  /// When the actions of the last finished row began and ended on the device, without their waits; seconds since the
+  /// step's begin.
   std::vector<Span> spans() const;
 
-  /// What each of these actions moved between ranks: what its collectives sent from here; a transfer, its message.
+  /// Bytes that each of these actions moved between ranks: what its collectives sent from here; for a transfer, its
+  /// message.
   const std::vector<std::uint64_t>& bytes() const;
 
-  /// Where in the row this rank's device is; and the row around that place. For reports.
+  /// The place of this rank's device in the row, and the row around that place. For reports.
   Place place() const;
   std::string row() const;
 
@@ -71,7 +72,7 @@ class Executor {
   struct Flight {
     Marks marks;
     std::vector<std::uint64_t> bytes;  ///< by place in the row
-    const RowPlan* row = nullptr;      ///< none before the first step and behind an evaluation
+    const RowPlan* row = nullptr;      ///< none before the first step and after an evaluation
     StepValues values{.update = 0};
     Purpose purpose = Purpose::training;
     bool under_way = false;
@@ -80,11 +81,11 @@ class Executor {
   Flight& flight_of(std::int64_t update) { return flights_[static_cast<std::size_t>(update % 2)]; }
   Flight& begin_flight(const RowPlan& row, const StepValues& values, Purpose purpose);
   void load(const StepTokens& tokens, bool needs_the_last);
-  /// Waits for the transfers that an action needs to have ended.
+  /// Waits for the transfers that must end before an action.
   void await(const PlannedAction& planned);
-  /// Whether the action's blocks are followed, so that messages of their parameters run beside it.
+  /// Whether the action's blocks are followed, so that messages of their parameters overlap it.
   bool is_watched(const PlannedAction& planned) const;
-  /// Whether the action enqueues the same on the queue in every step, and nothing for other ranks.
+  /// Whether the action enqueues the same work in every step, and nothing for other ranks.
   bool repeats(const PlannedAction& planned) const;
   void execute(const PlannedAction& planned);
   static std::size_t actions_passed(Flight& flight);
@@ -95,9 +96,9 @@ class Executor {
 
   const Stage& stage_of(const PlannedAction& planned) const { return model_->stage(planned.action.stage).stage; }
   MicrobatchView view(int microbatch) const;
-  /// Where a stage puts what it hands on; absent on the last one.
+  /// The output of a stage; absent on the last one.
   TensorView output(const PlannedAction& planned) const;
-  /// What carries the gradient through a stage.
+  /// The buffer that carries the gradient through a stage.
   TensorView gradient(const PlannedAction& planned) const;
 
   World* world_;
@@ -108,10 +109,10 @@ class Executor {
   Queue* queue_;
   std::array<Flight, 2> flights_;      ///< by turns
   Flight* launched_;                   ///< the last one
-  Flight* oldest_;                     ///< under way; where none is, the last one
+  Flight* oldest_;                     ///< under way; if none is, the last one
   Flight* finished_ = nullptr;         ///< last
   std::vector<Recording> recordings_;  ///< by place in the model's row, of its first passes
-  std::vector<Event> events_;          ///< by place in the row: of transfers that nobody has waited for yet
+  std::vector<Event> events_;          ///< by place in the row: transfers that nobody has waited for yet
   std::vector<Message> messages_;      ///< of one launch
 };
 

@@ -33,7 +33,7 @@ StageCosts block_of_one_stage(const StagePart& part, const PartCosts& operations
   return block;
 }
 
-// What a stage takes beyond its blocks.
+// The time of a stage beyond its blocks.
 StageCosts rest(const StagePart& part, const StageCosts& block, const Costs& measured) {
   StageCosts rest;
   for (const auto cost : all_costs)
@@ -131,7 +131,7 @@ PartTimes read_part_times(const std::string& text, const std::string& subject) {
     }
     return times;
   } catch (const nlohmann::json::exception& error) {
-    throw_input_error("is no costs.json of a run ({}); name the one in a run folder", error.what());
+    throw_input_error("is not the costs.json of a run ({}); name the one in a run folder", error.what());
   }
 }
 

@@ -22,7 +22,7 @@ ModelShape shape_of(const ModelPlan& plan, const MeshPlace& place) {
           .sequence = plan.sequence};
 }
 
-// A fused backward reads what it computes again in the scratch that all blocks share; a split one holds it.
+// A fused backward reads recomputed parts in the scratch that all blocks share; a split one holds them.
 BlockMemory take_blocks(const ModelShape& shape, const RowNeeds& needs, const BlockActivations& shared, Arena& arena) {
   BlockMemory blocks;
   for (int i = 0; i < needs.activations; ++i)
@@ -55,8 +55,7 @@ ParameterLayout parameter_layout(const ModelPlan& plan, const MeshPlace& place) 
 
 namespace {
 
-// Stages of a rank share the memory from input to weight gradients: where one of them parts these, all have room for
-// it.
+// Stages of a rank share the memory from input to weight gradients: if one of them splits these, all have room for it.
 RankDuties duties_of(const ModelPlan& plan, int pipeline_rank) {
   RankDuties duties{.head = false, .fused = true, .input_only = false, .accumulates = plan.microbatches() > 1};
   for (const int stage : plan.schedule.stages_of_rank(pipeline_rank))
@@ -97,7 +96,7 @@ class LargestSums {
 
 }  // namespace
 
-// The one workspace of a rank's queue: what the operation that asks for most asks for.
+// The workspace of a rank's queue: the size that the most demanding operation needs.
 std::size_t RankModel::workspace_bytes(int threads) const {
   std::size_t most = shape().model->norm == NormKind::rms
                          ? ops::rms_norm_workspace(shape().rows(), shape().width(), threads)

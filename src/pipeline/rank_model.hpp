@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RankModel: all that one rank holds of the model, built from a plan on one arena: parameters, optimizer, stages, and
-// the buffers that its row of the schedule needs. On a planning arena it only counts bytes.
+// RankModel: everything that one rank holds of the model, built from a plan on one arena: parameters, optimizer,
+// stages, and the buffers that its row of the schedule needs. On a planning arena it only counts bytes.
 
 #include <cstdint>
 #include <map>
@@ -18,15 +18,15 @@
 
 namespace penstock {
 
-/// What the plan says of every rank alike.
+/// The part of the plan that all ranks share.
 struct ModelPlan {
   std::shared_ptr<const ModelDescription> model;
   ModelCut cut;
   Recompute recompute = Recompute::none;
   OptimizerConfig optimizer;
   std::uint64_t seed = 0;
-  std::int64_t micro = 1;     ///< samples a microbatch
-  std::int64_t sequence = 1;  ///< tokens a sample
+  std::int64_t micro = 1;     ///< samples of a microbatch
+  std::int64_t sequence = 1;  ///< tokens of a sample
   std::vector<StagePart> parts;
   Schedule schedule;  ///< lowered
   std::vector<ParameterSpec> parameters;
@@ -66,8 +66,8 @@ class RankModel {
   const std::map<int, StageMemory>& stages() const { return stages_; }
   const BlockMemory& blocks() const { return blocks_; }
 
-  /// Memory that holds nothing between two steps, as bytes (activations, and what lives for one action): what is
-  /// measured there computes and sends in it. It has room for two tensors of a stage's output at least.
+  /// Memory that is free between two steps, as bytes (activations, and tensors that live for one action); measurements
+  /// between steps use it. It has room for at least two tensors of a stage's output.
   TensorView idle() const { return idle_; }
 
   /// The row of the plan's schedule.
@@ -81,15 +81,15 @@ class RankModel {
     return reinterpret_cast<std::uint64_t*>(first_samples_.raw()) + microbatch;
   }
 
-  /// Where the host writes what a microbatch begins with, [N] tokens and targets; on the device after publish_inputs.
+  /// Where the host writes the inputs of a microbatch, [N] tokens and targets; on the device after publish_inputs.
   struct HostInputs {
     std::int32_t* tokens;
     std::int32_t* targets;
     std::uint64_t* first_sample;
   };
   HostInputs host_inputs(int microbatch, std::int64_t step) const;
-  /// Enqueues the copy of all inputs of a step: the host's serve the next step but one once the device is past this
-  /// one.
+  /// Enqueues the copy of all inputs of a step. The host's memory may be reused for the next step but one once the
+  /// device has passed this one.
   void publish_inputs(Queue& queue, std::int64_t step) const;
 
  private:
@@ -100,7 +100,7 @@ class RankModel {
   ParameterSet parameters_;
   Optimizer optimizer_;
   RotaryTables rotary_;
-  std::size_t idle_begin_;  ///< bytes of the arena that were taken before
+  std::size_t idle_begin_;  ///< bytes of the arena taken before
   ModelScratch scratch_;
   ModelContext context_;
   RowPlan row_;
@@ -112,20 +112,20 @@ class RankModel {
   StepMirror tokens_on_host_, targets_on_host_, first_samples_on_host_;
 };
 
-/// What the policy adds to one block's passes of one microbatch, on any rank.
+/// The policy's extra cost in one block's passes of one microbatch, on any rank.
 RecomputeCost recompute_cost(const ModelPlan& plan);
 
-/// The layers with products of any rank: what is measured before a run.
+/// The shapes of products on any rank, which are measured before a run.
 std::vector<ops::LinearShape> linear_shapes(const ModelPlan& plan);
 
-/// Makes the handles and plans of libraries that a rank's operations need, before step 1.
+/// Creates the handles and plans of libraries that a rank's operations need, before step 1.
 void prepare_operations(Queue& queue, const ModelPlan& plan, const MeshPlace& place);
 
-/// Bytes that rank `place` will hold, foretold without memory: those of its arena.
+/// The bytes of the arena of rank `place`, predicted without memory.
 MemoryPlan plan_memory(const ModelPlan& plan, const MeshPlace& place, int threads);
 
-/// Bytes of host memory that the host's copy of a rank's state takes beside that plan: what saves are written from.
-/// `staging`: training goes on beside them.
+/// Host memory in bytes of the host's copy of a rank's state, in addition to that plan; saves are written from it.
+/// `staging`: training goes on during saves.
 std::size_t staging_bytes(const ModelPlan& plan, const MeshPlace& place, bool staging);
 std::size_t staging_bytes(const ParameterLayout& layout, bool staging);
 

@@ -70,13 +70,13 @@ class RowPlanner {
     }
   }
 
-  /// Without `keep` for what it needs alone.
+  /// Without `keep` only the needs are counted.
   std::vector<PlannedAction> plan(bool keep) {
     const std::vector<Action>& row = schedule_.row(rank_);
     std::vector<PlannedAction> planned;
     for (std::size_t begin = 0; begin < row.size();) {
       const std::size_t end = schedule_.launch_end(rank_, begin);
-      // Of transfers that are launched together, all take before one frees.
+      // Of transfers that are launched together, all take memory before one frees it.
       for (std::size_t i = begin; i < end; ++i) take(row[i]);
       for (std::size_t i = begin; keep && i < end; ++i) planned.push_back(planned_action(row[i]));
       for (std::size_t i = begin; i < end; ++i) release(row[i]);
@@ -110,7 +110,7 @@ class RowPlanner {
     for (const auto& [stage, planned] : last) planned->closes_stage = true;
   }
 
-  /// What a microbatch has in a stage.
+  /// The memory of a microbatch in a stage.
   struct InFlight {
     StagePlaces at;
     std::optional<int> output;    ///< a buffer of the stage
@@ -124,7 +124,7 @@ class RowPlanner {
     while (is_here(stage + 1)) ++stage;
     return stage;
   }
-  /// Whether the chain that ends here begins with a stage that sends its gradient on.
+  /// Whether the chain that ends here begins with a stage that sends its gradient.
   bool sends_gradients_of_chain(int end) const {
     int first = end;
     while (is_here(first - 1)) --first;
@@ -173,7 +173,7 @@ class RowPlanner {
     StagePlaces& at = of(action).at;
     const auto blocks = static_cast<std::size_t>(part(action.stage).blocks);
     if (action.work == Work::backward)
-      at.held.assign(blocks, held_.take());  // each block is done with it before the next one begins
+      at.held.assign(blocks, held_.take());  // each block is finished with it before the next one begins
     else
       while (at.held.size() < blocks) at.held.push_back(held_.take());
     if (part(action.stage).head) take_once(at.head, heads_);
@@ -200,7 +200,7 @@ class RowPlanner {
     }
   }
 
-  /// Where nobody waits for the gradient, nobody sends it.
+  /// If nobody waits for the gradient, it is not sent.
   void release_gradient(const Action& action) {
     if (part(action.stage).head) release_one(of(action).at.end, ends_);
     if (action.stage == 0) release_one(chain_of(action).gradient, gradients_.at(end_of_chain(0)));
@@ -235,7 +235,7 @@ class RowPlanner {
     return planned;
   }
 
-  /// Only the first of a stage's gradients of a kind in the row find none there.
+  /// Only the first gradients of each kind of a stage in the row have nothing to add to.
   Accumulate accumulate(const Action& action) {
     Accumulate& next =
         accumulate_.try_emplace(action.stage, Accumulate{.norms = false, .products = false}).first->second;
@@ -245,7 +245,7 @@ class RowPlanner {
     return now;
   }
 
-  /// What comes in has arrived, and what was sent from a buffer that is written now has left it.
+  /// The action waits until its inputs have arrived, and until messages from buffers that it overwrites have left.
   std::vector<std::size_t> awaited(const PlannedAction& planned) const {
     const Action& action = planned.action;
     std::vector<std::size_t> awaits;
@@ -299,7 +299,7 @@ class RowPlanner {
   BackwardHalves backward_ = BackwardHalves::fused;
   SlotPool activations_, held_, ends_, heads_;
   std::map<int, SlotPool> outputs_, gradients_;       ///< by stage
-  std::map<int, Accumulate> accumulate_;              ///< by stage: what the next action's gradients do
+  std::map<int, Accumulate> accumulate_;              ///< by stage: whether the next action's gradients add
   ByStage<InFlight> in_flight_{stages_, {}};          ///< by microbatch
   PlacesInRow received_inputs_{stages_, nowhere};     ///< by microbatch
   PlacesInRow received_gradients_{stages_, nowhere};  ///< by microbatch

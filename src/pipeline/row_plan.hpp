@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RowPlan: a rank's row of the table with all that is settled before step 1: which memory each action uses, how much of
-// it there has to be, and which transfers an action waits for.
+// RowPlan: a rank's row of the table with everything decided before step 1: the memory that each action uses, how much
+// of it is needed, and the transfers that an action waits for.
 
 #include <map>
 #include <optional>
@@ -13,18 +13,19 @@
 
 namespace penstock {
 
-/// Memories that a row needs, counted by walking it. Those of blocks serve all stages of the rank in turn.
+/// The number of memory places that a row needs, counted by walking it. Those of blocks serve all stages of the rank in
+/// turn.
 struct RowNeeds {
   struct Buffers {
-    int outputs = 0;    ///< from F to its send; a buffer that was sent from rests for one turn
+    int outputs = 0;    ///< from F to its send; a buffer rests for one turn after its send
     int gradients = 0;  ///< from the receive of the output's gradient (or I, B) to the send of the input's; likewise
     bool operator==(const Buffers&) const = default;
   };
   int activations = 0;             ///< of blocks: from F (of the first, from its input's arrival) to W or B
   int held = 0;                    ///< of blocks: from I to W; one for each B while it runs
-  StageSlots head;                 ///< of the last stage, where it is here
-  std::map<int, Buffers> buffers;  ///< by stage; where stages follow each other here, gradients are the last one's
-  /// Whether the row ever parts a weight gradient from its input gradient.
+  StageSlots head;                 ///< of the last stage, if it is on this rank
+  std::map<int, Buffers> buffers;  ///< by stage; for consecutive stages on this rank, gradients belong to the last one
+  /// Whether the row ever splits a weight gradient from its input gradient.
   BackwardHalves backward = BackwardHalves::fused;
   bool operator==(const RowNeeds&) const = default;
 };
@@ -60,18 +61,18 @@ struct PlannedAction {
 
 class RowPlan {
  public:
-  /// `schedule`, lowered or an evaluation's, outlives the plan. `parts`: of all stages. With `given`, memory that is
-  /// there already, it throws LogicError where the row needs more.
+  /// `schedule`, lowered or an evaluation's, outlives the plan. `parts`: of all stages. With `given`, existing memory,
+  /// it throws LogicError if the row needs more.
   RowPlan(const Schedule& schedule, int rank, const std::vector<StagePart>& parts,
           const std::optional<RowNeeds>& given = {});
-  /// Without its actions: for a memory plan, of which there may be thousands.
+  /// Only the needs, without actions: for memory plans, of which there may be thousands.
   static RowPlan of_needs(const Schedule& schedule, int rank, const std::vector<StagePart>& parts);
 
   const Schedule& schedule() const { return *schedule_; }
   int rank() const { return rank_; }
   std::size_t size() const { return actions_.size(); }
   const PlannedAction& operator[](std::size_t index) const { return actions_[index]; }
-  /// Behind the last of the actions that are launched together with `index`.
+  /// The place after the last action that is launched together with `index`.
   std::size_t launch_end(std::size_t index) const { return schedule_->launch_end(rank_, index); }
   const RowNeeds& needs() const { return needs_; }
 

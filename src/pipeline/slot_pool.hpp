@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SlotPool: numbers of memories that are handed out and come back, counted.
+// SlotPool: numbers of memory places that are taken and freed, and how many are needed.
 
 #include <cstddef>
 #include <deque>
@@ -11,9 +11,9 @@
 
 namespace penstock {
 
-/// Slots freed in any order. A freed one is used again when more than `resting` are free, the one that was freed first
-/// before the others: what is still being sent from a slot has time to leave it. There are `most` in all: free ones do
-/// not rest once all were handed out.
+/// Slots freed in any order. A freed slot is reused when more than `resting` are free, the one freed first before the
+/// others, so that a message still being sent from a slot has time to leave it. There are at most `most` slots: once
+/// all were taken, free ones do not rest.
 class SlotPool {
  public:
   explicit SlotPool(int resting = 0, int most = std::numeric_limits<int>::max()) : resting_(resting), most_(most) {}
@@ -36,7 +36,7 @@ class SlotPool {
     is_free_[static_cast<std::size_t>(slot)] = true;
     free_.push_back(slot);
   }
-  /// Slots that were ever handed out.
+  /// Slots that were ever taken.
   int slots() const { return slots_; }
 
  private:

@@ -13,13 +13,13 @@ namespace penstock {
 
 namespace {
 
-/// Keeps the core busy, and MPI waiting.
+/// Keeps the core busy, so that MPI waits.
 void compute(double seconds) {
   for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
   }
 }
 
-/// Two neighbours, the lower of which asks.
+/// Two neighbours; the lower one asks.
 class Pair {
  public:
   Pair(Communicator& pipeline, Queue& queue, const RankModel& model, double computing_seconds)
@@ -32,8 +32,8 @@ class Pair {
         answer_(message(model)),
         early_(message(model)) {}
 
-  /// What the round trip takes beyond the other's computing is two hops; what the second answer takes, which comes
-  /// while this rank computes, is overhead alone, and so is the launch of the question.
+  /// The round trip, minus the other's computing, is two hops. The second answer comes while this rank computes, so its
+  /// time is only overhead; so is the launch of the question.
   TransferTimes ask() {
     compute(computing_seconds_);
     const auto start = Clock::now();

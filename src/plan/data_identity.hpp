@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What identifies the data of a run: a checkpoint's attribute `data`.
+// The identity of a run's data: a checkpoint's attribute `data`.
 
 #include <cstdint>
 #include <filesystem>
@@ -46,10 +46,10 @@ DataSource identify(const std::filesystem::path& token_file, const TokenFileHead
 
 /// A list of {tokens, digest, tokenizer, weight}.
 std::string json_of(const DataIdentity& data);
-/// The list that `json` holds; further keys do not matter. Throws InputError that begins with `where`.
+/// Parses such a list; further keys are ignored. Throws InputError that begins with `where`.
 DataIdentity parse_data_identity(const std::string& json, const std::string& where);
 
-/// "20000 tokens (fnv1a64-0123456789abcdef)", a part for each file.
+/// "20000 tokens (fnv1a64-0123456789abcdef)", for each file.
 std::string text_of(const DataIdentity& data);
 
 }  // namespace penstock

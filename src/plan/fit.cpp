@@ -26,10 +26,10 @@ MemoryShortage sum_up(const std::vector<const MemoryDemand*>& sharing, std::size
   for (const MemoryDemand* demand : sharing) {
     sum.planned += demand->planned;
     if (demand->planned > sum.largest.planned) sum.largest = *demand;
-    free = std::min(free, demand->room.free);  // what one sees less of, another's context took in the meantime
+    free = std::min(free, demand->room.free);  // one may see less, because another's context took memory meanwhile
     total = std::min(total, demand->room.total);
   }
-  // What the processes hold beside their plans is missing in `free` already, as far as it was taken.
+  // Memory that processes hold outside their plans is already missing in `free`, as far as it was taken.
   sum.room = less(total, beside * sharing.size());
   const bool others_give_back = sum.largest.room.may_be_freed && today == RoomToday::with_what_others_hold;
   if (!others_give_back) sum.room = std::min(sum.room, free);
@@ -44,7 +44,7 @@ Settings both(const Settings& one, const Settings& other) {
   return all;
 }
 
-// Each alone, the smallest change first.
+// Each change by itself, the smallest first.
 std::vector<Settings> other_policies(const RunConfig& config) {
   // By what they cost: element-wise operations, the attention core, most of a block without and with its messages.
   std::vector policies{Recompute::none, Recompute::elementwise, Recompute::attention, Recompute::block_local,
@@ -95,7 +95,7 @@ Settings mesh_of(const RunConfig& config, std::int64_t pipeline, std::int64_t te
   return settings;
 }
 
-// Where the data axis grows, moments can be cut over it, and without that it holds no less a rank.
+// If the data axis grows, moments can be cut over it; otherwise a rank would not hold less.
 std::vector<Settings> larger_meshes(const RunConfig& config) {
   std::vector<Settings> meshes;
   for (std::int64_t times = 2; times <= most_times_as_many_ranks; ++times)
@@ -112,7 +112,7 @@ std::vector<Settings> larger_meshes(const RunConfig& config) {
 std::vector<Settings> changes_with_more_ranks(const RunConfig& config) {
   const std::vector<Settings> meshes = larger_meshes(config), policies = other_policies(config),
                               micros = smaller_microbatches(config);
-  // With the most that recomputation and microbatches give.
+  // With the strongest recomputation and the smallest microbatches.
   const Settings most =
       both(policies.empty() ? Settings{} : policies.back(), micros.empty() ? Settings{} : micros.back());
   std::vector<Settings> all = meshes;
@@ -121,7 +121,7 @@ std::vector<Settings> changes_with_more_ranks(const RunConfig& config) {
   return all;
 }
 
-// What the changed deck plans, where it is a deck.
+// The plan of the changed deck, if it is valid.
 std::optional<FittingChange> planned_with(const Deck& deck, const RunConfig& was, const Settings& settings,
                                           int threads) {
   try {

@@ -32,7 +32,7 @@ std::string read_schedule_file(const std::string& path) {
 
 namespace {
 
-// A user's table has to be of the deck's sizes.
+// A user's table must have the deck's sizes.
 void check_table(const RunConfig& config, const Schedule& table) {
   const std::string& file = config.schedule.file;
   if (table.pipeline != config.mesh.pipeline)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// make_plan: from what a deck says to what all ranks hold and do.
+// make_plan: turns a deck into what all ranks hold and do.
 
 #include <string>
 
@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-/// The text of a schedule.file; empty without one. Throws InputError where it cannot be read.
+/// The text of a schedule.file; empty without one. Throws InputError if it cannot be read.
 std::string read_schedule_file(const std::string& path);
 
 /// Everything that follows from the config and is the same on every rank: partition, schedule (lowered and proved),

@@ -70,7 +70,7 @@ std::size_t parse_bytes(std::string_view text) {
   const std::optional<double> bytes = bytes_said(text);
   if (!bytes)
     throw_input_error(
-        "\"{}\" is no size of a memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
+        "\"{}\" is not a size of memory; write a number above 0 and its unit, MiB, GiB, TiB, MB, GB or TB, "
         "such as 80GiB",
         text);
   if (*bytes < 1 << 20)

@@ -11,7 +11,7 @@ namespace penstock {
 
 namespace {
 
-// How far a size is from the wanted one, as a factor: half as many and twice as many are as far.
+// The distance of a size from the wanted one, as a factor: half and twice as many are equally far.
 double factor(std::int64_t size, std::int64_t wanted) {
   const auto [small, large] = std::minmax(size, wanted);
   return static_cast<double>(large) / static_cast<double>(small);
@@ -40,7 +40,7 @@ Fit first_that_fits(const Deck& deck, const RunConfig::MeshSizes& wanted, int ra
   return fit;
 }
 
-// However many layers the deck names, which nobody has checked yet.
+// Independent of the deck's number of layers, which has not been checked yet.
 std::int64_t most_tensor(const RunConfig& config) {
   ModelConfig one_layer = config.model;
   one_layer.layers = 1;
@@ -54,7 +54,7 @@ int most_ranks(const RunConfig& config) {
   return static_cast<int>(std::min(most, 0x1p20));
 }
 
-// Rules of a few comparisons stand before those that want the whole deck read: there are many numbers to look at.
+// Cheap rules come before those that need the whole deck, because there are many numbers to try.
 bool has_mesh(const Deck& deck, const RunConfig& config, int ranks) {
   const std::int64_t heads = most_tensor(config);
   RunConfig::MeshSizes mesh = config.mesh;
@@ -72,7 +72,7 @@ bool has_mesh(const Deck& deck, const RunConfig& config, int ranks) {
   return false;
 }
 
-// "2 or 4": the next smaller and the next larger number for which there is a mesh.
+// "2 or 4": the nearest smaller and larger numbers for which there is a mesh.
 std::string ranks_that_fit(const Deck& deck, const RunConfig& config, int ranks) {
   const int most = most_ranks(config);
   const auto fits = [&](int count) { return has_mesh(deck, config, count); };

@@ -93,7 +93,7 @@ ModelConfig model_config_of(const HuggingFaceConfig& config, std::string_view wh
     model.rope_theta = config.rope_theta;
     take_scaling(model, config.rope_scaling);
   }
-  // What the deck has no key for, the family's description decides.
+  // Where the deck has no key, the family's description decides.
   if (hugging_face_config_of(model) != config)
     throw_input_error(
         "{}: Penstock's {} models have {}; use weights of such a model", where, model.family,

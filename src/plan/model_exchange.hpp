@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a deck and a config.json say of one model, each in the other's terms.
+// Translates a model between a deck and a config.json.
 
 #include <string_view>
 
@@ -9,12 +9,12 @@
 
 namespace penstock {
 
-/// The deck's model, all sizes spelled out; dropout, which is a matter of training, is none. Throws InputError, which
-/// begins with `where`, for what the family computes in Hugging Face's form alone: a GPT-2 with a head of its own or
+/// The deck's model with all sizes explicit, without dropout, which belongs to training. Throws InputError, which
+/// begins with `where`, for features that only Hugging Face's form of the family has: a GPT-2 with an untied head or
 /// another epsilon, and windows in Qwen's layers.
 ModelConfig model_config_of(const HuggingFaceConfig& config, std::string_view where);
 
-/// The same model as a config.json says it.
+/// The same model in the terms of a config.json.
 HuggingFaceConfig hugging_face_config_of(const ModelConfig& model);
 
 }  // namespace penstock

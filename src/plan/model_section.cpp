@@ -19,7 +19,7 @@ Deck model_alone(const Deck& deck) {
   return alone;
 }
 
-// The keys of a model and their values; stays where it is.
+// The keys of a model and their values; must not move.
 struct ModelTable {
   ModelConfig model;
   FieldTable table;
@@ -28,7 +28,7 @@ struct ModelTable {
   ModelTable& operator=(const ModelTable&) = delete;
 };
 
-// An epsilon is computed with in single precision, and files hold it as either.
+// An epsilon is used in single precision, and files have it in either precision.
 bool mean_the_same(const FieldValue& a, const FieldValue& b) {
   const auto *x = std::get_if<double>(&a), *y = std::get_if<double>(&b);
   return a == b || (x && y && static_cast<float>(*x) == static_cast<float>(*y));
@@ -39,7 +39,7 @@ bool may_be_fewer(std::string_view key, const FieldValue& deck, const FieldValue
   return key == key_of_positions && fewer && all && *fewer <= *all && !describe_model(model).learned_positions;
 }
 
-// Of a deck whose own keys are right; what is wrong with the others is found when it is read.
+// Only checks the [model] keys; mistakes in others are found when the deck is read.
 void refuse_another_model(const Deck& deck, const ModelConfig& weights, std::string_view place) {
   ModelTable said{ModelConfig{}};
   Mistakes of_the_deck;
@@ -57,7 +57,7 @@ void refuse_another_model(const Deck& deck, const ModelConfig& weights, std::str
         "{}: {} = {}, and {} = {} in {}: these weights are of another model; leave the key out, or name other "
         "weights",
         said.table.where(key), key, toml_text(ours.value()), key, toml_text(theirs.value()), place);
-    if (key == "model.family") break;  // nothing else needs to agree
+    if (key == "model.family") break;  // then nothing else can agree
   }
   mistakes.throw_if_any();
 }
@@ -66,7 +66,7 @@ void refuse_another_model(const Deck& deck, const ModelConfig& weights, std::str
 
 std::string model_section(const ModelConfig& model) {
   ModelTable said(model);
-  // The echo leaves out what is required and was not read: it is read back.
+  // The echo leaves out required keys that were not read, so it is read back.
   std::string text = "[model]\n";
   for (const Field& field : said.table.fields())
     if (has_key(model, field.key()) && !field.key().starts_with(own_of_decks))

@@ -20,7 +20,7 @@ const DeckValue* value_of(const Deck& deck, std::string_view key) {
   return found == deck.entries().end() ? nullptr : &*found->value;
 }
 
-// Two names of one file are no change.
+// Two names of one file count as equal.
 bool name_one_file(const DeckValue& a, const DeckValue& b) {
   const auto* first = std::get_if<std::string>(&a.value);
   const auto* second = std::get_if<std::string>(&b.value);
@@ -42,7 +42,7 @@ constexpr std::array keys_of_data{
     KeyOfData{"batch.global", "steps are of another size from here on, with the next samples that were not drawn yet"},
 };
 
-// What a deck means by a key of [model]: a 0 stands for another number in some.
+// The meaning of a key of [model]: in some keys a 0 represents another number.
 std::optional<FieldValue> model_value(const Deck& deck, std::string_view key) {
   ModelConfig model;
   FieldTable table;
@@ -56,7 +56,7 @@ std::optional<FieldValue> model_value(const Deck& deck, std::string_view key) {
   return std::nullopt;
 }
 
-// All that the learning rate of a step follows from.
+// Everything that determines the learning rate of a step.
 struct RatePlan {
   OptimizerConfig optimizer;
   std::int64_t steps = 0;
@@ -73,7 +73,7 @@ constexpr std::array keys_of_rate{std::string_view("run.steps"),
                                   std::string_view("optimizer.decay_shape"),
                                   std::string_view("optimizer.final")};
 
-// Nothing where the deck does not say enough.
+// Nothing if the deck does not say enough.
 std::optional<RatePlan> rate_plan_of(const Deck& deck) {
   RatePlan plan;
   RunConfig::Run run;
@@ -100,7 +100,7 @@ RestartCheck::RestartCheck(std::filesystem::path checkpoint, const RunRecord& be
 }
 
 void RestartCheck::ensure_same_function() const {
-  // What changes no shape: all else of the model is compared with what the file holds.
+  // Keys that change no shape; the rest of the model is compared with the file's contents.
   std::vector<std::string_view> keys{"model.family"};
   for (const Family& family : families())
     keys.insert(keys.end(), family.keys_of_function.begin(), family.keys_of_function.end());
@@ -176,7 +176,7 @@ std::vector<std::string> RestartCheck::changes_of_data() const {
         "the new data, and some may come again",
         checkpoint_.string(), change_of_data()));
   for (const auto& [key, consequence] : keys_of_data) {
-    if (key == key_of_names && records_data()) continue;  // what the files hold decides
+    if (key == key_of_names && records_data()) continue;  // the contents of the files decide
     const DeckValue *before = value_of(before_, key), *now = value_of(now_, key);
     if (before && now && *before != *now && !name_one_file(*before, *now))
       lines.push_back(fmt::format("the checkpoint was made with {} = {}, the deck says {}: {}", key, toml_text(*before),

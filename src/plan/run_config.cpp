@@ -18,40 +18,39 @@ Words<Enum> words_of(const std::vector<std::string>& names, Enum (*parse)(std::s
 }  // namespace
 
 void RunConfig::Run::describe(FieldTable& table) {
-  table.add("run.steps", steps, "updates in all lives together; the learning rate ends there")
+  table.add("run.steps", steps, "updates in all run attempts together; the learning rate's curve ends there")
       .unit("steps")
       .required()
       .at_least(1);
   table.add("run.seed", seed, "of initial weights, data order and dropout").at_least(0);
-  table.add("run.stop", stop, "end this life after that step, saved, with exit code 75; 0: at run.steps")
+  table.add("run.stop", stop, "end this run attempt after that step, saved, with exit code 75; 0: at run.steps")
       .unit("steps")
       .at_least(0);
   table
-      .add(
-          "run.reserve", reserve,
-          "to be free before the end of a Slurm job, beside twice the longest step and save so far: then the run saves "
-          "itself and stops; 0: the job's end is not asked for")
+      .add("run.reserve", reserve,
+           "time to keep before the end of a Slurm job, in addition to twice the longest step and save so far: then "
+           "the run saves itself and stops; 0: does not ask for the job's end")
       .unit("seconds")
       .at_least(0);
   table.add("run.preflight", preflight,
-            "before step 1 time a product on each rank and a message on each axis, and name what stands out");
+            "before step 1 time a product on each rank and a message on each axis, and name slow ranks and links");
 }
 
 void RunConfig::Data::describe(FieldTable& table) {
   table.add("data.train", train, "token file to train on (made by penstock tokenize)").required().not_empty();
   table.add("data.validation", validation, "token file of held-back text; empty: none");
   table.add("data.stage", stage,
-            "folder on a disk of each node's own, such as \"/tmp\": token files are copied there and read from there; "
+            "folder on a local disk of each node, such as \"/tmp\": token files are copied there and read from there; "
             "empty: they are read where they are");
   table
       .add("data.changed", changed,
            "what a restart does where data.train holds other data than its checkpoint was trained on",
            {{"refuse", ChangedData::refuse}, {"continue", ChangedData::go_on}})
       .advanced(
-          "Data are identified by what the file holds, not by its name: by its header and up to 4 MiB of its tokens. "
-          "refuse: the restart ends with exit code 2 before anything is written. continue: a warning says what "
+          "Data are identified by the contents of the file, not by its name: by its header and up to 4 MiB of its "
+          "tokens. refuse: the restart ends with exit code 2 before anything is written. continue: a warning says what "
           "changed, samples are counted on in the new data, and some may come again. Checkpoints of earlier versions "
-          "do not record their data: there the name of the file decides, and the restart warns.");
+          "do not record their data: then the name of the file decides, and the restart warns.");
   table.add("data.sequence", sequence, "tokens of a sample").unit("tokens").required().at_least(1);
 }
 
@@ -63,11 +62,11 @@ void RunConfig::MeshSizes::describe(FieldTable& table) {
             "cut the tokens between attention and MLP over the tensor axis, too");
   table
       .add("mesh.auto", fitted,
-           "where the job has another number of ranks than the mesh, train on the nearest mesh that fits")
+           "if the job has another number of ranks than the mesh, train on the nearest mesh that fits")
       .advanced(
-          "The tensor and pipeline axes are kept where that can be, and the data axis takes what is left; else the "
+          "Keeps the tensor and pipeline axes if possible, and gives the rest to the data axis; otherwise takes the "
           "nearest sizes that model, batch and schedule allow. The log says which mesh it is. Losses are those of the "
-          "deck's own mesh, but for the order of sums.");
+          "deck's own mesh, except for the order of sums.");
 }
 
 void RunConfig::Batch::describe(FieldTable& table) {
@@ -80,12 +79,12 @@ void RunConfig::ScheduleChoice::describe(FieldTable& keys) {
   keys.add("schedule.name", name, "order of forward and backward passes in the pipeline",
            words_of(schedule_names(), parse_schedule_name))
       .advanced(
-          "fifo: all forwards, then all backwards. 1f1b: in turn, with least memory. ring: 1f1b with several stages a "
-          "rank. breadth-first: fifo with several. zb-h1: 1f1b's memory, with weight gradients where ranks would wait. "
-          "zb-h2: less waiting, about twice the memory. zb-v: least waiting with 1f1b's memory, two stages a rank. "
-          "`penstock schedule` draws them.");
+          "fifo: all forwards, then all backwards. 1f1b: forwards and backwards in turn, with least memory. ring: 1f1b "
+          "with several stages on each rank. breadth-first: fifo with several stages. zb-h1: 1f1b's memory, with "
+          "weight gradients while ranks would wait. zb-h2: less waiting, about twice the memory. zb-v: least waiting "
+          "with 1f1b's memory, two stages on each rank. `penstock schedule` draws them.");
   keys.add("schedule.chunks", chunks,
-           "stages a pipeline rank holds; 0: what the schedule is made for, two with zb-v, else one")
+           "stages of each pipeline rank; 0: the schedule's default, two with zb-v, otherwise one")
       .unit("stages")
       .at_least(0)
       .at_most(most_layers);
@@ -103,24 +102,18 @@ void RunConfig::Recompute::describe(FieldTable& table) {
       .add("recompute.policy", policy, "what the backward pass computes again instead of keeping it",
            words_of({"none", "elementwise", "attention", "block", "block-local"}, parse_recompute))
       .advanced(
-          "none: nothing; all activations are kept from the forward pass of a microbatch to its backward pass. "
-          "elementwise: normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes); no "
-          "product is made "
-          "again, "
-          "so that it costs least for what it saves. attention: the attention core alone (its output and log-sum-exp, "
-          "a "
-          "sixteenth of the bytes); its time is the core's. block: all but a block's input (15 sixteenths); it costs "
-          "two thirds of a forward pass, and with "
-          "mesh.tensor above 1 one more sum a block across those ranks. block-local: as block, but what was summed "
-          "across tensor ranks is kept (14 sixteenths are not), so that as many bytes are sent as with none; with "
-          "mesh.tensor = 1 it is block. Losses and gradients have the same bits with all of them (on a GPU with "
-          "elementwise only where the product in "
-          "front of the activation does not have it in its epilogue: it is then an operation of its own, and may round "
-          "another "
-          "way). What is computed again "
-          "lies in one block's buffers a rank. With schedule.backward = \"split\" what weight gradients read of it is "
-          "held until they come, in buffers of every block: where memory is short, choose \"fused\". penstock check "
-          "prints the bytes, operations and messages of the policy.");
+          "none: nothing; all activations are kept from a microbatch's forward pass to its backward pass. elementwise: "
+          "normalized rows and the MLP after its activation (in GPT-2 six sixteenths of the bytes). It repeats no "
+          "product, so it costs least for what it saves. attention: only the attention core (its output and "
+          "log-sum-exp, a sixteenth of the bytes); it costs the core's time. block: all but a block's input (15 "
+          "sixteenths); it costs two thirds of a forward pass, and with mesh.tensor above 1 one more sum across those "
+          "ranks for each block. block-local: like block, but sums across tensor ranks are kept (14 sixteenths are "
+          "not), so that it sends no more than none; with mesh.tensor = 1 it is block. Losses and gradients have the "
+          "same bits with all of them. (On a GPU elementwise makes the activation an operation of its own, which may "
+          "round differently from a product's epilogue.) Recomputed parts are in buffers of one block on each rank. "
+          "With schedule.backward = \"split\" the parts that weight gradients read are kept until then, in buffers of "
+          "every block: if memory is short, choose \"fused\". penstock check prints the bytes, operations and messages "
+          "of the policy.");
 }
 
 void RunConfig::Precision::describe(FieldTable& table) {
@@ -131,11 +124,9 @@ void RunConfig::Precision::describe(FieldTable& table) {
       .add("precision.gradients", gradients, "type of the gradients of products' weights",
            {{"auto", GradientType::automatic}, {"float32", GradientType::float32}})
       .advanced(
-          "auto: that of precision.compute where nothing is added to them, which is with one microbatch a step, "
-          "mesh.data = 1 and mesh.pipeline = 1; else float32. In bfloat16 they take half the memory and half the time "
-          "of "
-          "reading them, and an update sees each one rounded once. All others (of biases, norms and embeddings) are "
-          "float32.");
+          "auto: that of precision.compute if nothing is added to them (one microbatch in a step, mesh.data = 1 and "
+          "mesh.pipeline = 1), otherwise float32. In bfloat16 they take half the memory and half the time to read, and "
+          "an update sees each one rounded once. All others (of biases, norms and embeddings) are float32.");
 }
 
 void RunConfig::Validation::describe(FieldTable& table) {
@@ -158,7 +149,7 @@ void RunConfig::Checkpoint::describe(FieldTable& table) {
            "copy the state and write it while training goes on; false: training waits")
       .advanced(
           "The copy is as large as master weights and moments together (penstock check prints it). On a GPU it is the "
-          "pinned memory that is there in any case. At most one save is in flight; a later one waits for it.");
+          "pinned memory that exists anyway. At most one save is in flight; a later one waits for it.");
   table.add("checkpoint.retries", retries, "how often a save that failed is tried again").at_least(0).at_most(20);
   table.add("checkpoint.writers", writers, "ranks that write files; 0: one for each GiB of state, at most one a node")
       .unit("ranks")
@@ -168,11 +159,9 @@ void RunConfig::Checkpoint::describe(FieldTable& table) {
       .add("checkpoint.mpi_io_hints", mpi_io_hints,
            "\"name=value\" hints for MPI-IO, where several ranks write; striping_factor and striping_unit always")
       .advanced(
-          "Stripes belong to a file from its beginning, and files are begun by one rank without MPI-IO: each is made "
-          "by "
-          "Lustre's `lfs setstripe`, with the number of targets and the bytes on one of them. Elsewhere the log says "
-          "that "
-          "they have no effect.");
+          "Stripes are set when a file is created, and one rank creates files without MPI-IO: by Lustre's `lfs "
+          "setstripe`, with the number of targets and the bytes on one of them. On other file systems the log says "
+          "that they have no effect.");
 }
 
 void RunConfig::Capture::describe(FieldTable& table) {
@@ -183,12 +172,12 @@ void RunConfig::Capture::describe(FieldTable& table) {
 void RunConfig::Trace::describe(FieldTable& table) {
   table
       .add("trace.steps", steps,
-           "steps whose actions go to trace.json, foretold (from step 11 of a life on) beside measured")
+           "steps whose actions go to trace.json, measured and (from step 11 of a run attempt on) predicted")
       .at_least(1);
 }
 
 void RunConfig::Watchdog::describe(FieldTable& table) {
-  table.add("watchdog.seconds", seconds, "longest time in which no rank gets on before the job is ended")
+  table.add("watchdog.seconds", seconds, "longest time without progress of any rank before the job is ended")
       .unit("seconds")
       .above(0);
   table
@@ -198,7 +187,7 @@ void RunConfig::Watchdog::describe(FieldTable& table) {
       .advanced(
           "Either way the log names the first value that is not finite: tensor, layer, microbatch and rank. stop: the "
           "state before the step goes into the run folder's evidence/ with the samples' numbers in report.txt. skip: "
-          "weights and moments stay as they are on all ranks, metrics.csv says so, and the run goes on with the next "
+          "weights and moments stay unchanged on all ranks, metrics.csv says so, and the run continues with the next "
           "samples; after 10 steps in a row it stops.");
 }
 
@@ -212,16 +201,16 @@ void RunConfig::Device::describe(FieldTable& table) {
   table.add("device.share", share, "let several ranks compute on one GPU, for tests; the CPU is always shared");
   table.add(
       "device.measure", measure,
-      "on a GPU: time before step 1 how each matrix product is made fastest, and keep it in the run folder "
-      "(products.tsv), in checkpoints, and in $PENSTOCK_CACHE (~/.cache/penstock), where restarts and other runs find "
-      "it; false: the library's first choice, the same in every run");
-  table.add("device.repeatable", repeatable,
-            "on a GPU: only algorithms whose bits repeat; false: cuDNN may add attention's gradient in the order that "
-            "comes, which is faster, and a run that is repeated or restarted then differs in its last digits");
+      "on a GPU: measure before step 1 the fastest way to compute each matrix product, and keep it in the run folder "
+      "(products.tsv), in checkpoints, and in $PENSTOCK_CACHE (~/.cache/penstock), for restarts and other runs; "
+      "false: the library's first choice, the same in every run");
   table.add(
-      "device.graphs", graphs,
-      "on a GPU: record each pass of a microbatch through a stage as a CUDA graph and launch that from step 3 on; "
-      "false: launch every kernel by itself, for debuggers and profilers");
+      "device.repeatable", repeatable,
+      "on a GPU: only algorithms whose bits repeat; false: cuDNN may add attention's gradient in any order, which is "
+      "faster, but then a repeated or restarted run differs in its last digits");
+  table.add("device.graphs", graphs,
+            "on a GPU: record each pass of a microbatch through a stage as a CUDA graph, and launch the graph from "
+            "step 3 on; false: launch every kernel by itself, for debuggers and profilers");
 }
 
 void RunConfig::describe(FieldTable& table) {

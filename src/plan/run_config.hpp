@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RunConfig: all that a deck says; the sum of the layers' configs.
+// RunConfig: all settings of a deck; the sum of the layers' configs.
 
 #include <array>
 #include <cstdint>
@@ -67,7 +67,7 @@ struct RunConfig {
     std::int64_t chunks = 0;
     Backward backward = Backward::split;
     std::string file;
-    std::string table;  ///< what the file holds (read_schedule_file); no key of a deck
+    std::string table;  ///< the contents of the file (read_schedule_file); no key of a deck
     std::vector<std::int64_t> partition;
     void describe(FieldTable& table);
   } schedule;
@@ -120,14 +120,14 @@ struct RunConfig {
   DType compute_type() const { return precision.compute; }
   /// Of the gradients of products' weights.
   DType gradient_type() const;
-  /// Axes from the outermost: pipeline, data, tensor (tensor ranks talk most and stand closest).
+  /// Axes from the outermost: pipeline, data, tensor (tensor ranks communicate most and are closest).
   Mesh make_mesh() const;
   std::int64_t microbatches() const { return batch.global / (batch.micro * mesh.data); }
   /// checkpoint.mpi_io_hints as pairs. Throws InputError for one that is not "name=value".
   std::vector<std::pair<std::string, std::string>> mpi_io_hints() const;
-  /// Whether state is copied and written while training goes on; where only the last step is saved nothing goes on.
+  /// Whether state is copied and written during training; not if only the last step is saved.
   bool saves_behind_training() const { return checkpoint.background && checkpoint.every > 0; }
-  /// What is asked of `generate`, unless the deck names a file.
+  /// The request for `generate`, unless the deck names a file.
   ScheduleRequest schedule_request() const;
   std::int64_t tokens_per_step() const { return batch.global * data.sequence; }
 };
@@ -138,16 +138,16 @@ struct RunDeck {
   std::string effective;  ///< TOML of everything in force, defaults and overrides included
 };
 
-/// Throws one InputError that holds every mistake: of single keys, and of keys that do not fit each other.
+/// Throws one InputError with every mistake: of single keys, and of keys that do not match.
 RunDeck read_run_deck(const Deck& deck);
 
 /// Adds what is wrong with keys that do not fit each other.
 void check_across_keys(const RunConfig& config, const FieldTable& table, Mistakes& mistakes);
 
-/// What a deck that is right probably does not mean: a line each, to be warned of.
+/// Warnings about a valid deck that probably says something unintended: one line each.
 std::vector<std::string> deck_warnings(const RunConfig& config);
 
-/// What measured times of a deck's parts hold for: all that decides how long a block takes, in words.
+/// What measured times of a deck's parts are valid for: everything that determines the time of a block, in words.
 std::string times_subject(const RunConfig& config);
 
 }  // namespace penstock

@@ -65,8 +65,8 @@ void check_heads(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
           table.where(c.model.head_channels > 0 ? "model.head_channels" : "model.heads"), attention->head_channels);
 }
 
-// Ranks of the tensor axis share out whole units: heads, or hidden channels. Where there are fewer heads of keys than
-// ranks, neighbours hold copies.
+// Ranks of the tensor axis get whole units: heads, or hidden channels. If there are fewer heads of keys than ranks,
+// neighbours hold copies.
 void check_tensor_axis(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!has_sizes_of_heads(c, table) || !table.usable({"mesh.tensor"})) return;
   std::vector<std::string_view> seen;
@@ -122,7 +122,7 @@ void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mista
         "{}: data.sequence = {} is longer than the model's positions, model.positions = {}; use at most {}, or more "
         "positions",
         table.where("data.sequence"), c.data.sequence, c.model.positions, c.model.positions);
-  if (c.batch.micro > most_extent || c.data.sequence > most_extent) return;  // told of by check_sizes
+  if (c.batch.micro > most_extent || c.data.sequence > most_extent) return;  // reported by check_sizes
   if (table.usable({"mesh.tensor", "batch.micro"}) && c.mesh.sequence_parallel &&
       c.batch.micro * c.data.sequence % c.mesh.tensor != 0)
     mistakes.add(
@@ -134,8 +134,8 @@ void check_sequence(const RunConfig& c, const FieldTable& table, Mistakes& mista
 
 void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   if (!table.usable({"model.layers", "mesh.pipeline"})) return;
-  if (c.mesh.pipeline > largest_mesh || c.model.layers > most_layers) return;  // told of by check_sizes
-  // What a file holds is not known here: make_plan looks at its stages.
+  if (c.mesh.pipeline > largest_mesh || c.model.layers > most_layers) return;  // reported by check_sizes
+  // The contents of a schedule file are not known here: make_plan checks its stages.
   const bool generated = c.schedule.file.empty();
   const bool chosen = table.usable({"schedule.name", "schedule.chunks", "schedule.backward"});
   const std::int64_t chunks =
@@ -162,7 +162,7 @@ void check_stages(const RunConfig& c, const FieldTable& table, Mistakes& mistake
   }
 }
 
-// Of schedules that have their own number of chunks.
+// For schedules with a fixed number of chunks.
 bool has_chunks_of_schedule(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const std::optional<int> only = only_chunks(c.schedule.name);
   if (!only || c.schedule.chunks == 0 || c.schedule.chunks == *only) return true;
@@ -210,7 +210,7 @@ void check_sizes(const RunConfig& c, const FieldTable& table, Mistakes& mistakes
   at_most("data.sequence", c.data.sequence, most_extent);
 }
 
-// What is multiplied later is checked here in double, which does not wrap.
+// Later products are checked here in double, which does not overflow.
 void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const auto at_most = [&](const std::string& what, double value, double limit, std::string_view key) {
     if (value > limit)
@@ -235,7 +235,7 @@ void check_products(const RunConfig& c, const FieldTable& table, Mistakes& mista
   if (!table.usable({"batch.micro", "data.sequence"})) return;
   const double tokens = number(c.batch.micro) * number(c.data.sequence);
   at_most("batch.micro * data.sequence", tokens, 1 << 30, "batch.micro");
-  double widest = number(model.vocabulary);  // of what a token has of one tensor, and of its gradients
+  double widest = number(model.vocabulary);  // the largest share of one tensor, and of its gradients, for a token
   for (const BranchDescription& branch : model.kinds.front().branches)
     widest = std::max({widest, 3 * number(branch.in.outputs()), 3 * number(branch.core_channels())});
   at_most("elements of a microbatch's largest activation", tokens * widest, 1e13, "batch.micro");
@@ -327,7 +327,7 @@ void check_dropout(const RunConfig& c, const FieldTable& table, Mistakes& mistak
   check("model.dropout_attention", c.model.dropout_attention);
 }
 
-// Whether sizes are refused, which other checks would have to loop over.
+// Whether sizes are refused over which other checks would have to loop.
 bool is_too_large(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   const std::size_t before = mistakes.lines().size();
   check_sizes(c, table, mistakes);

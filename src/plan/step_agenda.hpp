@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// StepAgenda: what a deck wants beside which step.
+// StepAgenda: what else a deck asks for at which step.
 
 #include <cstdint>
 
@@ -8,7 +8,7 @@
 
 namespace penstock {
 
-/// Steps count from 1 on. All of it follows from the deck: every rank comes to the same.
+/// Steps count from 1. Everything follows from the deck, so it is the same on every rank.
 class StepAgenda {
  public:
   /// `config` outlives it. Without a validation file nothing is evaluated.
@@ -18,13 +18,13 @@ class StepAgenda {
   std::int64_t steps() const { return config_->run.steps; }
   /// Of this run attempt: run.steps, or run.stop where that comes first.
   std::int64_t last_step() const;
-  /// In the step.
+  /// During the step.
   bool captures(std::int64_t step) const;
-  /// Behind the step.
+  /// After the step.
   bool evaluates(std::int64_t step) const;
   bool saves(std::int64_t step) const;
-  /// Whether nothing is to be done between this step and the next one, so that the device may be given that one while
-  /// it is at this one.
+  /// Whether there is nothing to do between this step and the next one, so that the device may get the next one during
+  /// this one.
   bool leads_on(std::int64_t step) const;
 
  private:

@@ -14,7 +14,7 @@ namespace penstock {
 /// positions have).
 std::vector<std::string> all_taps(const ModelDescription& model);
 
-/// The taps that the patterns name, each once, in the model's order. `*` stands for every block's number. A pattern
+/// The taps that the patterns name, each once, in the model's order. `*` matches every block's number. A pattern
 /// that names nothing adds nothing.
 std::vector<std::string> expand_taps(const std::vector<std::string>& patterns, const ModelDescription& model);
 

@@ -9,7 +9,7 @@
 namespace penstock {
 
 std::string short_time(double seconds) {
-  constexpr double most = 1e15;  // a damaged file may hold any number, and NaN, which is not below it either
+  constexpr double most = 1e15;  // a damaged file may contain any number, also NaN, which is not below it either
   if (!(std::abs(seconds) < most)) return "an unknown time";
   const auto s = static_cast<std::int64_t>(seconds + 0.5);
   if (s < 60) return fmt::format("{} s", s);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Times as people read them.
+// Times in a form for people.
 
 #include <string>
 

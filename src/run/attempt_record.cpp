@@ -17,7 +17,7 @@ nlohmann::ordered_json json_of(const AttemptRecord& record) {
           {"reason", record.reason},      {"message", record.message}, {"life", record.attempt}};
 }
 
-// Nothing for a real number, which an integer need not hold, and for what no count reaches: one is added to it.
+// Nothing for a real number, which may not fit into an integer, and for numbers to which 1 cannot be added.
 std::optional<std::int64_t> count_in(const nlohmann::json& json) {
   constexpr std::int64_t most = std::int64_t{1} << 53;
   const auto value = json.get_ref<const std::int64_t&>();
@@ -60,7 +60,7 @@ std::string_view name_of(AttemptEnd end) {
 std::string AttemptRecords::json() const {
   nlohmann::ordered_json json = json_of(last);
   if (before) json["before"] = json_of(*before);
-  // A message may name a file whose name is not UTF-8.
+  // A message may contain a file name that is not UTF-8.
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

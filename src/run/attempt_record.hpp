@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// end.json: how the last life of a run ended, for people, for jobs and for the next life.
+// end.json: how the last run attempt ended, for people, for jobs and for the next run attempt.
 
 #include <cstdint>
 #include <filesystem>

@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t block_bytes = std::size_t{4} << 20;
 
-// FNV's step over words of 8 bytes: against copies that went wrong, not against somebody.
+// FNV's step over words of 8 bytes: detects faulty copies, not forgeries.
 class Digest {
  public:
   void add(std::span<const std::byte> bytes) {
@@ -86,7 +86,7 @@ std::optional<StagedFile> find_earlier(const std::filesystem::path& file, const 
   return std::nullopt;
 }
 
-// What comes back must come from the disk, not from the memory that it was written through.
+// The check must read from the disk, not from the page cache.
 void forget(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return;
@@ -195,7 +195,7 @@ std::vector<std::filesystem::path> stage_files(World& world, const std::vector<s
   for (std::size_t f = 0; f < files.size(); ++f) {
     digests.push_back(world.gather(mine[f].digest));
     const std::vector<std::string> names = world.gather(mine[f].path.filename().string());
-    for (int rank = world.size() - 1; rank >= 0; --rank)  // of this node's first rank
+    for (int rank = world.size() - 1; rank >= 0; --rank)  // the node's first rank
       if (world.node_of(rank) == world.node() && !names[static_cast<std::size_t>(rank)].empty())
         mine[f].path = folder / names[static_cast<std::size_t>(rank)];
     paths.push_back(mine[f].path);

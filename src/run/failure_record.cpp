@@ -14,11 +14,11 @@ namespace penstock {
 FailureRecord::FailureRecord(const std::filesystem::path& folder, std::string attempt)
     : folder_(folder), attempt_(std::move(attempt)) {
   folder_.ask_before_naming([path = folder, mine = attempt_] {
-    if (attempt_of_guard(path) != mine) throw SystemError(fmt::format("{}: another life has it", path.string()));
+    if (attempt_of_guard(path) != mine) throw SystemError(fmt::format("{}: another run attempt has it", path.string()));
   });
 }
 
-// A name that is there already is another rank's report: `link`, unlike `rename`, leaves it.
+// An existing file of this name is another rank's report; `link`, unlike `rename`, does not replace it.
 bool FailureRecord::keep(const FailureReport& report) const {
   if (attempt_of_guard(folder_.path()) != attempt_) return true;
   const std::filesystem::path temporary = temporary_name(folder_.report());

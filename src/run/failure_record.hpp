@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// FailureRecord: how the end of a job that failed inside a step gets into its run folder.
+// FailureRecord: writes the end of a job that failed inside a step into its run folder.
 
 #include <filesystem>
 #include <string>
@@ -10,15 +10,15 @@
 
 namespace penstock {
 
-/// Any rank may have to write it, and of several the first one does. A folder that another life has taken over is left
-/// alone.
+/// Any rank may have to write it; of several the first one does. A folder that another run attempt has taken over is
+/// not touched.
 class FailureRecord {
  public:
   /// `life`: what the run folder's guard says of this life.
   FailureRecord(const std::filesystem::path& folder, std::string attempt);
 
-  /// Writes report.txt, and end.json with `failed`. Whether this report is the first of this life; where the folder is
-  /// another life's, it is. Throws SystemError when it cannot be written.
+  /// Writes report.txt, and end.json with `failed`. Returns whether this report is the first of this run attempt; true
+  /// if the folder belongs to another run attempt. Throws SystemError if it cannot be written.
   bool keep(const FailureReport& report) const;
 
  private:

@@ -9,7 +9,7 @@ namespace penstock {
 
 namespace {
 
-// Looks at all values: a loop that ends at the first would take several times as long.
+// Visits all values: a loop that ends at the first hit would take several times as long.
 bool are_finite(const float* values, std::int64_t count) {
   bool finite = true;
   for (std::int64_t i = 0; i < count; ++i) finite &= std::fabs(values[i]) <= std::numeric_limits<float>::max();

@@ -11,7 +11,7 @@ namespace penstock {
 
 namespace {
 
-// The word behind "NAME=" in a line of blank-separated pairs.
+// The word after "NAME=" in a line of blank-separated pairs.
 std::string_view value_in(std::string_view line, std::string_view name) {
   for (std::size_t at = 0; (at = line.find(name, at)) != std::string_view::npos; at += name.size()) {
     const bool begins = at == 0 || line[at - 1] == ' ';
@@ -23,7 +23,7 @@ std::string_view value_in(std::string_view line, std::string_view name) {
   return {};
 }
 
-// The number goes into a command line.
+// The number is used in a command line.
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -45,7 +45,7 @@ std::optional<WallTime> job_end_in(std::string_view text, std::string_view job) 
     std::int64_t seconds = 0;
     const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), seconds);
     if (error != std::errc() || rest != word.data() + word.size()) return std::nullopt;
-    constexpr std::int64_t last = 9'000'000'000;  // what a clock of nanoseconds reaches
+    constexpr std::int64_t last = 9'000'000'000;  // the limit of a clock of nanoseconds
     if (seconds < 0 || seconds > last) return std::nullopt;
     return WallTime(std::chrono::seconds(seconds));
   }
@@ -57,8 +57,8 @@ std::optional<WallTime> ask_job_end() {
   if (!job || !is_number(job)) return std::nullopt;
   const std::string text = output_of_scontrol(job);
   if (text.empty())
-    log_warning(
-        "scontrol does not tell of Slurm job {}: its end is not known, and the run saves itself at signals only", job);
+    log_warning("scontrol does not know Slurm job {}: its end is unknown, and the run saves itself only at signals",
+                job);
   return job_end_in(text, job);
 }
 

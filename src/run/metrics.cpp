@@ -41,8 +41,8 @@ std::optional<MetricsRow> parse_row(const std::string& line) {
   return row;
 }
 
-// The descriptor is that of the file before it has its name: whoever gives that name to another file afterwards has it
-// for himself.
+// The descriptor belongs to the file, not to its name: if another run attempt later gives the name to a file of its
+// own, these rows do not reach that file.
 Metrics::Metrics(std::filesystem::path path, std::int64_t last_step, const std::function<void()>& ensure_mine)
     : path_(std::move(path)) {
   KeptRows kept = last_step > 0 ? rows_up_to(path_, last_step) : KeptRows{};
@@ -87,7 +87,7 @@ void Metrics::append(const MetricsRow& row) {
   told_ = true;
 }
 
-// 0, or the system's reason. A write that failed may have left a part of a line: it is cut off, and written again.
+// 0, or the system's reason. A failed write may have left a part of a line; it is cut off and written again.
 int Metrics::write_waiting() {
   const ssize_t written = write(descriptor_, waiting_.data(), waiting_.size());
   if (written == static_cast<ssize_t>(waiting_.size())) {

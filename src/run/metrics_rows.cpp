@@ -23,7 +23,7 @@ namespace {
 
 std::ptrdiff_t columns_of(std::string_view line) { return 1 + std::count(line.begin(), line.end(), ','); }
 
-// Nothing for what was cut off, in the file's middle, too.
+// Nothing for a truncated line, also in the middle of the file.
 std::optional<MetricsRow> whole_row(const std::string& line) {
   return columns_of(line) == columns_of(Metrics::header) ? parse_row(line) : std::nullopt;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a life takes over from the metrics.csv of the lives before it.
+// The rows that a run attempt takes over from the metrics.csv of earlier ones.
 
 #include <cstdint>
 #include <filesystem>
@@ -10,16 +10,16 @@
 namespace penstock {
 
 struct KeptRows {
-  std::string text;                    ///< whole rows, a line a step, in their order
+  std::string text;                    ///< whole rows, one line for each step, in order
   std::optional<std::int64_t> tokens;  ///< of the last step's row
   std::string damage;                  ///< what is wrong with the file; empty: nothing
 };
 
-/// The rows of steps up to `last_step`; none where there is no file. Half a line at the end is what a life leaves that
-/// was killed, and no damage. Throws SystemError for a file that cannot be read.
+/// The rows of steps up to `last_step`; none if there is no file. Half a line at the end comes from a killed run
+/// attempt and is no damage. Throws SystemError for a file that cannot be read.
 KeptRows rows_up_to(const std::filesystem::path& metrics, std::int64_t last_step);
 
-/// Copies a damaged file to metrics.damaged.csv beside it (-2, -3 where there is one) and warns. Throws SystemError.
+/// Copies a damaged file to metrics.damaged.csv next to it (-2, -3 if that exists) and warns. Throws SystemError.
 void keep_damaged(const std::filesystem::path& metrics, const std::string& damage);
 
 }  // namespace penstock

@@ -22,7 +22,7 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view first_line = "penstock: how a matrix product is made, version 1\n";
-constexpr int most_versions = 100;              // of a product's file: one more where the one before is damaged
+constexpr int most_versions = 100;              // of a product's file: one more if the one before is damaged
 constexpr std::uintmax_t most_bytes = 1 << 16;  // of an entry; one has a few hundred
 
 std::optional<std::filesystem::path> absolute_folder_in(const char* variable) {
@@ -43,7 +43,7 @@ struct Entry {
   std::string line = {};
 };
 
-// The text must be, byte for byte, what would be written for the line that stands in it.
+// The text must be, byte for byte, what would be written for the line in it.
 Entry read_entry(const std::filesystem::path& file, const std::string& origin, const std::string& product) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(file, error);
@@ -62,13 +62,13 @@ Entry read_entry(const std::filesystem::path& file, const std::string& origin, c
   return {EntryState::whole, line};
 }
 
-// Of another name in every call: process numbers repeat in containers that share a home.
+// A new name in every call, because process numbers repeat in containers that share a home.
 std::filesystem::path temporary_of_entry(const std::filesystem::path& file) {
   std::random_device random;
   return file.parent_path() / fmt::format(".{}.tmp-{:08x}{:08x}", file.stem().string(), random(), random());
 }
 
-// A file under a temporary name, which goes with this object.
+// A file under a temporary name, removed with this object.
 class UnnamedEntry {
  public:
   UnnamedEntry(const std::filesystem::path& file, const std::string& text) : path_(temporary_of_entry(file)) {
@@ -89,13 +89,13 @@ class UnnamedEntry {
   std::filesystem::path path_;
 };
 
-// Whether the file got the name: not where something has that name already. Over NFS a link may be made and its answer
-// lost: the name then belongs to a file with the same text.
+// Whether the file got the name; not if something already has it. Over NFS a link may be made and its answer lost: then
+// the name belongs to a file with the same text.
 bool name_first(const std::filesystem::path& unnamed, const std::filesystem::path& name) {
   if (link(unnamed.c_str(), name.c_str()) == 0) return true;
   if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) {  // a file system without links
     if (renameat2(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name.c_str(), RENAME_NOREPLACE) == 0) return true;
-    if (errno == EINVAL || errno == ENOSYS) {  // nor with this; two runs at the very same moment may differ there
+    if (errno == EINVAL || errno == ENOSYS) {  // nor this; two runs at the same moment may differ there
       if (access(name.c_str(), F_OK) == 0) return false;
       if (rename(unnamed.c_str(), name.c_str()) == 0) return true;
     }
@@ -153,7 +153,7 @@ std::string ProductCache::keep(const std::string& product, const std::string& li
   return line;
 }
 
-// Once: the other products would meet the same.
+// Only once: the other products would fail in the same way.
 void ProductCache::report_unusable(const std::string& why) {
   log_info("measured products are not kept for other runs: {}: {}; PENSTOCK_CACHE names another folder",
            folder_->string(), why);

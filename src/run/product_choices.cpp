@@ -29,14 +29,14 @@ std::vector<std::string> whole_lines(const std::string& text) {
   return lines;
 }
 
-// Lines of products, with what stands around them.
+// Lines of products, with the first and last line of a text.
 std::string choice_text_of(const std::string& columns, const std::vector<std::string>& lines) {
   std::string text = columns + "\n";
   for (const std::string& line : lines) text += line + "\n";
   return text + fmt::format("{}\t{}\n", ops::end_of_choices, lines.size());
 }
 
-// Nothing where the text is not whole.
+// Nothing if the text is not whole.
 std::optional<std::vector<std::string>> product_lines_of(const std::string& text) {
   std::vector<std::string> lines = whole_lines(text);
   if (lines.size() < 2) return std::nullopt;
@@ -47,7 +47,7 @@ std::optional<std::vector<std::string>> product_lines_of(const std::string& text
   return lines;
 }
 
-// The first cells of a line, as many as a name has.
+// The first cells of a line: the product's name.
 std::string name_in(const std::string& line, const std::string& some_name) {
   std::size_t end = line.find('\t');
   for (auto tabs = std::count(some_name.begin(), some_name.end(), '\t'); tabs > 0 && end != std::string::npos; --tabs)
@@ -55,7 +55,7 @@ std::string name_in(const std::string& line, const std::string& some_name) {
   return line.substr(0, end);
 }
 
-// Choices as they are found, source by source.
+// Collects choices source by source.
 class FoundChoices {
  public:
   explicit FoundChoices(const ops::LinearChoiceNames& names) : names_(&names) {}
@@ -76,7 +76,7 @@ class FoundChoices {
       counts_.emplace_back(source, 1);
   }
 
-  /// Takes all lines of a text; those that nobody asked for, too.
+  /// Takes all lines of a text, also those that nobody asked for.
   void add_all(const std::string& text, std::string_view source) {
     const std::set<std::string> wanted(names_->products.begin(), names_->products.end());
     const std::string& some_name = names_->products.front();
@@ -126,7 +126,7 @@ void take_from_cache(FoundChoices& found, ProductCache& cache) {
     if (const auto line = cache.find(name)) found.add(name, *line, "from the cache");
 }
 
-// A way that was not chosen, for lack of memory at that moment, is this run's alone.
+// A product that could not be tried for lack of memory concerns only this run.
 void measure_missing(FoundChoices& found, const ProductSources& sources) {
   const std::vector<std::string> missing = found.missing();
   std::map<std::string, std::string> measured;

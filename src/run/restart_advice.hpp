@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What to do after a step that was not finite: which checkpoint a restart can do better from.
+// Advice after a step that was not finite: the checkpoint from which a restart can succeed.
 
 #include <cstdint>
 #include <filesystem>
@@ -8,8 +8,8 @@
 
 namespace penstock {
 
-/// `unchanged_since`: the step whose weights the failing step began with; what is saved of it and later is the state
-/// that fails.
+/// `unchanged_since`: the step whose weights the failing step began with; checkpoints of it and later contain the
+/// failing state.
 std::string restart_advice(const std::filesystem::path& checkpoints, std::int64_t unchanged_since);
 
 }  // namespace penstock

@@ -34,7 +34,7 @@ void remove_empty_folders(const std::vector<std::filesystem::path>& folders) {
 
 namespace {
 
-// With links followed, as far as it is there.
+// Follows links, as far as the path exists.
 std::filesystem::path real_path(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::path real = std::filesystem::weakly_canonical(absolute_path(path), error);
@@ -42,7 +42,7 @@ std::filesystem::path real_path(const std::filesystem::path& path) {
   return real;
 }
 
-// One by one, so that it is known what was made where the next one cannot be.
+// One by one, so that it is known which were made if the next one fails.
 std::error_code make_folders(const std::filesystem::path& folder, std::vector<std::filesystem::path>& made) {
   std::error_code error;
   std::filesystem::path part;
@@ -92,7 +92,7 @@ void RunFolder::check() const {
   for (std::filesystem::path part = absolute_path(path_); !part.empty(); part = part.parent_path()) {
     const auto status = std::filesystem::status(part, error);
     if (error == std::errc::filename_too_long || error == std::errc::too_many_symbolic_link_levels) refuse(part, error);
-    if (!std::filesystem::exists(status)) {  // not there, or not to be seen: the folder above it says why
+    if (!std::filesystem::exists(status)) {  // missing, or not visible: the folder above it gives the reason
       if (part == part.root_path()) break;
       continue;
     }
@@ -106,7 +106,7 @@ void RunFolder::check() const {
   }
 }
 
-// Nothing but the guard: one that was left may be taken over by whoever may write in the folder.
+// Everything but the guard: any user who may write in the folder may take over a left guard.
 void RunFolder::ensure_changeable() const {
   std::error_code error;
   for (const auto& folder : {checkpoints(), captures()})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The run folder: where everything of a run lies. Rank 0 makes and writes it; the other ranks only name its files.
+// The run folder: the place of all files of a run. Rank 0 creates and writes it; the other ranks only name its files.
 
 #include <cstdint>
 #include <filesystem>
@@ -15,21 +15,21 @@
 
 namespace penstock {
 
-/// A file's text. Throws SystemError when it cannot be read.
+/// A file's text. Throws SystemError if it cannot be read.
 std::string read_text(const std::filesystem::path& path);
 
-/// Removes those of the folders that hold nothing, the last of them first.
+/// Removes those of the folders that are empty, the last one first.
 void remove_empty_folders(const std::vector<std::filesystem::path>& folders);
 
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
-  /// The one that a checkpoint lies in.
+  /// The run folder of a checkpoint.
   static RunFolder of_checkpoint(const std::filesystem::path& file);
 
   const std::filesystem::path& path() const { return path_; }
-  /// What is asked before a file gets its name: throws when this life may not write any more (RunGuard::ensure_mine).
+  /// Called before a file gets its name; throws if this run attempt may no longer write (RunGuard::ensure_mine).
   void ask_before_naming(std::function<void()> ensure_mine) { ensure_mine_ = std::move(ensure_mine); }
   std::filesystem::path deck() const { return path_ / "deck.toml"; }
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
@@ -39,34 +39,33 @@ class RunFolder {
   std::filesystem::path trace() const { return path_ / "trace.json"; }
   /// Measured seconds of the model's parts (pipeline/part_times.hpp).
   std::filesystem::path costs() const { return path_ / "costs.json"; }
-  /// Which process each rank of this life is: rank,host,process,device.
+  /// The process of each rank of this run attempt: rank,host,process,device.
   std::filesystem::path ranks() const { return path_ / "ranks.csv"; }
-  /// How the products of this run are made (ops/linear_choices.hpp), where that was measured.
+  /// How the products of this run are computed (ops/linear_choices.hpp), if that was measured.
   std::filesystem::path product_choices() const { return path_ / "products.tsv"; }
-  /// A file that a person puts there to stop the life that runs.
+  /// A file that a person puts there to stop the run.
   std::filesystem::path stop() const { return path_ / "stop"; }
   /// How the last life ended (AttemptRecords).
   std::filesystem::path end() const { return path_ / "end.json"; }
 
-  /// What a job says that ended by itself; of the last life. The one before is kept aside.
+  /// The report of a job that ended by itself, of the last run attempt. The one before is kept under another name.
   std::filesystem::path report() const { return path_ / "report.txt"; }
   std::filesystem::path earlier_report() const { return path_ / "report.earlier.txt"; }
 
-  /// Checkpoints of states that a step failed from; no restart takes them by itself.
+  /// Checkpoints of states from which a step failed; no restart uses them by itself.
   std::filesystem::path evidence() const { return path_ / "evidence"; }
 
-  /// Whether the file lies in this folder or below it.
+  /// Whether the file is in this folder or below it.
   bool contains(const std::filesystem::path& file) const;
-  /// Whether the folder holds rows of metrics or checkpoints. Throws InputError where that cannot be seen.
+  /// Whether the folder has rows of metrics or checkpoints. Throws InputError if that cannot be seen.
   bool holds_steps() const;
-  /// Throws InputError when the folder cannot be one: it is a file, lies below a file, or may not be written. Makes
-  /// nothing.
+  /// Throws InputError if the path cannot be a run folder: it is a file, is below a file, or may not be written.
+  /// Creates nothing.
   void check() const;
-  /// Throws InputError where a run attempt would replace something that this user may not read or write: it is another
-  /// user's, or its owner wants it to stay.
+  /// Throws InputError if a run attempt would replace something that this user may not read or write, because it
+  /// belongs to another user or its owner protects it.
   void ensure_changeable() const;
-  /// Makes the folder and those in it, and adds to `made` those that were not there, outermost first. Throws
-  /// InputError.
+  /// Creates the folder and those in it, and adds the new ones to `made`, outermost first. Throws InputError.
   void create(std::vector<std::filesystem::path>& made) const;
   void create() const {
     std::vector<std::filesystem::path> made;
@@ -77,8 +76,8 @@ class RunFolder {
   void set_report_aside() const;
   void write_report(const std::string& text) const;
   void write_deck(const std::string& toml) const;
-  /// What that file says, from the life before or put there by a person; empty where there is none. Throws InputError
-  /// when it is empty.
+  /// The text of that file, from the run attempt before or put there by a person; empty if there is none. Throws
+  /// InputError if the file is empty.
   std::string read_product_choices() const;
   void write_costs(const std::string& json) const;
   void write_trace(const std::string& json) const;

@@ -44,7 +44,7 @@ std::vector<std::string> last_lines(const std::filesystem::path& path) {
   return lines;
 }
 
-// Of a deck that may be another version's: one key is looked for, the others are not judged.
+// The deck may be of another version: looks for one key, and does not check the others.
 std::int64_t steps_of_deck(const std::filesystem::path& path) try {
   const Deck deck = Deck::load(path.string());
   for (const DeckEntry& entry : deck.entries())
@@ -55,7 +55,7 @@ std::int64_t steps_of_deck(const std::filesystem::path& path) try {
   return 0;
 }
 
-// One that goes away meanwhile, or is not whole, is passed over, as a restart would; one that cannot be opened is not.
+// Like a restart, skips one that disappears meanwhile or is not whole; not one that cannot be opened.
 std::optional<CheckpointFile> newest_whole(IoThread& io, const std::filesystem::path& folder, std::string& problem) {
   for (const CheckpointFile& file : checkpoint_files(folder)) {
     try {
@@ -132,7 +132,8 @@ RecentSteps read_recent_steps(const std::filesystem::path& metrics) {
 
 std::optional<double> RunStatus::seconds_left() const {
   if (steps == 0 || recent.last.step == 0) return std::nullopt;
-  const double left = static_cast<double>(steps) - static_cast<double>(recent.last.step);  // files may say any number
+  const double left =
+      static_cast<double>(steps) - static_cast<double>(recent.last.step);  // files may contain any number
   return std::max(0.0, left) * recent.seconds_per_step;
 }
 
@@ -160,7 +161,7 @@ RunStatus read_status(IoThread& io, const std::filesystem::path& path) {
 std::string text_of(const RunStatus& status) {
   const bool alive = status.guard && status.guard->alive;
   std::string text = fmt::format("{}: {}", status.folder.string(), status.state);
-  if (status.attempts > 0) text += fmt::format(", life {}", status.attempts);
+  if (status.attempts > 0) text += fmt::format(", run attempt {}", status.attempts);
   if (alive) text += ", " + words_of(status.guard->holder);
   text += "\n";
   const auto line = [&](const char* what, const std::string& value) {
@@ -183,9 +184,9 @@ std::string text_of(const RunStatus& status) {
   else
     line("checkpoint", status.checkpoint_problem.empty() ? "none yet" : status.checkpoint_problem);
   if (status.last_end) line("last end", end_text(*status.last_end));
-  if (status.end_damaged) line("last end", "not known: end.json is damaged; the next life writes it anew");
+  if (status.end_damaged) line("last end", "unknown: end.json is damaged; the next run attempt replaces it");
   if (status.guard && !alive)
-    line("guard", fmt::format("left behind by {}, silent for {}; the next life takes it over",
+    line("guard", fmt::format("left by {}, silent for {}; the next run attempt takes it over",
                               words_of(status.guard->holder), short_time(status.guard->silent_seconds)));
   return text;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a run's folder says about the run: `penstock status`. Read from any node, also while the run writes.
+// The state of a run, from its folder: `penstock status`. Works from any node, also while the run writes.
 
 #include <cstdint>
 #include <filesystem>
@@ -23,25 +23,25 @@ struct RecentSteps {
   double age_seconds = 0;        ///< since the last row was written
 };
 
-/// Where a run stands: running, done, stopped, failed, killed (a life began, does not live any more, and said nothing),
-/// new (no life yet), or unknown (there are steps, and end.json is damaged or gone).
+/// The state of a run: running, done, stopped, failed, killed (a run attempt began, no longer runs, and recorded no
+/// end), new (no run attempt yet), or unknown (there are steps, and end.json is damaged or missing).
 struct RunStatus {
   std::filesystem::path folder;
   std::string state;
-  std::int64_t steps = 0;  ///< run.steps; 0 where it is not known
+  std::int64_t steps = 0;  ///< run.steps; 0 if unknown
   RecentSteps recent;
-  std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one: a restart begins there
+  std::optional<CheckpointFile> checkpoint;  ///< the newest that opens as a whole one; a restart begins there
   std::string checkpoint_problem;            ///< why a restart is refused: a newer one cannot be opened
   std::optional<AttemptRecord> last_end;     ///< of the last life that has ended
   std::int64_t attempts = 0;
   bool end_damaged = false;  ///< end.json is there and says nothing
   std::optional<GuardView> guard;
 
-  /// Nothing where it cannot be told.
+  /// Nothing if unknown.
   std::optional<double> seconds_left() const;
 };
 
-/// Throws InputError where there is no such folder.
+/// Throws InputError if there is no such folder.
 RunStatus read_status(IoThread& io, const std::filesystem::path& folder);
 RecentSteps read_recent_steps(const std::filesystem::path& metrics);
 

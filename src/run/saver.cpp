@@ -62,7 +62,7 @@ void Saver::finish() {
   land();
 }
 
-// On the thread of the save, on every rank: all take the same turns, as all know the same outcome.
+// On the save's thread of every rank: all take the same decisions, because all know the same outcome.
 void Saver::write(Flight& flight) {
   try {
     world_.wait_until([this] { return parameters_.is_staged(); }, "the copy of master weights and moments to the host");
@@ -87,14 +87,14 @@ void Saver::write(Flight& flight) {
 }
 
 SaveOutcome Saver::try_once(Flight& flight) {
-  std::error_code no_run_folder_either;  // a folder that somebody has removed is made again
+  std::error_code no_run_folder_either;  // a removed folder is made again
   if (world_.rank() == 0) std::filesystem::create_directory(options_.folder, no_run_folder_either);
   return save_checkpoint(
       world_, writers_, options_.folder, flight.meta, specs_, layouts_, staged_of(parameters_),
       {.ensure_mine = options_.ensure_mine, .sync_others = options_.sync_rows, .progress = &flight.progress});
 }
 
-// A state with such a weight would push out older ones, and no step from it is finite. Empty where there is none.
+// A state with such a weight would displace older ones, and no step from it is finite. Empty if there is none.
 std::string Saver::what_nothing_goes_on_from() {
   const auto rank = static_cast<std::size_t>(world_.rank());
   const std::string mine = first_nonfinite_weight(specs_, layouts_[rank], staged_of(parameters_));
@@ -109,12 +109,12 @@ bool Saver::may_write() const {
       options_.ensure_mine();
     } catch (const FolderLost&) {
       return false;
-    } catch (const std::exception&) {  // a guard that cannot be read now is no proof
+    } catch (const std::exception&) {  // a guard that cannot be read now proves nothing
     }
   return true;
 }
 
-// Who waits for the save sees that it goes on.
+// Shows whoever waits for the save that it makes progress.
 void Saver::pause(Flight& flight, double seconds) {
   for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -139,7 +139,7 @@ void Saver::tell_staged() {
   flight_->told_staged = true;
   options_.clear_line();
   if (options_.behind)
-    log_info("saving step {}: staged in {:.6f} s, being written behind the training", flight_->meta.step,
+    log_info("saving step {}: staged in {:.6f} s, being written while training goes on", flight_->meta.step,
              flight_->staging_seconds.load());
   else
     log_info("saving step {}", flight_->meta.step);
@@ -169,12 +169,12 @@ void Saver::land() {
   if (outcome.ok)
     log_info("saved step {}: durable, {:.1f} MB in {:.3f} s ({:.0f} MB/s)", flight->meta.step, megabytes,
              outcome.seconds, megabytes / outcome.seconds);
-  else if (!refused_state_)  // what then ends the run says why
+  else if (!refused_state_)  // the end of the run gives the reason
     warn({"a step was not saved", fmt::format("step {} was not saved: {}; {}, training goes on", flight->meta.step,
                                               outcome.message, what_is_left())});
 }
 
-// Of what was saved before.
+// About earlier checkpoints.
 std::string Saver::what_is_left() const {
   std::error_code error;
   if (std::filesystem::status(options_.folder, error).type() == std::filesystem::file_type::not_found)

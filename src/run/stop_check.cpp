@@ -40,7 +40,7 @@ StopSources stop_sources(const RunConfig& config, const RunFolder& folder, const
   StopSources sources{.file = folder.stop(), .job_end = {}, .reserve_seconds = config.run.reserve};
   if (config.run.reserve > 0) sources.job_end = ask_job_end();
   if (!sources.job_end) return sources;
-  // Each parameter has 12 bytes of state; a slow disk is presumed until a save was measured.
+  // Each parameter has 12 bytes of state; a slow disk is assumed until a save was measured.
   constexpr double presumed_bytes_per_second = 1e8;
   sources.save_seconds = 12 * static_cast<double>(total_parameters(plan)) / presumed_bytes_per_second;
   const std::chrono::duration<double> left = *sources.job_end - WallTime::clock::now();
@@ -56,7 +56,7 @@ StopReason StopCheck::asked() {
 }
 
 bool StopCheck::file_is_there() {
-  constexpr std::chrono::seconds pause(1);  // a step may take milliseconds, and each look asks a file server
+  constexpr std::chrono::seconds pause(1);  // a step may take milliseconds, and each check asks a file server
   const auto now = std::chrono::steady_clock::now();
   if (sources_.file.empty() || now - looked_ < pause) return false;
   looked_ = now;

@@ -24,7 +24,7 @@ sigset_t set_of(std::initializer_list<int> signals) {
   return set;
 }
 
-// A blocked signal that an instruction raises ends the process without a word.
+// A blocked signal raised by an instruction would end the process without a message.
 sigset_t asynchronous_signals() {
   sigset_t set;
   sigfillset(&set);
@@ -32,14 +32,14 @@ sigset_t asynchronous_signals() {
   return set;
 }
 
-// A signal that is blocked waits also where it is ignored: it must not be asked for then. nohup ignores HUP.
+// A blocked signal stays pending even if it is ignored, so an ignored one must not be asked for. nohup ignores HUP.
 bool is_ignored(int signal) {
   struct sigaction action {};
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-// UCX installs its handler of HUP when it is loaded, which is before main: what was there before is noted before any
-// library's constructor runs.
+// UCX installs its handler of HUP when it is loaded, which is before main. So the former disposition is noted before
+// any library's constructor runs.
 constinit bool hang_up_was_ignored = false;
 void note_hang_up() { hang_up_was_ignored = is_ignored(SIGHUP); }
 [[gnu::section(".preinit_array"), gnu::used]] void (*before_all_libraries)() = note_hang_up;

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::string_view name_weights =
     "name a Hugging Face directory (with config.json), a checkpoint, or a run folder with checkpoints";
-constexpr std::int64_t elements_at_once = std::int64_t{16} << 20;  // between two signs of life
+constexpr std::int64_t elements_at_once = std::int64_t{16} << 20;  // between two reports of progress
 
 WeightsSource in_directory(const std::filesystem::path& path) {
   const HuggingFaceModel model(path);
@@ -33,7 +33,7 @@ WeightsSource in_checkpoint(IoThread& io, const WaitUntil& wait, const std::file
   return {WeightsSource::Kind::checkpoint, file, read_model_section(Deck::parse(deck, place)), place};
 }
 
-// Which of them is whole is found when its weights are read; all are of one model.
+// Which of them is whole shows when the weights are read; all are of one model.
 WeightsSource in_run_folder(IoThread& io, const WaitUntil& wait, const std::filesystem::path& checkpoints) {
   std::string reasons;
   for (const CheckpointFile& file : checkpoint_files(checkpoints)) try {
@@ -70,7 +70,7 @@ WeightsSource::Kind kind_of(std::string_view word) {
   return WeightsSource::Kind::run_folder;
 }
 
-// Rank 0 looked at it before, and a directory may be another one by now.
+// Rank 0 has checked it before, but the directory may have changed since.
 void ensure_found(const HuggingFaceModel& model, const WeightsSource& source) {
   if (model.config() != hugging_face_config_of(source.model))
     throw_input_error("{}: was changed while it was read; try again when nobody writes there", source.model_place);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// WeightsSource: weights that were made elsewhere, as `--weights` and `penstock export` name them.
+// WeightsSource: weights that were made elsewhere, for `--weights` and `penstock export`.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,21 +13,21 @@
 
 namespace penstock {
 
-/// A value: what was found by a path, and the model that it says it holds. Of the weights nothing is read yet.
+/// A value: what was found at a path, and the model that it states. No weights are read yet.
 struct WeightsSource {
   enum class Kind {
     directory,   ///< of Hugging Face
     checkpoint,  ///< a file
-    run_folder,  ///< of whose checkpoints the newest whole one counts
+    run_folder,  ///< its newest whole checkpoint counts
   };
   Kind kind = Kind::directory;
   std::filesystem::path path;  ///< of a run: the folder of its checkpoints
   ModelConfig model;
-  std::string model_place;  ///< where that stands: "DIR/config.json"
+  std::string model_place;  ///< the source of the model: "DIR/config.json"
 };
 
-/// Looks what is by the path; a Hugging Face directory is checked but for its numbers, of a run folder the newest
-/// checkpoint that opens says the model. Throws InputError where there are no weights, and see HuggingFaceModel,
+/// Finds what is at the path. A Hugging Face directory is checked except for its numbers; for a run folder the newest
+/// checkpoint that opens states the model. Throws InputError if there are no weights; see also HuggingFaceModel,
 /// ArrayReader.
 WeightsSource find_weights(IoThread& io, const WaitUntil& wait, const std::filesystem::path& path);
 
@@ -41,9 +41,9 @@ struct WholeCheckpoint {
 };
 WholeCheckpoint whole_checkpoint(World& world, IoThread& io, const WeightsSource& source);
 
-/// Collective: every rank reads the master weights that it owns, on whatever mesh; moments begin at zero. In force
-/// after Optimizer::publish. The log tells what was read. Throws CollectiveFailure where the weights cannot be read,
-/// are damaged, or of another model than `parameters`.
+/// Collective: every rank reads the master weights that it owns, on whatever mesh; moments begin at zero. They take
+/// effect by Optimizer::publish. The log says what was read. Throws CollectiveFailure if the weights cannot be read,
+/// are damaged, or belong to another model than `parameters`.
 void load_weights(World& world, IoThread& io, const WeightsSource& source, const ParameterSet& parameters);
 
 }  // namespace penstock

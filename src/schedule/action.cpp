@@ -37,7 +37,7 @@ constexpr std::array<WorkText, work_count> work_texts{{{'G', "gather parameters"
       text, why);
 }
 
-/// Takes a number off the front. Six digits at most: more is a slip of the pen, and would overflow further on.
+/// Takes a number off the front. Six digits at most: more is a typing error, and would overflow later.
 std::optional<int> take_number(std::string_view& rest) {
   int number = 0;
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
@@ -81,7 +81,7 @@ std::optional<Work> whole_step_work(char letter) {
 
 Action parse_transfer(std::string_view text, const Action& carried, std::string_view rest) {
   const bool sends = rest.front() == '>';
-  if (!sends && rest.front() != '<') refuse(text, "something stands behind the microbatch");
+  if (!sends && rest.front() != '<') refuse(text, "there is something after the microbatch");
   if (carried.work != Work::forward && carried.work != Work::input_gradient)
     refuse(text, "only activations (F) and gradients (I) travel");
   const bool activation = carried.work == Work::forward;

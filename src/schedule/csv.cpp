@@ -16,7 +16,7 @@
 namespace penstock {
 namespace {
 
-/// Where a cell stands in its file, counted from 1 as editors do.
+/// The place of a cell in its file, counted from 1 as in editors.
 struct CellPlace {
   int line = 0;
   int cell = 0;
@@ -74,7 +74,7 @@ std::vector<Cell> read_line(std::string_view text, std::string_view file, int li
 }
 
 std::vector<std::vector<Cell>> read_lines(std::string_view csv, std::string_view file) {
-  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";  // editors and spreadsheets put it in front
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";  // editors and spreadsheets write it at the beginning
   if (csv.starts_with(byte_order_mark)) csv.remove_prefix(byte_order_mark.size());
   std::vector<std::vector<Cell>> rows;
   int line = 0;
@@ -88,8 +88,8 @@ CellPlace place_of(const std::vector<Cell>& row, int stage) {
   return std::find_if(row.begin(), row.end(), [&](const Cell& cell) { return cell.action.stage == stage; })->place;
 }
 
-/// Forwards and backwards belong together. Only what is there is looked at: what a mistyped number makes the table ask
-/// for is too much to be listed.
+/// Forwards and backwards belong together. Looks only at existing cells: with one mistyped number the table would need
+/// too many actions to list.
 void check_pairs(const std::vector<Cell>& row, std::string_view file) {
   std::set<Action> there;
   for (const Cell& cell : row)
@@ -119,7 +119,7 @@ CellPlace place_of_last(const std::vector<std::vector<Cell>>& rows) {
   return last ? last->place : CellPlace{1, 1};
 }
 
-/// The rank of each stage, by the lines that the stages stand in.
+/// The rank of each stage, by the lines in which the stages are.
 std::vector<int> read_placement(const std::vector<std::vector<Cell>>& rows, std::string_view file) {
   std::map<int, int> ranks;
   for (std::size_t rank = 0; rank < rows.size(); ++rank)
@@ -128,7 +128,7 @@ std::vector<int> read_placement(const std::vector<std::vector<Cell>>& rows, std:
       if (here != static_cast<int>(rank))
         refuse(
             file, cell.place,
-            fmt::format("{}: stage {} stands in the row of rank {} too; a stage lives on one rank, keep it in one line",
+            fmt::format("{}: stage {} is in the row of rank {} too; a stage belongs to one rank, keep it in one line",
                         cell.action.text(), cell.action.stage, here));
     }
   std::vector<int> placement;
@@ -181,7 +181,7 @@ Schedule schedule_from_csv(std::string_view csv, std::string_view file, std::str
     if (problem->rank < 0) refuse(file, place_of_last(rows), problem->message);
     const std::vector<Cell>& row = rows[static_cast<std::size_t>(problem->rank)];
     if (row.empty()) throw_input_error("{}: {}", file, problem->message);
-    // What is missing is reported at its line's last cell.
+    // A missing action is reported at the last cell of its line.
     refuse(file, row[std::min(problem->index, row.size() - 1)].place, problem->message);
   }
   return schedule;

@@ -86,12 +86,12 @@ std::string draw_box(const Schedule& schedule, int rank, const Action& action, c
       R"(<g><title>{}: {:.6g} to {:.6g}</title><rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{}" fill="{}")"
       R"( stroke="#333" stroke-width="0.5"/>)",
       action.text(), span.start, span.end, x, y, width, row_height - 4, colour_of(action.work));
-  if (width > 7 * static_cast<double>(inside.size()))  // else the letters would cover the neighbours
+  if (width > 7 * static_cast<double>(inside.size()))  // otherwise the letters would cover the neighbours
     box += fmt::format(R"(<text x="{:.2f}" y="{:.2f}" text-anchor="middle">{}</text>)", x + width / 2, y + 17, inside);
   return box + "</g>\n";
 }
 
-/// A step of 1, 2 or 5 times a power of ten, of which about ten make the whole.
+/// A step of 1, 2 or 5 times a power of ten, so that about ten steps make the whole.
 double nice_step(double whole) {
   const double tenth = std::pow(10, std::floor(std::log10(whole / 10)));
   for (const double times : {1.0, 2.0, 5.0})
@@ -140,7 +140,7 @@ std::string draw_text(const Schedule& schedule, const Simulation& simulation, in
 }
 
 std::string draw_svg(const Schedule& schedule, const Simulation& simulation) {
-  // As wide as lets the boxes of an average action hold their text, within what a browser still draws well.
+  // Wide enough for the text in the box of an average action, but not wider than a browser draws well.
   const double width =
       std::clamp(40.0 * (3.0 * schedule.microbatches * schedule.chunks() + schedule.pipeline), 600.0, 20000.0);
   const double scale = width / simulation.makespan;

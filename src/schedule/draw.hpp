@@ -9,12 +9,13 @@
 
 namespace penstock {
 
-/// A line a rank, `columns` characters for the makespan. An action begins with its letter and microbatch ("F0"; with
-/// several chunks a rank "2F0") and goes on with '-'; '.' is idle time. Where an action has too few characters,
-/// its letter stays and the microbatch loses its first digits.
+/// One line for each rank, `columns` characters for the makespan. An action begins with its letter and microbatch
+/// ("F0"; with several chunks on a rank "2F0") and continues with '-'; '.' is idle time. If an action has too few
+/// characters, its letter stays and the microbatch loses its first digits.
 std::string draw_text(const Schedule& schedule, const Simulation& simulation, int columns = 100);
 
-/// A standalone SVG: a row a rank, a box an action (its text form and times in the box's title), a time axis, a legend.
+/// A standalone SVG: one row for each rank, one box for each action (text form and times in its title), a time axis, a
+/// legend.
 std::string draw_svg(const Schedule& schedule, const Simulation& simulation);
 
 }  // namespace penstock

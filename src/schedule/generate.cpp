@@ -43,7 +43,7 @@ void check_chunks(const ScheduleRequest& request) {
   }
 }
 
-/// A row that is being written. Every stage takes its microbatches in ascending order.
+/// Writes a row. Every stage takes its microbatches in ascending order.
 class RowWriter {
  public:
   explicit RowWriter(const ScheduleRequest& request) : request_(request), next_(stages()) {}
@@ -51,7 +51,7 @@ class RowWriter {
   void forward(int stage) { add(Work::forward, stage, next(stage).forward++); }
   void input_gradient(int stage) { add(Work::input_gradient, stage, next(stage).input_gradient++); }
   void weight_gradient(int stage) { add(Work::weight_gradient, stage, next(stage).weight_gradient++); }
-  /// I and W, or B where that is wanted or nobody waits for I.
+  /// I and W, or B if that was asked for or nobody waits for I.
   void backward(int stage) {
     if (request_.backward == Backward::split && stage > 0 && request_.pipeline > 1) {
       input_gradient(stage);
@@ -76,7 +76,7 @@ class RowWriter {
     return static_cast<std::size_t>(request_.pipeline) * static_cast<std::size_t>(chunks_of(request_));
   }
   Next& next(int stage) { return next_[static_cast<std::size_t>(stage)]; }
-  /// Microbatches behind the last one are left out: rules may be written for more than there are.
+  /// Drops microbatches beyond the last one: a rule may be written for more than there are.
   void add(Work work, int stage, int microbatch) {
     if (microbatch < request_.microbatches) actions_.push_back({work, stage, microbatch});
   }
@@ -87,8 +87,9 @@ class RowWriter {
 };
 
 /// The stages of a rank's forwards in their order, `group` microbatches a chunk before the next chunk has its turn.
-/// Backwards go through the same groups, from the last chunk to the first. The last group is whole, too: what is in it
-/// behind the last microbatch is left out when it is written (a smaller group has orders that never end).
+/// Backwards go through the same groups, from the last chunk to the first. The last group is whole, too: its
+/// microbatches beyond the last one are dropped when the row is written (a smaller group can have orders that never
+/// end).
 struct Turns {
   std::vector<int> forwards, backwards;
 };
@@ -106,7 +107,7 @@ Turns turns_of(const ScheduleRequest& request, int rank, int group) {
 }
 
 /// Forwards of a rank before its first backward may come. 1F1B: its distance to the last stage. Ring: the chunks before
-/// the last one, and twice the distance, as long as a microbatch needs to come back to the rank.
+/// the last one, plus twice the distance, the time until a microbatch comes back to the rank.
 int forwards_ahead(const ScheduleRequest& request, int rank) {
   const int behind = request.pipeline - 1 - rank;
   const int chunks = chunks_of(request);
@@ -114,10 +115,10 @@ int forwards_ahead(const ScheduleRequest& request, int rank) {
   return behind;
 }
 
-/// `ahead` forwards, then a forward (while there are any) and a backward in turn.
-/// Backwards go in the order of the forwards, in FIFO too (GPipe has them reversed): the buffers are let go in the
-/// order in which they were taken, and each weight's gradient is summed over microbatches in the same order in every
-/// schedule, which keeps the bits of a step free of the schedule's name.
+/// `ahead` forwards, then a forward (while there are any) and a backward in turn. Backwards follow the order of the
+/// forwards, in FIFO too (GPipe reverses them): buffers are released in the order in which they were taken, and each
+/// weight's gradient is summed over microbatches in the same order in every schedule. So the bits of a step do not
+/// depend on the schedule's name.
 std::vector<Action> row_in_turns(const ScheduleRequest& request, int rank, int group, int ahead) {
   RowWriter row(request);
   const Turns turns = turns_of(request, rank, group);
@@ -133,8 +134,8 @@ std::vector<Action> row_in_turns(const ScheduleRequest& request, int rank, int g
   return row.take();
 }
 
-/// 1F1B whose weight gradients come `late` microbatches behind their input gradients: those left over fill the time at
-/// the end in which a rank waits for the gradients of the ranks behind it. H1 is late by the rank's distance from rank
+/// 1F1B whose weight gradients come `late` microbatches after their input gradients. Those left over fill the time at
+/// the end, while a rank waits for the gradients of the later ranks. H1 is late by the rank's distance from rank
 /// 0, which keeps as many microbatches as 1F1B does on rank 0. H2 has twice as many forwards ahead, so that
 /// nobody waits between its first forward and its first backward, and is late by twice the distance.
 std::vector<Action> row_with_late_weights(const ScheduleRequest& request, int rank) {
@@ -155,8 +156,9 @@ std::vector<Action> row_with_late_weights(const ScheduleRequest& request, int ra
   return row.take();
 }
 
-/// Stage `down` = r is met on the way from rank 0 to the last one, `up` = 2p-1-r on the way back: the loss is on rank
-/// 0. Written for at least 2p-1 microbatches, which fill the V; with fewer the rest of the rule falls away.
+/// A microbatch passes stage `down` = r on the way from rank 0 to the last rank, and `up` = 2p-1-r on the way back: the
+/// loss is on rank 0. Written for at least 2p-1 microbatches, which fill the V; with fewer the rest of the rule is
+/// dropped.
 std::vector<Action> row_of_a_v(const ScheduleRequest& request, int rank) {
   RowWriter row(request);
   const int p = request.pipeline;

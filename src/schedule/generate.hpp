@@ -14,7 +14,7 @@ namespace penstock {
 enum class ScheduleName : std::uint8_t {
   fifo,                      // "fifo": all forwards, then all backwards. GPipe, arXiv 1811.06965
   one_forward_one_backward,  // "1f1b": PipeDream-Flush, arXiv 2006.09503; Megatron-LM's default, arXiv 2104.04473
-  ring,                      // "ring": interleaved 1F1B, the last rank hands on to the first. arXiv 2104.04473
+  ring,                      // "ring": interleaved 1F1B, the last rank sends to the first. arXiv 2104.04473
   breadth_first,             // "breadth-first": FIFO, chunk by chunk. arXiv 2211.05953
   zb_h1,                     // "zb-h1": weight gradients fill the end, with 1F1B's memory. arXiv 2401.10241
   zb_h2,                     // "zb-h2": about twice the memory, idle only until the first microbatch has come
@@ -23,7 +23,7 @@ enum class ScheduleName : std::uint8_t {
 
 enum class Backward : std::uint8_t {
   split,  // I, then W: the stage before gets its gradient one W earlier. Fused where nobody waits for I: on stage 0,
-          // and everywhere with one rank, as a fused backward hides a product's W behind its I's collective
+          // and everywhere with one rank, where a product's W can hide the collective of its I
   fused,  // B everywhere; not with the zero-bubble schedules, which move W away from I
 };
 
@@ -35,10 +35,10 @@ struct ScheduleRequest {
   Backward backward = Backward::split;
 };
 
-/// A table of computing for p ranks, v chunks a rank and m microbatches of any number, in which each stage takes the
-/// microbatches in ascending order, forwards, backwards and for its weight gradients: so the bits of a step do not
-/// depend on the schedule's name.
-/// Without hops, with equal stages, F, I, W of a rank's stages together, every rank idles
+/// A table of computing for p ranks, v chunks a rank and any number m of microbatches. Each stage takes the
+/// microbatches in ascending order in its forwards, backwards and weight gradients, so the bits of a step do not depend
+/// on the schedule's name. With equal stages, no hops, and F, I, W as the times of all stages of a rank, every rank
+/// idles
 ///   fifo, 1f1b   (p-1)(F+I+W) fused, (p-1)(F+I) split
 ///   ring         that / v where p divides m (split: W <= F)
 ///   breadth-first that / v for m >= p (split: W <= F)
@@ -55,13 +55,13 @@ Schedule generate(const ScheduleRequest& request);
 /// Throws InputError where `generate` would, without making the table.
 void check_request(const ScheduleRequest& request);
 
-/// The one number of stages a rank that a schedule runs with; nothing where it takes any.
+/// The only number of stages per rank that a schedule can have; nothing if it can have any.
 std::optional<int> only_chunks(ScheduleName name);
 
-/// Stages a rank has in the table of a request.
+/// Stages per rank in the table of a request.
 int chunks_of(const ScheduleRequest& request);
 
-/// "fifo", "1f1b", ... Throws InputError for others, naming what there is and the nearest of them.
+/// "fifo", "1f1b", ... Throws InputError for others, naming the known ones and the nearest.
 ScheduleName parse_schedule_name(std::string_view text);
 std::string_view text(ScheduleName name);
 /// All names, in the order of ScheduleName.

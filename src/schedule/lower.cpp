@@ -15,11 +15,11 @@ namespace {
 
 using Times = std::vector<std::vector<Span>>;  // [pipeline][row]
 
-/// One end of a transfer, to be put into a row.
+/// One end of a transfer, for a row.
 struct TransferEnd {
-  double moment = 0;  // when what it carries is made
+  double moment = 0;  // when its data is made
   Action action;
-  /// Both ends of a transfer sort alike on their ranks: by the moment, then by what the sender does.
+  /// Both ends of a transfer have the same sort key: the moment, then what the sender does.
   auto order() const {
     const Action send = is_send(action.work) ? action : counterpart(action);
     return std::tuple(moment, send.work, send.stage, send.microbatch);
@@ -36,7 +36,7 @@ std::vector<double> ends_of_parts(const Schedule& schedule, const Times& times, 
   return ends;
 }
 
-/// What has to be done before a send is launched.
+/// What must be done before a send is launched.
 Need made_before(const Action& send, int sender, const Schedule& schedule) {
   Need made;
   const bool nothing = every_prerequisite(send, sender, schedule, [&](const Need& need) {

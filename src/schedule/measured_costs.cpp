@@ -13,7 +13,7 @@ namespace penstock {
 
 namespace {
 
-/// What one rank measured, action by action; microbatch 0 stands for all.
+/// The measurements of one rank, action by action; microbatch 0 represents all.
 using RankCosts = std::vector<std::pair<Action, double>>;
 
 RankCosts parse(const std::string& text) {
@@ -42,10 +42,10 @@ void count_compute(StageCosts& stage, Work work, double seconds) {
   }
 }
 
-/// The sums across ranks that stand behind one another at a step's end.
+/// The sums across ranks that follow one another at the end of a step.
 bool ends_step(Work work) { return is_whole_step(work) && work != Work::gather_parameters && work != Work::update; }
 
-/// How many of them a rank takes part in, and the seconds that it spends there.
+/// How many of them a rank takes part in, and the seconds it spends in them.
 std::pair<int, double> end_of(const RankCosts& rank) {
   std::pair<int, double> end{0, 0};
   for (const auto& [action, seconds] : rank)
@@ -53,7 +53,7 @@ std::pair<int, double> end_of(const RankCosts& rank) {
   return end;
 }
 
-/// Of the ranks that take part in the most of them: middle ranks of a pipeline have no part in the tied sum.
+/// Only ranks that take part in most of them count: middle ranks of a pipeline have no part in the tied sum.
 const RankCosts& last_to_come(const std::vector<RankCosts>& ranks) {
   return *std::ranges::min_element(ranks, {}, [](const RankCosts& rank) {
     const auto [sums, seconds] = end_of(rank);
@@ -61,7 +61,7 @@ const RankCosts& last_to_come(const std::vector<RankCosts>& ranks) {
   });
 }
 
-/// A rank without a tied sum that came after all others waited for nobody in the norm, and they for it.
+/// A rank without a tied sum that came after all others waited for nobody in the norm; the others waited for it.
 void take_shorter_norm(const RankCosts& rank, Costs& costs) {
   for (const auto& [action, seconds] : rank)
     if (action.work == Work::norm) keep_least(costs.whole_step[action.work], seconds);

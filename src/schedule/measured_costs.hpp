@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Costs that were measured: medians over what the actions of some steps took.
+// Measured costs: medians of the times of the actions of some steps.
 
 #include <map>
 #include <span>
@@ -16,10 +16,10 @@ namespace penstock {
 /// One rank's measured actions, gathered step by step.
 class MeasuredCosts {
  public:
-  /// Times of one step of this rank's row, as the spans of its actions without what they waited for, seconds.
+  /// Adds one step of this rank's row: the spans of its actions without their waits, seconds.
   void add(const std::vector<Action>& row, std::span<const Span> spans);
 
-  /// Medians of all steps so far, "2F0 0.0013 2I0 0.0012 U 0.0004" (microbatch 0 stands for all): for the
+  /// Medians of all steps so far, "2F0 0.0013 2I0 0.0012 U 0.0004" (microbatch 0 represents all), to be sent to the
   /// other ranks.
   std::string text() const;
 
@@ -27,11 +27,12 @@ class MeasuredCosts {
   std::map<std::pair<int, Work>, std::vector<double>> seconds_;  ///< by stage and work
 };
 
-/// The costs of all stages, from the texts of all ranks. Ranks that compute the same stage wait for each other: the
-/// longest counts. In a sum across ranks the last to come does not wait: of the gathering the shortest counts, and of
-/// the sums that follow one another at the step's end those of the one rank that spent the least in all of them (a rank
-/// that was first in one of them waits there for what the others do in the next). A fused backward was not measured in
-/// halves: they share it equally. Stages that nobody measured cost nothing. At least one text.
+/// The costs of all stages, from the texts of all ranks. Ranks that compute the same stage wait for each other, so the
+/// longest time counts. In a sum across ranks the last rank to come does not wait. So the shortest time counts for the
+/// gathering, and for the sums that follow one another at the step's end those of the rank that spent the least time in
+/// all of them together (a rank that is early in one of them also waits there for the others' work in the next). A
+/// fused backward is not measured in halves: each gets an equal share. Stages that nobody measured cost nothing. At
+/// least one text.
 Costs costs_of(const Schedule& schedule, std::span<const std::string> texts);
 
 }  // namespace penstock

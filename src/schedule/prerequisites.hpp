@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What an action has to wait for: the one rule that carries a schedule's meaning.
+// What an action waits for: the one rule that defines a schedule's meaning.
 
 #include <array>
 #include <cstdint>
@@ -13,10 +13,10 @@ namespace penstock {
 /// How far the awaited action has to be.
 enum class Until : std::uint8_t {
   done,
-  posted,  // its rank has come to it: transfers and sums meet their partners so
+  posted,  // its rank has come to it: so transfers and sums meet their partners
 };
 
-/// "`action` of `rank` has to be `until`." B does both I and W: a need for either is met by it, so no need names B.
+/// "`action` of `rank` must be `until`." B does both I and W, so it meets a need for either, and no need names B.
 struct Need {
   int rank = 0;
   Action action;
@@ -24,21 +24,20 @@ struct Need {
   auto operator<=>(const Need&) const = default;
 };
 
-/// Calls visit(need) for all that `action` of `rank` waits for, besides its place in the row, until it says false;
-/// whether it never did. The action completes once all of it holds.
-///   F   G; the receive of its input, or F of the stage before where that lives on the same rank
-///   I   F of its stage; the receive of its gradient, or I of the next stage where that lives on the same rank
+/// Calls visit(need) for everything that `action` of `rank` waits for, apart from its place in the row, until visit
+/// returns false. Returns whether it never did. The action can complete once all needs hold.
+///   F   G; the receive of its input, or F of the stage before if that is on the same rank
+///   I   F of its stage; the receive of its gradient, or I of the next stage if that is on the same rank
 ///   W   I of its stage                      B   as I
 ///   F>  F, and its receive to be posted     I>  I, and its receive to be posted
 ///   F<  its send to be posted               I<  its send to be posted
 ///   R   every W of the rank                 T   R, and T of the other rank that holds the tied embedding to be posted
 ///   N   R (T, where there is one), and N of every rank to be posted            U   N          G  nothing
 /// That a send waits for its receive is rendezvous: MPI may buffer a message, but need not, and NCCL never does.
-/// In a table that is not lowered there are no transfers and whole-step actions, and F and I wait for the other
-/// stage's F and I wherever that lives.
-/// Peers of the data and tensor axes run equal rows, so they add nothing here.
-/// Works on any action that lies within the schedule's stages and microbatches. A table may have millions of actions,
-/// and is asked several times: hence no list.
+/// In a table that is not lowered there are no transfers and whole-step actions, and F and I wait for the other stage's
+/// F and I, whatever its rank. Peers of the data and tensor axes run equal rows, so they add nothing here.
+/// Works for any action within the schedule's stages and microbatches. Returns no list because a table may have
+/// millions of actions and is asked several times.
 template <typename Visit>
 bool every_prerequisite(const Action& action, int rank, const Schedule& schedule, Visit&& visit) {
   const int stage = action.stage, microbatch = action.microbatch;
@@ -48,7 +47,7 @@ bool every_prerequisite(const Action& action, int rank, const Schedule& schedule
   const auto once = [&](int of_rank, Work work, Until until = Until::done) {
     return visit(Need{of_rank, Action{work, whole_step, whole_step}, until});
   };
-  // What a neighbour stage made: by its receive, or straight from where it was made.
+  // What a neighbouring stage made: through its receive, or directly on the same rank.
   const auto from_neighbour = [&](Work made, Work receive, int neighbour) {
     const bool travels = schedule.lowered && schedule.rank_of_stage(neighbour) != schedule.rank_of_stage(stage);
     return travels ? at_stage(receive, stage, microbatch) : at_stage(made, neighbour, microbatch);
@@ -101,8 +100,8 @@ bool every_prerequisite(const Action& action, int rank, const Schedule& schedule
 /// The same as a list.
 std::vector<Need> prerequisites(const Action& action, int rank, const Schedule& schedule);
 
-/// Numbers every (rank, action) of a schedule's dimensions, for look-ups in plain vectors. Whole-step actions count a
-/// rank each, all others once, as they live on one rank.
+/// Numbers every (rank, action) of a schedule, for look-ups in plain vectors. Whole-step actions have one number for
+/// each rank, all others one number, because they belong to one rank.
 class ActionIds {
  public:
   explicit ActionIds(const Schedule& schedule)

@@ -11,7 +11,7 @@
 namespace penstock {
 namespace {
 
-/// +1 where an action takes a microbatch-chunk into what is counted, -1 where it lets it go.
+/// +1 if an action begins to hold a microbatch-chunk of the counted kind, -1 if it releases one.
 using Change = int (*)(Work);
 
 int activation_change(Work work) {
@@ -62,7 +62,7 @@ std::vector<int> Schedule::peak_activations() const { return peaks(*this, activa
 std::vector<int> Schedule::peak_deferred() const { return peaks(*this, deferred_change); }
 
 std::uint64_t Schedule::hash() const {
-  // Over a text, not over memory: padding and byte order differ between machines.
+  // The hash covers a text, not memory: padding and byte order differ between machines.
   std::string content = fmt::format("{}\n{} {} {} {} {}\n", name, stages, pipeline, microbatches, lowered, tied);
   for (const int rank : placement) content += fmt::format("{} ", rank);
   for (const std::vector<Action>& row : rows) {

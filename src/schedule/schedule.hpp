@@ -7,7 +7,7 @@
 //                                                +--> the executor (pipeline/) walks its rank's row
 //
 // `generate` and CSV give tables of computing only (F, I, W, B). `lower` adds what moves data: transfers, sums, norm,
-// update. What an action has to wait for is said in ONE place, `prerequisites`; all others ask there.
+// update. ONE function, `prerequisites`, says what an action waits for; all others ask it.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,8 +18,8 @@
 
 namespace penstock {
 
-/// A value: a row of actions a pipeline rank. The order within a row is the order in which the host launches them.
-/// All replicas of the data axis and all peers of the tensor axis run the same rows.
+/// A value: one row of actions for each pipeline rank, in the order in which the host launches them. All replicas of
+/// the data axis and all peers of the tensor axis run the same rows.
 struct Schedule {
   std::string name;
   int stages = 1;    // of the whole model: pipeline * chunks
@@ -27,15 +27,15 @@ struct Schedule {
   int microbatches = 1;
   bool lowered = false;                   // the rows hold transfers and whole-step actions
   bool tied = false;                      // stages 0 and last share the embedding: its gradients are summed (T)
-  std::vector<int> placement;             // [stages], the pipeline rank that a stage lives on
+  std::vector<int> placement;             // [stages], the pipeline rank of each stage
   std::vector<std::vector<Action>> rows;  // [pipeline]
 
   int rank_of_stage(int stage) const { return placement.at(static_cast<std::size_t>(stage)); }
   const std::vector<Action>& row(int rank) const { return rows.at(static_cast<std::size_t>(rank)); }
-  /// Behind the last of the actions that are launched together with `index` of a row: joined transfers behind a
-  /// transfer, else the next place.
+  /// The place after the last action that is launched together with `index` of a row: a transfer's joined transfers,
+  /// otherwise the next place.
   std::size_t launch_end(int rank, std::size_t index) const;
-  /// Stages a rank.
+  /// Stages per rank.
   int chunks() const { return stages / pipeline; }
   /// In ascending order: a rank's chunk c is the c-th of them.
   std::vector<int> stages_of_rank(int rank) const;
@@ -58,11 +58,11 @@ std::vector<int> looped_placement(int stages, int pipeline);
 /// Stages s and 2 * pipeline - 1 - s on rank s, there and back: [2 * pipeline].
 std::vector<int> folded_placement(int pipeline);
 
-/// A line a rank: "rank 0: G 0F0 0F0>1 ...". For people and logs; the form for files is CSV (csv.hpp).
+/// One line for each rank: "rank 0: G 0F0 0F0>1 ...". For people and logs; the form for files is CSV (csv.hpp).
 std::string text(const Schedule& schedule);
 
 /// A window of `rank`'s row with the place `index` in brackets: "rank 1 at 3: G 1F0<0 1F0 [1I0>0] 1W0 ...".
-/// An index behind the row's end marks the end.
+/// An index beyond the row's end marks the end.
 std::string row_with_mark(const Schedule& schedule, int rank, std::size_t index);
 
 }  // namespace penstock

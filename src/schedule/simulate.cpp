@@ -54,7 +54,7 @@ void check(const Schedule& schedule, const Costs& costs) {
   if (sum <= 0) throw_input_error("the costs are all 0: nothing takes time; give at least one a time");
 }
 
-/// The clock of one simulation: ranks go through their rows as far as the times of what they need are known.
+/// The clock of one simulation: each rank advances through its row as far as the times of its needs are known.
 class Clock {
  public:
   Clock(const Schedule& schedule, const Costs& costs)
@@ -69,7 +69,7 @@ class Clock {
     for (std::size_t rank = 0; rank < spans_.size(); ++rank) spans_[rank].reserve(schedule.rows[rank].size());
   }
 
-  // A rank that waits for another is looked at again when that one has come further.
+  // A rank that waits for another is visited again when that one has advanced.
   std::vector<std::vector<Span>> run() {
     std::deque<int> ready(spans_.size());
     std::iota(ready.begin(), ready.end(), 0);
@@ -90,7 +90,7 @@ class Clock {
  private:
   static constexpr double unknown = -1;
 
-  /// Takes the next action of the rank's row, if all times that it needs are known.
+  /// Performs the next action of the rank's row, if all times that it needs are known.
   bool advance(int rank) {
     std::vector<Span>& spans = spans_[static_cast<std::size_t>(rank)];
     if (spans.size() == schedule_.row(rank).size()) return false;
@@ -115,7 +115,7 @@ class Clock {
   }
 
   std::optional<Span> span_of(const Action& action, int rank) {
-    // The transfers' lane is not the computing's: only what they carry keeps them.
+    // Transfers have a lane of their own: they wait only for their data.
     double ready = is_transfer(action.work) ? 0 : free_[static_cast<std::size_t>(rank)] + taking_in(action, rank);
     const auto wait = [&](const Need& need, double time) {
       if (time == unknown) waiting_for_[static_cast<std::size_t>(need.rank)].push_back(rank);
@@ -136,7 +136,7 @@ class Clock {
     return Span{ready, ready + (is_receive(action.work) ? costs_.hop : cost(action, costs_))};
   }
 
-  /// Of a message that came while its receiver computed.
+  /// For a message that arrived while its receiver computed.
   double taking_in(const Action& action, int rank) const {
     if (costs_.overhead == 0) return 0;
     const bool takes_none = every_prerequisite(action, rank, schedule_, [](const Need& need) {
@@ -151,8 +151,8 @@ class Clock {
   std::vector<double> posted_;                 // [ids_.size()]
   std::vector<double> done_;                   // [ids_.size()]
   std::vector<double> free_;                   // [pipeline], when the computing lane is free
-  std::vector<std::vector<int>> waiting_for_;  // [pipeline], the ranks that wait for something of a rank
-  bool came_further_ = false;                  // whether the rank that is looked at has done or posted anything
+  std::vector<std::vector<int>> waiting_for_;  // [pipeline], the ranks that wait for a rank
+  bool came_further_ = false;                  // whether the visited rank has done or posted anything
   std::vector<std::vector<Span>> spans_;
 };
 

@@ -15,7 +15,7 @@
 namespace penstock {
 namespace {
 
-/// How often each action stands in the table, by ActionIds; B counts as I and W.
+/// How often each action is in the table, by ActionIds; B counts as I and W.
 using Counts = std::vector<char>;
 
 std::string title(const Schedule& s) {
@@ -54,7 +54,7 @@ std::optional<std::string> wrong_cell(const Schedule& s, int rank, std::size_t i
     return fmt::format("stages go from 0 to {}, microbatches from 0 to {}: correct the numbers", s.stages - 1,
                        s.microbatches - 1);
   if (!is_whole_step(action.work) && s.rank_of_stage(action.stage) != rank)
-    return fmt::format("stage {} lives on rank {}: move it there", action.stage, s.rank_of_stage(action.stage));
+    return fmt::format("stage {} is on rank {}: move it there", action.stage, s.rank_of_stage(action.stage));
   if (action.joined && (!is_transfer(action.work) || index == 0 || !is_transfer(s.row(rank)[index - 1].work)))
     return "it is launched together with the transfer before it (+), but there is none: leave the + out";
   return std::nullopt;
@@ -68,8 +68,8 @@ std::optional<Problem> check_cells(const Schedule& s) {
   return std::nullopt;
 }
 
-/// All cells must be there before anything is allotted by stages * microbatches: one mistyped number in a user's file
-/// would ask for all memory.
+/// All cells must be present before anything of size stages * microbatches is allocated: one mistyped number in a
+/// user's file would take all memory.
 std::optional<Problem> check_size(const Schedule& s) {
   std::size_t cells = 0;
   for (const std::vector<Action>& row : s.rows) cells += row.size();
@@ -95,7 +95,7 @@ std::optional<Problem> count_cells(const Schedule& s, Counts& counts) {
   return std::nullopt;
 }
 
-/// What ends a step: all else is reached from here by `prerequisites`.
+/// The last actions of a step; `prerequisites` reaches all others from here.
 std::vector<Need> ends_of_step(const Schedule& s) {
   std::vector<Need> ends;
   if (s.lowered)
@@ -107,7 +107,7 @@ std::vector<Need> ends_of_step(const Schedule& s) {
   return ends;
 }
 
-/// Marks what the step needs; the first need that no cell meets is the problem.
+/// Marks the actions that the step needs; the first need that no cell meets is the problem.
 std::optional<Problem> check_missing(const Schedule& s, const Counts& counts, std::vector<char>& needed) {
   const ActionIds ids(s);
   std::vector<Need> open = ends_of_step(s);
@@ -150,7 +150,7 @@ std::optional<Problem> check_each_once(const Schedule& s) {
   return check_needless(s, needed);
 }
 
-/// Where the cell is that meets a need: B stands for I and W.
+/// The place of the cell that meets a need: B counts as I and W.
 std::size_t index_of(const Schedule& s, const Need& need) {
   const std::vector<Action>& row = s.row(need.rank);
   const auto found = std::find_if(row.begin(), row.end(), [&](const Action& action) {
@@ -178,7 +178,7 @@ std::optional<Problem> check_deadlock(const Schedule& s) {
   walk.run();
   if (walk.finished() || planted(Fault::cyclic_table)) return std::nullopt;
   const WaitChain chain = walk.wait_chain();
-  // Each action stands there once, so a rank that has ended its row has done all that can be awaited of it.
+  // Each action is there once, so a rank at the end of its row has done everything that others can wait for.
   ensure(chain.cycle < chain.waits.size(), "check_deadlock: a chain of waits without a circle");
   const Wait& root = chain.waits[chain.cycle];
   return Problem{
@@ -195,7 +195,7 @@ struct Place {
   std::size_t index = 0;
 };
 
-/// Transfers of a row by the rank at their other end.
+/// The transfers of a row, by the rank at their other end.
 using PlacesByPeer = std::map<int, std::vector<Place>>;
 PlacesByPeer transfers_by_peer(const Schedule& s, int rank, bool (*wanted)(Work)) {
   PlacesByPeer places;
@@ -205,8 +205,8 @@ PlacesByPeer transfers_by_peer(const Schedule& s, int rank, bool (*wanted)(Work)
   return places;
 }
 
-/// Messages of a pair of ranks carry no names everywhere (NCCL's do not): they are received in the order in which they
-/// are sent. Only transfers that are launched together could differ here and not hang.
+/// Messages of a pair of ranks do not always carry names (NCCL's do not): they are received in the order in which they
+/// are sent. Only transfers that are launched together could have another order without hanging.
 std::optional<Problem> check_message_order(const Schedule& s) {
   if (!s.lowered) return std::nullopt;
   std::vector<PlacesByPeer> receives;  // [receiver]

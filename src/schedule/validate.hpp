@@ -19,13 +19,13 @@ struct Problem {
 
 /// The first thing wrong with a table, lowered or not, or nothing. It checks
 ///  - that every action lies within the stages and microbatches, and in the row of its stage's rank;
-///  - that each action that the step needs stands there exactly once, and no other. The step needs U on every rank
+///  - that the table has each action that the step needs exactly once, and no other. The step needs U on every rank
 ///    (W of all, where the table is not lowered) and what `prerequisites` reaches from there;
-///  - that all rows come to their ends when every rank takes its row in order and a send completes only when its
-///    receive is posted (rendezvous: the hardest semantics MPI and NCCL allow), and a rank waits for its transfers
-///    where they stand (one communication lane, whatever runs beside it);
-///  - that the messages from one rank to another are received in the order in which they are sent.
-/// A deadlock's message is the chain of waits down to the circle at its root, with each rank's row.
+///  - that all rows can end if every rank takes its row in order, a send completes only when its receive is posted
+///    (rendezvous: the hardest semantics MPI and NCCL allow), and a rank waits for its transfers where they are in the
+///    row (one communication lane, whatever else runs);  - that the messages from one rank to another are received in
+///    the order in which they are sent. The message of a deadlock is the chain of waits down to the cycle at its root,
+///    with each rank's row.
 std::optional<Problem> find_problem(const Schedule& schedule);
 
 /// Throws InputError with the message of `find_problem`.

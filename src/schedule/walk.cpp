@@ -35,7 +35,7 @@ std::optional<Wait> Walk::unmet(int rank) const {
   return found;
 }
 
-// What a rank waited for is asked for first: most looks end there, however much the action needs.
+// Asks first for what the rank waited for last: most visits end there, however many needs the action has.
 bool Walk::waits(int rank) {
   std::optional<Need>& awaited = awaited_[static_cast<std::size_t>(rank)];
   if (awaited && !holds(*awaited)) return true;

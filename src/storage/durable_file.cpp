@@ -22,8 +22,8 @@ namespace {
 
 constexpr std::string_view temporary_mark = ".tmp-";
 
-// Containers have the same process numbers, and machines may have the same host name: an old run attempt must not find
-// a file of a later one by the name of its own.
+// Containers may have the same process numbers, and machines the same host name: an old run attempt must not find a
+// file of a later one under its own temporary name.
 const std::string& mark_of_this_process() {
   static const std::string mark = fmt::format("{:08x}", std::random_device()());
   return mark;
@@ -148,7 +148,7 @@ void discard(const std::filesystem::path& file) noexcept {
   if (unlink(file.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) return;
   try {
     log_warning("{}: cannot be removed: {}", file.string(), std::strerror(errno));
-  } catch (...) {  // nobody to tell
+  } catch (...) {  // nobody can be notified
   }
 }
 

@@ -25,7 +25,7 @@ std::optional<double> descriptor_changed_at(int file) {
   return fstat(file, &status) == 0 ? std::optional(seconds_of(status)) : std::nullopt;
 }
 
-// Of a file that may not be opened.
+// For a file that may not be opened.
 std::optional<double> name_changed_at(const std::filesystem::path& path) {
   struct stat status {};
   return stat(path.c_str(), &status) == 0 ? std::optional(seconds_of(status)) : std::nullopt;
@@ -33,7 +33,7 @@ std::optional<double> name_changed_at(const std::filesystem::path& path) {
 
 }  // namespace
 
-// Opened, not looked at by name: a network file system then asks the server and not its memory.
+// Opens the file instead of asking by name, so that a network file system asks the server and not its cache.
 std::optional<double> changed_at(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // a pipe would wait
   const int refused = file < 0 ? errno : 0;

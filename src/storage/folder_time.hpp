@@ -7,12 +7,12 @@
 
 namespace penstock {
 
-/// When the file was changed last, seconds; nothing where it is not there. Throws SystemError where that cannot be
-/// known (no descriptor left, a server that does not answer).
+/// When the file was last changed, seconds; nothing if it does not exist. Throws SystemError if that cannot be known
+/// (no descriptor left, a server that does not answer).
 std::optional<double> changed_at(const std::filesystem::path& file);
 
-/// What the folder's clock says now, seconds: it stamps a file that is gone again when this returns. Throws SystemError
-/// where none can be made.
+/// The present time of the folder's clock, seconds, from a file that is removed again. Throws SystemError if no file
+/// can be made.
 double folder_clock(const std::filesystem::path& folder);
 
 }  // namespace penstock

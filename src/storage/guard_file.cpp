@@ -20,7 +20,7 @@ namespace penstock {
 
 namespace {
 
-// Nothing where reading fails: errno says why.
+// Nothing if reading fails; errno says why.
 std::optional<std::string> text_of_descriptor(int file) {
   struct stat status {};
   if (fstat(file, &status) != 0) return std::nullopt;
@@ -37,7 +37,7 @@ std::optional<std::string> text_of_descriptor(int file) {
   return text;
 }
 
-// One look that fails (a server that hesitates) is none; at the end of the time it is an error.
+// One failed look (a slow server) does not count; at the end of the time it is an error.
 std::optional<double> changed_or(double earlier, const std::filesystem::path& guard, bool last) {
   try {
     return changed_at(guard);
@@ -66,7 +66,7 @@ Pulse pulse_of(const std::filesystem::path& guard, double now, const GuardTimes&
   const double silent = now - *first;
   if (silent > times.stale_seconds) return Pulse::stale;
   if (before_waiting) before_waiting();
-  // A guard dated in the future says nothing of its past: it is watched for the whole time.
+  // A guard dated in the future says nothing about its past, so it is watched for the whole time.
   const double patience =
       silent < 0 ? times.patience_seconds : std::min(times.patience_seconds, times.stale_seconds - silent);
   const auto pause = std::chrono::duration<double>(std::min(1.0, times.heartbeat_seconds / 4));

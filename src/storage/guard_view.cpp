@@ -15,12 +15,12 @@ double now_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-// A folder that may only be read does not tell its clock: this machine's has to do.
+// The clock of a folder that may only be read is unknown, so this machine's is used.
 double clock_of(const std::filesystem::path& folder) try { return folder_clock(folder); } catch (const SystemError&) {
   return now_seconds();
 }
 
-// An unreadable guard names nobody; its heartbeat can be seen all the same.
+// An unreadable guard names nobody, but its heartbeat can still be seen.
 GuardHolder holder_in(const std::filesystem::path& guard) {
   try {
     return GuardHolder::parse(read_guard(guard).value_or("")).value_or(GuardHolder{});
@@ -29,7 +29,7 @@ GuardHolder holder_in(const std::filesystem::path& guard) {
   }
 }
 
-// By the rule of GuardTimes. A guard dated in the future has to be watched.
+// By the rule of GuardTimes. A guard dated in the future must be watched.
 bool is_alive(const GuardView& view, const std::filesystem::path& guard, double now, const GuardTimes& times) {
   const HolderState state = judge(view.holder, GuardHolder::this_process(), see_process(view.holder.process));
   if (state != HolderState::unknown) return state == HolderState::alive;

@@ -44,7 +44,7 @@ std::filesystem::path whole_path(const std::filesystem::path& path) {
   return no_working_folder ? path : whole;
 }
 
-// The path itself, or the folder above it beyond which nothing can be seen.
+// The path itself, or the folder above it at which the view ends.
 std::filesystem::path what_can_be_seen(const std::filesystem::path& path) {
   std::filesystem::path part = whole_path(path);
   while (!stat_of(part) && part.has_relative_path()) part = part.parent_path();

@@ -45,13 +45,13 @@ std::string variable(const char* name) {
   return value ? value : "";
 }
 
-// "cluster/4711"; job numbers are of a cluster.
+// "cluster/4711"; job numbers are unique within a cluster.
 std::string slurm_job() {
   const std::string job = variable("SLURM_JOB_ID");
   return job.empty() ? "" : variable("SLURM_CLUSTER_NAME") + "/" + job;
 }
 
-// A number of a container's is another process's outside.
+// A process number inside a container belongs to another process outside.
 std::string_view place_to_kill(const GuardHolder& holder, const GuardHolder& me) {
   const bool in_a_container = holder.boot == me.boot && !holder.space.empty() && holder.space != me.space;
   return in_a_container ? "in its container" : "there";
@@ -69,7 +69,7 @@ std::string_view place_to_kill(const GuardHolder& holder, const GuardHolder& me)
       guard.parent_path().string(), words_of(holder), holder.process, place_to_kill(holder, me));
 }
 
-// Of a guard that is to be judged; nothing where there is none.
+// Reads a guard that is to be judged; nothing if there is none.
 std::optional<std::string> text_to_judge(const std::filesystem::path& guard) {
   try {
     return read_guard(guard);
@@ -83,7 +83,7 @@ std::optional<std::string> text_to_judge(const std::filesystem::path& guard) {
   }
 }
 
-// In doubt it is not.
+// In doubt, no.
 bool is_text_of(const std::filesystem::path& guard, const std::string& text) {
   try {
     return read_guard(guard) == text;
@@ -92,7 +92,8 @@ bool is_text_of(const std::filesystem::path& guard, const std::string& text) {
   }
 }
 
-// Ranks of a killed job go on for a few seconds: a holder that can be seen is given time to leave. Whether it has left.
+// Ranks of a killed job keep running for a few seconds, so a holder that can be seen gets time to leave. Returns
+// whether it has left.
 bool leaves(const GuardHolder& holder, const GuardTimes& times) {
   const auto start = Clock::now();
   while (see_process(holder.process).start_ticks == holder.start_ticks) {
@@ -102,7 +103,7 @@ bool leaves(const GuardHolder& holder, const GuardTimes& times) {
   return true;
 }
 
-// Like a rename that replaces nothing. Over NFS a link may be made and its answer be lost: the count of names tells.
+// Like a rename that replaces nothing. Over NFS a link may be made and its answer lost; the number of names shows it.
 bool name_exclusively(const std::filesystem::path& unnamed, const std::filesystem::path& name, int descriptor) {
   if (link(unnamed.c_str(), name.c_str()) == 0) return true;
   const int reason = errno;
@@ -117,7 +118,7 @@ bool name_exclusively(const std::filesystem::path& unnamed, const std::filesyste
 }  // namespace
 
 std::string words_of(const GuardHolder& holder) {
-  if (!holder.is_named()) return "a life that its guard does not name";
+  if (!holder.is_named()) return "a run attempt that its guard does not name";
   return fmt::format("process {} on {}, since {}", holder.process, holder.host, holder.started);
 }
 
@@ -136,11 +137,11 @@ std::string GuardHolder::json() const {
          "\n";
 }
 
-// Guards of earlier versions have no space.
+// Guards of earlier versions have no `space`.
 std::optional<GuardHolder> GuardHolder::parse(const std::string& text) try {
   const nlohmann::json json = nlohmann::json::parse(text);
-  for (const char* name : {"process", "start_ticks", "epoch", "requeues"}) {  // one is added to a count
-    const auto number = json.at(name).get_ref<const std::int64_t&>();         // throws at a real number
+  for (const char* name : {"process", "start_ticks", "epoch", "requeues"}) {  // 1 is added to a count
+    const auto number = json.at(name).get_ref<const std::int64_t&>();         // throws for a real number
     if (number < 0 || number >= std::int64_t{1} << 53) return std::nullopt;
   }
   return GuardHolder{json.at("host"),     json.at("boot"),        json.at("process"), json.at("start_ticks"),
@@ -174,7 +175,7 @@ HolderState judge(const GuardHolder& other, const GuardHolder& me, const SeenPro
   return other.host == me.host ? HolderState::dead : HolderState::unknown;
 }
 
-// Slurm counts the starts of a job, and begins the next one when it holds the last one for ended.
+// Slurm counts the starts of a job, and begins the next one when it considers the last one ended.
 bool supersedes(const GuardHolder& me, const GuardHolder& other) {
   return !me.job.empty() && me.job == other.job && me.requeues > other.requeues;
 }
@@ -186,10 +187,10 @@ std::string attempt_of_guard(const std::filesystem::path& folder) {
 
 RunGuard::RunGuard(const std::filesystem::path& folder, GuardTimes times, GuardHolder me)
     : file_(folder / "guard"), times_(times), me_(std::move(me)) {
-  constexpr int attempts = 10;  // others may come and go in between
+  constexpr int attempts = 10;  // others may come and go meanwhile
   for (int attempt = 0; !try_to_take(); ++attempt) {
     if (attempt == attempts)
-      throw SystemError(fmt::format("{}: changes hands all the time; start again", file_.string()));
+      throw SystemError(fmt::format("{}: changes its holder all the time; start again", file_.string()));
     const std::optional<std::string> text = text_to_judge(file_);
     if (text && may_be_taken(*text)) take_over(*text);
   }
@@ -200,8 +201,8 @@ RunGuard::SetAside::~SetAside() {
   if (!file.empty()) unlink(file.c_str());
 }
 
-// Whether the guard with this text is a dead life's, or one's that this life supersedes. Waits until that is known, and
-// throws where its holder lives. False where the guard has changed meanwhile.
+// Whether the guard with this text belongs to a dead run attempt, or to one that this one supersedes. Waits until that
+// is known, and throws if its holder is alive. False if the guard has changed meanwhile.
 bool RunGuard::may_be_taken(const std::string& text) {
   const std::optional<GuardHolder> parsed = GuardHolder::parse(text);
   const GuardHolder holder = parsed.value_or(GuardHolder{});
@@ -210,7 +211,7 @@ bool RunGuard::may_be_taken(const std::string& text) {
   if (state == HolderState::alive && !leaves(holder, times_) && !superseded) refuse(file_, holder, me_);
   if (state != HolderState::unknown || superseded) return true;
   const Pulse pulse = pulse_of(file_, folder_clock(file_.parent_path()), times_, [&] {
-    log_warning("{}: held by {}: waiting up to {:.0f} s for a sign of its life", file_.string(), words_of(holder),
+    log_warning("{}: held by {}: waiting up to {:.0f} s for its heartbeat", file_.string(), words_of(holder),
                 times_.patience_seconds);
   });
   if (pulse == Pulse::beats && read_guard(file_) == text) refuse(file_, holder, me_);
@@ -220,11 +221,11 @@ bool RunGuard::may_be_taken(const std::string& text) {
 RunGuard::~RunGuard() {
   heart_.request_stop();
   if (heart_.joinable()) heart_.join();
-  if (descriptor_ >= 0) close(descriptor_);  // first: the look below wants one, and there may be no other left
+  if (descriptor_ >= 0) close(descriptor_);  // first: the look below needs a descriptor, and there may be no other left
   if (still_mine() && rename(set_aside_.file.c_str(), file_.c_str()) != 0) unlink(file_.c_str());
 }
 
-// The guard has its text before it has its name, so that nobody ever finds an empty one.
+// The guard has its text before it has its name, so that nobody finds an empty one.
 bool RunGuard::try_to_take() {
   const std::filesystem::path unnamed = file_.parent_path() / (".guard.tmp-" + me_.attempt);
   descriptor_ = open(unnamed.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
@@ -238,11 +239,12 @@ bool RunGuard::try_to_take() {
   if (named) return true;
   if (descriptor_ >= 0) close(descriptor_);
   descriptor_ = -1;
-  if (written && (reason == EEXIST || reason == ENOENT)) return false;  // ENOENT: who has it has tidied up
+  if (written && (reason == EEXIST || reason == ENOENT))
+    return false;  // ENOENT: the new holder has removed the temporary file
   throw SystemError(fmt::format("{}: cannot be written: {}", file_.string(), std::strerror(reason)));
 }
 
-// Only one of several takers gets to rename the stale file; one that finds it renamed somebody's new guard puts it
+// Of several takers only one can rename the stale file; one that finds that it renamed somebody's new guard puts it
 // back.
 void RunGuard::take_over(const std::string& stale) {
   const std::filesystem::path aside = file_.parent_path() / (".guard.tmp-stale-" + me_.attempt);
@@ -253,9 +255,9 @@ void RunGuard::take_over(const std::string& stale) {
   if (is_text_of(aside, stale)) {
     const GuardHolder holder = GuardHolder::parse(stale).value_or(GuardHolder{});
     me_.epoch = holder.epoch + 1;
-    log_warning(
-        "{}: taken over from {}, which {}", file_.string(), words_of(holder),
-        supersedes(me_, holder) ? "is an earlier life of this job and may write no more" : "ended without leaving");
+    log_warning("{}: taken over from {}, which {}", file_.string(), words_of(holder),
+                supersedes(me_, holder) ? "is an earlier run attempt of this job and may no longer write"
+                                        : "ended without leaving");
     set_aside_.file = aside;
     return;
   }
@@ -265,7 +267,7 @@ void RunGuard::take_over(const std::string& stale) {
   unlink(aside.c_str());
 }
 
-// Of the folder and those in it: checkpoints, captures. The guard that was taken over has a temporary name, too.
+// In the folder and those in it: checkpoints, captures. The guard that was taken over has a temporary name, too.
 void RunGuard::remove_what_others_began() {
   set_aside_.file.clear();
   const std::filesystem::path folder = file_.parent_path();
@@ -322,11 +324,11 @@ RunGuard::Look RunGuard::look() const {
 
 bool RunGuard::still_mine() const { return look().standing == Standing::mine && !lost_; }
 
-// A guard that is gone may come back (a network file system that hesitates); one that is another's does not.
+// A missing guard may come back (a slow network file system); a guard of another holder does not.
 std::string RunGuard::loss(const Look& seen) const {
   std::string why;
   if (seen.standing == Standing::others)
-    why = fmt::format(" to {} (epoch {}, this life is of epoch {})", words_of(*seen.holder), seen.holder->epoch,
+    why = fmt::format(" to {} (epoch {}, this run attempt has epoch {})", words_of(*seen.holder), seen.holder->epoch,
                       me_.epoch);
   else if (seen.standing == Standing::gone)
     why = ": the guard is gone";

@@ -22,8 +22,8 @@ std::int64_t number(const std::string& name, const std::string& text) {
   return value;
 }
 
-// lfs makes its files with the mode 0644. All others here have what umask and folder leave of 0666: one of them shows
-// it.
+// lfs makes files with mode 0644. All others here have what umask and folder leave of 0666; one of them shows that
+// mode.
 void take_usual_mode(const std::filesystem::path& file) {
   const std::filesystem::path usual = temporary_name(file.parent_path() / "mode");
   make_empty(usual);

@@ -26,7 +26,7 @@ std::string_view name_of(MemoryUse use) {
 std::size_t MemoryPlan::total() const { return std::accumulate(bytes.begin(), bytes.end(), std::size_t{0}); }
 
 TensorView Arena::take(MemoryUse use, DType type, const Shape& shape, std::string_view part) {
-  constexpr std::size_t alignment = 256;  // what cuBLASLt and cuDNN want of their workspace, too
+  constexpr std::size_t alignment = 256;  // also what cuBLASLt and cuDNN require of their workspace
   const std::size_t wanted = static_cast<std::size_t>(shape.elements()) * bytes_of(type);
   const std::size_t padded = (wanted + alignment - 1) / alignment * alignment;
   std::byte* first = nullptr;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Memory is planned before it is taken: the same code that builds a model on a planning arena (no memory, only bytes
-// counted) builds it on a real one, so that what `penstock check` foretells is what a rank holds.
+// Memory is planned before it is taken: the code that builds a model on a planning arena (which only counts bytes)
+// builds it on a real one, too. So `penstock check` predicts what a rank holds.
 
 #include <array>
 #include <cstddef>
@@ -15,12 +15,12 @@
 
 namespace penstock {
 
-/// What bytes are for; the columns of the memory plan.
+/// The use of memory; the columns of the memory plan.
 enum class MemoryUse { parameters, gradients, optimizer, activations, buffers, workspace };
 inline constexpr int memory_uses = 6;
 std::string_view name_of(MemoryUse use);
 
-/// Bytes by use, and the activations' share by the part of a block that keeps them.
+/// Bytes by use; activations also by the part of a block that keeps them.
 struct MemoryPlan {
   std::array<std::size_t, memory_uses> bytes{};
   std::map<std::string, std::size_t> activations;  ///< "attention", "mlp", "outside" (between them), "head", ...
@@ -29,31 +29,31 @@ struct MemoryPlan {
   std::size_t total() const;
 };
 
-/// Hands out tensors from one block of device memory, each aligned to 256 bytes; nothing is given back. Move-only.
+/// Hands out tensors from one block of device memory, each aligned to 256 bytes; nothing is returned to it. Move-only.
 class Arena {
  public:
   /// An arena that only counts: its tensors have shapes and no data.
   Arena() = default;
   /// An arena over `bytes` of zeroed device memory.
   explicit Arena(std::size_t bytes) : Arena(DeviceMemory(bytes)) {}
-  /// The same over memory that is there already, whatever it holds.
+  /// The same over existing memory, whatever its contents.
   explicit Arena(DeviceMemory memory)
       : memory_(std::move(memory)), first_(memory_.data()), bytes_(memory_.bytes()), real_(true) {}
-  /// The same over memory that somebody lends, and that outlives what is taken.
+  /// The same over lent memory, which must outlive the tensors taken.
   explicit Arena(TensorView lent) : first_(static_cast<std::byte*>(lent.raw())), bytes_(lent.bytes()), real_(true) {}
 
   /// A tensor of this use. `part` names the share of the activations it belongs to; empty for the other uses.
-  /// Throws LogicError when a real arena is exhausted: the plan was wrong.
+  /// Throws LogicError if a real arena is exhausted: then the plan was wrong.
   TensorView take(MemoryUse use, DType type, const Shape& shape, std::string_view part = {});
 
   const MemoryPlan& plan() const { return plan_; }
-  /// Bytes that a real arena needs for all that was taken so far.
+  /// Bytes that a real arena needs for everything taken so far.
   std::size_t bytes_taken() const { return taken_; }
-  /// All that was taken since so many bytes were, as one piece; without data on a planning arena.
+  /// Everything taken since that number of bytes, as one piece; without data on a planning arena.
   TensorView taken_since(std::size_t bytes) const;
 
  private:
-  DeviceMemory memory_;  ///< none where it is lent
+  DeviceMemory memory_;  ///< none if the memory is lent
   std::byte* first_ = nullptr;
   std::size_t bytes_ = 0;
   bool real_ = false;

@@ -47,7 +47,7 @@ constexpr std::string_view name_of(DType type) {
 struct bfloat16 {
   std::uint16_t bits;
 
-  bfloat16() = default;  // trivial, as a float's: arrays of them may be copied as bytes
+  bfloat16() = default;  // trivial, like a float's: arrays of it may be copied as bytes
   explicit bfloat16(float value) {
     const auto u = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;

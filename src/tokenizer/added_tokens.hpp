@@ -2,8 +2,8 @@
 #pragma once
 // Tokens that are found in the text itself, before words are cut and merged: <|endoftext|> and its like.
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>

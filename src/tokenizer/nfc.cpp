@@ -29,6 +29,11 @@ void append_nfc_by_library(std::string_view text, std::string& result) {
   result.append(reinterpret_cast<const char*>(normalized), static_cast<std::size_t>(bytes));
 }
 
+/// A newer utf8proc may take for a mark, and move, what is none in the table.
+bool is_base_for_library(const char* at) {
+  return utf8proc_get_property(static_cast<utf8proc_int32_t>(code_point_at(at).value))->combining_class == 0;
+}
+
 }  // namespace
 
 bool is_inert_under_nfc(std::string_view text, const UnicodeTable& table) {
@@ -49,6 +54,7 @@ std::string nfc(std::string_view text, const UnicodeTable& table) {
       at += code_point_at(at).bytes;
       continue;
     }
+    if (before < at && !is_base_for_library(before)) before = at;
     result.append(written, static_cast<std::size_t>(before - written));
     while (at < end && changes_under_nfc(at, table)) at += code_point_at(at).bytes;
     append_nfc_by_library({before, static_cast<std::size_t>(at - before)}, result);

@@ -103,7 +103,9 @@ class Vocabulary {
   void read(const Node& vocabulary) {
     if (!vocabulary.json().is_object()) vocabulary.refuse("is {}, and must be an object", shown(vocabulary.json()));
     if (vocabulary.json().empty()) vocabulary.refuse("is empty");
+    ids_.reserve(2 * vocabulary.json().size());
     for (const auto& entry : vocabulary.json().items()) {
+      if (put_good(entry.key(), entry.value())) continue;
       const Node token(entry.value(), fmt::format("{}[\"{}\"]", vocabulary.way(), entry.key()), vocabulary.file());
       if (entry.key().empty()) token.refuse("is a token without text");
       put(token, token.id(), entry.key());
@@ -119,6 +121,20 @@ class Vocabulary {
     if (found == ids_.end()) place.refuse("names the token \"{}\", which model.vocab lacks", token);
     return found->second;
   }
+  /// False where something is wrong. There are very many tokens, and nearly all of them are right: the way to each is
+  /// only written out for a message.
+  bool put_good(const std::string& token, const Json& id) {
+    if (token.empty() || !id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(most_tokens))
+      return false;
+    const auto index = id.get<std::size_t>();
+    auto& tokens = result_->tokens;
+    if (index >= tokens.size()) tokens.resize(index + 1);
+    if (!tokens[index].empty()) return false;
+    tokens[index] = token;
+    ids_.emplace(token, static_cast<TokenId>(index));
+    return true;
+  }
+
   /// -1: none.
   TokenId find(const std::string& token) const {
     const auto found = ids_.find(token);
@@ -150,30 +166,34 @@ bool lacks_bytes(const TokenizerJson& result) {
   return std::find(present.begin(), present.end(), false) != present.end();
 }
 
-std::pair<std::string, std::string> halves_of(const Node& merge) {
-  if (merge.json().is_array()) {
-    if (merge.list_size() != 2) merge.refuse("is {}, and must be a pair of tokens", shown(merge.json()));
-    return {merge.at(std::size_t{0}).text(), merge.at(std::size_t{1}).text()};
+std::pair<std::string, std::string> halves_of(const Node& merges, std::size_t index) {
+  const Json& json = merges.json()[index];
+  if (json.is_array()) {
+    if (json.size() != 2) merges.at(index).refuse("is {}, and must be a pair of tokens", shown(json));
+    if (json[0].is_string() && json[1].is_string()) return {json[0].get<std::string>(), json[1].get<std::string>()};
+    return {merges.at(index).at(std::size_t{0}).text(), merges.at(index).at(std::size_t{1}).text()};
   }
-  const std::string& text = merge.text();
+  const std::string& text = json.is_string() ? json.get_ref<const std::string&>() : merges.at(index).text();
   const std::size_t space = text.find(' ');
   if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos)
-    merge.refuse("is {}, and must be two tokens with one space between", shown(merge.json()));
+    merges.at(index).refuse("is {}, and must be two tokens with one space between", shown(json));
   return {text.substr(0, space), text.substr(space + 1)};
 }
 
 void read_merges(const Node& merges, const Vocabulary& vocabulary, TokenizerJson& result) {
-  std::unordered_set<std::uint64_t> seen;
+  std::unordered_set<std::uint64_t> seen(2 * merges.list_size());
   result.merges.reserve(merges.list_size());
   for (std::size_t i = 0; i < merges.list_size(); ++i) {
-    const Node merge = merges.at(i);
-    if (merge.json().is_string() && merge.text().starts_with("#version")) continue;  // tokenizers leaves it out, too
-    const auto [left, right] = halves_of(merge);
-    const MergeRule rule{vocabulary.find(merge, left), vocabulary.find(merge, right),
-                         vocabulary.find(merge, left + right)};
+    const Json& json = merges.json()[i];
+    if (json.is_string() && json.get_ref<const std::string&>().starts_with("#version"))
+      continue;  // tokenizers leaves it out, too
+    const auto [left, right] = halves_of(merges, i);
+    MergeRule rule{vocabulary.find(left), vocabulary.find(right), vocabulary.find(left + right)};
+    if (rule.left < 0 || rule.right < 0 || rule.merged < 0)
+      for (const std::string& token : {left, right, left + right}) vocabulary.find(merges.at(i), token);
     const std::uint64_t key =
         std::uint64_t{static_cast<std::uint32_t>(rule.left)} << 32 | static_cast<std::uint32_t>(rule.right);
-    if (!seen.insert(key).second) merge.refuse("merges \"{}\" and \"{}\" a second time", left, right);
+    if (!seen.insert(key).second) merges.at(i).refuse("merges \"{}\" and \"{}\" a second time", left, right);
     result.merges.push_back(rule);
   }
 }

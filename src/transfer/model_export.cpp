@@ -39,20 +39,20 @@ BlockSizes block_sizes(const std::vector<ExchangedParameter>& parameters) {
   return {};
 }
 
-// What is decided by rank 0 and the same everywhere.
+// Decisions of rank 0, the same everywhere.
 struct ExportChoices {
   DType type = DType::float32;
   bool prefixed = true;
   std::string mark;  // of temporary names
 };
 
-// Of rank 0: what lies beside the weights, by name.
+// On rank 0: the files next to the weights, by name.
 using TextFiles = std::vector<std::pair<std::string, std::string>>;
 
 void refuse_a_full_folder(const std::filesystem::path& target) {
   constexpr std::string_view cure = "name a folder that is empty or not there yet";
   const std::filesystem::file_status status = status_of_path(target, cure);
-  if (!std::filesystem::is_directory(status)) return;  // what is no folder is refused when it should be made
+  if (!std::filesystem::is_directory(status)) return;  // a path that is not a folder is refused when it is created
   std::error_code error;
   const std::filesystem::directory_iterator first(target, error);
   if (!error && first != std::filesystem::directory_iterator())
@@ -75,11 +75,11 @@ TextFiles text_files(const HuggingFaceConfig& config, DType type, const std::opt
   return files;
 }
 
-// Reads blocks of parameters on the I/O thread; lives as long as what it has begun.
+// Reads blocks of parameters on the I/O thread; lives until its reads have ended.
 class BlockReader {
  public:
   virtual ~BlockReader() = default;
-  /// `values` stays until the future is ready.
+  /// `values` must stay valid until the future is ready.
   virtual std::future<void> read(std::size_t parameter, const Box& block, float* values) = 0;
 };
 
@@ -88,7 +88,7 @@ class DirectoryReader : public BlockReader {
   DirectoryReader(IoThread& io, const std::filesystem::path& path) : io_(io), model_(path) {}
   ~DirectoryReader() override {
     io_.run([] {}).wait();
-  }  // after what still reads
+  }  // after running reads
   DirectoryReader(const DirectoryReader&) = delete;
   DirectoryReader& operator=(const DirectoryReader&) = delete;
   std::future<void> read(std::size_t parameter, const Box& block, float* values) override {

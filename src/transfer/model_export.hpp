@@ -14,16 +14,16 @@ namespace penstock {
 
 struct ExportRequest {
   std::filesystem::path source;  ///< a checkpoint, a run folder, or a Hugging Face directory
-  std::filesystem::path target;  ///< a folder that is empty or not there yet
-  std::optional<DType> type;     ///< none: a directory's own, where that can be written, else float32
+  std::filesystem::path target;  ///< an empty or new folder
+  std::optional<DType> type;     ///< none: a directory's own if it can be written, otherwise float32
   std::uint64_t shard_bytes = HuggingFaceExport::usual_shard_bytes;
-  /// A directory whose tokenizer, further keys of config.json and names of tensors are taken over; none: the source's
-  /// own where that is a directory.
+  /// A directory whose tokenizer, other keys of config.json and tensor names are copied; none: the source itself if it
+  /// is a directory.
   std::optional<std::filesystem::path> like;
 };
 
-/// Collective: the ranks share the blocks of all parameters, and the bytes do not depend on how many they are. No
-/// process holds the model. Files have temporary names until all of them are whole. Throws CollectiveFailure.
+/// Collective: the ranks share the blocks of all parameters; the bytes do not depend on the number of ranks. No process
+/// holds the whole model. Files have temporary names until all of them are whole. Throws CollectiveFailure.
 void export_model(World& world, const ExportRequest& request);
 
 }  // namespace penstock

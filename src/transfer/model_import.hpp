@@ -11,12 +11,12 @@ namespace penstock {
 
 struct ImportRequest {
   std::filesystem::path directory;
-  std::filesystem::path output;               ///< the checkpoint; not there yet
-  std::optional<std::filesystem::path> deck;  ///< gets a [model] section; not there yet
+  std::filesystem::path output;               ///< the checkpoint; must not exist yet
+  std::optional<std::filesystem::path> deck;  ///< gets a [model] section; must not exist yet
 };
 
 /// Collective: writes a checkpoint of step 0 with parameters only, in float32. Rank 0 reads and writes, block by block:
-/// no process holds the model. The ranks share one check alone, that of a tied model's spare head. Throws
+/// no process holds the whole model. The ranks share only one check, that of a tied model's spare head. Throws
 /// CollectiveFailure.
 void import_model(World& world, const ImportRequest& request);
 

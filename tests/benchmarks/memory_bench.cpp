@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory-bound operations at the shapes of five models, each beside its ceiling: a copy of as many bytes on the same
+// Memory-bound operations at the shapes of five models, each with its limit: a copy of as many bytes on the same
 // device, half of them read and half written. Timed by the queue's marks, over so many sets of tensors that no cache
 // holds one until its next turn. The table's columns: MB that must be read or written, GB/s, the copy's GB/s, and the
 // share of the copy's rate.
@@ -110,7 +110,7 @@ struct Work {
 };
 using MakeWork = std::function<Work(Queue&, Tensors&)>;
 
-/// Seconds that one of the calls takes on the device, all enqueued one behind the other.
+/// Seconds that one of the calls takes on the device, all enqueued one after the other.
 double seconds_of(Queue& queue, const std::vector<Work>& calls) {
   Marks marks(queue);
   marks.set();
@@ -445,7 +445,7 @@ void add_parameter_operations() {
   });
 }
 
-/// The number behind "--tokens=", which is taken out of the arguments; 0 without one.
+/// The number after "--tokens=", which is removed from the arguments; 0 without one.
 std::int64_t tokens_asked_for(int& argc, char** argv) {
   const std::string flag = "--tokens=";
   std::int64_t tokens = 0;

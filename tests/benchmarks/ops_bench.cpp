@@ -2,7 +2,7 @@
 // Speed of every operation at the shapes of two small models (L6 C384 H6 T256 B16, and L4 C256 H8 T256 B8), in float32
 // and bfloat16. Counters: `flops` for products (a second), `bytes` for what a memory-bound operation must read and
 // write at least; `shortest_ms` for the shortest call (with one thread in its CPU time). Bounds to hold them against:
-// `product`, the model's own products with nothing beside them, and `copy`. Threads: OMP_NUM_THREADS.
+// `product`, the model's own products by themselves, and `copy`. Threads: OMP_NUM_THREADS.
 // scripts/bench_cpu_kernels makes a table of it.
 //   OMP_NUM_THREADS=2 bench.ops --benchmark_filter=attention
 

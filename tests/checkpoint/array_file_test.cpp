@@ -19,7 +19,7 @@
 namespace penstock::array_file_test {
 namespace {
 
-// A tmpfs of its own, mounted by rank 0 as long as this lives. Collective.
+// A tmpfs of its own, mounted by rank 0 while this exists. Collective.
 class SmallDisk {
  public:
   SmallDisk(World& world, const std::filesystem::path& folder, std::string size)
@@ -200,7 +200,7 @@ TEST_F(ArrayFileTest, EmptyRanksAndManyRoundsAreFine) {
   }
 }
 
-// A life that takes the folder over removes them: what an earlier one still holds in memory gets no name.
+// A run attempt that takes the folder over removes them: what an earlier one still holds in memory gets no name.
 TEST_F(ArrayFileTest, FileWhoseTemporaryIsGoneIsNotSaved) {
   for (const std::size_t round_bytes : {std::size_t{64} << 20, std::size_t{1}}) {  // made in memory, and on the disk
     Writers writers(world, io, {.count = 1});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checksum has the bits that HDF5 stores behind a chunk.
+// The checksum has the bits that HDF5 stores after a chunk.
 
 #include "checkpoint/fletcher32.hpp"
 

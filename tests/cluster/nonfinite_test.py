@@ -110,7 +110,7 @@ class NonfiniteTest(ContractTest):
         result = self.go_on(path, run, **{"watchdog.nonfinite": "skip", "checkpoint.every": 1})
         self.assertEqual(list((run / "checkpoints").iterdir()), [], "no step has changed what the restart began with")
         self.assertIn("no older checkpoint than the state that fails", result.err)
-        # The first is told at once, the others by the last of them.
+        # The first is shown at once, the others with the last of them.
         self.assertEqual(result.err.count("the update is skipped"), 2, result.err)
         self.assertRegex(result.err, r"the update is skipped.* \(the last of 9 of these in the last \d+ min\)")
         self.assertEqual(result.err.count(f"before blocks.{block}.mlp, forward"), 1, "one search for all in a row")

@@ -221,7 +221,7 @@ class Slurm:
             kill(process)
 
     def lose_sight_of_node(self, node, program):
-        """Slurm loses the node, as behind a cut link: the ranks of `program` live on there, orphans from now on."""
+        """Slurm loses the node, as after a cut link: the ranks of `program` keep running there as orphans."""
         steps_of_ranks = [p for p in self.daemons(node) if program[:15] in map(name_of, children_of(p))]
         for process in self.daemons(node):
             if process not in steps_of_ranks:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs on a Slurm of two nodes: lives that end at time limits, by requeueing and with a lost node; arrays and chains.
+"""Runs on a Slurm of two nodes: run attempts that end at time limits, by requeueing and with a lost node; arrays and chains.
 
 Slurm's own timers make these tests wait: it looks at time limits every 30 s, holds a requeued job back for 5 s, and
 misses a silent node after some 20 s.
@@ -219,7 +219,7 @@ class JobsTest(SlurmTest):
 
 class LostNodeTest(SlurmTest):
     def stop_and_check(self, run, deck, mesh):
-        """Ends the second life; everything in the folder is whole and as a straight run leaves it."""
+        """Ends the second run attempt; everything in the folder is whole and as a straight run leaves it."""
         (run / "stop").touch()
         self.slurm.wait_for_end()
         status = self.status(run)
@@ -274,14 +274,14 @@ class OrphanTest(LostNodeTest):
         # They are held while Slurm takes its time to miss the node: the straight run has to do every step that they do.
         self.signal_all(orphans, signal.SIGSTOP)
         self.slurm.wait_until(lambda: self.is_running_again(job), "second start", 120)
-        # They train and save until the second life has the folder; held then, and let go when it has saved, too.
+        # They train and save until the second run attempt has the folder; stopped then, and released when it has saved, too.
         self.signal_all(orphans, signal.SIGCONT)
         self.wait_for_log(job, "start 2: ", seconds=120)
         self.slurm.wait_until(lambda: self.status(run)["step"] > lost_at, "step of the orphans")
         self.signal_all(orphans, signal.SIGSTOP)
         stopped_at = self.status(run)["step"]
         self.assertGreater(stopped_at, lost_at)
-        self.wait_for_log(job, "is an earlier life of this job and may write no more")
+        self.wait_for_log(job, "is an earlier run attempt of this job and may no longer write")
         self.wait_for_log(job, "restarting from .*: step")
         restarted = int(re.search(r"restarting from .*: step (\d+)", self.log(job)).group(1))
         self.wait_for_step(run, restarted + 25)

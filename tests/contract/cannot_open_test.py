@@ -157,7 +157,7 @@ class RunFolderGoneTest(ContractTest):
 
 
 class NoLocksTest(ContractTest):
-    """ROMIO ends the process where it wants a lock and the file system has none: several writers must not want one."""
+    """ROMIO ends the process if it needs a lock and the file system has none: several writers must not need one."""
 
     LABELS = ("cluster",)
 

@@ -48,7 +48,7 @@ def recorded_data(path):
 
 
 class DataIdentityTest(ContractTest):
-    """A run of two steps, which has drawn 16 of the 24 samples of its text, goes on with one token file or another."""
+    """A run of two steps, which has drawn 16 of the 24 samples of its text, continues with one token file or another."""
 
     @classmethod
     def setUpClass(cls):

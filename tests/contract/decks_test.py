@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every deck marked tiny runs its 20 steps as it stands: the documentation is executed."""
+"""Every deck marked tiny runs its 20 steps unchanged: the documentation is executed."""
 import itertools
 import json
 import resource
@@ -52,7 +52,7 @@ class TinyDecksTest(ContractTest):
                 if "layers" not in deck["model"]:  # the model is that of the weights
                     words += ["--weights", self.weights()]
                 result = self.penstock(*words)
-                self.assertEqual("train wants --set data.train=FILE" in result.out.replace("`", ""), "train" not in deck["data"])
+                self.assertEqual("train needs --set data.train=FILE" in result.out.replace("`", ""), "train" not in deck["data"])
                 told = json.loads(self.penstock(*words, "--json").out)
                 self.assertEqual(told["training_file"], deck["data"].get("train", ""))
 

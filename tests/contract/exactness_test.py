@@ -14,7 +14,7 @@ from penstock import (DROPOUT, MESHES, ONE, PROGRAM, ContractTest, Mesh, checkpo
 
 # Of tensors in another order of sums, measured after 20 steps of a small GPT: 1.1e-4 relative norm; the bound is 1e-3.
 TENSORS = 1e-3
-# 29 samples: with 8 a step an epoch ends within step 4, and STOP stands in the middle of the second.
+# 29 samples: with 8 a step an epoch ends within step 4, and STOP is in the middle of the second.
 SAMPLES, STOP, STEPS = 29, 6, 12
 
 
@@ -30,7 +30,7 @@ class RestartTest(ContractTest):
         self.deck = self.small_deck(model={"layers": 8}, run={"steps": STEPS})
 
     def stop_and_go_on(self, runs):
-        """`runs` are (run, mesh and settings of its first life, mesh and settings of its second one)."""
+        """`runs` are (run, mesh and settings of its first run attempt, mesh and settings of the second one)."""
         stopped = self.lives((run, mesh, {**settings, "run.stop": STOP}) for run, (mesh, settings), _ in runs)
         for (run, *_), result in zip(runs, stopped):
             self.assertIn(f"stopped at run.stop after step {STOP} of {STEPS}", result.err)
@@ -41,7 +41,7 @@ class RestartTest(ContractTest):
             self.assertIn(f"step {STOP}, {8 * STOP} samples drawn", result.err)
 
     def lives(self, runs):
-        """Trains each run, a (run, mesh, settings), from where it stands; the results."""
+        """Trains each run, a (run, mesh, settings), from its present step; the results."""
         return self.train_all({"deck": self.deck, "mesh": mesh, "settings": {**DROPOUT, **settings}, "run": run,
                                "restart": "latest", "expect": 75 if "run.stop" in settings else 0}
                               for run, mesh, settings in runs)
@@ -232,7 +232,7 @@ class LifeTest(ContractTest):
         self.assertEqual(curve(self.folder / "run"), before)
 
     def test_another_batch_size_goes_on_with_the_next_unseen_samples(self):
-        # The captured tokens of all steps, one behind the other, are the straight run's.
+        # The captured tokens of all steps, one after the other, are the straight run's.
         deck = self.small_deck(checkpoint={"every": 5}, capture={"steps": list(range(1, 9)), "taps": ["loss"]})
         self.train(deck=deck, run="straight", settings={"run.stop": 8}, expect=75)
         self.train(deck=deck, run="changed", settings={"run.stop": 5}, expect=75)

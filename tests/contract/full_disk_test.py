@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks that are full, read-only or gone: what was saved stays whole, the run goes on where it can, and says so."""
+"""Disks that are full, read-only or gone: saved files stay whole, the run continues if it can, and says so."""
 import contextlib
 import json
 import os
@@ -36,7 +36,7 @@ class FullDiskTest(ContractTest):
         settings = {**DROPOUT, "run.steps": 20, "checkpoint.every": 3, "checkpoint.keep": 0,
                     "checkpoint.retries": 1}
         result = self.train(deck=TINY, mesh=mesh, settings=settings, run=run, expect=1)  # the last step is not saved
-        # Steps 9, 12, 15, 18 and 20: the same warning is told at once, and counted from then on.
+        # Steps 9, 12, 15, 18 and 20: the same warning is shown at once, and counted from then on.
         for step in (9, 20):
             self.assertRegex(result.err, rf"warning: step {step} was not saved: .*No space left on device")
             self.assertRegex(result.err, rf"warning: saving step {step}: .*No space left on device; trying again in 1 s")
@@ -46,7 +46,7 @@ class FullDiskTest(ContractTest):
         self.assertEqual(len(rows(run)), 20)
         self.assertIn("could not be saved", result.err)
         self.assertEqual(self.names(run), ["step-00000003.h5", "step-00000006.h5"])
-        # Room is made: the run goes on from step 6 and ends as the straight one.
+        # Room is made: the run continues from step 6 and ends as the straight one.
         checkpoint(run, 3).unlink()
         self.train(deck=TINY, mesh=mesh, settings={**settings, "checkpoint.every": 0}, run=run, restart="latest")
         self.train(deck=TINY, mesh=mesh, settings=DROPOUT, run="straight")
@@ -101,7 +101,7 @@ class FullDiskTest(ContractTest):
         self.assertEqual(self.names(run), ["step-00000008.h5", "step-00000016.h5"])
 
     def test_every_file_of_a_run_on_a_full_disk(self):
-        """The last byte is taken while a run goes on, and given back: it ends as if nothing had been."""
+        """The last byte is taken during a run, and given back: it ends as if nothing had happened."""
         self.mount(64)
         run, mesh = self.disk / "run", Mesh(1, 2, 1)
         settings = {**DROPOUT, "run.steps": 300, "checkpoint.every": 25, "checkpoint.retries": 0, "checkpoint.keep": 1,

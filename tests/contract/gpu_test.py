@@ -296,7 +296,7 @@ class GpuBitsTest(GpuTest):
 
 
 class GpuRunAheadTest(GpuTest):
-    """From the eleventh step of a life on the next one is launched before the last was read. A run that captures every
+    """From the eleventh step of a run attempt on the next one is launched before the last was read. A run that captures every
     step never does that, and has the same bits."""
 
     settings = {**GpuTest.common, "run.steps": 30, "device.measure": False}

@@ -75,7 +75,7 @@ class KillTest(ContractTest):
         os.kill(process.pid if launcher else self.source.choice(ranks), signal.SIGKILL)
         log = process.log.read_text()
         if launcher and self.source.random() < 0.5:
-            process.wait()  # its ranks live on for some seconds: the next life begins beside them
+            process.wait()  # its ranks run for some more seconds: the next run attempt begins meanwhile
             result = Result(process.returncode, "", process.log.read_text(), 0, 0)
         else:
             result = self.finish(process)
@@ -86,11 +86,11 @@ class KillTest(ContractTest):
         return is_saving(log) and is_saving(result.err)
 
     def go_on(self, run, straight):
-        """The newest file under its final name is whole, and the next life ends as the straight run did."""
+        """The newest file under its final name is whole, and the next run attempt ends as the straight run did."""
         options = {"deck": self.deck, "mesh": MESH, "settings": DROPOUT, "run": run, "restart": "latest"}
         result = self.finish(self.start(self.command(**options), cwd=self.folder))
         if result.code == 2 and "another run writes in this folder" in result.err:
-            result = self.train(**options)  # the last life's ranks took longer to leave than the guard waits
+            result = self.train(**options)  # the last attempt's ranks took longer to leave than the guard waits
         self.assertEqual(result.code, 0, result.err)
         self.assertNotIn("passed over", result.err)  # a file that has its name is whole
         self.assertEqual(curve(run), curve(straight), result.err)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lives that end before their time: what the run folder says of them is true, and the next life goes on from it."""
+"""Run attempts that end early: the run folder records them correctly, and the next one continues from it."""
 import json
 import time
 
@@ -15,7 +15,7 @@ class LifeEndTest(ContractTest):
         self.deck = self.small_deck()
 
     def life(self, restart="latest", **settings):
-        """A life of the run; `settings` has a key's dot as two underscores."""
+        """A run attempt; `settings` has a key's dot as two underscores."""
         expect = settings.pop("expect", 0)
         named = {key.replace("__", "."): value for key, value in settings.items()}
         return self.train(deck=self.deck, settings=named, run=self.run_folder, restart=restart, expect=expect)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/quickstart from its first line to its last, with a model and lives so small that it takes seconds."""
+"""scripts/quickstart from its first line to its last, with a model and run attempts so small that it takes seconds."""
 import os
 import re
 import shutil
 
 from penstock import MPIEXEC, PROGRAM, SMALL, SOURCE, ContractTest, deck_text, main, rows, text_of
 
-STOP = 150   # the first life's last step, in the place of the script's own: after the curve's steepest part
+STOP = 150   # the last step of the first run attempt, instead of the script's own: after the curve's steepest part
 STEPS = 200
 
 

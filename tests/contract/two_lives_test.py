@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A life that goes on after the next one has begun (an orphan on a lost node) cannot harm what that one writes.
+"""A run attempt that continues after the next one has begun (an orphan on a lost node) cannot harm what that one writes.
 
 Two starts of the program on this machine stand for two lives of one Slurm job: the ranks are told the job and how often
 it was requeued. What Slurm itself does is not tried here.
@@ -91,7 +91,7 @@ class StoppedLifeTest(LivesTest):
                 second = self.life(run, 1, restart="latest")
                 code, log = self.end_alone(second)
                 self.assertEqual(code, 0, log)
-                self.assertIn("is an earlier life of this job and may write no more", log)
+                self.assertIn("is an earlier run attempt of this job and may no longer write", log)
                 before = files_below(run)
                 self.goes_as_the_straight_run(run)
                 self.signal_ranks(first, signal.SIGCONT)

@@ -178,7 +178,7 @@ class TwoUsersTest(TwoUsers):
     TIMEOUT = 600
 
     def test_a_checkpoint_that_may_not_be_read(self):
-        """The other files are the group's. Its owner goes on from it, whatever others have tried."""
+        """The other files are the group's. Its owner continues from it, whatever others have tried."""
         self.first_run(ANNA)
         newest = checkpoint(self.run_folder, 4)
         newest.chmod(0o600)
@@ -221,7 +221,7 @@ class TwoUsersTest(TwoUsers):
                 path.chmod(0o660)
         path = self.run_folder / "metrics.csv"
         os.chown(path, BERT, GROUP)
-        path.chmod(0o440)  # his own, which he wants to stay
+        path.chmod(0o440)  # the user's own file, to be kept
         self.refused(self.train_on(BERT, restart="latest"), self.listing(), "chmod u+rw")
 
     def test_folders_that_may_be_read_alone(self):

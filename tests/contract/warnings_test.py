@@ -67,7 +67,7 @@ class WarningsTest(ContractTest):
         self.assertEqual(json.loads(self.penstock("status", self.run_folder, "--json").out)["state"], "failed")
 
     def test_a_row_that_no_loss_depends_on_ends_the_run_too(self):
-        # Losses stay finite, as no sample is so long; the save that runs beside the training finds the row on one of two ranks.
+        # Losses stay finite, as no sample is so long; the save during training finds the row on one of two ranks.
         mesh, deck = Mesh(2, 1, 1), self.small_deck(model={"positions": 32})
         self.train(deck=deck, mesh=mesh, settings={"run.stop": 1}, run=self.run_folder, expect=75)
         planted, run = self.folder / "planted.h5", self.folder / "planted"

@@ -64,7 +64,7 @@ std::string input_error(Call call) {
   return "no InputError";
 }
 
-/// Gives up the rights of root, for whom every file is readable, while it lives.
+/// Gives up the rights of root, for whom every file is readable, while it exists.
 class WithoutPrivileges {
  public:
   WithoutPrivileges() : user_(geteuid()) {

@@ -131,7 +131,7 @@ TEST_F(TokenFileHeaderTest, RefusesNumbersThatMakeNoSense) {
                                  {.bytes_per_token = 4, .vocabulary = 256, .tokens = 1ULL << 62}};
   for (const TokenFileHeader& header : bad) {
     test::write_file(path_, as_text(encode(header)) + "abc");
-    expect_error(path_, {"makes no sense"});
+    expect_error(path_, {"is inconsistent"});
   }
 }
 

@@ -18,7 +18,7 @@ class TokenFileWriterTest : public ::testing::Test {
   const std::filesystem::path path_ = folder_ / "train.tok";
 };
 
-/// While it lives the process cannot write files longer than `bytes`: as good as a full disk.
+/// While it exists the process cannot write files longer than `bytes`: like a full disk.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {

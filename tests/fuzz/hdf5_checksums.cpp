@@ -43,7 +43,7 @@ std::uint32_t lookup3(std::string_view bytes) {
   return c;
 }
 
-// Little endian, of 1 to 8 bytes; 0 behind the end.
+// Little endian, of 1 to 8 bytes; 0 after the end.
 std::uint64_t number_at(std::string_view file, std::size_t at, std::size_t bytes) {
   std::uint64_t number = 0;
   if (at < file.size()) std::memcpy(&number, file.data() + at, std::min(bytes, file.size() - at));
@@ -57,7 +57,7 @@ bool lies_in(std::string_view file, std::uint64_t begin, std::uint64_t length) {
 
 constexpr std::string_view superblock_mark = "\x89HDF\r\n\x1a\n", header_mark = "OHDR", continuation_mark = "OCHK";
 
-// Messages of an object header that say where it goes on.
+// Messages of an object header that say where it continues.
 void add_continuations(std::string_view file, std::size_t at, std::size_t end, bool ordered,
                        std::vector<Checksummed>& found) {
   constexpr std::uint64_t continuation = 0x10;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The checksums of an HDF5 file's own structures. They stop nearly every made-up change before libhdf5 reads it: a
-// fuzzer that wants to see what lies behind them has to mend them.
+// fuzzer must fix them to get past them.
 
 #include <cstddef>
 #include <string>
@@ -23,7 +23,7 @@ std::vector<Checksummed> checksummed_structures(std::string_view file);
 /// Where the root group begins, by a superblock of these versions.
 std::size_t root_group(std::string_view file);
 
-/// Writes the right checksum behind each of the structures.
+/// Writes the right checksum after each of the structures.
 void mend_checksums(std::string& file, const std::vector<Checksummed>& structures);
 
 /// The file as it would be if its digest were the one that a reader found in it (`refusal` is its message) and all

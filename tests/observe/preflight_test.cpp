@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 4
-// What is measured beside the training takes no memory of its own, and leaves what the training holds as it was.
+// Measurements during training take no memory of their own, and do not change the training's data.
 
 #include "observe/preflight.hpp"
 

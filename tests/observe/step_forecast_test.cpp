@@ -49,7 +49,7 @@ TEST(StepForecast, ForetellsFromItsTimedStepsAndHoldsTheLaterOnesAgainstIt) {
   EXPECT_DOUBLE_EQ(forecast.foretold()->makespan, expected);
   EXPECT_EQ(forecast.line(), "");
   forecast.add(test_world(), spans_of(row, 2), no_transfers);
-  EXPECT_NE(forecast.line().find(fmt::format("a step took {:.6f} s (foretold {:.6f})", 2 * expected, expected)),
+  EXPECT_NE(forecast.line().find(fmt::format("a step took {:.6f} s (predicted {:.6f})", 2 * expected, expected)),
             std::string::npos)
       << forecast.line();
 }

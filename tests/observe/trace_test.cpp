@@ -59,7 +59,7 @@ TEST(Trace, HoldsEveryActionOfEveryRankOnceMeasuredAndOnceForetold) {
   ASSERT_EQ(seen.size(), 6U);
   for (int rank = 0; rank < mesh.size(); ++rank)
     EXPECT_EQ((seen[{process.at("measured"), rank}]), names(mesh.coordinate(rank, "pipeline")));
-  for (int rank = 0; rank < 2; ++rank) EXPECT_EQ((seen[{process.at("foretold"), rank}]), names(rank));
+  for (int rank = 0; rank < 2; ++rank) EXPECT_EQ((seen[{process.at("predicted"), rank}]), names(rank));
 }
 
 }  // namespace

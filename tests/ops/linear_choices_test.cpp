@@ -141,7 +141,7 @@ using Cells = std::vector<std::string>;
 /// The text with each product's cells changed by `edit(names of the columns, cells)`.
 std::string edited(const std::string& text, const std::function<void(const Cells&, Cells&)>& edit) {
   std::vector<std::string> lines = split(text, '\n');
-  lines.pop_back();  // behind the last line's end
+  lines.pop_back();  // after the last line's end
   const Cells names = split(lines.front(), '\t');
   std::string result = lines.front() + "\n";
   for (auto line = lines.begin() + 1; line != lines.end() - 1; ++line) {

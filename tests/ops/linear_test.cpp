@@ -119,7 +119,7 @@ TEST(LinearWeightGradient, IsTheReference) {
                        (accumulate ? ", accumulate" : ""));
           const TestTensor dy = random.normal(type, {size.N, size.M});
           const TestTensor x = random.normal(type, {size.N, size.K});
-          // What stands there before: numbers when it is added to, NaN when it is overwritten.
+          // The former contents: numbers if the result is added, NaN if it is overwritten.
           const TestTensor dweight = accumulate ? random.normal(DType::float32, {size.M, size.K})
                                                 : TestTensor(DType::float32, {size.M, size.K});
           const TestTensor dbias = !has_bias    ? TestTensor()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every operation has the same bits with 1, 2 and 3 threads: sums are cut by shapes, never by threads (the table in
-// docs/architecture.md, "Where sums are taken").
+// docs/decisions.md, "Where sums are taken").
 
 #include <gtest/gtest.h>
 

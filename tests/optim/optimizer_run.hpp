@@ -22,7 +22,7 @@ struct OptimizerMesh {
   int tensor = 1;
   bool shard = true;
   std::int64_t full_bucket = ParameterLayout::full_bucket;
-  bool followed = false;  ///< the optimizer is told of each block whose gradients are whole
+  bool followed = false;  ///< the optimizer is notified of each block whose gradients are complete
 
   int ranks() const { return data * pipeline * tensor; }
   std::string text() const {

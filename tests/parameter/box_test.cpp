@@ -6,7 +6,7 @@
 namespace penstock::box_test {
 namespace {
 
-// Where every element of a block stands in the global array, in the order of the block's memory: [row, column].
+// The place of every element of a block in the global array, in the order of the block's memory: [row, column].
 using Place = std::array<std::int64_t, 2>;
 
 std::vector<Place> places_of(const Box& box) {

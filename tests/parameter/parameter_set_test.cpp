@@ -13,7 +13,7 @@ namespace {
 using test::RandomMesh;
 using test::RandomModels;
 
-/// A ParameterSet with memory of its own, exactly as much as a planning arena foretold.
+/// A ParameterSet with memory of its own, exactly as much as a planning arena predicted.
 struct Held {
   Held(const std::vector<ParameterSpec>& specs, const ParameterPlace& place)
       : arena(planned(specs, place)), set(specs, ParameterLayout(specs, place), arena) {}

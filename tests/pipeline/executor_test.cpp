@@ -482,7 +482,7 @@ TEST(Executor, KnowsItsPlace) {
   TinyRank rank(test_world(), setups_of_this_world().front());
   EXPECT_EQ(text(rank.executor().place()), "before the first step");
   rank.train(batch_of(1), 7);
-  EXPECT_EQ(text(rank.executor().place()), "step 7, behind its last action");
+  EXPECT_EQ(text(rank.executor().place()), "step 7, after its last action");
   const std::string row = rank.executor().row();
   EXPECT_TRUE(row.starts_with("pipeline rank " + std::to_string(rank.place().at(Axis::pipeline)))) << row;
   EXPECT_TRUE(row.ends_with("[end of the row]")) << row;

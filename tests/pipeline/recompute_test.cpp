@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2 4 LABELS parity
-// Training steps under every recomputation policy: the bits of `none`, and the messages that are foretold.
+// Training steps under every recomputation policy: the bits of `none`, and the predicted messages.
 
 #include <gtest/gtest.h>
 

@@ -18,7 +18,7 @@ namespace {
 /// From the first to the last place in a row.
 using Life = std::pair<int, int>;
 
-/// The largest number of lives that share a place.
+/// The largest number of lifetimes that share a place.
 int overlap(const std::vector<Life>& lives) {
   int most = 0;
   for (const Life& at : lives)

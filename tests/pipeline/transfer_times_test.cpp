@@ -22,7 +22,7 @@ TEST(TransferTimes, AreMeasuredBetweenNeighbours) {
   rank.train({4, 100}, 1);  // no message is left that a step could take for its own
 }
 
-// Measured for long forward passes it would end behind this test's timeout.
+// For long forward passes the measurement would exceed this test's timeout.
 TEST(TransferTimes, DoNotPauseTheRunForAsLongAsPassesTake) {
   test::TinyRank rank(test_world(), {.pipeline = test_world().size(), .microbatches = 4});
   Queue queue;

@@ -47,7 +47,7 @@ TEST(ModelSection, ADeckWithoutOneTakesAllOfIt) {
 }
 
 TEST(ModelSection, WhatIsSaidStaysWhereItAgrees) {
-  // 0 stands for 4 * width elsewhere; here the weights' own number is meant.
+  // Elsewhere 0 means 4 * width; here the weights' own number counts.
   const ModelConfig model = read_model_section(completed(
       "[model]\nfamily = \"llama\"\nheads = 4\npositions = 16\nnorm_epsilon = 1e-5\ndropout_residual = 0.25\n"));
   EXPECT_EQ(model.positions, 16);

@@ -97,7 +97,7 @@ TEST(RestartCheck, AJumpOfTheLearningRateIsToldWithItsKeys) {
   };
   EXPECT_EQ(change(rates, 5), "");
   EXPECT_EQ(change(with(rates, "[2, 4]", "[6]"), 5), "");
-  // Step 11 behind the end of the old curve: its final rate. Of 100 steps the curve has hardly begun to fall.
+  // Step 11 is after the end of the old curve: its final rate. Of 100 steps the curve has hardly begun to fall.
   EXPECT_EQ(change(with(rates, "steps = 10", "steps = 100"), 10),
             "the learning rate of step 11 is 0.0009814, and would be 0.0001 with the deck that the checkpoint was made "
             "with: run.steps was 10 and is 100; keep the old values where no jump is meant");

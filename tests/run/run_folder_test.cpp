@@ -79,7 +79,7 @@ TEST(RunFolder, RelativePathsAreCheckedToo) {
   EXPECT_NE(message.find("is a file"), std::string::npos) << message;
 }
 
-/// What check says of a path to somebody who is not root: the process of a death test gives its rights up.
+/// The message of check to a user who is not root: the process of a death test gives up its rights.
 int code_of_check_without_rights(const std::filesystem::path& path, const std::string& expected) {
   constexpr uid_t nobody = 65534;
   if (geteuid() == 0 && setresuid(nobody, nobody, nobody) != 0) return 3;
@@ -240,7 +240,7 @@ TEST(RunFolder, GivesNothingANameWithoutLeave) {
   const TemporaryFolder temporary;
   RunFolder folder(temporary.path());
   folder.write_deck("mine");
-  folder.ask_before_naming([] { throw SystemError("another life has it"); });
+  folder.ask_before_naming([] { throw SystemError("another run attempt has it"); });
   EXPECT_THROW(folder.write_deck("not mine"), SystemError);
   EXPECT_EQ(read(folder.deck()), "mine");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(temporary.path()), {}), 1);

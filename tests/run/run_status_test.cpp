@@ -117,7 +117,7 @@ TEST_F(RunStatusTest, ADamagedEndIsTold) {
     EXPECT_EQ(json_of(s).at("end_damaged"), true);
   }
   folder_.record(AttemptEnd::running, 3, 0, "");
-  EXPECT_EQ(status().state, "killed") << "the next life writes it anew";
+  EXPECT_EQ(status().state, "killed") << "the next run attempt replaces it";
   EXPECT_FALSE(status().end_damaged);
 }
 
@@ -127,7 +127,7 @@ TEST_F(RunStatusTest, AGuardThatNamesNobodyIsToldAsSuch) {
     std::filesystem::last_write_time(folder_.path() / "guard", std::filesystem::file_time_type::clock::now() -
                                                                    std::chrono::seconds(static_cast<int>(age_seconds)));
     const std::string told = text_of(status());
-    EXPECT_NE(told.find("a life that its guard does not name"), std::string::npos) << told;
+    EXPECT_NE(told.find("a run attempt that its guard does not name"), std::string::npos) << told;
     EXPECT_EQ(told.find("process 0"), std::string::npos) << told;
     EXPECT_TRUE(json_of(status()).at("holder").is_null());
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // CTest: RANKS 1 2
-// Saves behind the training: what is in the file is the state of the moment it was staged, and a save that fails is
-// tried again without harm to what is there.
+// Saves during training: the file contains the state at the moment of staging, and a failed save is tried again without
+// harm to earlier files.
 
 #include "run/saver.hpp"
 
@@ -60,7 +60,7 @@ TEST_F(SaverTest, TheFileHoldsWhatWasStagedWhateverTrainingDoes) {
   state.fill();
   save.save(queue, meta(3));
   change_state();
-  world.barrier();  // the main threads speak to each other beside the save
+  world.barrier();  // the main threads communicate during the save
   EXPECT_EQ(save.tried_step(), 3);
   save.finish();
   EXPECT_EQ(save.saved_step(), 3);

@@ -53,7 +53,7 @@ TEST(Csv, ErrorsNameFileLineAndCell) {
   expect_in("my.csv:2: cell 3: '1X0'", "0F0,0B0\n1F0, ,1X0\n");
   expect_in("my.csv:1: cell 2: 0F0>1: a file holds F, I, W and B only", "0F0,0F0>1,0B0\n1F0,1B0\n");
   expect_in("my.csv:1: cell 1: G: ", "G,0F0,0B0\n");
-  expect_in("my.csv:3: cell 2: 0B0: stage 0 stands in the row of rank 0 too", "0F0\n\n1F0,0B0,1B0\n");
+  expect_in("my.csv:3: cell 2: 0B0: stage 0 is in the row of rank 0 too", "0F0\n\n1F0,0B0,1B0\n");
   expect_in("my.csv:1: cell 3: ", "0F0,0B0,0B0\n");
   expect_in("a second time", "0F0,0I0,0B0\n");
   expect_in("my.csv:1: cell 1: 0F0: its backward is missing", "0F0,0I0\n");
@@ -79,7 +79,7 @@ TEST(Csv, AMistypedNumberDoesNotAskForAllMemory) {
 TEST(Csv, AnOrderThatCannotEndIsRefusedWithItsChain) {
   expect_in("my.csv:1: cell 1: ", "0B0,0F0\n");
   expect_in("rank 0 at 0: 0B0 waits for rank 0 at 1: 0F0", "0B0,0F0\n");
-  // Across ranks: each waits for what stands behind the other's place.
+  // Across ranks: each waits for something after the other's place.
   expect_in("rank 0 at 1: 0B0 waits for rank 1 at 2: 1B0", "0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n");
   expect_in("rank 1 at 1: 1F1 waits for rank 0 at 2: 0F1", "0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1\n");
 }

@@ -87,7 +87,7 @@ class Machine {
     return true;
   }
 
-  /// "+" stands at a transfer behind a transfer.
+  /// "+" is only at a transfer after a transfer.
   bool launches_are_whole() const {
     for (const std::vector<Action>& actions : table().rows)
       for (std::size_t i = 0; i < actions.size(); ++i)

@@ -9,7 +9,7 @@
 namespace penstock::measured_costs_test {
 namespace {
 
-/// Spans of a row whose actions take these seconds, one behind the other.
+/// Spans of a row whose actions take these seconds, one after the other.
 std::vector<Span> spans_of(const std::vector<double>& seconds) {
   std::vector<Span> spans;
   double now = 0;

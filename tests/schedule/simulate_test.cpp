@@ -110,7 +110,7 @@ TEST(Simulate, ThePapersFigures) {
   EXPECT_EQ(to_four_digits(rate(ScheduleName::one_forward_one_backward, Backward::fused)), 0.2431);
   EXPECT_EQ(to_four_digits(rate(ScheduleName::one_forward_one_backward, Backward::split)), 0.1936);
   EXPECT_EQ(to_four_digits(rate(ScheduleName::zb_h1, Backward::split)), 0.1585);
-  // No outside figures: 7 (F + hop) and 7 (F / 2 + hop) is what the last rank waits at least, beside 24 (F + I + W).
+  // Not from the paper: the last rank waits at least 7 (F + hop) and 7 (F / 2 + hop), in addition to 24 (F + I + W).
   EXPECT_EQ(to_four_digits(rate(ScheduleName::zb_h2, Backward::split)), 0.1083);
   EXPECT_EQ(to_four_digits(rate(ScheduleName::zb_v, Backward::split)), 0.0728);
 }

@@ -33,7 +33,7 @@ TEST(Validate, AcceptsWhatTheMachineRuns) {
 }
 
 TEST(Validate, ASendWithoutItsPartnersOrderIsADeadlock) {
-  // What one would write down first for 1F1B: sends right behind, receives right before.
+  // The obvious table for 1F1B: sends right after, receives right before.
   Schedule naive = test::table(2, 2,
                                {"G 0F0 0F0>1 0F1 0F1>1 0I0<1 0B0 0I1<1 0B1 R N U",  //
                                 "G 1F0<0 1F0 1B0 1I0>0 1F1<0 1F1 1B1 1I1>0 R N U"},
@@ -87,8 +87,7 @@ TEST(Validate, NamesWhatIsMissingDoubledOrNeedless) {
   expect_in("nothing needs T of rank 0", with("G 0F0 0F0>1 0I0<1 0B0 R T N U"));
   expect_in("microbatches from 0 to 0", with("G 0F0 0F0>1 0I0<1 0B0 0F1 R N U"));
   expect_in("stages go from 0 to 1", with("G 0F0 0F0>1 0I0<1 0B0 2F0 R N U"));
-  expect_in("1W0 in the row of rank 0: stage 1 lives on rank 1: move it there",
-            with("G 0F0 0F0>1 0I0<1 0B0 1W0 R N U"));
+  expect_in("1W0 in the row of rank 0: stage 1 is on rank 1: move it there", with("G 0F0 0F0>1 0I0<1 0B0 1W0 R N U"));
   expect_in("[1W0]", with("G 0F0 0F0>1 0I0<1 0B0 1W0 R N U"));
   EXPECT_THROW(validate(with("G 0F0 R N U")), InputError);
 }

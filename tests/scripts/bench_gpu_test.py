@@ -163,7 +163,7 @@ class PenstockAlone(BenchGpu):
         result = self.bench_alone()
         self.assertEqual(result.returncode, 1)
         self.assertIn("4, 5 MiB **grew**", result.stdout)
-        self.assertIn("penstock check foretold 3 MiB, +200.00% of the most that nvidia-smi showed", result.stdout)
+        self.assertIn("penstock check predicted 3 MiB, +200.00% of the most that nvidia-smi showed", result.stdout)
 
     def test_a_half_row_is_not_read(self):
         self.penstock('for i in {1..8}; do row $i 1.0; done\n'

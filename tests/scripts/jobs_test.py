@@ -67,7 +67,7 @@ class Link(unittest.TestCase):
 
     def test_the_last_link_takes_the_next_one_back(self):
         self.status("after", state="done", lives=2, checkpoint_step=100)
-        self.assertIn("job 42 is taken back", self.link())
+        self.assertIn("job 42 is canceled", self.link())
         self.assert_calls("sbatch", "scancel 42")
 
     def test_a_next_link_that_could_not_be_submitted_is_tried_again(self):
@@ -82,7 +82,7 @@ class Link(unittest.TestCase):
         self.status("after", state="stopped", reason="job end", lives=2, checkpoint_step=20)
         said = self.link(expect=1)
         self.assertNotIn("the next link is", said)
-        self.assertIn("`sbatch jobs/chain.sbatch deck.toml` goes on from checkpoint 20", said)
+        self.assertIn("`sbatch jobs/chain.sbatch deck.toml` continues from checkpoint 20", said)
 
     def test_a_link_that_was_never_submitted_is_not_taken_back(self):
         self.sbatch(fails=9)

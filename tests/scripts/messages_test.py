@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/when-it-fails.md against the sources: every message of a run's life is in it, word for word."""
+"""docs/when-it-fails.md against the sources: every message of a run is in it, word for word."""
 
 import re
 import unittest

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 
 
 class Test(unittest.TestCase):
-    """In a folder that has a copy of the script, and beside it scripts that only tell how they were called."""
+    """In a folder with a copy of the script, and next to it scripts that only say how they were called."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two lives in one folder: who is let in, who is not, and who lost the folder meanwhile.
+// Two run attempts in one folder: which is admitted, which is not, and which lost the folder meanwhile.
 
 #include "storage/run_guard.hpp"
 
@@ -239,7 +239,7 @@ TEST(RunGuardTest, WaitsForOneThatIsLeaving) {
   const TemporaryFolder folder;
   const pid_t child = fork();
   if (child == 0) {
-    // Like a rank of a killed job: it goes on for a moment and does not clean up.
+    // Like a rank of a killed job: it runs on for a moment and does not clean up.
     const RunGuard guard(folder.path(), brisk);
     usleep(300000);
     _exit(0);
@@ -324,7 +324,7 @@ TEST(RunGuardTest, AServersClockThatJumpsWhileAGuardIsWatchedMakesNobodyStale) {
   EXPECT_NE(refusal(folder.path(), {.heartbeat_seconds = 0.02, .stale_seconds = 30}), "");
 }
 
-/// No file can be opened while this lives.
+/// No file can be opened while this exists.
 class NoDescriptorsLeft {
  public:
   NoDescriptorsLeft() {
@@ -373,7 +373,7 @@ TEST(RunGuardTest, ItsTimeIsNotGoneEither) {
   EXPECT_THROW(attempt_of_guard(folder.path()), SystemError);
 }
 
-/// What a start says to somebody who is not root.
+/// The message of a start to a user who is not root.
 int code_of_refusal_without_rights(const std::filesystem::path& folder) {
   constexpr uid_t nobody = 65534;
   if (geteuid() == 0 && setresuid(nobody, nobody, nobody) != 0) return 3;
@@ -416,7 +416,7 @@ TEST(RunGuardTest, KnowsThatItLostTheFolder) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "guard")) << "it is somebody else's";
 }
 
-// The first life goes on, on another machine as far as the second one can tell, and tries to write.
+// The first run attempt continues, on another machine as far as the second one can tell, and tries to write.
 class TwoLives : public testing::Test {
  protected:
   static GuardHolder life(std::int64_t requeues) {
@@ -453,7 +453,7 @@ TEST_F(TwoLives, TheSecondTakesTheFolderAtOnceAndTheFirstLearnsOfIt) {
 
 TEST_F(TwoLives, WhatTheFirstHasBegunGetsNoNameAnyMore) {
   const std::filesystem::path temporary = begun("step-00000003.h5");
-  first_.ensure_mine();  // and here the first life is stopped for a while
+  first_.ensure_mine();  // and here the first run attempt is stopped for a while
   RunGuard second(folder_.path(), brisk, life(1));
   EXPECT_TRUE(std::filesystem::exists(temporary)) << "the second may still be refused";
   second.remove_what_others_began();

@@ -19,7 +19,7 @@ namespace {
 
 class StripesTest : public testing::Test {
  protected:
-  /// `lfs` writes its arguments into a file beside it, makes its last argument, and ends so.
+  /// `lfs` writes its arguments into a file next to it, makes its last argument, and ends so.
   void put_lfs(int exit_code) {
     const std::filesystem::path lfs = folder.path() / "lfs";
     std::ofstream(lfs) << "#!/bin/sh\necho \"$@\" > " << said.string()

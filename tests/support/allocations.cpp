@@ -9,7 +9,7 @@
 #include <array>
 #include <string_view>
 
-// glibc's own, behind the names that are replaced below.
+// glibc's own functions, whose names are replaced below.
 extern "C" {
 void* __libc_malloc(std::size_t bytes);
 void* __libc_calloc(std::size_t count, std::size_t bytes);
@@ -49,7 +49,7 @@ void* base_of_this_program() {
 
 Owner owner_of(const Stack& stack) {
   static void* const own_base = base_of_this_program();
-  for (int i = 2; i < stack.depth; ++i) {  // behind the hook and the function that it replaces
+  for (int i = 2; i < stack.depth; ++i) {  // after the hook and the function that it replaces
     const char* object = object_of(stack.frames[static_cast<std::size_t>(i)], own_base);
     if (!object) continue;
     const std::string_view path(object);

@@ -22,8 +22,8 @@ struct Allocations {
   std::string first;        ///< the stack of the program's first one, addresses for addr2line
 };
 
-/// Between `start` and `stop` every allocation of the calling thread is counted. (Threads beside the steps, such as the
-/// heartbeat's, are not.)
+/// Between `start` and `stop` every allocation of the calling thread is counted. (Threads outside the steps, such as
+/// the heartbeat's, are not.)
 void start_counting_allocations();
 Allocations stop_counting_allocations();
 

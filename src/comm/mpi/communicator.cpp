@@ -14,7 +14,7 @@
 
 namespace penstock {
 
-// Calls inside a step take no memory: lists keep what they once had.
+// Calls inside a step take no memory: lists keep their capacity.
 struct Communicator::Backend {
   /// Sends and receives that are waited for together.
   struct Posted {
@@ -45,14 +45,14 @@ struct Communicator::Backend {
   int size = 1;
   int coordinate = 0;
   bool spans_nodes = false;
-  std::optional<TransferProgress> progress;  ///< from the first transfer on, where the group spans nodes
+  std::optional<TransferProgress> progress;  ///< from the first transfer on, if the group spans nodes
   std::uint64_t bytes_sent = 0;
   std::uint64_t next_ticket = 1;
-  std::vector<Posted> transfers;        ///< the open ones, and places of earlier ones
+  std::vector<Posted> transfers;        ///< the open ones, and free places of earlier ones
   Posted collective;                    ///< while it runs
-  std::vector<const std::byte*> parts;  ///< that a collective adds, in coordinate order
+  std::vector<const std::byte*> parts;  ///< added by a collective, in coordinate order
   std::span<std::byte> scratch;
-  DeviceMemory own_scratch;  ///< where none was lent, or too little
+  DeviceMemory own_scratch;  ///< if none was lent, or too little
 
   // Collective over `parent`.
   static std::unique_ptr<Backend> make(World& world, MPI_Comm parent, const Mesh& mesh, const AxisSet& axes);
@@ -80,7 +80,7 @@ struct Communicator::Backend {
   Posted* find(std::uint64_t ticket);
   Posted& open_transfer();
   void finish_transfer(Posted& transfer);
-  // MPI counts in int: long messages go in slices, which keep their order.
+  // MPI counts in int, so long messages are sent in slices, which keep their order.
   void post_send(Posted& posted, const void* data, std::size_t bytes, int to, int tag);
   void post_receive(Posted& posted, void* data, std::size_t bytes, int from, int tag);
   Awaited awaited(const Posted& posted, std::string_view what) const;
@@ -89,8 +89,7 @@ struct Communicator::Backend {
 namespace {
 
 constexpr std::size_t longest_message = std::size_t{1} << 30;
-// Tags of send and receive are shifted past the collectives': a transfer may be in flight while the group gathers or
-// sums.
+// Tags of send and receive come after those of collectives, because a transfer may be in flight during a collective.
 constexpr int collective_tag = 0;
 constexpr int first_transfer_tag = 1;
 
@@ -98,7 +97,7 @@ template <typename Sum, typename In, typename Out>
 void add_in_order(std::span<const std::byte* const> parts, std::byte* out, std::int64_t n) {
   const auto in = [&](std::size_t part) { return reinterpret_cast<const In*>(parts[part]); };
   auto* to = reinterpret_cast<Out*>(out);
-  // Blocks small enough for the first-level cache: each is summed over all parts before it is left.
+  // Blocks small enough for the first-level cache: each is summed over all parts before the next.
   constexpr std::int64_t block = 1024;
 #pragma omp parallel for schedule(static) if (n > 65536)
   for (std::int64_t begin = 0; begin < n; begin += block) {
@@ -111,7 +110,7 @@ void add_in_order(std::span<const std::byte* const> parts, std::byte* out, std::
   }
 }
 
-// The one place where numbers of several ranks are added. Parts are in coordinate order; `out` may be one of them.
+// The only place where numbers of several ranks are added. Parts are in coordinate order; `out` may be one of them.
 void add_in_order(std::span<const std::byte* const> parts, DType in, std::byte* out, DType to, std::int64_t n) {
   if (in == DType::float32 && to == DType::float32) return add_in_order<float, float, float>(parts, out, n);
   if (in == DType::float32 && to == DType::bfloat16) return add_in_order<float, float, bfloat16>(parts, out, n);
@@ -146,7 +145,7 @@ void Communicator::Backend::finish_transfer(Posted& transfer) {
   progress->closed();
 }
 
-// Which messages have not come or gone yet. (Said inside steps, by waits that last: on the stack.)
+// Names the messages that are still open. (On the stack, because long waits inside steps call it.)
 Awaited Communicator::Backend::awaited(const Posted& posted, std::string_view what) const {
   constexpr int most_named = 3;
   fmt::basic_memory_buffer<char, 512> text;
@@ -209,7 +208,7 @@ Communicator Communicator::split(const Mesh& mesh, const AxisSet& axes) const {
   return Communicator(Backend::make(*backend_->world, backend_->handle, mesh, axes));
 }
 
-void Communicator::connect_ring() {}  // MPI does by itself what there is to do
+void Communicator::connect_ring() {}  // MPI connects by itself
 
 Communicator::~Communicator() = default;
 Communicator::Communicator(Communicator&&) noexcept = default;
@@ -220,9 +219,9 @@ int Communicator::coordinate() const { return backend_->coordinate; }
 std::uint64_t Communicator::bytes_sent() const { return backend_->bytes_sent; }
 
 std::size_t Communicator::scratch_bytes(std::size_t all_bytes, int size) {
-  return size == 1
-             ? 0
-             : all_bytes + static_cast<std::size_t>(size) * 8;  // a sum in pieces rounds up at most one element a rank
+  return size == 1 ? 0
+                   : all_bytes + static_cast<std::size_t>(size) *
+                                     8;  // a sum in pieces rounds up by at most one element for each rank
 }
 
 void Communicator::use_scratch(TensorView memory) {
@@ -283,7 +282,7 @@ Event Communicator::all_reduce(TensorView tensor) {
   const auto count = [&](int c) { return begin(c + 1) - begin(c); };
   const auto bytes = [&](std::int64_t elements) { return static_cast<std::size_t>(elements) * width; };
 
-  // Each rank adds its slice of everybody's tensor, in coordinate order, then hands the sum round.
+  // Each rank adds its slice of all tensors, in coordinate order, then sends the sum to the others.
   const std::int64_t own = count(b.coordinate);
   std::byte* scratch = b.scratch_of(bytes(slice) * size);
   b.parts.resize(size);
@@ -324,7 +323,7 @@ Event Communicator::receive(TensorView tensor, int from, int tag) {
 }
 
 void Communicator::transfer(std::span<const Message> messages, std::span<Event> events) {
-  // Receives first: what arrives finds its place.
+  // Receives first, so that arriving data has a place.
   for (const Message::Way way : {Message::Way::receive, Message::Way::send})
     for (std::size_t i = 0; i < messages.size(); ++i) {
       const auto& [its_way, tensor, peer, tag] = messages[i];

@@ -60,7 +60,7 @@ void Heartbeat::tell_next() {
   next_ = (next_ + 1) % steps_.size();
 }
 
-// Rank 0 reports for all, so it is told at once.
+// Rank 0 reports for all, so it is notified at once.
 void Heartbeat::tell_of_the_end() {
   if (told_of_the_end_) return;
   told_of_the_end_ = true;
@@ -71,7 +71,7 @@ void Heartbeat::send(int to) {
   Letter& letter = sent_[to];
   int done = 1;
   if (letter.request != MPI_REQUEST_NULL && MPI_Test(&letter.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return;
-  if (!done) return;  // it does not take the last one yet
+  if (!done) return;  // it has not received the last one yet
   letter.states = watchdog_->beat();
   MPI_Isend(letter.states.data(), static_cast<int>(letter.states.size() * sizeof(RankState)), MPI_BYTE, to, tag,
             handle_, &letter.request);
@@ -83,7 +83,7 @@ void Heartbeat::listen() {
             MPI_ANY_SOURCE, MPI_ANY_TAG, handle_, &incoming_.request);
 }
 
-// Takes one letter, if one has come.
+// Receives one letter, if one has arrived.
 bool Heartbeat::take_letter() {
   int done = 0;
   MPI_Status status;
@@ -103,7 +103,7 @@ bool Heartbeat::all_sent() {
   });
 }
 
-// MPI may not end with letters under way: everybody takes what the others still send, up to their goodbye.
+// MPI must not end with letters in flight: every rank receives what the others still send, up to their goodbye.
 void Heartbeat::part() {
   using Clock = std::chrono::steady_clock;
   constexpr auto patience = std::chrono::seconds(5);

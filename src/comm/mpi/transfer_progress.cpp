@@ -9,7 +9,8 @@ namespace penstock {
 
 namespace {
 
-// Often enough to keep a TCP connection's buffers moving, seldom enough to cost a computing core less than a percent.
+// Often enough to keep a TCP connection's buffers moving, and rarely enough to cost a computing core less than a
+// percent.
 constexpr std::chrono::microseconds between_calls{500};
 constexpr int own_rank = 0, own_tag = 0;  // on MPI_COMM_SELF, where nobody sends
 
@@ -27,7 +28,8 @@ TransferProgress::~TransferProgress() {
   }
   changed_.notify_one();
   thread_.join();
-  // Not a message to itself instead: it would end the oldest such receive of this process, which may be another's.
+  // A message to itself would be wrong: it would complete the oldest such receive of this process, possibly another
+  // one's.
   MPI_Cancel(&never_);
   MPI_Request_free(&never_);
 }

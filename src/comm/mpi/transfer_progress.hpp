@@ -11,9 +11,10 @@
 
 namespace penstock {
 
-/// MPI moves a message between hosts only inside MPI's own calls: without one, what was posted before a computation
-/// travels behind it. This thread calls MPI every half millisecond while transfers are open and nobody waits for them,
-/// and sleeps otherwise. (Ranks of one host copy through shared memory inside these calls: nothing would be won there.)
+/// MPI moves a message between hosts only inside its own calls: without one, a message posted before a computation
+/// travels after it. This thread calls MPI every half millisecond while transfers are open and nobody waits for them,
+/// and sleeps otherwise. (Ranks of one host copy through shared memory inside these calls; the thread would gain
+/// nothing there.)
 class TransferProgress {
  public:
   TransferProgress();
@@ -24,13 +25,13 @@ class TransferProgress {
   /// A transfer was posted; it has ended.
   void opened();
   void closed();
-  /// The rank itself is inside MPI, or no longer.
+  /// The rank itself entered MPI, or left it.
   void set_waiting(bool waiting) { waiting_ = waiting; }
 
  private:
   void run();
 
-  MPI_Request never_ = MPI_REQUEST_NULL;  ///< a receive that nobody sends to: testing it moves all other messages
+  MPI_Request never_ = MPI_REQUEST_NULL;  ///< a receive that never completes: testing it moves all other messages
   std::atomic<bool> waiting_ = false;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -19,7 +19,7 @@ namespace penstock {
 
 namespace {
 
-// How a launcher tells a task how many there are, and which one it is.
+// The variables in which a launcher passes the number of tasks, and the number of this one.
 struct LauncherVariables {
   const char* size;
   const char* rank;
@@ -32,8 +32,8 @@ int number_in(const char* variable) {
   return value ? std::atoi(value) : 0;
 }
 
-// The launcher's own number of tasks, where this MPI should have heard of it. Slurm's is that of the step: mpiexec
-// starts its proxies as one, and then PMI_SIZE counts. PMIX_RANK says nothing of this MPI.
+// The launcher's number of tasks, if this MPI should know it. Slurm's is that of the step: mpiexec starts its proxies
+// as a step, and then PMI_SIZE counts. PMIX_RANK says nothing about this MPI.
 std::optional<LauncherVariables> launcher_of_several() {
   if (number_in(pmi.size) > 1) return pmi;
   if (number_in(open_mpi.size) > 1) return open_mpi;
@@ -41,9 +41,9 @@ std::optional<LauncherVariables> launcher_of_several() {
   return std::nullopt;
 }
 
-// The launcher of another MPI, like `srun --mpi=none`, starts every task as a world of one: each says that its mesh
-// needs more ranks, or, with mesh.auto, all of them train the same run and "succeed" side by side. The first task
-// speaks and fails for all.
+// The launcher of another MPI, like `srun --mpi=none`, starts every task as a world of one: each would say that its
+// mesh needs more ranks, or, with mesh.auto, all would train the same run at the same time and "succeed". The first
+// task reports and fails for all.
 void refuse_world_of_one() {
   const std::optional<LauncherVariables> launcher = launcher_of_several();
   if (!launcher) return;
@@ -55,17 +55,18 @@ void refuse_world_of_one() {
       std::getenv(launcher->size), launcher->size);
 }
 
-// Where a process's number means something; empty where nobody knows.
+// The namespace in which a process number is valid; empty if unknown.
 std::string process_space() {
   const std::string boot = boot_id(), pids = pid_namespace();
   return boot.empty() || pids.empty() ? "" : boot + " " + pids;
 }
 
-// In MPI_Finalize MPICH 4.0.2 asks every peer to acknowledge the end of its connection, answers those of others only
-// until its own are answered, and then waits in the launcher's barrier, where it answers nobody. UCX's TCP delivers in
-// order: a rank whose request comes before its answer is heard. But one that answers while it is still in a call before
-// MPI_Finalize, as in a barrier that the other has left, asks too late, and waits for ever (1 of 5 runs of 4 hosts with
-// links of 10 Mbit/s). So between the last barrier and MPI_Finalize all stay silent until all have left that barrier.
+// In MPI_Finalize MPICH 4.0.2 asks every peer to acknowledge the end of its connection. It answers the requests of
+// others only until its own are answered, and then waits in the launcher's barrier, where it answers nobody. UCX's TCP
+// delivers in order, so a rank whose request comes before its answer gets its acknowledgement. But a rank that answers
+// while it is still in a call before MPI_Finalize, such as a barrier that the other has left, asks too late, and waits
+// forever (1 of 5 runs of 4 hosts with links of 10 Mbit/s). So between the last barrier and MPI_Finalize all ranks stay
+// silent until all have left that barrier.
 void fall_silent() {
   MPI_Request request = MPI_REQUEST_NULL;
   int done = 0;
@@ -123,7 +124,7 @@ World::World() {
 }
 
 void World::find_nodes() {
-  // Ranks that share memory are a node; a node's name is the lowest rank on it.
+  // Ranks that share memory form a node; a node is identified by its lowest rank.
   MPI_Comm shared = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &shared));
   int lowest = rank_;
@@ -185,13 +186,14 @@ int World::rank_on_node() const {
   return static_cast<int>(std::count(node_of_.begin(), node_of_.begin() + rank_, node()));
 }
 
-// Spinning without yielding starves the ranks that share the core; yielding for ever starves those that are inside a
-// library that spins (HDF5 over MPI-IO). So: test and yield for about a millisecond, then sleep a little, ever longer.
+// Spinning without yielding starves the ranks that share the core; yielding forever starves those that are inside a
+// library that spins (HDF5 over MPI-IO). So: test and yield for about a millisecond, then sleep, each time a little
+// longer.
 template <typename Done>
 void World::wait_loop(Done&& done, const WaitText& what, const std::function<std::uint64_t()>& progress) {
   constexpr int yields = 1000;
   constexpr int shortest_sleep = 50, longest_sleep = 300;  // microseconds
-  constexpr int rounds_before_words = yields + 200;        // most waits end before they need any: 50 ms or more
+  constexpr int rounds_before_words = yields + 200;        // most waits end before they need words: 50 ms or more
   constexpr int rounds_between_looks = 2000;               // at neighbours: half a second or more
   if (done()) return watchdog_->moved();
   Watchdog::Wait wait(*watchdog_);
@@ -298,7 +300,7 @@ void World::together(const std::function<void()>& action) {
   try {
     action();
   } catch (const CollectiveFailure&) {
-    throw;  // agreed on already
+    throw;  // all ranks have agreed on it
   } catch (const std::exception& error) {
     failure = failure_of(error);
   } catch (...) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a CPU queue holds: oneDNN's engine and stream, the primitives made so far, and the workspace.
+// The parts of a CPU queue: oneDNN's engine and stream, the primitives made so far, and the workspace.
 
 #include <array>
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Queue::Backend {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   std::span<std::byte> workspace;
-  DeviceMemory own_workspace;  ///< where no memory was lent, or too little
+  DeviceMemory own_workspace;  ///< if no memory was lent, or too little
   /// Compiled primitives; the operation that made one knows its type.
   std::unordered_map<PrimitiveKey, std::shared_ptr<void>, PrimitiveKeyHash> primitives;
 };

@@ -14,7 +14,7 @@ Marks::~Marks() = default;
 Marks::Marks(Marks&&) noexcept = default;
 Marks& Marks::operator=(Marks&&) noexcept = default;
 
-// The queue has run all that it was given.
+// The queue has already run everything.
 void Marks::set() { backend_->times.push_back(std::chrono::steady_clock::now()); }
 void Marks::clear() { backend_->times.clear(); }
 std::size_t Marks::passed() { return backend_->times.size(); }

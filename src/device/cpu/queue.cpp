@@ -19,7 +19,7 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 
 int Queue::threads() const { return backend_->threads; }
 
-void Queue::drain(std::string_view) {}  // it has run what it was given
+void Queue::drain(std::string_view) {}  // the queue has already run everything
 
 std::byte* Queue::workspace(std::size_t bytes) {
   if (backend_->workspace.size() < bytes) {

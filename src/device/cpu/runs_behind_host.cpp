@@ -3,7 +3,7 @@
 
 namespace penstock {
 
-// In a file of its own: a test links another answer, and launches steps ahead of each other here, too.
+// In a file of its own, so that a test can link another answer and launch steps ahead on the CPU, too.
 bool Queue::runs_behind_host() { return false; }
 
 }  // namespace penstock

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How many float32 numbers the vectors hold that this process' operations work with.
+// The number of float32 lanes in the vectors of this process's operations.
 
 #include <cstdint>
 
 namespace penstock {
 
-/// 16 where the build has operations of this width and the CPU AVX-512, else 8; the environment's PENSTOCK_LANES (8 or
-/// 16) chooses for tests, and where ranks on unlike CPUs are to compute the same bits. Decided once in a process: all
-/// its operations have one width. InputError where PENSTOCK_LANES asks for what there is not.
+/// 16 if the build has operations of this width and the CPU has AVX-512, otherwise 8. The environment variable
+/// PENSTOCK_LANES (8 or 16) overrides it, for tests and for equal bits on different kinds of CPU. Decided once in a
+/// process: all its operations have one width. InputError if PENSTOCK_LANES asks for a width that is not available.
 std::int64_t vector_lanes();
 
 }  // namespace penstock

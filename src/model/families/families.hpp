@@ -12,22 +12,22 @@
 namespace penstock {
 
 struct Family {
-  std::string_view name;  ///< as decks say it
+  std::string_view name;  ///< in decks
   ModelDescription (*describe)(const ModelConfig& config);
   /// Deck keys that change what the model computes, but no parameter's shape: a restart needs them equal.
   std::span<const std::string_view> keys_of_function;
-  /// Deck keys beyond those that all families have.
+  /// Deck keys of this family in addition to those of all families.
   std::span<const std::string_view> keys;
 };
 
 extern const Family gpt2_family, llama_family, mistral_family, qwen2_family, qwen3_family;
 
-/// The hidden channels of an MLP as tensor ranks share them.
+/// The hidden channels of an MLP, divided among tensor ranks.
 inline OutputSection hidden_section(const ModelConfig& config) {
   return {.key = config.hidden > 0 ? "model.hidden" : "", .units = config.hidden_channels()};
 }
 
-/// Whether decks of the family say the key, one of [model].
+/// Whether decks of the family may have the key, one of [model].
 bool has_key(const ModelConfig& config, std::string_view key);
 
 /// All of them.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What families share that descend from Llama (Touvron et al., arXiv 2302.13971): RMSNorm, rotary positions, fewer
-// heads of k and v than of q (Ainslie et al., arXiv 2305.13245), SwiGLU.
+// Common parts of the families that descend from Llama (Touvron et al., arXiv 2302.13971): RMSNorm, rotary positions,
+// fewer heads of k and v than of q (Ainslie et al., arXiv 2305.13245), SwiGLU.
 
 #include <array>
 
@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-/// Where they differ.
+/// Their differences.
 struct LlamaTraits {
   bool qkv_bias = false;
   bool output_bias = false;

@@ -44,7 +44,7 @@ void adamw(Queue& queue, const AdamWConstants& constants, const AdamWStep* step,
   if (!step->apply) return;
   constexpr std::int64_t elements_at_once = 16384;
 #pragma omp parallel num_threads(queue.threads())
-  for (const AdamWPiece& piece : pieces) {  // nothing waits between pieces: no element is read by two of them
+  for (const AdamWPiece& piece : pieces) {  // no wait between pieces: no element belongs to two of them
     const std::int64_t n = piece.master.elements();
 #pragma omp for schedule(dynamic) nowait
     for (std::int64_t first = 0; first < n; first += elements_at_once)

@@ -13,7 +13,7 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// Greatest of a row's scores from `begin` up to its reach; -infinity where there is none.
+/// Greatest of a row's scores from `begin` up to its reach; -infinity if there is none.
 float greatest_score(const float* scores, std::int64_t begin, std::int64_t reach) {
   Floats greatest = splat(-infinity);
   for_vectors(reach, [&](std::int64_t c, auto part) {
@@ -53,7 +53,7 @@ float exponentials(const float* scores, float* p, std::int64_t begin, std::int64
   return sum_of(sum);
 }
 
-/// Scores of one block of keys to p, with greatest, sum and out brought up to date.
+/// Turns the scores of one block of keys into p, and updates greatest, sum and out.
 template <bool dropout, typename T>
 void softmax_block(const Head<T>& head, const HeadExtents& extents, const ForwardScratch& scratch, std::int64_t rows,
                    const CausalReach& reach) {

@@ -74,7 +74,7 @@ PENSTOCK_INLINE ScoreGradient score_gradient(Floats score, Floats dp, float log2
   return gradient;
 }
 
-/// Scores and gradients of p of one block to p and ds, in their places.
+/// Turns the scores and gradients of p of one block into p and ds, in place.
 template <bool dropout, typename T>
 void softmax_gradient_block(const Head<T>& head, const BackwardScratch& scratch, std::int64_t rows,
                             const CausalReach& reach) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One head of attention, and the products that its forward and backward passes are made of.
+// One head of attention, and the products of its forward and backward passes.
 
 #include <algorithm>
 #include <cmath>
@@ -10,8 +10,7 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-/// One head of one sample, in the forward or the backward pass: where its rows begin, and what its scores are
-/// multiplied with.
+/// One head of one sample, in the forward or the backward pass: where its rows begin, and the factor of its scores.
 template <typename T>
 struct Head {
   const AttentionShape* shape;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What one thread holds while it works on one head of attention.
+// The memory of one thread while it works on one head of attention.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-inline constexpr std::int64_t query_block = 64;  ///< queries that are worked on together
+inline constexpr std::int64_t query_block = 64;  ///< queries that are processed together
 inline constexpr std::int64_t key_block = 128;   ///< keys whose scores are held at once
 static_assert(query_block % tile_rows == 0 && key_block % query_block == 0 && key_block % panel_columns == 0);
 static_assert(key_block == neighbours_at_once, "one call of random_bits covers a query's keys of a block");
@@ -106,20 +106,20 @@ std::int64_t scratch_bytes(const AttentionShape& shape) {
   return rounded_up(static_cast<std::int64_t>(carver.taken()), 4096);
 }
 
-/// Which keys of a key block the queries of a query block see: query `row` of the block sees those from begin(row) up
-/// to reach(row).
+/// The keys of a key block that the queries of a query block see: query `row` sees those from begin(row) up to
+/// reach(row).
 struct CausalReach {
   std::int64_t first_query;
   std::int64_t first_key;
   std::int64_t columns;  ///< of the scores held, a multiple of the lanes
   std::int64_t window;   ///< of the attention; 0: none
-  bool first_block;      ///< of those that the queries see: what sums over keys held before is overwritten
+  bool first_block;      ///< the first one that the queries see: sums over keys are overwritten
 
   std::int64_t begin(std::int64_t row) const {
     return window > 0 ? std::clamp<std::int64_t>(first_query + row + 1 - window - first_key, 0, columns) : 0;
   }
   std::int64_t reach(std::int64_t row) const { return std::min(first_query + row + 1 - first_key, columns); }
-  /// Columns that the 8 rows from `row` on hold: what is beyond a row's own reach is zero.
+  /// Columns of the 8 rows from `row` on; beyond a row's own reach they are zero.
   std::int64_t held(std::int64_t row) const {
     return rounded_up(reach(row / tile_rows * tile_rows + tile_rows - 1), lanes);
   }

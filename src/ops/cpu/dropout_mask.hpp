@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Dropout's random bits for many neighbours at once: Philox4x32-10 (base/random.hpp) over 16 counters, which differ in
-// their first word only, a lane each. The bits are those of dropout_bits and attention_dropout_bits in dropout.hpp.
+// Dropout's random bits for many neighbours at once: Philox4x32-10 (base/random.hpp) over 16 counters, one for each
+// lane, which differ only in their first word. The bits are those of dropout_bits and attention_dropout_bits in
+// dropout.hpp.
 
 #include <array>
 #include <cstdint>
@@ -16,7 +17,7 @@ struct LongProducts {
   Words high;
 };
 
-/// The products of the lanes whose number is even: an instruction of its own, which GCC does not find.
+/// The products of the lanes with even numbers: one instruction, which GCC does not find by itself.
 PENSTOCK_INLINE Words even_products(Words a, std::uint32_t factor) {
 #if defined __AVX512F__
   return std::bit_cast<Words>(_mm512_maskz_mul_epu32(0xff, std::bit_cast<__m512i>(a), _mm512_set1_epi64(factor)));
@@ -63,7 +64,7 @@ inline void random_bits(RandomKey key, std::uint32_t first_block, std::array<std
     key.low += 0x9E3779B9U;
     key.high += 0xBB67AE85U;
   }
-  // From one vector a word to one group of four words a counter.
+  // From one vector for each word to one group of four words for each counter.
   using Pairs [[gnu::vector_size(sizeof(Words))]] = std::uint64_t;
   using PairNumbers [[gnu::vector_size(sizeof(Words))]] = std::int64_t;
   constexpr int n = static_cast<int>(lanes);
@@ -85,7 +86,7 @@ inline void random_bits(RandomKey key, std::uint32_t first_block, std::array<std
   }
 }
 
-/// What a vector of neighbours is multiplied with: 0 or the scale.
+/// The factors of a vector of neighbours: 0 or the scale.
 PENSTOCK_INLINE Floats dropout_factors(const std::uint16_t* bits, std::uint32_t threshold, float scale) {
   HalfWords drawn;
   std::memcpy(&drawn, bits, sizeof drawn);
@@ -93,7 +94,7 @@ PENSTOCK_INLINE Floats dropout_factors(const std::uint16_t* bits, std::uint32_t 
   return words >= static_cast<std::int32_t>(threshold) ? splat(scale) : Floats{};
 }
 
-/// The factors along the channels of a token, made as they are asked for.
+/// The factors along the channels of a token, computed on demand.
 class DropoutRow {
  public:
   DropoutRow(const Dropout& dropout, std::uint64_t sample, std::int64_t position)
@@ -103,7 +104,7 @@ class DropoutRow {
         threshold_(dropout.threshold()),
         scale_(dropout.scale()) {}
 
-  /// Factors of a vector of channels from `channel` on; channels are asked for in steps of `lanes` from 0 on.
+  /// Factors of a vector of channels from `channel` on; channels must come in steps of `lanes`, from 0 on.
   PENSTOCK_INLINE Floats at(std::int64_t channel) {
     const std::int64_t offset = channel % neighbours_at_once;
     if (offset == 0) random_bits(key_, static_cast<std::uint32_t>(channel / 8), rest_, bits_.data());
@@ -118,7 +119,7 @@ class DropoutRow {
   alignas(64) std::array<std::uint16_t, neighbours_at_once> bits_;
 };
 
-/// Where dropout is off.
+/// For no dropout.
 class NoDropoutRow {
  public:
   PENSTOCK_INLINE Floats at(std::int64_t) const { return splat(1.0F); }

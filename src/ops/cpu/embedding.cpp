@@ -11,7 +11,7 @@
 namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
-/// Channels that one thread adds up for all tokens, so that a table's row is added to in the order of the tokens.
+/// Channels that one thread adds up for all tokens, so that each row of the table is summed in the order of the tokens.
 constexpr std::int64_t channels_of_a_piece = 4 * lanes;
 
 /// Calls f(c, lanes) over the vectors of channels [piece.begin, piece.end).

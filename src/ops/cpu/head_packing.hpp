@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How one head's rows are laid out for the tile products of attention.
+// The layout of one head's rows for the tile products of attention.
 
 #include <cstdint>
 #include <type_traits>
@@ -9,7 +9,7 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-/// Rows of a head lie on pages of their own, which the processor does not foresee: asks for the one that is read (or
+/// Rows of a head are on different pages, which the processor does not prefetch: asks for the row that is read (or
 /// written) some rows later.
 template <bool written = false, typename T>
 PENSTOCK_INLINE void ask_for_row(const T* row, std::int64_t row_stride, std::int64_t channels) {
@@ -19,8 +19,8 @@ PENSTOCK_INLINE void ask_for_row(const T* row, std::int64_t row_stride, std::int
     __builtin_prefetch(row + rows_ahead * row_stride + c, written);
 }
 
-/// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` floats; what is after the
-/// channels, and rows up to `padded_rows`, become zero.
+/// Copies `rows` rows of D channels, `row_stride` elements apart, to rows of `width` floats; the rest of a row, and
+/// rows up to `padded_rows`, become zero.
 template <typename T>
 void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::int64_t channels, float* to,
                std::int64_t width, std::int64_t padded_rows) {
@@ -39,8 +39,7 @@ void pack_rows(const T* from, std::int64_t row_stride, std::int64_t rows, std::i
 inline void transpose_tile(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride) {
   Floats rows[lanes];
   for (int r = 0; r < lanes; ++r) std::memcpy(&rows[r], from + r * from_stride, sizeof(Floats));
-  // Row i is exchanged with row i + half, lane by lane: the lanes whose number has the bit `half` come from the other
-  // row.
+  // Exchanges row i with row i + half, lane by lane: lanes whose number has the bit `half` come from the other row.
   const auto exchange = [&]<int half>(std::integral_constant<int, half>) __attribute__((always_inline)) {
     constexpr int n = static_cast<int>(lanes);
     constexpr Ints low = lanes_from([](int lane) { return lane & half ? n + lane - half : lane; });

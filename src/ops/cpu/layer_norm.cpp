@@ -31,7 +31,7 @@ void normalize_row(const LayerNorm& norm, const T* x, std::int64_t r, std::int64
   norm.rstd.data<float>()[r] = rstd;
 }
 
-/// What a row's gradient needs of the whole row: the means over its channels of g = dy * weight and of g * x_hat.
+/// Values of a whole row that its gradient needs: the means over its channels of g = dy * weight and of g * x_hat.
 struct RowMeans {
   float g;
   float g_x_hat;

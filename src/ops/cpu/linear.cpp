@@ -8,8 +8,9 @@
 namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
-/// With fewer rows a thread the weight is not packed, which would cost more than it saves, and oneDNN cuts the product
-/// for the threads as it likes. Where its sums would depend on that, rows are few on any number of threads or on none.
+/// With fewer rows per thread the weight is not packed, because that costs more than it saves, and oneDNN divides the
+/// product among the threads as it likes. If its sums would depend on that, whether rows are few does not depend on the
+/// number of threads.
 constexpr std::int64_t few_rows_a_thread = 128;
 constexpr std::int64_t few_rows_on_any_threads = 512;
 
@@ -86,12 +87,12 @@ bool has_few_rows(const Queue& queue, const RowProduct& product) {
   return product.rows < few && !is_widened(product);
 }
 
-/// With few rows, the bytes of the product in float32 before GELU's slope is applied.
+/// With few rows: the bytes of the product in float32 before GELU's slope is applied.
 std::size_t few_rows_bytes(const RowProduct& product) {
   return static_cast<std::size_t>(product.rows * product.outputs) * sizeof(float);
 }
 
-/// With GELU each thread's block goes to its own scratch first: the pre-activation may be dx itself.
+/// With GELU each thread's block goes to its own scratch first, because the pre-activation may be dx itself.
 std::int64_t block_scratch_bytes(const RowProduct& product) {
   const std::int64_t rows = BlockedProduct::block_rows(product.outputs, product.output_type);
   return rounded_up(rows * product.outputs * static_cast<std::int64_t>(sizeof(float)), 4096);
@@ -215,7 +216,7 @@ void linear_weight_gradient(Queue& queue, const LinearWeightGradient& arguments)
 void prepare_linears(Queue&, std::span<const LinearShape>) {}
 
 std::size_t linear_workspace(const LinearShape& shape, int threads) {
-  Queue queue({.threads = threads});  // oneDNN says what it needs when a product is compiled
+  Queue queue({.threads = threads});  // oneDNN reports its needs when a product is compiled
   std::size_t bytes = shape.bias_gradient ? column_sum_bytes(shape.rows, shape.outputs) : 0;
   const auto need = [&](std::int64_t more) { bytes = std::max(bytes, static_cast<std::size_t>(more)); };
   need(static_cast<std::int64_t>(workspace_bytes(queue, weight_gradient_product(shape))));

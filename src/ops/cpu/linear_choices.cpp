@@ -3,7 +3,7 @@
 
 namespace penstock::ops {
 
-// oneDNN finds its own way, the same for the same shape and machine.
+// oneDNN chooses by itself, always the same for a shape and machine.
 std::string measure_linear_choices(Queue&, std::span<const LinearShape>, const std::string&) { return {}; }
 
 void use_linear_choices(Queue&, const std::string&) {}

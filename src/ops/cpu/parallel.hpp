@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How the CPU's operations are cut for threads: always into pieces that the tensors' shapes fix, so that a result's
-// bits do not depend on the number of threads or on who was first.
+// How the CPU's operations are divided among threads: always into pieces that depend only on the tensors' shapes, so
+// that the bits of a result do not depend on the number of threads or on which was first.
 
 #include <omp.h>
 
@@ -15,7 +15,7 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-/// Calls f(float{}) or f(bfloat16{}), as the type says.
+/// Calls f(float{}) or f(bfloat16{}), by type.
 template <typename F>
 decltype(auto) with_type(DType type, F&& f) {
   ensure(type == DType::float32 || type == DType::bfloat16, "an operation takes float32 or bfloat16 only");
@@ -32,8 +32,8 @@ struct Piece {
   std::int64_t end;
 };
 
-/// Calls f(piece number, Piece) for [0, n) in pieces of `size`, on the queue's threads; whichever thread is free takes
-/// the next.
+/// Calls f(piece number, Piece) for [0, n) in pieces of `size`, on the queue's threads; a free thread takes the next
+/// piece.
 template <typename F>
 void for_pieces(const Queue& queue, std::int64_t n, std::int64_t size, F&& f) {
   const std::int64_t pieces = pieces_of(n, size);

@@ -25,7 +25,7 @@ dnnl::memory::desc matrix(std::int64_t rows, std::int64_t columns, DType type) {
   return {{rows, columns}, type_of(type), dnnl::memory::dims{columns, 1}};
 }
 
-/// A [rows, columns] matrix that lies in memory as [columns, rows].
+/// A [rows, columns] matrix that is stored as [columns, rows].
 dnnl::memory::desc transposed_matrix(std::int64_t rows, std::int64_t columns, DType type) {
   return {{rows, columns}, type_of(type), dnnl::memory::dims{1, rows}};
 }
@@ -79,7 +79,7 @@ std::int64_t widened_weight_bytes(const RowProduct& product) {
   return is_widened(product) ? page_bytes(product.inputs * product.outputs) : 0;
 }
 
-/// A block's rows, and its result where that is rounded behind.
+/// A block's rows, and its result if that is rounded afterwards.
 std::int64_t widened_block_bytes(const RowProduct& product) {
   if (!is_widened(product)) return 0;
   const std::int64_t rows = BlockedProduct::block_rows(product.outputs, DType::float32);
@@ -87,7 +87,7 @@ std::int64_t widened_block_bytes(const RowProduct& product) {
          (product.output_type == DType::float32 ? 0 : page_bytes(rows * product.outputs));
 }
 
-/// oneDNN compiles and runs a primitive for as many threads as OpenMP would give it.
+/// oneDNN compiles and runs a primitive for the number of threads that OpenMP reports.
 class ThreadsOfOneDnn {
  public:
   explicit ThreadsOfOneDnn(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
@@ -132,14 +132,14 @@ PrimitiveKey key_of(Operation operation, const RowProduct& product, std::int64_t
 
 void* writable(const void* data) { return const_cast<void*>(data); }  // dnnl::memory has no const form
 
-/// A memory object that is pointed at its data at every call: making one takes memory.
+/// A memory object that gets its data pointer at every call, because creating one takes memory.
 dnnl::memory unbound(Queue& queue, const dnnl::memory::desc& description) {
   return {description, queue.backend().engine, nullptr};
 }
 
 using Argument = dnnl_exec_arg_t;
 
-/// Runs a primitive without the maps that the C++ interface makes of every call's arguments.
+/// Runs a primitive without the maps that the C++ interface builds from the arguments of every call.
 void execute(Queue& queue, const dnnl::primitive& primitive, std::span<const Argument> arguments) {
   dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive.get(), queue.backend().stream.get(),
                                                  static_cast<int>(arguments.size()), arguments.data()),
@@ -169,7 +169,7 @@ struct WholeProduct {
 bool is_widened(const RowProduct& product) { return is_widened(product.type); }
 
 struct BlockedProduct::Primitive {
-  /// Of one thread: threads share the primitive, not its operands.
+  /// Belongs to one thread: threads share the primitive, not its operands.
   struct Operands {
     dnnl::memory x, y, scratch;
   };
@@ -196,7 +196,7 @@ struct BlockedProduct::Primitive {
 BlockedProduct::Primitive& BlockedProduct::primitive(Queue& queue, const RowProduct& product, std::int64_t rows) {
   return cached<Primitive>(queue, key_of(packed_product, product, rows), [&] {
     const dnnl::engine& engine = queue.backend().engine;
-    // A short last block reads the weight as the whole blocks packed it.
+    // A short last block reads the weight in the packing of the whole blocks.
     const std::int64_t whole_rows = block_rows(product.outputs, product.output_type);
     const dnnl::memory::desc any{
         {product.inputs, product.outputs}, type_of(product.type), dnnl::memory::format_tag::any};
@@ -279,7 +279,7 @@ void BlockedProduct::multiply(const void* x, void* y, std::int64_t rows) const {
   Primitive::Operands& own = primitive.of_thread[static_cast<std::size_t>(thread)];
   own.x.set_data_handle(writable(x));
   own.y.set_data_handle(rounds ? wide_y : y);
-  // The library's own scratch belongs to the primitive: threads that share the primitive must not share that.
+  // The library's own scratch belongs to the primitive; threads that share the primitive must not share it.
   own.scratch.set_data_handle(scratch_ + thread * primitives_.scratch_bytes());
   const Argument arguments[] = {{DNNL_ARG_SRC, own.x.get()},
                                 {DNNL_ARG_WEIGHTS, primitive.packed_weight.get()},
@@ -301,7 +301,7 @@ bool library_cuts_sums_for_threads() {
 
 namespace {
 
-/// c [m, n] (+)= a b, by the thread that calls.
+/// c [m, n] (+)= a b, on the calling thread.
 void multiply_on_this_thread(char transpose_a, char transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
                              const float* a, std::int64_t row_of_a, const float* b, std::int64_t row_of_b,
                              bool accumulate, float* c, std::int64_t row_of_c) {
@@ -312,7 +312,7 @@ void multiply_on_this_thread(char transpose_a, char transpose_b, std::int64_t m,
     throw SystemError(fmt::format("oneDNN's sgemm failed with status {}", static_cast<int>(status)));
 }
 
-/// In pieces of the outputs.
+/// Divided into pieces of the outputs.
 void multiply_few_rows_in_pieces(Queue& queue, const RowProduct& product, const float* x, const float* weight,
                                  const float* bias, float* y) {
   constexpr std::int64_t outputs_of_a_piece = 96;
@@ -352,7 +352,7 @@ void multiply_few_rows(Queue& queue, const RowProduct& product, const void* x, c
 
 namespace {
 
-/// In tiles of c: large enough that one thread multiplies as fast as it can, and at least 6 of them where c has that
+/// Divided into tiles of c: large enough that one thread multiplies at full speed, and at least 6 of them if c has that
 /// many of 48 rows.
 void multiply_transposed_in_tiles(Queue& queue, const SumProduct& product, const float* a, const float* b, float* c) {
   constexpr std::int64_t columns = 384, fewest_rows = 48, wanted = 6;
@@ -383,7 +383,7 @@ std::int64_t widened_bytes(const SumProduct& product) {
   return page_bytes(rows * product.m) + page_bytes(rows * product.n);
 }
 
-/// Some rows of both sides after the others.
+/// Some rows of both sides at a time.
 void multiply_transposed_widened(Queue& queue, SumProduct product, const bfloat16* a, const bfloat16* b, void* c,
                                  std::byte* workspace) {
   const bool rounds = product.output_type == DType::bfloat16;
@@ -402,13 +402,13 @@ void multiply_transposed_widened(Queue& queue, SumProduct product, const bfloat1
   if (rounds) convert_on_all_threads(queue, sum, static_cast<bfloat16*>(c), product.m * product.n);
 }
 
-/// A tile of c and how many there are. One thread makes a tile: given to several threads, the primitive cuts the sum
-/// for them where there is AMX (2.6.3), and the bits depend on their number.
+/// The size of a tile of c, and the number of tiles. One thread makes a tile: with several threads and AMX (2.6.3) the
+/// primitive divides the sum among them, and the bits would depend on their number.
 struct Tiles {
   std::int64_t rows, columns, down, across;
 };
 
-/// Tiles large enough that packing costs little, and at least 4 of them where c has that many of 96 rows.
+/// Tiles large enough that packing costs little, and at least 4 of them if c has that many of 96 rows.
 Tiles tiles_of(const SumProduct& product) {
   constexpr std::int64_t largest = 384, fewest_rows = 96, wanted = 4;
   Tiles tiles{
@@ -421,7 +421,7 @@ Tiles tiles_of(const SumProduct& product) {
 
 /// The primitive of one tile of c, on one thread.
 struct TileProduct {
-  /// Of one thread: threads share the primitive, not its operands.
+  /// Belongs to one thread: threads share the primitive, not its operands.
   struct Operands {
     dnnl::memory left, right, out, scratch;
   };
@@ -507,11 +507,11 @@ std::size_t workspace_bytes(Queue& queue, const SumProduct& product) {
   return static_cast<std::size_t>(widened_bytes(product) + sum);
 }
 
-// Own tiles with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a fifth
-// slower in float32 than sgemm.
+// Tiles of our own with both sides packed along the summed dimension were tried here: no faster in bfloat16, and a
+// fifth slower than sgemm in float32.
 void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
                          std::byte* workspace) {
-  // As fast as the matmul primitive with a transposed source, or faster, whose bits depend on the number of threads.
+  // At least as fast as the matmul primitive with a transposed source, whose bits depend on the number of threads.
   if (product.type == DType::float32)
     return multiply_transposed_floats(queue, product, static_cast<const float*>(a), static_cast<const float*>(b),
                                       static_cast<float*>(c));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Matrix products through oneDNN: cached primitives, weights packed once a call, rows in blocks that one thread
-// computes from beginning to end, so that what follows the product finds the block in its cache.
+// Matrix products through oneDNN: cached primitives, weights packed once for each call, rows in blocks that one thread
+// computes from beginning to end, so that the next operation finds the block in its cache.
 
 #include <cstdint>
 
@@ -24,20 +24,20 @@ struct RowProduct {
   bool bias = false;
 };
 
-/// Whether its operands are brought to float32 first: oneDNN multiplies bfloat16 only on CPUs with AVX-512. Sums are
-/// taken in float32 either way.
+/// Whether its operands are converted to float32 first: oneDNN multiplies bfloat16 only on CPUs with AVX-512. Sums are
+/// in float32 either way.
 bool is_widened(const RowProduct& product);
 
 /// The primitive that computes `block_rows` rows of a RowProduct on one thread, and the weight packed for it.
 class BlockedProduct {
  public:
-  /// Rows of a block: as many as keep a block's output near 384 KiB, from 128 (so that the weight
-  /// is read seldom) to 256.
+  /// Rows of a block: as many as keep a block's output near 384 KiB, at least 128 (so that the weight is read seldom)
+  /// and at most 256.
   static std::int64_t block_rows(std::int64_t outputs, DType output_type);
   /// Workspace bytes of the packed weight and of what each thread needs.
   static std::int64_t workspace_bytes(Queue& queue, const RowProduct& product);
 
-  /// Packs the weight to `workspace`; `bias` may be null where the product has none.
+  /// Packs the weight to `workspace`; `bias` may be null if the product has none.
   BlockedProduct(Queue& queue, const RowProduct& product, const void* weight, const float* bias, std::byte* workspace);
 
   std::int64_t block_rows() const { return block_rows_; }
@@ -58,17 +58,17 @@ class BlockedProduct {
   static Primitives primitives(Queue& queue, const RowProduct& product);
 
   Queue* queue_;
-  RowProduct product_;  ///< as it is asked for
+  RowProduct product_;  ///< as requested
   std::int64_t block_rows_;
   Primitives primitives_;
   const float* bias_;
   std::byte* scratch_;  ///< of thread 0; the others' follow
-  std::byte* widened_;  ///< likewise, behind the widened weight
+  std::byte* widened_;  ///< likewise, after the widened weight
 };
 
-/// Whether oneDNN takes a float32 product with bits that depend on the number of threads: where there is no AVX-512 it
-/// cuts the sums of small products for them (2.6.3, `gemm:jit`). Such products are cut here, by their shapes, into
-/// pieces that one thread makes.
+/// Whether the bits of a float32 product of oneDNN depend on the number of threads: without AVX-512 it divides the sums
+/// of small products among them (2.6.3, `gemm:jit`). Such products are divided here, by their shapes, into pieces for
+/// one thread each.
 bool library_cuts_sums_for_threads();
 
 /// c [m, n] (+)= a^T b with a [k, m], b [k, n], on all threads of the queue; c float32.
@@ -82,7 +82,7 @@ struct SumProduct {
 };
 void multiply_transposed(Queue& queue, const SumProduct& product, const void* a, const void* b, void* c,
                          std::byte* workspace);
-/// Bytes of its workspace, which may be none.
+/// Bytes of its workspace, possibly 0.
 std::size_t workspace_bytes(Queue& queue, const SumProduct& product);
 
 /// One product on all threads without packing: for few rows, where packing the weight would cost as much as the

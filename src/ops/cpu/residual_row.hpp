@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A row of the residual stream: what the norms that join a branch to it have in common.
+// A row of the residual stream: shared by the norms that add a branch to it.
 
 #include "ops/cpu/dropout_mask.hpp"
 #include "ops/cpu/parallel.hpp"
@@ -8,7 +8,7 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-/// Row r of a [R, C] view, or null where the view is absent.
+/// Row r of a [R, C] view, or null if the view is absent.
 template <typename T>
 T* row_of(const TensorView& view, std::int64_t r, std::int64_t channels) {
   return view.present() ? view.data<T>() + r * channels : nullptr;
@@ -39,7 +39,7 @@ void residual_row(const Residual& arguments, std::int64_t r, std::int64_t channe
     join_row(NoDropoutRow{}, residual, branch, bias, out, channels);
 }
 
-/// Rows whose share of a norm's column sums (dweight, dbias) is added up by one thread, in one piece of the workspace.
+/// Rows whose share of a norm's column sums (dweight, dbias) one thread adds up, in one piece of the workspace.
 inline constexpr std::int64_t rows_of_a_column_sum = 64;
 
 }  // namespace penstock::ops::PENSTOCK_WIDTH

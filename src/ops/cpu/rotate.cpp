@@ -28,7 +28,7 @@ PENSTOCK_INLINE void store_halves(T* head, std::int64_t half, std::int64_t c, Ha
   store(head + half + c, values.high, part);
 }
 
-/// Forwards by the angles whose cosines (low) and sines (high) stand in a row of the table, and backwards.
+/// Rotates by the angles whose cosines (low) and sines (high) are in a row of the table, forwards and backwards.
 PENSTOCK_INLINE Halves turned(Halves x, Halves angles) {
   return {x.low * angles.low - x.high * angles.high, x.high * angles.low + x.low * angles.high};
 }
@@ -46,7 +46,7 @@ float reciprocal_root(const T* x, std::int64_t channels, float epsilon) {
   return 1.0F / std::sqrt(sum_of(squares) / static_cast<float>(channels) + epsilon);
 }
 
-/// `weight` is null where the head has no norm.
+/// `weight` is null if the head has no norm.
 template <typename T>
 void rotate_head(const T* x, const float* angles, const float* weight, float rstd, T* y, std::int64_t half) {
   for_vectors(half, [&](std::int64_t c, auto part) {
@@ -92,7 +92,7 @@ void differentiate_head(const T* dy, const float* angles, const T* x, const floa
   });
 }
 
-/// v of a row, where it does not stand in its place already.
+/// Copies v of a row, unless it is in its place already.
 template <typename T>
 void copy_values(const AttentionShape& shape, const T* from, T* to) {
   const std::int64_t first = (shape.heads + shape.key_heads()) * shape.channels;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What is left of float32 numbers that are stored as T.
+// Float32 numbers after rounding to T.
 
 #include <type_traits>
 

@@ -43,7 +43,7 @@ void bring(const TensorView& from, std::int64_t begin, std::int64_t n, float* to
   });
 }
 
-/// Of one of a piece's blocks.
+/// The sum of one of a piece's blocks.
 double sum_of_block(const NormPiece& piece, std::int64_t block) {
   const std::int64_t begin = block * block_elements;
   const std::int64_t n = std::min(block_elements, piece.tensor.elements() - begin);
@@ -63,8 +63,7 @@ void add_squared_norms(Queue& queue, std::span<const NormPiece> pieces) {
 #pragma omp parallel num_threads(queue.threads())
   {
     double* to = sums;
-    for (const NormPiece& piece :
-         pieces) {  // nothing waits between pieces: each has its own place for its blocks' sums
+    for (const NormPiece& piece : pieces) {  // no wait between pieces: each has its own place for its blocks' sums
       const std::int64_t blocks = blocks_of(piece);
 #pragma omp for schedule(dynamic, blocks_at_once) nowait
       for (std::int64_t block = 0; block < blocks; ++block) to[block] = sum_of_block(piece, block);

@@ -9,7 +9,7 @@
 namespace penstock::ops::PENSTOCK_WIDTH {
 namespace {
 
-/// 1 / (1 + e^-x); 0 and 1 far from zero, where the exponential is infinite or nothing.
+/// 1 / (1 + e^-x); 0 and 1 far from zero, where the exponential is infinite or zero.
 PENSTOCK_INLINE Floats logistic(Floats x) { return 1.0F / (1.0F + exp2_of(x * -std::numbers::log2e_v<float>)); }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Small products of one thread: c (+)= a b, tile by tile in registers: a number of `a` meets a vector of `b` in one
-// instruction. Tensors of bfloat16 are multiplied as float32, too. (Pairs of bfloat16, for the instruction that
-// multiplies them, were tried: on a Xeon with AMX, where it does no more a cycle than two of float32's, attention
-// took 1.3 to 1.4 times as long, for pairs have to be made.)
+// Small products on one thread: c (+)= a b, tile by tile in registers. One instruction multiplies a number of `a` with
+// a vector of `b`. Bfloat16 is multiplied as float32, too. (The instruction that multiplies pairs of bfloat16 was
+// tried: on a Xeon with AMX, where it does no more per cycle than two of float32, attention took 1.3 to 1.4 times as
+// long, because the pairs must be built first.)
 
 #include <algorithm>
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace penstock::ops::PENSTOCK_WIDTH {
 
-/// Where numbers lie: number (row, step) of a left-hand side at row * row_stride + step * step_stride.
+/// The layout: number (row, step) of a left-hand side is at row * row_stride + step * step_stride.
 struct LeftSide {
   const float* values;
   std::int64_t row_stride;
@@ -35,7 +35,7 @@ struct Steps {
   std::int64_t end;
 };
 
-/// Keeps GCC from loading the vector anew for every product that it enters: loads would then bound the tile.
+/// Keeps GCC from reloading the vector for every product: loads would then limit the speed.
 PENSTOCK_INLINE void hold_in_register([[maybe_unused]] Floats& vector) {
 #if defined __AVX512F__
   asm("" : "+v"(vector));
@@ -77,12 +77,12 @@ PENSTOCK_INLINE void multiply_tile(LeftSide a, RightSide b, Result c, Steps step
     for (int v = 0; v < vectors; ++v) store(c.values + r * c.stride + v * lanes, sums[r][v], All{});
 }
 
-/// Rows that the loops below go forward by: a multiple of every tile's rows.
+/// The row step of the loops below: a multiple of every tile's rows.
 inline constexpr std::int64_t tile_rows = 8;
-/// Columns of b that lie together.
+/// Columns of b that are stored together.
 inline constexpr std::int64_t panel_columns = 64;
 
-// A tile's sums, a row of b and a spread number of a are to fit into the registers: 32 with AVX-512, else 16.
+// A tile's sums, a row of b and a broadcast number of a must fit into the registers: 32 with AVX-512, otherwise 16.
 inline constexpr int widest_tile = lanes == 16 ? 4 : 3;  ///< in vectors
 constexpr int rows_of_tile(int vectors) { return vectors < (lanes == 16 ? 4 : 2) ? 8 : 4; }
 
@@ -95,7 +95,8 @@ PENSTOCK_INLINE void multiply_strip(LeftSide a, RightSide b, Result c, Steps ste
                                  {c.values + row * c.stride, c.stride}, steps, accumulate);
 }
 
-/// c (+)= a b for 8 rows and up to 64 columns, of which `vectors` vectors are computed: in strips of nearly one width.
+/// c (+)= a b for 8 rows and up to 64 columns, of which `vectors` vectors are computed, in strips of nearly equal
+/// width.
 inline void multiply_panel_rows(LeftSide a, RightSide b, Result c, Steps steps, std::int64_t vectors, bool accumulate) {
   for (std::int64_t strips = (vectors + widest_tile - 1) / widest_tile; strips > 0; --strips) {
     const std::int64_t width = (vectors + strips - 1) / strips;
@@ -119,7 +120,7 @@ inline void multiply_panel_rows(LeftSide a, RightSide b, Result c, Steps steps, 
 }
 
 /// c (+)= a b for `rows` (a multiple of 8) and `columns` (a multiple of the lanes) results; steps_of(row) gives the
-/// steps of the 8 rows from `row` on, and columns_of(row) how many columns of them are wanted. Panels of 64 columns of
+/// steps of the 8 rows from `row` on, and columns_of(row) how many of their columns are needed. Panels of 64 columns of
 /// b are `panel_stride` numbers apart.
 template <typename StepsOf, typename ColumnsOf>
 void multiply(LeftSide a, RightSide b, std::int64_t panel_stride, Result c, std::int64_t rows, std::int64_t columns,

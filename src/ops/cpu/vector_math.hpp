@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Float32 lanes of one register, written with GCC's vector extensions: 16 where the file is compiled for AVX-512,
-// else 8. Loads and stores convert from and to the type in memory; exp2 and GELU are polynomials, for the C++ library's
-// functions take one number at a time.
+// Float32 lanes of one register, written with GCC's vector extensions: 16 if the file is compiled for AVX-512,
+// otherwise 8. Loads and stores convert from and to the type in memory. exp2 and GELU are polynomials, because the C++
+// library's functions take one number at a time.
 
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -20,8 +20,8 @@
 // Vectors are passed between inlined functions only, so how a call would pass them does not matter.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-// One program may hold both widths of an operation. What depends on the width is in a namespace that says so: two
-// definitions of one name would be one too many for the linker, which keeps any of them.
+// A program may contain both widths of an operation. Code that depends on the width is in a namespace of that width: of
+// two definitions with one name the linker would keep either.
 #ifdef __AVX512F__
 #define PENSTOCK_WIDTH lanes_16
 #else
@@ -45,13 +45,13 @@ using HalfWords [[gnu::vector_size(2 * lanes)]] = std::uint16_t;
 
 PENSTOCK_INLINE Floats splat(float value) { return value - Floats{}; }  // x - 0 is x, also where x = -0
 
-// Where the processor has one instruction for what otherwise takes several, it is named. (All lanes are asked for by a
-// mask, because GCC 12 warns that the forms without one read an uninitialized register.)
+// Uses an intrinsic where one instruction replaces several. (With a mask of all lanes, because GCC 12 warns that the
+// forms without one read an uninitialized register.)
 #ifdef __AVX512F__
 inline constexpr __mmask16 every_lane = 0xffff;
 #endif
 
-/// The greater number of each lane; b where one of them is not a number.
+/// The greater number of each lane; b if one of them is NaN.
 PENSTOCK_INLINE Floats greater_of(Floats a, Floats b) {
 #if defined __AVX512F__
   return std::bit_cast<Floats>(_mm512_maskz_max_ps(every_lane, std::bit_cast<__m512>(a), std::bit_cast<__m512>(b)));
@@ -61,7 +61,7 @@ PENSTOCK_INLINE Floats greater_of(Floats a, Floats b) {
   return a > b ? a : b;
 #endif
 }
-/// The lesser number of each lane; b where one of them is not a number.
+/// The lesser number of each lane; b if one of them is NaN.
 PENSTOCK_INLINE Floats lesser_of(Floats a, Floats b) {
 #if defined __AVX512F__
   return std::bit_cast<Floats>(_mm512_maskz_min_ps(every_lane, std::bit_cast<__m512>(a), std::bit_cast<__m512>(b)));
@@ -91,7 +91,7 @@ struct Some {
   std::int64_t count;
 };
 
-/// Calls f(c, All or Some) for c = 0, lanes, 2 * lanes, ... below n; the last call may hold fewer lanes.
+/// Calls f(c, All or Some) for c = 0, lanes, 2 * lanes, ... below n; the last call may have fewer lanes.
 template <typename F>
 PENSTOCK_INLINE void for_vectors(std::int64_t n, F&& f) {
   std::int64_t c = 0;
@@ -112,7 +112,7 @@ PENSTOCK_INLINE Floats widen(HalfWords bits) { return std::bit_cast<Floats>(wide
 /// Rounds to nearest even, as penstock::bfloat16 does.
 PENSTOCK_INLINE HalfWords narrow(Floats values) {
 #if defined __AVX512BF16__ && defined __AVX512DQ__
-  constexpr int subnormal = 0x20;  // the instruction would make zeros of these
+  constexpr int subnormal = 0x20;  // the instruction would turn these into zeros
   if (_mm512_fpclass_ps_mask(std::bit_cast<__m512>(values), subnormal) == 0) [[likely]]
     return std::bit_cast<HalfWords>(_mm512_cvtneps_pbh(std::bit_cast<__m512>(values)));
 #endif
@@ -143,7 +143,7 @@ PENSTOCK_INLINE void store(bfloat16* to, Floats values, All) {
   const HalfWords bits = narrow(values);
   std::memcpy(to, &bits, sizeof bits);
 }
-/// Lanes behind the last element read as zero.
+/// Lanes after the last element read as zero.
 template <typename T>
 PENSTOCK_INLINE Floats load(const T* from, Some some) {
   T padded[lanes] = {};
@@ -156,13 +156,13 @@ PENSTOCK_INLINE void store(T* to, Floats values, Some some) {
   store(padded, values, All{});
   std::memcpy(to, padded, static_cast<std::size_t>(some.count) * sizeof(T));
 }
-/// Lanes behind the last element become `filler`.
+/// Lanes after the last element become `filler`.
 PENSTOCK_INLINE Floats fill_behind(Floats values, All, float) { return values; }
 PENSTOCK_INLINE Floats fill_behind(Floats values, Some some, float filler) {
   return lane_numbers(0) < static_cast<std::int32_t>(some.count) ? values : splat(filler);
 }
 
-/// Each lane meets the one `half` further on.
+/// Combines each lane with the one `half` further on.
 template <int half>
 PENSTOCK_INLINE Floats rotated(Floats v) {
   constexpr Ints from = lanes_from([](int lane) { return (lane + half) % static_cast<int>(lanes); });
@@ -214,7 +214,7 @@ PENSTOCK_INLINE Floats exp2_of(Floats x) {
 /// e^x, to a relative error of 3e-7 + |x| * 2e-8.
 PENSTOCK_INLINE Floats exp_of(Floats x) { return exp2_of(x * std::numbers::log2e_v<float>); }
 
-/// The square roots of the lanes. (GCC makes no vector instruction of std::sqrt, which might have to set errno.)
+/// The square roots of the lanes. (GCC does not vectorize std::sqrt, which might have to set errno.)
 PENSTOCK_INLINE Floats square_root(Floats values) {
 #if defined __AVX512F__
   return std::bit_cast<Floats>(_mm512_maskz_sqrt_ps(every_lane, std::bit_cast<__m512>(values)));
@@ -227,7 +227,7 @@ PENSTOCK_INLINE Floats square_root(Floats values) {
 #endif
 }
 
-/// 1 / (1 + e^(-2 z)) with z = sqrt(2/pi) (u + 0.044715 u^3), for 0.5 (1 + tanh z) is just that.
+/// 1 / (1 + e^(-2 z)) with z = sqrt(2/pi) (u + 0.044715 u^3), which equals 0.5 (1 + tanh z).
 PENSTOCK_INLINE Floats gelu_gate(Floats u) {
   constexpr float slope = -2 * std::numbers::log2e_v<float> * 0.7978845608028654F;
   const Floats exponent = u * (slope + slope * 0.044715F * (u * u));

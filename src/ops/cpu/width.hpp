@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Operations that are compiled for both widths of vectors (src/CMakeLists.txt), and how a call finds the one in use.
+// Operations that are compiled for both vector widths (src/CMakeLists.txt), and how a call reaches the one in use.
 //
 // Such a file defines its operations in penstock::ops::lanes_8 or penstock::ops::lanes_16, as it is compiled, and ends
 // with a line for each, which defines the function of ops/<operation>.hpp:
@@ -21,7 +21,7 @@
   Result name parameters { return PENSTOCK_WIDTH::name arguments; } \
   }
 #elif defined __AVX512F__
-#define PENSTOCK_FUNCTION(Result, name, parameters, arguments)  // the file that is compiled for 8 lanes defines it
+#define PENSTOCK_FUNCTION(Result, name, parameters, arguments)  // the file compiled for 8 lanes defines it
 #else
 #define PENSTOCK_FUNCTION(Result, name, parameters, arguments)                                                 \
   namespace penstock::ops::lanes_16 {                                                                          \

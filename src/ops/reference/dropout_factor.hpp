@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What one element is multiplied with at a dropout site: 0 or the scale. One mask lookup an element, blocks of 8 are
-// the fast backends' business.
+// The factor of one element at a dropout site: 0 or the scale. One mask lookup for each element; blocks of 8 are for
+// the fast backends.
 
 #include "ops/dropout.hpp"
 

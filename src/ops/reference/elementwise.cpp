@@ -8,7 +8,7 @@
 
 namespace penstock::reference {
 
-// A float32 goes through double unchanged, so that one rounding is left, that of the result's type.
+// A float32 is unchanged in double, so the only rounding is that to the result's type.
 void cast(TensorView from, TensorView to) { write(to, read(from)); }
 
 void zero(TensorView tensor) { std::memset(tensor.raw(), 0, tensor.bytes()); }

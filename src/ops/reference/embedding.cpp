@@ -10,7 +10,7 @@
 namespace penstock::reference {
 namespace {
 
-// The row of this rank's token table, or nothing where another rank holds the token.
+// The row of this rank's token table, or nothing if another rank holds the token.
 std::optional<std::int64_t> local_row(const TensorView& tokens, std::int64_t n, std::int64_t first_token,
                                       const TensorView& table) {
   const std::int64_t row = tokens.data<std::int32_t>()[n] - first_token;

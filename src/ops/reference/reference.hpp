@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The operations as plain loops with sums in double: what a backend is held against. Same argument structs and same
+// The operations as plain loops with sums in double; backends are compared with them. Same argument structs and same
 // options as in ops/*.hpp, but no queue. Besides float32 and bfloat16, every tensor may be float64, which makes
 // gradients checkable by finite differences to many digits.
 

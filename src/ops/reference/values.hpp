@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How the reference operations see tensors: whole arrays of doubles, read before anything is written, so that views
-// which share memory need no thought.
+// Tensors in the reference operations: whole arrays of doubles, read before anything is written, so that views may
+// share memory.
 
 #include <vector>
 
@@ -60,7 +60,7 @@ inline void write(const TensorView& view, const Values& values) {
   }
 }
 
-/// What is left of a number that is stored in bfloat16; elsewhere the number itself.
+/// The number rounded to bfloat16 if the type is that; otherwise unchanged.
 inline double rounded_to(DType type, double value) {
   return type == DType::bfloat16 ? static_cast<double>(static_cast<float>(bfloat16(static_cast<float>(value)))) : value;
 }
