@@ -29,7 +29,8 @@ void ensure_one_tokenizer(const std::filesystem::path& train, const TokenFileHea
   const std::string one = tokenizer_of(train, train_header), other = tokenizer_of(validation, validation_header);
   if (are_different_tokenizers(one, other))
     throw_input_error(
-        "data.train = {} and data.validation = {} come of different tokenizers ({} and {}): a number means another "
+        "data.train = {} and data.validation = {} were made with different tokenizers ({} and {}): a number means "
+        "another "
         "token in each; make both with one, `penstock tokenize --tokenizer FILE`",
         train.string(), validation.string(), one, other);
 }

@@ -34,7 +34,7 @@ std::string tokenizer_of(const std::filesystem::path& token_file, const TokenFil
 /// Whether ids mean other tokens: both are known, and differ.
 bool are_different_tokenizers(std::string_view one, std::string_view other);
 
-/// Throws InputError where the files of data.train and data.validation come of different tokenizers.
+/// Throws InputError where the files of data.train and data.validation were made with different tokenizers.
 void ensure_one_tokenizer(const std::filesystem::path& train, const TokenFileHeader& train_header,
                           const std::filesystem::path& validation, const TokenFileHeader& validation_header);
 

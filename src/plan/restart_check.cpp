@@ -119,7 +119,8 @@ void RestartCheck::ensure_same_data() const {
   if (!data_changed() || may_continue()) return;
   if (const auto change = change_of_tokenizer())
     throw_input_error(
-        "{}: data.train comes of another tokenizer than the data that this checkpoint was trained on: {}; the same "
+        "{}: data.train was made with another tokenizer than the data that this checkpoint was trained on: {}; the "
+        "same "
         "numbers mean other tokens; make the file with the checkpoint's tokenizer, `penstock tokenize --tokenizer "
         "FILE`, or, where both give the same ids (one file, saved anew), go on with data.changed = \"continue\"",
         checkpoint_.string(), *change);
@@ -166,10 +167,10 @@ std::vector<std::string> RestartCheck::changes_of_data() const {
                     "data.train decides, and a file that was changed under its name is not noticed",
                     checkpoint_.string()));
   if (const auto change = change_of_tokenizer())
-    lines.push_back(
-        fmt::format("data.train comes of another tokenizer than the data that {} was trained on: {}; data.changed = "
-                    "\"continue\": the same numbers may mean other tokens",
-                    checkpoint_.string(), *change));
+    lines.push_back(fmt::format(
+        "data.train was made with another tokenizer than the data that {} was trained on: {}; data.changed = "
+        "\"continue\": the same numbers may mean other tokens",
+        checkpoint_.string(), *change));
   if (data_changed())
     lines.push_back(fmt::format(
         "data.train is not the data that {} was trained on: {}; data.changed = \"continue\": samples are counted on in "

@@ -92,7 +92,7 @@ class TokenizeTest(ContractTest):
 
         result = self.train(deck=deck, tokens=self.folder / "one.tok", settings={"data.validation": str(self.folder / "two.tok")},
                             expect=2)
-        self.assertIn("come of different tokenizers", result.err)
+        self.assertIn("were made with different tokenizers", result.err)
 
         self.train(deck=deck, tokens=self.folder / "one.tok", run=self.folder / "run", settings={"run.stop": 2}, expect=75)
         shown = json.loads(self.penstock("checkpoint", "show", "--json", checkpoint(self.folder / "run", 2)).out)
@@ -101,7 +101,7 @@ class TokenizeTest(ContractTest):
 
         again = {"deck": deck, "tokens": self.folder / "two.tok", "run": self.folder / "run", "restart": "latest"}
         result = self.train(settings={"run.stop": 3}, expect=2, **again)
-        for part in ("comes of another tokenizer", f"fnv1a64-{digest:016x} then", 'data.changed = "continue"'):
+        for part in ("was made with another tokenizer", f"fnv1a64-{digest:016x} then", 'data.changed = "continue"'):
             self.assertIn(part, result.err)
         result = self.train(settings={"run.stop": 3, "data.changed": "continue"}, expect=75, **again)
         self.assertIn("the same numbers may mean other tokens", result.err)

@@ -149,7 +149,7 @@ TEST(RestartCheck, AnotherTokenizerIsNamedAsSuch) {
   const DataIdentity now{{.tokens = 100, .digest = "fnv1a64-2", .tokenizer = "fnv1a64-b"}};
   const std::string message =
       refusal_of_data(RestartCheck("step.h5", {written, json_of(before)}, {written, json_of(now)}));
-  for (const char* part : {"step.h5: data.train comes of another tokenizer", "fnv1a64-a then, fnv1a64-b now",
+  for (const char* part : {"step.h5: data.train was made with another tokenizer", "fnv1a64-a then, fnv1a64-b now",
                            "with the checkpoint's tokenizer", "data.changed = \"continue\""})
     EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
 }
