@@ -39,7 +39,7 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
 
-# What tokenizers stand on. None of them has a package file for CMake in Debian 12.
+# What tokenizers and their texts stand on. None of them has a package file for CMake in Debian 12, or one that says more.
 function(penstock_find_library target header library package)
   string(MAKE_C_IDENTIFIER "${library}" name)
   string(TOUPPER "${name}" name)
@@ -56,3 +56,5 @@ endfunction()
 penstock_find_library(PCRE2::pcre2-8 pcre2.h pcre2-8 libpcre2-dev)
 penstock_find_library(utf8proc::utf8proc utf8proc.h utf8proc libutf8proc-dev)
 penstock_find_library(sentencepiece::sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
+penstock_find_library(zlib::z zlib.h z zlib1g-dev)
+penstock_find_library(zstd::zstd zstd.h zstd libzstd-dev)

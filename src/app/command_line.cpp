@@ -89,11 +89,16 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
 void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand("tokenize", "make a token file of text: files, or the texts below folders");
   auto request = std::make_shared<TokenizeCommand>();
-  command->add_option("TEXT", request->inputs, "files and folders, joined in this order")->required();
+  command->add_option("TEXT", request->inputs, "files and folders, joined in this order; - is standard input")
+      ->required();
   command->add_option("-o,--output", request->output, "the token file; one that is there is replaced")->required();
   command->add_option(
       "--tokenizer", request->tokenizer,
       "a tokenizer.json, a SentencePiece tokenizer.model, or the folder of one; without it a token is a byte");
+  command->add_option("--field", request->field,
+                      "the key of the text in *.jsonl files, such as a.b; without it text, or prompt and completion");
+  command->add_flag("--documents", request->documents,
+                    "each file or JSON line is a document: its start is recorded, and an end-of-text token ends it");
   auto* held_back = command->add_option("--held-back", request->held_back,
                                         "token file for a part that is kept out of the output (validation)");
   command->add_option("--fraction", request->fraction, "the share that is held back")

@@ -47,6 +47,8 @@ struct TokenizeCommand {
   std::string held_back;
   double fraction = TokenizeRequest{}.held_back_fraction;
   std::string tokenizer;  ///< a file or a folder; empty: bytes
+  std::string field;      ///< of JSON lines; empty: the usual ones
+  bool documents = false;
 };
 /// `penstock tokenize`.
 void tokenize_command(const TokenizeCommand& command);

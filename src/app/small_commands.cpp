@@ -18,6 +18,8 @@ void tokenize_command(const TokenizeCommand& command) {
     request.held_back = command.held_back;
     request.held_back_fraction = command.fraction;
   }
+  if (!command.field.empty()) request.field = command.field;
+  request.documents = command.documents;
   if (!command.tokenizer.empty()) request.tokenizer = Tokenizer::load(command.tokenizer);
   const TokenizeReport report = tokenize(request);
   for (const auto& path : report.skipped) fmt::print(stderr, "left out: {}\n", path.string());
@@ -29,6 +31,9 @@ void tokenize_command(const TokenizeCommand& command) {
     fmt::print(stderr, "left out: {} bytes for which the tokenizer has no token\n", report.losses.bytes_without_token);
   fmt::print(stderr, "{}: {} tokens of {} files, the largest {}\n", command.output, report.tokens, report.files,
              report.largest);
+  if (request.documents) fmt::print(stderr, "documents: {}\n", report.documents);
+  if (report.without_text > 0) fmt::print(stderr, "left out: {} files or lines without text\n", report.without_text);
+  if (report.not_counted > 0) fmt::print(stderr, "not counted in the loss: {} tokens of prompts\n", report.not_counted);
   if (request.held_back) fmt::print(stderr, "{}: {} tokens held back\n", command.held_back, report.held_back_tokens);
 }
 

@@ -55,7 +55,7 @@ void PieceEncoder::take_oldest() {
   --next_;
   lock.unlock();
   if (work.failure) std::rethrow_exception(work.failure);
-  take_(std::move(work.ids), work.losses);
+  take_(work.piece, std::move(work.ids), work.losses);
 }
 
 void PieceEncoder::add(TextPiece piece) {

@@ -21,12 +21,16 @@ namespace penstock {
 struct TextPiece {
   std::string text;
   bool goes_on = false;
+  bool begins_document = false;
+  bool ends_document = false;
+  bool counted = true;     // its tokens, in the loss
+  bool held_back = false;  // from the file of the others
 };
 
 /// Threads encode; the caller's thread takes what is done. At most `most_under_way` pieces a thread are in memory.
 class PieceEncoder {
  public:
-  using Take = std::function<void(std::vector<TokenId>&& ids, const TextLosses& losses)>;
+  using Take = std::function<void(const TextPiece& piece, std::vector<TokenId>&& ids, const TextLosses& losses)>;
 
   /// `take` is called for each piece, in the order in which they were added, from within add and finish.
   PieceEncoder(const Tokenizer& tokenizer, std::size_t threads, Take take);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view magic = "\x89PSTOK\r\n";
 constexpr std::size_t version_at = 8, bytes_per_token_at = 12, vocabulary_at = 16, tokens_at = 24, largest_at = 32,
-                      checksum_at = 56;
+                      table_at = 40, table_bytes_at = 48, checksum_at = 56;
 
 template <typename Number>
 void put(EncodedTokenFileHeader& bytes, std::size_t at, Number value) {
@@ -37,11 +37,23 @@ std::string_view as_text(std::span<const std::byte> bytes) {
 std::uint64_t checksum(const EncodedTokenFileHeader& bytes) { return hash_text(as_text(bytes).substr(0, checksum_at)); }
 
 TokenFileHeader decode(const EncodedTokenFileHeader& bytes) {
-  return {.version = get<std::uint32_t>(bytes, version_at),
-          .bytes_per_token = get<std::uint32_t>(bytes, bytes_per_token_at),
-          .vocabulary = get<std::uint64_t>(bytes, vocabulary_at),
-          .tokens = get<std::uint64_t>(bytes, tokens_at),
-          .largest = get<std::uint64_t>(bytes, largest_at)};
+  TokenFileHeader header{.version = get<std::uint32_t>(bytes, version_at),
+                         .bytes_per_token = get<std::uint32_t>(bytes, bytes_per_token_at),
+                         .vocabulary = get<std::uint64_t>(bytes, vocabulary_at),
+                         .tokens = get<std::uint64_t>(bytes, tokens_at),
+                         .largest = get<std::uint64_t>(bytes, largest_at)};
+  if (header.version < TokenFileHeader::version_with_table) return header;  // what is reserved there does not matter
+  header.table = get<std::uint64_t>(bytes, table_at);
+  header.table_bytes = get<std::uint64_t>(bytes, table_bytes_at);
+  return header;
+}
+
+// Its size is held against the file's by check_size.
+bool has_a_sound_table(const TokenFileHeader& header) {
+  if (header.table == 0) return header.table_bytes == 0;
+  return header.table >= header.byte_offset(header.tokens) && header.table <= std::uint64_t{1} << 62 &&
+         header.table_bytes >= TokenFileHeader::table_bytes_of(0) &&
+         header.table_bytes <= TokenFileHeader::table_bytes_of(TokenFileHeader::most_sections);
 }
 
 bool is_sound(const TokenFileHeader& header) {
@@ -75,14 +87,19 @@ void check_bytes(const EncodedTokenFileHeader& bytes, std::size_t present, const
 }
 
 void check_values(const TokenFileHeader& header, const std::filesystem::path& path) {
-  if (header.version != TokenFileHeader::current_version)
+  if (header.version < TokenFileHeader::first_version || header.version > TokenFileHeader::version_with_table)
     throw_input_error(
-        "{}: has format version {}, and this program reads version {}; use the Penstock that made it, or "
+        "{}: has format version {}, and this program reads versions {} and {}; use the Penstock that made it, or "
         "make it again with `penstock tokenize -o {} TEXT...`",
-        path.string(), header.version, TokenFileHeader::current_version, path.string());
+        path.string(), header.version, TokenFileHeader::first_version, TokenFileHeader::version_with_table,
+        path.string());
   if (!is_sound(header))
     throw_input_error("{}: its header is inconsistent ({} bytes a token, largest token {}, {} tokens); {}",
                       path.string(), header.bytes_per_token, header.largest, header.tokens, cure_for(path));
+  if (!has_a_sound_table(header))
+    throw_input_error(
+        "{}: its header makes no sense (a table of {} bytes from byte {} on, where the tokens end at byte {}); {}",
+        path.string(), header.table_bytes, header.table, header.byte_offset(header.tokens), cure_for(path));
   if (header.tokens == 0)
     throw_input_error("{}: holds no token; make it again from text that is not empty: {}", path.string(),
                       cure_for(path));
@@ -91,10 +108,10 @@ void check_values(const TokenFileHeader& header, const std::filesystem::path& pa
 void check_size(const TokenFileHeader& header, std::uint64_t size, const std::filesystem::path& path) {
   if (size == header.file_bytes()) return;
   throw_input_error(
-      "{}: {}: it has {} bytes, and its header promises {} tokens of {} bytes, {} bytes in all; copy it "
+      "{}: {}: it has {} bytes, and its header promises {} tokens of {} bytes{}, {} bytes in all; copy it "
       "again, or make it again with `penstock tokenize -o {} TEXT...`",
       path.string(), size < header.file_bytes() ? "is cut short" : "is too long", size, header.tokens,
-      header.bytes_per_token, header.file_bytes(), path.string());
+      header.bytes_per_token, header.table == 0 ? "" : " and a table", header.file_bytes(), path.string());
 }
 
 }  // namespace
@@ -107,6 +124,10 @@ EncodedTokenFileHeader encode(const TokenFileHeader& header) {
   put(bytes, vocabulary_at, header.vocabulary);
   put(bytes, tokens_at, header.tokens);
   put(bytes, largest_at, header.largest);
+  if (header.version >= TokenFileHeader::version_with_table) {
+    put(bytes, table_at, header.table);
+    put(bytes, table_bytes_at, header.table_bytes);
+  }
   put(bytes, checksum_at, checksum(bytes));
   return bytes;
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The header of a token file. A token file is a header of 64 bytes, then the tokens, unsigned, with nothing between.
+// The header of a token file. A token file is 64 bytes of header and then the tokens, unsigned, with nothing between.
+// In version 2 what is known of the tokens follows them (data/token_file_table.hpp).
 // All numbers are little endian:
 //
 //   byte  0   8 bytes   the magic 89 50 53 54 4f 4b 0d 0a ("\x89PSTOK\r\n": no text begins so, and a transfer that
 //                       changes line ends breaks it)
-//   byte  8   uint32    format version, 1
+//   byte  8   uint32    format version, 1 or 2
 //   byte 12   uint32    bytes a token: 1, 2 or 4
 //   byte 16   uint64    vocabulary of the tokenizer that made the file (256 for bytes); a hint for people
 //   byte 24   uint64    number of tokens
 //   byte 32   uint64    largest token
-//   byte 40   16 bytes  zero, reserved
-//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); at this place in every version
+//   byte 40   uint64    version 2: offset of the table at the end of the file, 0 for none; version 1: reserved, zero
+//   byte 48   uint64    version 2: bytes of that table; version 1: reserved, zero
+//   byte 56   uint64    checksum of bytes 0 to 55: FNV-1a (64 bits); stands here in every version
 //   byte 64             the first token
 
 #include <array>
@@ -26,17 +28,22 @@ namespace penstock {
 /// The header as a value; rank 0 reads it and broadcasts it as bytes.
 struct TokenFileHeader {
   static constexpr std::uint64_t header_bytes = 64;
-  static constexpr std::uint32_t current_version = 1;
+  static constexpr std::uint32_t first_version = 1, version_with_table = 2;
 
-  std::uint32_t version = current_version;
+  std::uint32_t version = first_version;
   std::uint32_t bytes_per_token = 1;
   std::uint64_t vocabulary = 0;
   std::uint64_t tokens = 0;
   std::uint64_t largest = 0;
+  std::uint64_t table = 0;  // its offset; 0: there is none
+  std::uint64_t table_bytes = 0;
 
   /// The offset of the token `index` in the file.
   std::uint64_t byte_offset(std::uint64_t index) const { return header_bytes + index * bytes_per_token; }
-  std::uint64_t file_bytes() const { return byte_offset(tokens); }
+  std::uint64_t file_bytes() const { return table == 0 ? byte_offset(tokens) : table + table_bytes; }
+  /// Of a table of so many sections.
+  static constexpr std::uint64_t table_bytes_of(std::uint64_t sections) { return 16 + 32 * sections; }
+  static constexpr std::uint64_t most_sections = 64;
   bool operator==(const TokenFileHeader&) const = default;
 };
 static_assert(std::is_trivially_copyable_v<TokenFileHeader>);

@@ -65,8 +65,12 @@ struct RatePlan {
   float rate_of(std::int64_t step) const { return static_cast<float>(learning_rate(optimizer, step, steps)); }
 };
 
-constexpr std::array keys_of_rate{std::string_view("run.steps"), std::string_view("optimizer.learning_rate"),
-                                  std::string_view("optimizer.warmup"), std::string_view("optimizer.decay"),
+constexpr std::array keys_of_rate{std::string_view("run.steps"),
+                                  std::string_view("optimizer.learning_rate"),
+                                  std::string_view("optimizer.warmup"),
+                                  std::string_view("optimizer.decay"),
+                                  std::string_view("optimizer.decay_steps"),
+                                  std::string_view("optimizer.decay_shape"),
                                   std::string_view("optimizer.final")};
 
 // Nothing if the deck does not say enough.
@@ -113,6 +117,13 @@ void RestartCheck::ensure_same_function() const {
 
 void RestartCheck::ensure_same_data() const {
   if (!data_changed() || may_continue()) return;
+  if (const auto change = change_of_tokenizer())
+    throw_input_error(
+        "{}: data.train was made with another tokenizer than the data that this checkpoint was trained on: {}; the "
+        "same "
+        "numbers mean other tokens; make the file with the checkpoint's tokenizer, `penstock tokenize --tokenizer "
+        "FILE`, or, where both give the same ids (one file, saved anew), go on with data.changed = \"continue\"",
+        checkpoint_.string(), *change);
   throw_input_error(
       "{}: data.train is not the data that this checkpoint was trained on: {}; samples are numbered by the data, so "
       "that some would come again and others never; name the file that it was trained on, or go on with this one with "
@@ -120,10 +131,28 @@ void RestartCheck::ensure_same_data() const {
       checkpoint_.string(), change_of_data());
 }
 
+bool RestartCheck::data_changed() const {
+  // The digest covers what a file says of its tokenizer; of a file of version 1, earlier programs said more than it
+  // did.
+  const auto are_one = [](const DataSource& a, const DataSource& b) {
+    return a.tokens == b.tokens && a.digest == b.digest && a.weight == b.weight;
+  };
+  return records_data() &&
+         !std::equal(data_before_.begin(), data_before_.end(), data_now_.begin(), data_now_.end(), are_one);
+}
+
 bool RestartCheck::may_continue() const {
   const DeckValue* value = value_of(now_, "data.changed");
   const auto* word = value ? std::get_if<std::string>(&value->value) : nullptr;
   return word && *word == "continue";
+}
+
+std::optional<std::string> RestartCheck::change_of_tokenizer() const {
+  for (const DataSource& before : data_before_)
+    for (const DataSource& now : data_now_)
+      if (are_different_tokenizers(before.tokenizer, now.tokenizer))
+        return fmt::format("{} then, {} now", before.tokenizer, now.tokenizer);
+  return std::nullopt;
 }
 
 std::string RestartCheck::change_of_data() const {
@@ -137,6 +166,11 @@ std::vector<std::string> RestartCheck::changes_of_data() const {
         fmt::format("{} does not record which data it was trained on (an earlier Penstock wrote it): the name of "
                     "data.train decides, and a file that was changed under its name is not noticed",
                     checkpoint_.string()));
+  if (const auto change = change_of_tokenizer())
+    lines.push_back(fmt::format(
+        "data.train was made with another tokenizer than the data that {} was trained on: {}; data.changed = "
+        "\"continue\": the same numbers may mean other tokens",
+        checkpoint_.string(), *change));
   if (data_changed())
     lines.push_back(fmt::format(
         "data.train is not the data that {} was trained on: {}; data.changed = \"continue\": samples are counted on in "

@@ -28,8 +28,8 @@ class RestartCheck {
 
   /// Throws InputError if the weights would mean another function although their shapes fit.
   void ensure_same_function() const;
-  /// Throws InputError if data.train has other data than the checkpoint was trained on, unless the deck says
-  /// data.changed = "continue". The names of files do not matter.
+  /// Throws InputError where data.train holds other data than the checkpoint was trained on, unless the deck says
+  /// data.changed = "continue"; another tokenizer is named as such. The names of files do not matter.
   void ensure_same_data() const;
   /// For warnings: one line for each change that makes the data continue differently. If the checkpoint does not record
   /// its data, the name of data.train decides, and a line says so.
@@ -44,8 +44,9 @@ class RestartCheck {
 
  private:
   bool records_data() const { return !data_before_.empty(); }
-  bool data_changed() const { return records_data() && data_before_ != data_now_; }
+  bool data_changed() const;
   std::string change_of_data() const;
+  std::optional<std::string> change_of_tokenizer() const;
   bool may_continue() const;
 
   std::filesystem::path checkpoint_;

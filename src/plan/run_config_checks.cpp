@@ -285,6 +285,32 @@ void check_capture(const RunConfig& c, const FieldTable& table, Mistakes& mistak
                  pattern, taps_text(model));
 }
 
+void check_decay(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
+  if (!table.usable({"optimizer.decay", "optimizer.decay_steps", "optimizer.decay_shape"})) return;
+  const std::int64_t decay_steps = c.optimizer.decay_steps;
+  if (!has_plateau(c.optimizer)) {
+    if (decay_steps > 0 || c.optimizer.decay_shape != OptimizerConfig{}.decay_shape)
+      mistakes.add(
+          "{}: optimizer.decay_steps = {} and optimizer.decay_shape = \"{}\" are of optimizer.decay = \"wsd\", and it "
+          "is "
+          "\"{}\"; leave them out, or use \"wsd\"",
+          table.where("optimizer.decay"), decay_steps, c.optimizer.decay_shape, c.optimizer.decay);
+    return;
+  }
+  if (decay_steps < 1)
+    mistakes.add(
+        "{}: optimizer.decay = \"wsd\" falls over the last optimizer.decay_steps steps, which is {}; name at least 1, "
+        "for "
+        "instance a fifth of run.steps",
+        table.where("optimizer.decay"), decay_steps);
+  if (table.usable({"run.steps", "optimizer.warmup"}) && decay_steps > c.run.steps - c.optimizer.warmup)
+    mistakes.add(
+        "{}: optimizer.warmup = {} and optimizer.decay_steps = {} do not fit into run.steps = {}; use fewer of them, "
+        "or "
+        "more steps",
+        table.where("optimizer.decay_steps"), c.optimizer.warmup, decay_steps, c.run.steps);
+}
+
 // Masks compare 16 random bits: a probability is used as a multiple of 1/65536 (ops/dropout.hpp).
 void check_dropout(const RunConfig& c, const FieldTable& table, Mistakes& mistakes) {
   constexpr double parts = 65536;
@@ -322,6 +348,7 @@ void check_across_keys(const RunConfig& config, const FieldTable& table, Mistake
   check_schedule(config, table, mistakes);
   check_writing(config, table, mistakes);
   check_dropout(config, table, mistakes);
+  check_decay(config, table, mistakes);
   if (!is_too_large(config, table, mistakes)) check_capture(config, table, mistakes);
 }
 

@@ -116,4 +116,10 @@ std::optional<std::size_t> ByteLevelTokenizer::find_cut(std::string_view bytes, 
   return std::nullopt;
 }
 
+std::optional<TokenId> ByteLevelTokenizer::id_of_special(std::string_view content) const {
+  for (std::size_t id = 0; id < bytes_.size(); ++id)
+    if (special_[id] && bytes_[id] == content) return static_cast<TokenId>(id);
+  return std::nullopt;
+}
+
 }  // namespace penstock

@@ -30,6 +30,8 @@ class ByteLevelTokenizer {
   /// Null where there is no such token.
   const std::string* bytes_of(TokenId id) const;
   bool is_special(TokenId id) const { return special_[static_cast<std::size_t>(id)]; }
+  /// The special token of this text.
+  std::optional<TokenId> id_of_special(std::string_view content) const;
   const std::vector<TokenId>& before() const { return before_; }
   const std::vector<TokenId>& after() const { return after_; }
 

@@ -116,6 +116,11 @@ std::optional<TokenId> SentencePieceModel::begin_of_text() const {
   return id < 0 ? std::nullopt : std::optional<TokenId>(id);
 }
 
+std::optional<TokenId> SentencePieceModel::end_of_text() const {
+  const int id = library_->processor.eos_id();
+  return id < 0 ? std::nullopt : std::optional<TokenId>(id);
+}
+
 bool SentencePieceModel::is_control(TokenId id) const {
   return pieces_[static_cast<std::size_t>(id)].kind == Kind::control;
 }

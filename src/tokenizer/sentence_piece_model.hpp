@@ -28,6 +28,7 @@ class SentencePieceModel {
 
   std::size_t vocabulary() const { return pieces_.size(); }
   std::optional<TokenId> begin_of_text() const;
+  std::optional<TokenId> end_of_text() const;
 
   /// The bytes of a piece. `at_start`: no text has been decoded yet; set to false once some has been.
   std::string bytes_of(TokenId id, bool& at_start) const;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tokenizer/tokenizer.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/random.hpp"
 #include "tokenizer/byte_level_tokenizer.hpp"
 #include "tokenizer/sentence_piece_model.hpp"
 
@@ -45,12 +48,38 @@ bool is_json(std::string_view content) {
   return first != std::string_view::npos && content[first] == '{';
 }
 
+/// What a tokenizer_config.json says of the token; none where it is not there, or says nothing.
+std::optional<std::string> configured_end_of_text(const fs::path& config) {
+  std::error_code ignored;
+  if (!fs::exists(config, ignored)) return std::nullopt;
+  const nlohmann::json json = nlohmann::json::parse(content_of(config), nullptr, false);
+  if (!json.is_object())
+    throw_input_error("{}: is no JSON object, and it may name the end-of-text token; copy it again, or remove it",
+                      config.string());
+  const nlohmann::json token = json.value("eos_token", nlohmann::json());
+  if (token.is_string()) return token.get<std::string>();
+  if (token.is_object() && token.contains("content") && token["content"].is_string())
+    return token["content"].get<std::string>();
+  return std::nullopt;
+}
+
+std::optional<TokenId> usual_end_of_text(const ByteLevelTokenizer& tokenizer) {
+  std::optional<TokenId> found;
+  for (const char* name : {"<|endoftext|>", "<|end_of_text|>", "</s>"}) {
+    const auto id = tokenizer.id_of_special(name);
+    if (id && found) return std::nullopt;
+    if (id) found = id;
+  }
+  return found;
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::load(const fs::path& file_or_folder) {
   Tokenizer tokenizer;
   tokenizer.path_ = tokenizer_file(file_or_folder);
   const std::string content = content_of(tokenizer.path_);
+  tokenizer.digest_ = hash_text(content);
   const std::string where = tokenizer.path_.string();
   if (is_json(content)) {
     tokenizer.byte_level_ = std::make_shared<const ByteLevelTokenizer>(parse_tokenizer_json(content, where));
@@ -96,6 +125,16 @@ std::vector<TokenId> Tokenizer::before() const {
 }
 
 std::vector<TokenId> Tokenizer::after() const { return byte_level_ ? byte_level_->after() : std::vector<TokenId>{}; }
+
+std::optional<TokenId> Tokenizer::end_of_text() const {
+  if (!byte_level_) return pieces_->end_of_text();
+  const fs::path config = path_.parent_path() / "tokenizer_config.json";
+  const auto name = configured_end_of_text(config);
+  if (!name) return usual_end_of_text(*byte_level_);
+  if (const auto id = byte_level_->id_of_special(*name)) return id;
+  throw_input_error("{}: its eos_token, {}, is no special token of {}; take both files from one model", config.string(),
+                    *name, path_.string());
+}
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, SpecialTokens special) const {
   TokenStream stream(*this, special);

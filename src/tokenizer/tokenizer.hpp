@@ -3,6 +3,7 @@
 // Text to ids and ids to text, by a tokenizer.json or a SentencePiece model.
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -40,8 +41,14 @@ class Tokenizer {
 
   /// The file that was read.
   const std::filesystem::path& path() const { return path_; }
+  /// FNV-1a (64 bits) of that file's bytes.
+  std::uint64_t digest() const { return digest_; }
   /// One above the largest id.
   std::size_t vocabulary() const;
+  /// The token that ends a text: of a SentencePiece model its own; of a tokenizer.json the `eos_token` of a
+  /// tokenizer_config.json next to it, else <|endoftext|>, <|end_of_text|> or </s>, where just one of them is a special
+  /// token. None: it cannot be told. Throws InputError where tokenizer_config.json is damaged or names no token.
+  std::optional<TokenId> end_of_text() const;
 
   /// Appends the ids of a text, with no token that its post-processor would add around it. Added tokens are found in
   /// the text, as in Hugging Face's libraries. Any bytes will do.
@@ -67,6 +74,7 @@ class Tokenizer {
   Tokenizer() = default;
 
   std::filesystem::path path_;
+  std::uint64_t digest_ = 0;
   std::shared_ptr<const ByteLevelTokenizer> byte_level_;  // one of the two
   std::shared_ptr<const SentencePieceModel> pieces_;
 };

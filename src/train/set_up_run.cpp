@@ -11,6 +11,7 @@
 #include "base/log.hpp"
 #include "base/user_path.hpp"
 #include "comm/cores.hpp"
+#include "data/token_file_table.hpp"
 #include "device/device.hpp"
 #include "plan/data_identity.hpp"
 #include "plan/make_plan.hpp"
@@ -149,6 +150,8 @@ TokenFileHeader read_header(World& world, const std::string& path, const RunConf
     header = read_token_header(path);
     check_vocabulary(header, path, static_cast<std::uint64_t>(config.model.vocabulary));
     samples_in_file(header, path, static_cast<int>(config.data.sequence));
+    check_sections(path, header, read_token_table(path, header));
+    ensure_all_tokens_count(path, header);
   });
   const auto* first = reinterpret_cast<const std::byte*>(&header);
   const std::vector<std::byte> bytes = world.broadcast(std::vector<std::byte>(first, first + sizeof header));
@@ -193,7 +196,11 @@ RunSetup set_up_run(World& world, const TrainRequest& request) {
   setup.data = identify_data(world, config, setup.train_header);
   if (!config.data.validation.empty()) {
     setup.validation_header = read_header(world, config.data.validation, config);
-    world.together([&] { check_validation(config, *setup.validation_header); });
+    world.together([&] {
+      check_validation(config, *setup.validation_header);
+      if (world.rank() == 0)
+        ensure_one_tokenizer(config.data.train, setup.train_header, config.data.validation, *setup.validation_header);
+    });
   }
   agree_on_table(world, setup.plan);
   setup.threads = threads_of_rank(world, config.device.threads);

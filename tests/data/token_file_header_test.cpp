@@ -85,9 +85,9 @@ TEST_F(TokenFileHeaderTest, RefusesTextWhateverItsLength) {
 
 TEST_F(TokenFileHeaderTest, RefusesAnotherVersion) {
   TokenFileHeader header{.vocabulary = 256, .tokens = 3, .largest = 99};
-  header.version = 2;
+  header.version = 3;
   test::write_file(path_, as_text(encode(header)) + "abc");
-  expect_error(path_, {"version 2", "version 1"});
+  expect_error(path_, {"version 3", "versions 1 and 2"});
 }
 
 TEST_F(TokenFileHeaderTest, FindsEveryFlippedBitOfTheHeader) {

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <thread>
 
+#include "data/compressed.hpp"
 #include "data/temporary_folder.hpp"
+#include "data/token_file_table.hpp"
 #include "data/token_samples.hpp"
 
 namespace penstock::tokenize_test {
@@ -150,7 +152,9 @@ TEST_F(TokenizeTest, LeavesOutWhatIsNoTextOfAFolderAndCountsIt) {
   fs::create_directories(folder_ / "deep/.cache");
   test::write_file(folder_ / ".git/objects/ab", "not this");
   test::write_file(folder_ / "deep/.hidden", "nor this");
-  test::write_file(folder_ / "deep/a.gz", "\x1f\x8b\x08rest");
+  test::write_file(folder_ / "deep/a.xz", std::string("\xfd"
+                                                      "7zXZ\0rest",
+                                                      10));
   test::write_file(folder_ / "b.zip", "PK\x03\x04rest");
   test::write_file(folder_ / "picture", std::string("\x89PNG\r\n\0\0", 8));
   fs::create_symlink("nowhere", folder_ / "dangling");
@@ -186,10 +190,11 @@ TEST_F(TokenizeTest, TakesWhatIsNamedItself) {
   EXPECT_FALSE(report.left_out.any());
 }
 
-TEST_F(TokenizeTest, RefusesACompressedFileThatIsNamedAndSaysHowToDecompressIt) {
-  test::write_file(folder_ / "text.gz", "\x1f\x8b\x08rest");
-  expect_error({.inputs = {folder_ / "text.gz"}, .output = output_},
-               {"text.gz: is compressed (gzip)", "zcat " + (folder_ / "text.gz").string() + " | penstock tokenize"});
+TEST_F(TokenizeTest, RefusesAFileCompressedInAWayThatIsNotReadAndSaysHowToDecompressIt) {
+  test::write_file(folder_ / "text.zip", "PK\x03\x04rest");
+  expect_error(
+      {.inputs = {folder_ / "text.zip"}, .output = output_},
+      {"text.zip: is compressed (zip)", "unzip -p " + (folder_ / "text.zip").string() + " | penstock tokenize"});
 }
 
 TEST_F(TokenizeTest, SaysWhatWasLeftOutWhereNoTextIsLeft) {
@@ -273,6 +278,17 @@ Tokenizer small_tokenizer() {
   return Tokenizer::load(fs::path(PENSTOCK_SOURCE_DIR) / "tests/tokenizer/samples/small.json");
 }
 
+/// The small one, with a token that ends texts.
+fs::path write_tokenizer_that_ends_texts(const fs::path& path) {
+  std::string json = test::read_file(fs::path(PENSTOCK_SOURCE_DIR) / "tests/tokenizer/samples/small.json");
+  const std::string none = "\"added_tokens\":[]";
+  json.replace(json.find(none), none.size(),
+               "\"added_tokens\":[{\"id\":480,\"content\":\"<|endoftext|>\",\"single_word\":false,\"lstrip\":false,"
+               "\"rstrip\":false,\"normalized\":false,\"special\":true}]");
+  test::write_file(path, json);
+  return path;
+}
+
 std::string some_words(std::size_t bytes) {
   std::string text;
   for (std::uint32_t i = 1; text.size() < bytes; ++i)
@@ -334,6 +350,124 @@ TEST_F(TokenizeTest, SaysThatOnePieceMakesNoTwoFiles) {
                 .held_back = outputs_ / "validation.tok",
                 .tokenizer = small_tokenizer()},
                {"has 1 pieces", "empty"});
+}
+
+TEST_F(TokenizeTest, ReadsCompressedTextsOfAFolderAndLeavesCompressedBinariesOut) {
+  test::write_file(folder_ / "a.gz", test::gzipped("zipped\n"));
+  test::write_file(folder_ / "b.zst", test::zstandard("standard\n"));
+  test::write_file(folder_ / "c.tar.gz", test::gzipped(std::string("name\0\0\0", 7)));
+  const TokenizeReport report = tokenize({.inputs = {folder_.path()}, .output = output_});
+  EXPECT_EQ(text_of(output_), "zipped\nstandard\n");
+  EXPECT_EQ(report.left_out.binary.count, 1U);
+  EXPECT_EQ(report.files, 2U);
+}
+
+TEST_F(TokenizeTest, NamesADamagedCompressedFile) {
+  const std::string whole = test::gzipped(known_text(5000));
+  test::write_file(folder_ / "text.gz", whole.substr(0, whole.size() / 2));
+  expect_error({.inputs = {folder_ / "text.gz"}, .output = output_}, {"text.gz: is cut short", "gzip"});
+  expect_error({.inputs = {folder_.path()}, .output = output_}, {"1 of the inputs", "text.gz: is cut short"});
+}
+
+/// The documents of a token file of bytes.
+std::vector<std::string> documents_of(const fs::path& token_file) {
+  const TokenFileHeader header = read_token_header(token_file);
+  const TokenFileTable table = read_token_table(token_file, header);
+  check_sections(token_file, header, table);
+  std::vector<std::uint64_t> starts = read_document_starts(token_file, header, table);
+  starts.push_back(header.tokens);
+  const std::string text = text_of(token_file);
+  std::vector<std::string> documents;
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i)
+    documents.push_back(text.substr(starts[i], starts[i + 1] - starts[i]));
+  return documents;
+}
+
+TEST_F(TokenizeTest, DocumentsAreFilesAndLines) {
+  test::write_file(folder_ / "a.txt", "a file");
+  test::write_file(folder_ / "b.jsonl", "{\"text\": \"line 1\"}\n\n{\"text\": \"\"}\r\n{\"text\": \"line \\u0032\"}");
+  test::write_file(folder_ / "c.txt", "");
+  const std::string large = known_text(3 * held_back_piece_bytes + 1);
+  test::write_file(folder_ / "d", std::string(large.size(), 'd'));
+  const TokenizeReport report = tokenize({.inputs = {folder_.path()}, .output = output_, .documents = true});
+  EXPECT_EQ(documents_of(output_),
+            (std::vector<std::string>{"a file", "line 1", "line 2", std::string(large.size(), 'd')}));
+  EXPECT_EQ(report.documents, 4U);
+  EXPECT_EQ(report.without_text, 2U);
+  EXPECT_FALSE(read_token_table(output_, read_token_header(output_)).tokenizer) << "bytes have none";
+}
+
+TEST_F(TokenizeTest, DocumentsEndWithTheTokenizersToken) {
+  const std::string text = some_words(5 * held_back_piece_bytes);
+  test::write_file(folder_ / "a.txt", text);
+  test::write_file(folder_ / "b.jsonl", "{\"body\": {\"en\": \"the second\"}}\n");
+  const Tokenizer tokenizer = Tokenizer::load(write_tokenizer_that_ends_texts(folder_ / "tokenizer.json"));
+  constexpr TokenId end = 480;
+  tokenize({.inputs = {folder_ / "a.txt", folder_ / "b.jsonl"},
+            .output = output_,
+            .field = "body.en",
+            .documents = true,
+            .tokenizer = tokenizer});
+  std::vector<TokenId> expected = tokenizer.encode(text);
+  expected.push_back(end);
+  const std::uint64_t second = expected.size();
+  for (const TokenId id : tokenizer.encode("the second")) expected.push_back(id);
+  expected.push_back(end);
+  EXPECT_EQ(ids_of(output_), expected);
+  const TokenFileHeader header = read_token_header(output_);
+  const TokenFileTable table = read_token_table(output_, header);
+  EXPECT_EQ(read_document_starts(output_, header, table), (std::vector<std::uint64_t>{0, second}));
+  EXPECT_EQ(table.tokenizer, (TokenizerMark{tokenizer.digest(), end}));
+}
+
+TEST_F(TokenizeTest, OnlyCompletionsCount) {
+  test::write_file(
+      folder_ / "pairs.jsonl",
+      "{\"prompt\": \"ask\", \"completion\": \"answer\"}\n{\"prompt\": \"\", \"completion\": \"alone\"}\n");
+  const TokenizeReport report = tokenize({.inputs = {folder_ / "pairs.jsonl"}, .output = output_, .documents = true});
+  EXPECT_EQ(documents_of(output_), (std::vector<std::string>{"askanswer", "alone"}));
+  const TokenFileHeader header = read_token_header(output_);
+  const auto counted = read_counted(output_, header, read_token_table(output_, header), 0, header.tokens);
+  for (std::size_t i = 0; i < counted.size(); ++i) EXPECT_EQ(counted[i], i >= 3) << i;
+  EXPECT_EQ(report.not_counted, 3U);
+}
+
+TEST_F(TokenizeTest, DocumentsAreHeldBackWhole) {
+  std::string lines;
+  for (int i = 0; i < 1000; ++i) lines += fmt::format("{{\"text\": \"{:04}{}\"}}\n", i, std::string(996, 't'));
+  test::write_file(folder_ / "a.jsonl", lines);
+  const fs::path held_back = outputs_ / "validation.tok";
+  const TokenizeReport report = tokenize({.inputs = {folder_ / "a.jsonl"},
+                                          .output = output_,
+                                          .held_back = held_back,
+                                          .documents = true,
+                                          .held_back_fraction = 0.25});
+  EXPECT_EQ(report.documents, 1000U);
+  EXPECT_EQ(report.tokens + report.held_back_tokens, 1'000'000U);
+  EXPECT_EQ(report.held_back_tokens, 4 * 66'000U) << "pieces 1, 5, 9 and 13 of 66 documents";
+  for (const fs::path& file : {output_, held_back})
+    for (const std::string& document : documents_of(file)) EXPECT_EQ(document.size(), 1000U);
+}
+
+TEST_F(TokenizeTest, AFieldNeedsJsonLines) {
+  test::write_file(folder_ / "a.txt", "text");
+  expect_error({.inputs = {folder_ / "a.txt"}, .output = output_, .field = "body"},
+               {"the field \"body\"", "no input is a *.jsonl file"});
+}
+
+TEST_F(TokenizeTest, DocumentsNeedATokenThatEndsThem) {
+  test::write_file(folder_ / "a.txt", "text");
+  expect_error({.inputs = {folder_ / "a.txt"}, .output = output_, .documents = true, .tokenizer = small_tokenizer()},
+               {"small.json does not say which one that is", "tokenizer_config.json, with eos_token"});
+  write_tokenizer_that_ends_texts(folder_ / "tokenizer.json");
+  test::write_file(folder_ / "tokenizer_config.json", "{\"eos_token\": {\"content\": \"<|nothing|>\"}}");
+  const TokenizeRequest request{.inputs = {folder_ / "a.txt"},
+                                .output = output_,
+                                .documents = true,
+                                .tokenizer = Tokenizer::load(folder_ / "tokenizer.json")};
+  expect_error(request, {"its eos_token, <|nothing|>, is no special token"});
+  test::write_file(folder_ / "tokenizer_config.json", "[");
+  expect_error(request, {"tokenizer_config.json: is no JSON object"});
 }
 
 }  // namespace

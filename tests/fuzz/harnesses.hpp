@@ -15,6 +15,7 @@ void feed_deck(std::string_view bytes);
 void feed_end(std::string_view bytes);
 void feed_guard(std::string_view bytes);
 void feed_huggingface_config(std::string_view bytes);
+void feed_json_lines(std::string_view bytes);
 void feed_metrics(std::string_view bytes);
 void feed_products(std::string_view bytes);
 void feed_safetensors(std::string_view bytes);
@@ -42,6 +43,7 @@ inline constexpr Harness harnesses[] = {
     {"end", feed_end, 4096},
     {"guard", feed_guard, 4096},
     {"huggingface_config", feed_huggingface_config, 4096},
+    {"json_lines", feed_json_lines, 4096},
     {"metrics", feed_metrics, 4096},
     {"products", feed_products, 8192},
     {"safetensors", feed_safetensors, 4096},

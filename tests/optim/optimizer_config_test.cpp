@@ -64,6 +64,33 @@ TEST(LearningRate, StaysWithinItsBoundsInOddCases) {
   EXPECT_DOUBLE_EQ(learning_rate(constant, 37, 100), 6e-4);
 }
 
+OptimizerConfig config_with_plateau(const std::string& shape) {
+  OptimizerConfig config = config_with("wsd", 20);
+  config.decay_steps = 16;
+  config.decay_shape = shape;
+  return config;
+}
+
+TEST(LearningRate, APlateauDoesNotDependOnTheStepsOfTheRun) {
+  for (const char* shape : {"linear", "sqrt"}) {
+    const OptimizerConfig config = config_with_plateau(shape);
+    EXPECT_DOUBLE_EQ(learning_rate(config, 10, 100), 3e-4);
+    for (const std::int64_t steps : {100, 200, 10000})
+      for (std::int64_t step = 20; step <= 84; ++step)
+        EXPECT_DOUBLE_EQ(learning_rate(config, step, steps), 6e-4) << step;
+    EXPECT_LT(learning_rate(config, 85, 100), 6e-4);
+    EXPECT_DOUBLE_EQ(learning_rate(config, 85, 200), 6e-4);
+    EXPECT_DOUBLE_EQ(learning_rate(config, 100, 100), 6e-5);
+  }
+}
+
+TEST(LearningRate, FallsFromThePlateauInItsShape) {
+  EXPECT_DOUBLE_EQ(learning_rate(config_with_plateau("linear"), 88, 100), 6e-4 * (0.1 + 0.9 * 0.75));
+  EXPECT_DOUBLE_EQ(learning_rate(config_with_plateau("sqrt"), 88, 100), 6e-4 * (0.1 + 0.9 * 0.5));
+  EXPECT_DOUBLE_EQ(learning_rate(config_with_plateau("sqrt"), 93, 100), 6e-4 * (0.1 + 0.9 * 0.25));
+  EXPECT_THROW(learning_rate(config_with_plateau("round"), 93, 100), LogicError);
+}
+
 TEST(LearningRate, NoOtherCurveTakesThePlaceOfAnUnknownOne) {
   EXPECT_THROW(learning_rate(config_with("exponential", 0), 10, 100), LogicError);
 }

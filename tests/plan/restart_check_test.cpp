@@ -144,6 +144,24 @@ TEST(RestartCheck, TheSameDataUnderAnotherNameAreNoChange) {
   EXPECT_TRUE(check.changes_of_data().empty());
 }
 
+TEST(RestartCheck, AnotherTokenizerIsNamedAsSuch) {
+  const DataIdentity before{{.tokens = 100, .digest = "fnv1a64-1", .tokenizer = "fnv1a64-a"}};
+  const DataIdentity now{{.tokens = 100, .digest = "fnv1a64-2", .tokenizer = "fnv1a64-b"}};
+  const std::string message =
+      refusal_of_data(RestartCheck("step.h5", {written, json_of(before)}, {written, json_of(now)}));
+  for (const char* part : {"step.h5: data.train was made with another tokenizer", "fnv1a64-a then, fnv1a64-b now",
+                           "with the checkpoint's tokenizer", "data.changed = \"continue\""})
+    EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
+}
+
+TEST(RestartCheck, WhatIsNotKnownOfATokenizerIsNoChange) {
+  DataIdentity now = short_text;
+  now[0].tokenizer = unknown_tokenizer;
+  const RestartCheck check("step.h5", {written, json_of(short_text)}, {written, json_of(now)});
+  EXPECT_EQ(refusal_of_data(check), "") << "before, such a file was said to hold bytes";
+  EXPECT_TRUE(check.changes_of_data().empty());
+}
+
 TEST(RestartCheck, OtherDataUnderTheSameNameAreRefusedWithBothAndTheCure) {
   const RestartCheck check("step.h5", {written, json_of(short_text)}, {written, json_of(longer_text)});
   const std::string message = refusal_of_data(check);

@@ -184,7 +184,12 @@ TEST(RunDeck, ChoicesAreNamed) {
   EXPECT_EQ(refusal({"mesh.pipeline=2", "schedule.name=ring", "schedule.chunks=2", "schedule.partition=[1, 3, 3, 1]"}),
             "");
   expect_refused({"precision.compute=float16"}, {"float32", "bfloat16"});
-  expect_refused({"optimizer.decay=step"}, {"cosine", "linear"});
+  expect_refused({"optimizer.decay=step"}, {"cosine", "linear", "wsd"});
+  expect_refused({"optimizer.decay=wsd"}, {"optimizer.decay = \"wsd\" falls over", "name at least 1"});
+  expect_refused({"optimizer.decay_steps=3"}, {"are of optimizer.decay = \"wsd\", and it is \"cosine\""});
+  expect_refused({"optimizer.decay_shape=sqrt"}, {"are of optimizer.decay = \"wsd\""});
+  expect_refused({"optimizer.decay=wsd", "optimizer.decay_steps=1000000"}, {"do not fit into run.steps"});
+  EXPECT_EQ(refusal({"optimizer.decay=wsd", "optimizer.decay_steps=3", "optimizer.decay_shape=sqrt"}), "");
 }
 
 TEST(RunDeck, NumbersThatSinglePrecisionDoesNotHoldAreRefused) {
