@@ -86,21 +86,33 @@ void add_schedule(CLI::App& app, std::function<int()>& chosen) {
   command->callback([=, &chosen] { chosen = [request] { return schedule_command(*request), 0; }; });
 }
 
+/// A script's unset variable is not "none".
+CLI::Validator named_file() {
+  return {[](std::string& name) {
+            return std::string(name.empty() ? "the name is empty; name a file, or leave the option out" : "");
+          },
+          std::string()};
+}
+
 void add_tokenize(CLI::App& app, std::function<int()>& chosen) {
   auto* command = app.add_subcommand("tokenize", "make a token file of text: files, or the texts below folders");
   auto request = std::make_shared<TokenizeCommand>();
   command->add_option("TEXT", request->inputs, "files and folders, joined in this order; - is standard input")
       ->required();
   command->add_option("-o,--output", request->output, "the token file; one that is there is replaced")->required();
-  command->add_option(
-      "--tokenizer", request->tokenizer,
-      "a tokenizer.json, a SentencePiece tokenizer.model, or the folder of one; without it a token is a byte");
+  command
+      ->add_option(
+          "--tokenizer", request->tokenizer,
+          "a tokenizer.json, a SentencePiece tokenizer.model, or the folder of one; without it a token is a byte")
+      ->check(named_file());
   command->add_option("--field", request->field,
                       "the key of the text in *.jsonl files, such as a.b; without it text, or prompt and completion");
   command->add_flag("--documents", request->documents,
                     "each file or JSON line is a document: its start is recorded, and an end-of-text token ends it");
-  auto* held_back = command->add_option("--held-back", request->held_back,
-                                        "token file for a part that is kept out of the output (validation)");
+  auto* held_back = command
+                        ->add_option("--held-back", request->held_back,
+                                     "token file for a part that is kept out of the output (validation)")
+                        ->check(named_file());
   command->add_option("--fraction", request->fraction, "the share that is held back")
       ->capture_default_str()
       ->needs(held_back);

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/user_path.hpp"
 #include "data/file_start.hpp"
 #include "data/json_lines.hpp"
 #include "data/piece_encoder.hpp"
@@ -181,7 +182,7 @@ std::vector<fs::path> present_outputs(const TokenizeRequest& request) {
 
 fs::path real_output(const fs::path& output) {
   std::error_code error;
-  const fs::path real = fs::weakly_canonical(output, error);
+  const fs::path real = fs::weakly_canonical(absolute_path(output), error);  // z.tok and ./z.tok are one file
   if (error)
     throw_input_error("tokenize: {} cannot be created ({}); name another file", output.string(), error.message());
   return real;

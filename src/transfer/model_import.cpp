@@ -33,6 +33,14 @@ std::vector<ArraySpec> arrays_of(const HuggingFaceModel& model) {
   return arrays;
 }
 
+void refuse_one_file_for_both(const ImportRequest& request) {
+  const auto real = [](const std::filesystem::path& path) {
+    return std::filesystem::weakly_canonical(absolute_path(path));
+  };
+  if (request.deck && real(request.output) == real(*request.deck))
+    throw_input_error("import: {} is named for the checkpoint and for the deck; use two files", request.deck->string());
+}
+
 void write_section(const std::filesystem::path& file, const std::filesystem::path& directory,
                    const std::string& section) {
   const std::filesystem::path temporary = temporary_name(file);
@@ -65,6 +73,7 @@ void import_model(World& world, const ImportRequest& request) {
   world.together([&] {
     model.emplace(request.directory);
     section = model_section(model_config_of(model->config(), model->directory().config_path().string()));
+    refuse_one_file_for_both(request);
     refuse_a_file_there(request.output, "-o");
     if (request.deck) refuse_a_file_there(*request.deck, "--deck");
   });

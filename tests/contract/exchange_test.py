@@ -261,6 +261,8 @@ class RefusalTest(Exchange):
         full.write_text("mine")
         self.refuse("import", original, "-o", full, parts=["full.h5: is there already"])
         self.refuse("import", original, "-o", self.folder / "no/folder.h5", parts=["there is no folder"])
+        self.refuse("import", original, "-o", self.folder / "x.h5", "--deck", f"{self.folder}/./x.h5",
+                    parts=["for the checkpoint and for the deck"])
         config, tensors = hugging_face.made_up("llama")
         tensors.pop("model.norm.weight")
         broken = hugging_face.write_directory(self.folder / "broken", config, tensors)

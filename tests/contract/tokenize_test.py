@@ -57,6 +57,18 @@ class TokenizeTest(ContractTest):
         self.assertEqual((bytes(made.ids), made.starts(), made.version), (b"text 0text 1text 2", [0, 6, 12], 2))
         self.assertIn("documents: 3", said)
 
+    def test_two_names_of_one_output(self):
+        text = self.write("text", "a word of text\n" * 40000)
+        result = self.penstock("tokenize", "-o", "made.tok", "--held-back", "./made.tok", text, expect=2)
+        self.assertIn("use two files", result.err)
+        self.assertFalse((self.folder / "made.tok").exists())
+
+    def test_an_empty_name_is_refused(self):
+        text = self.write("text", "a word")
+        for option in ("--tokenizer", "--held-back"):
+            with self.subTest(option=option):
+                self.assertIn("the name is empty", self.tokenize(option, "", text, expect=2))
+
     def test_standard_input(self):
         made = self.folder / "made.tok"
         subprocess.run([PROGRAM, "tokenize", "-o", made, "--field", "t", "-"], input=b'{"t": "one"}\n{"t": "two"}\n', check=True,
