@@ -42,6 +42,9 @@ TEST(Csv, PlacementIsReadFromTheLines) {
   const Schedule v_shaped = schedule_from_csv("0F0,3F0,3B0,0B0\n1F0,2F0,2B0,1B0\n", "f", "v");
   EXPECT_EQ(v_shaped.placement, (std::vector<int>{0, 1, 1, 0}));
   EXPECT_EQ(v_shaped.chunks(), 2);
+  const Schedule uneven = schedule_from_csv("0F0,1F0,1B0,0B0\n2F0,2B0\n", "f", "uneven");
+  EXPECT_EQ(uneven.placement, (std::vector<int>{0, 0, 1}));
+  EXPECT_EQ(uneven.chunks(), std::nullopt);
 }
 
 TEST(Csv, BlanksEmptyCellsAndLineEndsArePassedOver) {
@@ -67,7 +70,7 @@ TEST(Csv, ErrorsNameFileLineAndCell) {
   expect_in("my.csv:2: cell 3: ", "0F0,0B0,0F1,0B1\n1F0,1B0,1F2,1B2\n");
   expect_in("my.csv: no rows", "\n \n");
   expect_in("stage 1 is missing", "0F0,0B0\n2F0,2B0\n");
-  expect_in("schedule mine (3 stages on 2 ranks, 1 microbatches): a table has at least", "0F0,1F0,1B0,0B0\n2F0,2B0\n");
+  expect_in("schedule mine (1 stages on 2 ranks, 1 microbatches): a table has at least", "0F0,0B0\n,\n");
 }
 
 TEST(Csv, AMistypedNumberDoesNotAskForAllMemory) {
