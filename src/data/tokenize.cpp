@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/usable_cores.hpp"
 #include "data/file_start.hpp"
 #include "data/piece_encoder.hpp"
 #include "data/token_file_header.hpp"
@@ -255,7 +256,7 @@ class TextDealer {
     if (request.held_back) held_back_.emplace(*request.held_back, format_of(request.tokenizer));
     if (!request.tokenizer) return;
     tokenizer_ = request.tokenizer;
-    encoder_.emplace(*tokenizer_, usable_cores(), [this](std::vector<TokenId>&& ids, const TextLosses& losses) {
+    encoder_.emplace(*tokenizer_, usable_cores().size(), [this](std::vector<TokenId>&& ids, const TextLosses& losses) {
       writer_of_piece(pieces_++).append(ids);
       losses_.add(losses);
     });
