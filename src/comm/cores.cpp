@@ -2,12 +2,13 @@
 #include "comm/cores.hpp"
 
 #include <omp.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
+
+#include "base/usable_cores.hpp"
 
 namespace penstock {
 
@@ -15,13 +16,9 @@ namespace {
 
 // One character for each core: '1' if this process may run there.
 std::string allowed_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::string cores(CPU_SETSIZE, '0');
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return "1";
-  for (std::size_t core = 0; core < cores.size(); ++core)
-    if (CPU_ISSET(core, &set)) cores[core] = '1';
-  cores.erase(cores.find_last_of('1') + 1);
+  const std::vector<std::size_t> usable = usable_cores();
+  std::string cores(usable.back() + 1, '0');
+  for (const std::size_t core : usable) cores[core] = '1';
   return cores;
 }
 

@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/piece_encoder.hpp"
 
-#include <sched.h>
+#include <system_error>
 
-#include <algorithm>
+#include "base/error.hpp"
+#include "base/log.hpp"
 
 namespace penstock {
 
-std::size_t usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1U, std::thread::hardware_concurrency());
-  return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
+PieceEncoder::PieceEncoder(const Tokenizer& tokenizer, std::size_t threads, Take take, const Start& start)
+    : tokenizer_(tokenizer), take_(std::move(take)) {
+  start_threads(threads, start);
 }
 
-PieceEncoder::PieceEncoder(const Tokenizer& tokenizer, std::size_t threads, Take take)
-    : tokenizer_(tokenizer), take_(std::move(take)) {
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+// A limit on processes or memory may allow fewer threads than there are cores.
+void PieceEncoder::start_threads(std::size_t wanted, const Start& start) {
+  threads_.reserve(wanted);  // nothing but `start` throws once a thread runs
+  try {
+    while (threads_.size() < wanted) threads_.push_back(start([this] { serve(); }));
+  } catch (const std::system_error& error) {
+    if (threads_.empty())
+      throw SystemError(fmt::format(
+          "cannot start a thread that encodes text ({}), not one of {}; raise the limits on processes (ulimit -u, "
+          "pids.max) and memory (ulimit -v)",
+          error.code().message(), wanted));
+    log_warning("text is encoded by {} threads, not {}: the system starts no more ({})", threads_.size(), wanted,
+                error.code().message());
+  }
 }
 
 PieceEncoder::~PieceEncoder() {

@@ -32,8 +32,13 @@ class PieceEncoder {
  public:
   using Take = std::function<void(const TextPiece& piece, std::vector<TokenId>&& ids, const TextLosses& losses)>;
 
-  /// `take` is called for each piece, in the order in which they were added, from within add and finish.
-  PieceEncoder(const Tokenizer& tokenizer, std::size_t threads, Take take);
+  /// Makes a thread of what it is to run, or throws std::system_error; tests put another one here.
+  using Start = std::function<std::thread(std::function<void()> run)>;
+
+  /// `take` is called for each piece, in the order in which they were added, from within add and finish. Where the
+  /// system starts fewer than `threads` threads, those that it starts do the work; throws SystemError where it starts
+  /// none.
+  PieceEncoder(const Tokenizer& tokenizer, std::size_t threads, Take take, const Start& start = start_thread);
   ~PieceEncoder();
   PieceEncoder(const PieceEncoder&) = delete;
   PieceEncoder& operator=(const PieceEncoder&) = delete;
@@ -52,6 +57,8 @@ class PieceEncoder {
     bool done = false;
   };
 
+  static std::thread start_thread(std::function<void()> run) { return std::thread(std::move(run)); }
+  void start_threads(std::size_t wanted, const Start& start);
   void serve();
   void take_oldest();
 
@@ -66,8 +73,5 @@ class PieceEncoder {
   bool closing_ = false;
   std::vector<std::thread> threads_;
 };
-
-/// The cores that this process may run on.
-std::size_t usable_cores();
 
 }  // namespace penstock

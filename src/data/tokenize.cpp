@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/usable_cores.hpp"
 #include "base/user_path.hpp"
 #include "data/file_start.hpp"
 #include "data/json_lines.hpp"
@@ -295,7 +296,7 @@ class TextDealer {
     if (request.held_back) held_back_.emplace(*request.held_back, format_of(request));
     if (!request.tokenizer) return;
     tokenizer_ = request.tokenizer;
-    encoder_.emplace(*tokenizer_, usable_cores(),
+    encoder_.emplace(*tokenizer_, usable_cores().size(),
                      [this](const TextPiece& piece, std::vector<TokenId>&& ids, const TextLosses& losses) {
                        write(piece, ids);
                        losses_.add(losses);

@@ -87,14 +87,16 @@ const BytePairEncoder::WholeWord* BytePairEncoder::find_whole(std::string_view w
 }
 
 void BytePairEncoder::append(std::string_view word, std::vector<TokenId>& tokens, EncoderScratch& scratch) const {
-  if (!knows_all_bytes_) [[unlikely]]
+  if (!knows_all_bytes_) [[unlikely]] {
+    // The library looks a word up before it takes it apart, and what is left of a word is looked up no more.
+    if (const WholeWord* whole = find_whole(word)) return tokens.push_back(whole->token);
     if (const std::string known = without_unknown(word); known.size() < word.size()) {
       scratch.bytes_without_token_ += word.size() - known.size();
-      if (!known.empty()) append(known, tokens, scratch);
-      return;
+      return known.empty() ? void() : append_merged(known, tokens, scratch);
     }
+  }
   if (word.size() == 1) return tokens.push_back(bytes_[static_cast<unsigned char>(word[0])]);
-  if (word.size() > EncoderScratch::longest_cached) return append_merged(word, tokens, scratch);
+  if (word.size() > EncoderScratch::longest_cached) return append_word(word, tokens, scratch);
   EncoderScratch::WordKey key;
   char bytes[16] = {};
   std::memcpy(bytes, word.data(), word.size());
@@ -104,7 +106,7 @@ void BytePairEncoder::append(std::string_view word, std::vector<TokenId>& tokens
       scratch.words_[mixed(key.low ^ mixed(key.high)) >> (64U - EncoderScratch::cache_bits)];
   if (cached.word != key) {
     const std::size_t before = tokens.size();
-    append_merged(word, tokens, scratch);
+    append_word(word, tokens, scratch);
     const std::size_t count = tokens.size() - before;
     if (count > EncoderScratch::most_cached) return;
     cached.word = key;
@@ -123,9 +125,13 @@ std::string BytePairEncoder::without_unknown(std::string_view word) const {
   return known;
 }
 
+void BytePairEncoder::append_word(std::string_view word, std::vector<TokenId>& tokens, EncoderScratch& scratch) const {
+  if (const WholeWord* whole = find_whole(word)) return tokens.push_back(whole->token);
+  append_merged(word, tokens, scratch);
+}
+
 void BytePairEncoder::append_merged(std::string_view word, std::vector<TokenId>& tokens,
                                     EncoderScratch& scratch) const {
-  if (const WholeWord* whole = find_whole(word)) return tokens.push_back(whole->token);
   return word.size() <= short_word ? append_short(word, tokens) : append_long(word, tokens, scratch);
 }
 
@@ -174,6 +180,12 @@ void BytePairEncoder::append_long(std::string_view word, std::vector<TokenId>& t
   const auto later = [](const EncoderScratch::Candidate& a, const EncoderScratch::Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.place > b.place;
   };
+  if (word.size() > longest_word)
+    throw_input_error(
+        "a text has a word of {} bytes, and a word has at most {}: the tokenizer cuts that text nowhere; split the "
+        "file, "
+        "or use a tokenizer that cuts it at spaces",
+        word.size(), longest_word);
   const auto count = static_cast<std::int32_t>(word.size());
   auto& symbols = scratch.symbols_;
   auto& queue = scratch.queue_;

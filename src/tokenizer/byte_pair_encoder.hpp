@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,9 +72,11 @@ class BytePairEncoder {
                   std::span<const std::string> whole_words);
 
   static constexpr TokenId no_token = -1;
+  static constexpr std::size_t longest_word =
+      std::numeric_limits<std::int32_t>::max();  // bytes: places are 32 bits wide
 
   /// Appends the tokens of a word, which is not empty. A byte without a token is left out, as in tokenizers, and
-  /// counted in the scratch.
+  /// counted in the scratch. Throws InputError for a word of more than `longest_word` bytes.
   void append(std::string_view word, std::vector<TokenId>& tokens, EncoderScratch& scratch) const;
 
  private:
@@ -90,6 +93,7 @@ class BytePairEncoder {
 
   const Pair* find(TokenId left, TokenId right) const;
   const WholeWord* find_whole(std::string_view word) const;
+  void append_word(std::string_view word, std::vector<TokenId>& tokens, EncoderScratch& scratch) const;
   void append_merged(std::string_view word, std::vector<TokenId>& tokens, EncoderScratch& scratch) const;
   void append_short(std::string_view word, std::vector<TokenId>& tokens) const;
   std::string without_unknown(std::string_view word) const;

@@ -30,7 +30,7 @@ class RegularExpression {
 
  private:
   struct Code;
-  RegularExpression(std::string_view expression, std::string_view where, unsigned options);
+  RegularExpression(std::string_view expression, std::string_view where, unsigned options, std::string_view for_pcre2);
 
   std::shared_ptr<const Code> code_;  // never changes: copies share it
 };

@@ -50,6 +50,7 @@ SentencePieceModel::SentencePieceModel(std::string_view bytes, std::string_view 
                       where);
   read_pieces();
   learn_spaces();
+  cuttable_ = words_apart_ && ids_survive_a_cut();
 }
 
 SentencePieceModel::~SentencePieceModel() = default;
@@ -96,6 +97,16 @@ void SentencePieceModel::learn_spaces() {
     drops_all_spaces_ = two.empty();
 }
 
+// Not where the library strips the space that the right side begins with and puts none in its place.
+bool SentencePieceModel::ids_survive_a_cut() const {
+  constexpr std::string_view text = "a b";
+  std::vector<TokenId> whole, parts;
+  encode(text, false, whole);
+  encode(text.substr(0, 1), false, parts);
+  encode(text.substr(1), true, parts);
+  return whole == parts;
+}
+
 void SentencePieceModel::encode(std::string_view text, bool goes_on, std::vector<TokenId>& ids) const {
   if (goes_on && adds_space_ && text.starts_with(' ')) text.remove_prefix(1);  // the library adds it again
   std::vector<int> found;
@@ -105,7 +116,7 @@ void SentencePieceModel::encode(std::string_view text, bool goes_on, std::vector
 }
 
 std::optional<std::size_t> SentencePieceModel::find_cut(std::string_view bytes, std::size_t from) const {
-  if (!words_apart_) return std::nullopt;
+  if (!cuttable_) return std::nullopt;
   for (std::size_t at = std::max<std::size_t>(from, 1); at + 1 < bytes.size(); ++at)
     if (bytes[at] == ' ' && is_letter_or_digit(bytes[at - 1]) && is_letter_or_digit(bytes[at + 1])) return at;
   return std::nullopt;

@@ -23,7 +23,8 @@ class SentencePieceModel {
   /// Appends the ids that SentencePieceProcessor::Encode gives. `goes_on`: the text is the right side of a cut.
   void encode(std::string_view text, bool goes_on, std::vector<TokenId>& ids) const;
 
-  /// As Tokenizer::find_cut: before a single space between two letters or digits, where no piece goes across words.
+  /// As Tokenizer::find_cut: before a single space between two letters or digits, where no piece goes across words
+  /// and the library keeps that space.
   std::optional<std::size_t> find_cut(std::string_view bytes, std::size_t from) const;
 
   std::size_t vocabulary() const { return pieces_.size(); }
@@ -44,10 +45,12 @@ class SentencePieceModel {
 
   void read_pieces();
   void learn_spaces();
+  bool ids_survive_a_cut() const;
 
   std::unique_ptr<Library> library_;
   std::vector<Piece> pieces_;     // [id]
   bool words_apart_ = true;       // no piece holds a space after another character
+  bool cuttable_ = false;         // before a space between two words
   bool adds_space_ = false;       // a text is taken as if it began with a space
   bool drops_one_space_ = false;  // decoding leaves out the one that a text begins with
   bool drops_all_spaces_ = false;

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/json_object.hpp"
+#include "tokenizer/nfc.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace penstock {
@@ -254,6 +255,20 @@ void read_added_tokens(const Node& list, Vocabulary& vocabulary, TokenizerJson& 
   }
 }
 
+// Which of two such tokens the library finds changes from run to run: it looks for them in the order of a hash map.
+void check_normalized_tokens(const Node& list, const TokenizerJson& result) {
+  if (!result.nfc) return;
+  const UnicodeTable table;
+  std::unordered_map<std::string, std::size_t> seen;
+  for (std::size_t i = 0; i < result.added.size(); ++i) {
+    if (!result.added[i].normalized) continue;
+    const auto [first, is_new] = seen.emplace(nfc(result.added[i].content, table), i);
+    if (!is_new)
+      list.at(i).at("content").refuse("is \"{}\", which NFC makes equal to added_tokens[{}], \"{}\"",
+                                      result.added[i].content, first->second, result.added[first->second].content);
+  }
+}
+
 void read_normalizer(const Node& node, TokenizerJson& result) {
   if (node.is_null()) return;
   const std::string& type = node.type();
@@ -452,6 +467,7 @@ TokenizerJson parse_tokenizer_json(std::string_view text, std::string_view where
   read_model(file.at("model"), vocabulary, result);
   read_added_tokens(file.at("added_tokens"), vocabulary, result);
   read_normalizer(file.at("normalizer"), result);
+  check_normalized_tokens(file.at("added_tokens"), result);
   read_pre_tokenizers(file.at("pre_tokenizer"), result);
   read_post_processor(file.at("post_processor"), result);
   check_decoder(file.at("decoder"));

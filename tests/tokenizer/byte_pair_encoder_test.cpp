@@ -2,10 +2,13 @@
 #include "tokenizer/byte_pair_encoder.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <chrono>
 #include <map>
 #include <random>
+
+#include "data/temporary_folder.hpp"
 
 namespace penstock::byte_pair_encoder_test {
 namespace {
@@ -80,6 +83,48 @@ TEST(BytePairEncoderTest, WholeWordsComeBeforeMerges) {
   encoder.append("abc", ids, scratch);
   encoder.append(words[598], ids, scratch);
   EXPECT_EQ(ids, (Ids{599, 598}));
+}
+
+// As the tokenizers library does: what is left of a word without its unknown bytes is merged, and not looked up.
+TEST(BytePairEncoderTest, WholeWordsComeBeforeBytesAreLeftOut) {
+  MadeUp model(3, 0, 1);
+  model.bytes['Q'] = BytePairEncoder::no_token;
+  std::vector<std::string> words(303);
+  words[300] = "ab";
+  words[301] = "aQb";
+  words[302] = "Qa";
+  const BytePairEncoder encoder(model.bytes, model.merges, words);
+  EncoderScratch scratch;
+  const auto encoded = [&](std::string_view word) {
+    Ids ids;
+    encoder.append(word, ids, scratch);
+    return ids;
+  };
+  EXPECT_EQ(encoded("aQb"), Ids{301});
+  EXPECT_EQ(encoded("Qa"), Ids{302});
+  EXPECT_EQ(encoded("ab"), Ids{300});
+  EXPECT_EQ(scratch.bytes_without_token(), 0U);
+  EXPECT_EQ(encoded("aQbQ"), (Ids{'a', 'b'}));
+  EXPECT_EQ(encoded("Q"), Ids{});
+  EXPECT_EQ(scratch.bytes_without_token(), 3U);
+}
+
+// Pages that nobody touches take no memory.
+TEST(BytePairEncoderTest, AWordOfTwoGibibytesIsRefused) {
+  constexpr std::size_t size = BytePairEncoder::longest_word + 1;
+  void* const pages = mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(pages, MAP_FAILED);
+  const MadeUp model(3, 5, 1);
+  const BytePairEncoder encoder(model.bytes, model.merges, {});
+  EncoderScratch scratch;
+  Ids ids;
+  const std::string message = test::input_error([&] {
+    encoder.append({static_cast<const char*>(pages), size}, ids, scratch);
+  });
+  munmap(pages, size);
+  EXPECT_NE(message.find("a word of 2147483648 bytes, and a word has at most 2147483647"), std::string::npos)
+      << message;
+  EXPECT_TRUE(ids.empty());
 }
 
 // A quadratic loop would take hours; the bound is one that any machine keeps.

@@ -104,6 +104,15 @@ const std::vector<Damage> damages = {
        j["added_tokens"] = {added(j["model"]["vocab"]["a"], "a"), added(j["model"]["vocab"]["a"], "a")};
      },
      {"added_tokens[1].content comes a second time"}},
+    {"added twice but for NFC",
+     [](Json& j) {
+       const auto next = j["model"]["vocab"].size();
+       Json joined = added(static_cast<int>(next), "\u1e31"), apart = added(static_cast<int>(next) + 1, "k\u0301");
+       joined["normalized"] = apart["normalized"] = true;
+       j["added_tokens"] = {joined, apart};
+       j["normalizer"] = {{"type", "NFC"}};
+     },
+     {"added_tokens[1].content is \"k\u0301\"", "NFC makes equal to added_tokens[0]"}},
     {"added and long",
      [](Json& j) { j["added_tokens"] = {added(9, std::string(5000, 'x'))}; },
      {"has 5000 bytes", "at most 4096"}},

@@ -66,6 +66,28 @@ TEST(TokenizerTest, ACutOfASentencePieceTextChangesNoId) {
   EXPECT_GE(cuts, 50U);
 }
 
+// Protocol buffers join a message that comes twice: field 3 is the normalizer, its fields 3 and 4 are
+// add_dummy_prefix and remove_extra_whitespaces.
+TEST(TokenizerTest, ATextWhoseFirstSpaceTheLibraryStripsIsNotCut) {
+  test::TemporaryFolder folder;
+  const auto with = [&](char adds_prefix, char strips) {
+    const char options[] = {0x1a, 4, 3 << 3, adds_prefix, 4 << 3, strips};
+    test::write_file(folder / "tokenizer.model", test::sample_text("bpe.model") + std::string(options, sizeof options));
+    return Tokenizer::load(folder.path());
+  };
+  const std::string text = "the river falls";
+  for (const auto& [adds_prefix, strips] : {std::pair<char, char>{0, 0}, {0, 1}, {1, 0}, {1, 1}}) {
+    const Tokenizer tokenizer = with(adds_prefix, strips);
+    Ids parts;
+    EncoderScratch scratch;
+    tokenizer.encode(text.substr(0, 3), false, parts, scratch);
+    tokenizer.encode(text.substr(3), true, parts, scratch);
+    const bool cut_is_right = parts == tokenizer.encode(text);
+    EXPECT_EQ(cut_is_right, adds_prefix == 1 || strips == 0);
+    EXPECT_EQ(tokenizer.find_cut(text, 1, true).has_value(), cut_is_right);
+  }
+}
+
 TEST(TokenizerTest, BrokenUtf8IsCounted) {
   test::TemporaryFolder folder;
   const Tokenizer tokenizer = from_json(folder, test::sample_json("small.json"));
