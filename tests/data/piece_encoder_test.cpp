@@ -25,12 +25,14 @@ TEST(PieceEncoderTest, FewerThreadsThanWantedGiveAllPiecesInOrder) {
     std::vector<TokenId> found, wanted;
     PieceEncoder encoder(
         tokenizer, 4,
-        [&](std::vector<TokenId>&& ids, const TextLosses&) { found.insert(found.end(), ids.begin(), ids.end()); },
+        [&](const TextPiece&, std::vector<TokenId>&& ids, const TextLosses&) {
+          found.insert(found.end(), ids.begin(), ids.end());
+        },
         start_at_most(allowed));
     for (int i = 0; i < 100; ++i) {
       const std::string text = "the river " + std::to_string(i);
       for (const TokenId id : tokenizer.encode(text)) wanted.push_back(id);
-      encoder.add({text});
+      encoder.add({.text = text});
     }
     encoder.finish();
     EXPECT_EQ(found, wanted);
@@ -41,7 +43,7 @@ TEST(PieceEncoderTest, NoThreadAtAllIsAnError) {
   const Tokenizer tokenizer = Tokenizer::load(test::sample_path("small.json"));
   try {
     PieceEncoder(
-        tokenizer, 4, [](std::vector<TokenId>&&, const TextLosses&) {}, start_at_most(0));
+        tokenizer, 4, [](const TextPiece&, std::vector<TokenId>&&, const TextLosses&) {}, start_at_most(0));
     FAIL() << "nothing was thrown";
   } catch (const SystemError& error) {
     EXPECT_NE(std::string(error.what()).find("cannot start a thread"), std::string::npos) << error.what();
