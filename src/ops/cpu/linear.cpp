@@ -82,9 +82,11 @@ SumProduct weight_gradient_product(const LinearShape& shape) {
 }
 
 bool has_few_rows(const Queue& queue, const RowProduct& product) {
-  const std::int64_t few =
-      library_cuts_sums_for_threads() ? few_rows_on_any_threads : few_rows_a_thread * queue.threads();
-  return product.rows < few && !is_widened(product);
+  if (is_widened(product)) return false;
+  if (library_cuts_sums_for_threads()) return product.rows < few_rows_on_any_threads;
+  // The two ways may differ in the last bits of bfloat16 products: the number of threads must not choose between them.
+  const int threads = product.type == DType::bfloat16 ? 1 : queue.threads();
+  return product.rows < few_rows_a_thread * threads;
 }
 
 /// With few rows: the bytes of the product in float32 before GELU's slope is applied.
