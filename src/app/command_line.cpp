@@ -225,7 +225,7 @@ ChosenCommand read_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return {.run = {}, .exit_code = app.exit(error)};  // --help, --version
     if (!is_first_task()) return {};  // all ranks of a job have the same command line: one of them speaks
-    std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` tell what there is\n",
+    std::fprintf(stderr, "penstock: %s; `penstock --help` and `penstock COMMAND --help` list the options\n",
                  error.what());
     return {.run = {}, .exit_code = 2};
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/text_listing.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace penstock {
@@ -37,22 +38,6 @@ struct TokenizeRequest {
 };
 
 inline constexpr std::uint64_t held_back_piece_bytes = 65536;
-
-/// Files in folders that are no text; only counted, because there may be very many.
-struct LeftOut {
-  struct Kind {
-    std::uint64_t count = 0;
-    std::filesystem::path first = {};  ///< of their paths, compared byte by byte
-  };
-  Kind hidden;      ///< names that begin with a dot, such as .git; nothing below a hidden folder is counted
-  Kind dangling;    ///< links that lead nowhere
-  Kind compressed;  ///< by their first bytes (data/file_start.hpp), in another way than gzip and zstd
-  Kind binary;      ///< with a zero byte in the first 64 KiB of their text
-
-  bool any() const { return hidden.count + dangling.count + compressed.count + binary.count > 0; }
-};
-/// "left out: 2 hidden files or folders (a/.git, ...), 1 compressed file (a/b.gz); ...": one line.
-std::string text_of(const LeftOut& left_out);
 
 struct TokenizeReport {
   std::uint64_t files = 0;  // that were read

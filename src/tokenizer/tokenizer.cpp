@@ -32,6 +32,8 @@ fs::path tokenizer_file(const fs::path& path) {
 }
 
 std::string content_of(const fs::path& path) {
+  std::error_code ignored;  // of what is missing or closed to this user, open_to_read says more
+  if (fs::is_other(path, ignored)) throw_input_error("{}: is a pipe or a device; {}", path.string(), name_a_tokenizer);
   FileDescriptor file = FileDescriptor::open_to_read(path, name_a_tokenizer);
   const std::uint64_t size = file.size_in_bytes();
   if (size > largest_tokenizer)
@@ -43,9 +45,12 @@ std::string content_of(const fs::path& path) {
   return content;
 }
 
-bool is_json(std::string_view content) {
+// A SentencePiece model begins with a line feed and the length of its first piece, a few bytes.
+bool is_json(const fs::path& path, std::string_view content) {
+  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
   const std::size_t first = content.find_first_not_of(" \t\r\n");
-  return first != std::string_view::npos && content[first] == '{';
+  return path.extension() == ".json" || content.starts_with(byte_order_mark) ||
+         (first != std::string_view::npos && (content[first] == '{' || content[first] == '['));
 }
 
 /// What a tokenizer_config.json says of the token; none where it is not there, or says nothing.
@@ -81,7 +86,7 @@ Tokenizer Tokenizer::load(const fs::path& file_or_folder) {
   const std::string content = content_of(tokenizer.path_);
   tokenizer.digest_ = hash_text(content);
   const std::string where = tokenizer.path_.string();
-  if (is_json(content)) {
+  if (is_json(tokenizer.path_, content)) {
     tokenizer.byte_level_ = std::make_shared<const ByteLevelTokenizer>(parse_tokenizer_json(content, where));
   } else {
     tokenizer.pieces_ = std::make_shared<const SentencePieceModel>(content, where);

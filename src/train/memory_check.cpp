@@ -70,19 +70,12 @@ std::vector<Recompute> policies_of(const std::string& words) {
   return policies;
 }
 
-// The workspace grows with the threads of a rank.
-int most_threads(World& world, int mine) {
-  int most = mine;
-  for (const std::string& threads : world.gather(std::to_string(mine))) most = std::max(most, std::stoi(threads));
-  return most;
-}
-
 }  // namespace
 
 void choose_recomputation(World& world, RunSetup& setup) {
   if (setup.deck.config.recompute.policy) return;
   const std::vector<MemoryDemand> demands = demands_of_all(world, setup);
-  const int threads = most_threads(world, setup.threads);
+  const auto threads = static_cast<int>(world.largest(setup.threads));  // the workspace grows with them
   std::string words;
   world.together([&] {
     if (world.rank() != 0) return;

@@ -13,7 +13,7 @@ void stage_data(World& world, RunSetup& setup) {
   if (setup.validation_header) files.push_back(setup.validation_file);
   files = stage_files(world, files, config.data.stage, config.watchdog.seconds);
   setup.train_file = files.front();
-  setup.validation_file = files.back();
+  if (setup.validation_header) setup.validation_file = files.back();
 }
 
 std::unique_ptr<BatchReader> open_reader(World& world, const RunSetup& setup, std::uint64_t samples) {

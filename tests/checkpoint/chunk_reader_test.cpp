@@ -125,6 +125,31 @@ TEST(ChunkReader, LeavesMissingChunksToHdf5) {
   EXPECT_FALSE(reader->read(stored.dataset, {{}, {20}, 0}, reinterpret_cast<std::byte*>(values.data())));
 }
 
+TEST(ChunkReader, TakesNoChunkThatSkippedTheFilterOrHasAnotherLengthOrAWrongSum) {
+  const TemporaryFolder folder;
+  const Stored stored = store(folder.path() / "a.h5", {20}, {20});
+  const hsize_t offset[] = {0};
+  std::uint32_t left_out = 0;
+  std::vector<std::byte> chunk(20 * 4 + 4);
+  check_hdf5(H5Dread_chunk(stored.dataset.id(), H5P_DEFAULT, offset, &left_out, chunk.data()), "reading");
+  const auto reads = [&](const char* name, std::uint32_t mask, const std::vector<std::byte>& bytes) {
+    Stored other = store(folder.path() / name, {20}, {20}, {.written = false});
+    check_hdf5(H5Dwrite_chunk(other.dataset.id(), H5P_DEFAULT, mask, offset, bytes.size(), bytes.data()), "writing");
+    other.dataset = {};  // HDF5 1.10 knows the mask only after the dataset was opened again
+    other.dataset = Hdf5Dataset(H5Dopen2(other.file.id(), "/a", H5P_DEFAULT));
+    std::optional<ChunkReader> reader = ChunkReader::of(other.dataset, {20});
+    std::vector<float> values(20 + 1);  // and the checksum's place
+    return reader->read(other.dataset, {{}, {20}, 0}, reinterpret_cast<std::byte*>(values.data()));
+  };
+  EXPECT_TRUE(reads("whole.h5", 0, chunk));
+  EXPECT_FALSE(reads("skipped.h5", 1, chunk));
+  std::vector<std::byte> longer = chunk;
+  longer.resize(longer.size() + 4);
+  EXPECT_FALSE(reads("longer.h5", 0, longer));
+  chunk.back() ^= std::byte{1};
+  EXPECT_FALSE(reads("sum.h5", 0, chunk));
+}
+
 TEST(ChunkReader, FindsAWrongBitInEveryChunk) {
   const TemporaryFolder folder;
   const Stored stored = store(folder.path() / "a.h5", {40, 3}, {10, 3});

@@ -230,7 +230,7 @@ TEST(Executor, SeveralStagesOnARankHaveTheBitsOfThePlainLoop) {
 }
 
 TEST(Executor, DeferredWeightGradientsHaveTheBitsOfThePlainLoop) {
-  if (test_world().size() != 2) GTEST_SKIP() << "two stages";
+  if (test_world().size() != 2) GTEST_SKIP() << "needs two pipeline ranks";
   const Schedule computing = test::table(
       2, global_microbatches,
       {"0F0 0F1 0F2 0F3 0I0 0I1 0W0 0I2 0I3 0W1 0W2 0W3", "1F0 1B0 1F1 1I1 1W1 1F2 1F3 1B2 1I3 1W3"}, false);

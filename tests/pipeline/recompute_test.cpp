@@ -99,7 +99,7 @@ TEST(Recompute, EveryPolicyHasTheBitsOfNone) {
 }
 
 TEST(Recompute, ADifferentPolicyOnEachPipelineRankHasTheBitsOfNone) {
-  if (test_world().size() == 1) GTEST_SKIP() << "two stages";
+  if (test_world().size() == 1) GTEST_SKIP() << "needs two pipeline ranks";
   for (const TinySetup& setup : setups_of_this_world()) {
     if (setup.pipeline == 1) continue;
     const Outcome none = train(setup);
@@ -130,7 +130,7 @@ TEST(Recompute, EveryPolicyHasTheBitsOfNoneInEveryFamily) {
 }
 
 TEST(Recompute, DeferredWeightGradientsReadWhatIsHeld) {
-  if (test_world().size() == 1) GTEST_SKIP() << "two stages";
+  if (test_world().size() == 1) GTEST_SKIP() << "needs two pipeline ranks";
   // Input gradients of several microbatches before the first weight gradient; a stage that does both I and B.
   const Schedule computing = test::table(
       2, microbatches, {"0F0 0F1 0F2 0F3 0I0 0I1 0W0 0I2 0I3 0W1 0W2 0W3", "1F0 1B0 1F1 1I1 1W1 1F2 1F3 1B2 1I3 1W3"},

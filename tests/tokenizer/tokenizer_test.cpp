@@ -2,6 +2,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -160,6 +161,12 @@ TEST(TokenizerTest, WhatIsNoTokenizerIsRefused) {
   refused(folder / "empty", "is empty");
   test::write_file(folder / "text", "IQ== 0\nIg== 1\n");
   refused(folder / "text", "is no SentencePiece model");
+  test::write_file(folder / "array.json", "[1]");
+  refused(folder / "array.json", "must be a JSON object");
+  test::write_file(folder / "cut.json", "\xef\xbb\xbf{\"model\"");
+  refused(folder / "cut.json", "JSON");
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  refused(folder / "pipe", "is a pipe or a device");
   const std::string model = test::sample_text("bpe.model");
   test::write_file(folder / "tokenizer.model", model.substr(0, model.size() / 2));
   refused(folder.path(), "tokenizer.model");
